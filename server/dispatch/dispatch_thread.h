@@ -1,0 +1,122 @@
+// The dispatcher as the rest of the daemon sees it: a thread with a bounded mailbox around the
+// single-threaded state machine of dispatcher.h.
+//
+// All methods may be called from any thread and return at once; callbacks run on the dispatch thread
+// or a thread of the store and must not block. A full mailbox answers RESOURCE_EXHAUSTED.
+#ifndef DT_SERVER_DISPATCH_DISPATCH_THREAD_H_
+#define DT_SERVER_DISPATCH_DISPATCH_THREAD_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "proto/orchestrator_service.pb.h"
+#include "server/orchestration/requests.h"
+#include "server/orchestration/turn.h"
+#include "storage/store.h"
+
+namespace dt::dispatch {
+
+// What the user-agent tells, used only where semantics.md says so (1.6, 2.6).
+enum class ClientLibrary : int8_t { kOther, kGo, kJava };
+
+struct StreamOptions {
+  HubId hub = 0;
+  int orchestrations_max = 0;  // 0 = the server's default (1.5)
+  int activities_max = 0;
+  int entities_max = 0;
+  bool history_streaming = false;
+  ClientLibrary library = ClientLibrary::kOther;
+  // Names compare in lower case; nullopt = everything (9.2).
+  NameFilters orchestration_filters;
+  NameFilters activity_filters;
+  std::string worker_id;  // as the worker named itself, for logs
+};
+
+// Where a stream's work items go. Called from the dispatch thread; must not block. The sink queues.
+class WorkItemSink {
+ public:
+  virtual ~WorkItemSink() = default;
+  virtual void Write(orchestration::Frame work_item) = 0;
+  // No more writes follow. Never OK (1.7).
+  virtual void Finish(absl::Status status) = 0;
+};
+
+using StreamId = uint64_t;
+using WaitId = uint64_t;
+
+// Every limit and interval of the dispatcher, with its unit in its name.
+struct DispatchLimits {
+  int stream_items_default = 100;  // in flight per stream and kind when the worker names none
+  absl::Duration health_ping_interval = absl::Seconds(30);
+  absl::Duration orchestration_hold_max = absl::Minutes(10);  // 1.12
+  absl::Duration activity_hold_max = absl::Hours(24);
+  int lost_leases_max = 100;  // poison (2.10); 0 = off
+  absl::Duration abandon_delay_min = absl::Seconds(1);
+  absl::Duration abandon_delay_max = absl::Seconds(60);
+  int64_t history_streaming_from_bytes = 1 << 20;
+  absl::Duration resident_linger = absl::Seconds(5);
+  int64_t resident_bytes_max = int64_t{512} << 20;
+  absl::Duration poll_min = absl::Milliseconds(50);  // wait = min + delta * 2^(n-1) * 0.8..1.2
+  absl::Duration poll_delta = absl::Milliseconds(50);
+  absl::Duration poll_max = absl::Seconds(3);
+  absl::Duration wait_max = absl::Hours(1);  // 5.17
+  absl::Duration wait_poll_interval = absl::Seconds(1);
+  int mailbox_events_max = 100000;
+  orchestration::TurnLimits turn;
+};
+
+class DispatchThread : public StoreObserver {
+ public:
+  // `store` must outlive this object.
+  DispatchThread(Store* store, DispatchLimits limits);
+  ~DispatchThread() override;
+
+  void Start();
+  // Stops claiming and sending, keeps streams open for completions; when all items are in, or after
+  // `timeout`, ends the streams with UNAVAILABLE, answers waiting calls UNAVAILABLE, releases every
+  // lease and waits until the store has done so. Blocks; for main only.
+  void Drain(absl::Duration timeout);
+  // True from the call of Drain on.
+  bool draining() const;
+
+  // --- Worker side
+  StreamId OpenStream(StreamOptions options, std::shared_ptr<WorkItemSink> sink);
+  // The peer is gone; leases of its items are released and offered again at once (1.11).
+  void CloseStream(StreamId stream);
+  // OK also for a stale or unknown token (1.14); an error only when the store failed (1.13).
+  void CompleteOrchestration(HubId hub, OrchestratorResponse response, DoneCallback done);
+  void CompleteActivity(HubId hub, ActivityResponse response, DoneCallback done);
+  void AbandonOrchestration(HubId hub, std::string completion_token, DoneCallback done);
+  void AbandonActivity(HubId hub, std::string completion_token, DoneCallback done);
+  // The past events of the turn in flight (5.34): kNotFound when there is none.
+  void ReadTurnHistory(HubId hub, std::string instance_id, std::string execution_id,
+                       Callback<std::vector<HistoryChunk>> done);
+
+  // --- Client side
+  // Creates the instance, leased to this daemon when a matching stream has a free credit.
+  void StartInstance(NewInstance instance, Callback<CreateResult> done);
+  void SendMessage(ClientMessage message, Callback<Delivery> done);
+  void Terminate(ClientTermination termination, Callback<Delivery> done);
+
+  enum class WaitFor : int8_t { kStart, kCompletion };
+  // Calls `done` when the instance has left PENDING or has ended (5.15-5.18): OK = read it now;
+  // kDeadlineExceeded at wait_max for an existing instance, kNotFound at wait_max for a missing one;
+  // kUnavailable while draining; kCancelled after CancelWait.
+  WaitId Wait(HubId hub, std::string instance_id, WaitFor wait_for, DoneCallback done);
+  void CancelWait(WaitId wait);
+
+  // --- StoreObserver
+  void OnRegistered(WorkerId worker) override;
+  void OnWake(HubId hub) override;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace dt::dispatch
+
+#endif  // DT_SERVER_DISPATCH_DISPATCH_THREAD_H_

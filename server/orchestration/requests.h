@@ -1,0 +1,60 @@
+// Client requests as records: checks with named limits, and the messages they become. Pure.
+#ifndef DT_SERVER_ORCHESTRATION_REQUESTS_H_
+#define DT_SERVER_ORCHESTRATION_REQUESTS_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "proto/orchestrator_service.pb.h"
+#include "server/orchestration/turn.h"
+#include "storage/records.h"
+
+namespace dt::orchestration {
+
+// Every limit of a client request, with its unit in its name. server/config fills it.
+struct RequestLimits {
+  size_t instance_id_chars_max = 512;  // UTF-8 characters (D16)
+  size_t name_bytes_max = 1024;        // orchestration, activity and event names
+  size_t version_bytes_max = 256;
+  int64_t payload_bytes_max = 64 << 20;
+  size_t tags_bytes_max = 64 << 10;    // keys and values together
+};
+
+// What a live instance with the id in use means for a StartInstance (5.7-5.10).
+struct StartPlan {
+  NewInstance instance;
+  // The older Go action IGNORE: these statuses answer OK and change nothing (5.10).
+  StatusSet ignore = 0;
+};
+
+// Checks a CreateInstanceRequest and builds the instance with its ExecutionStarted (5.4-5.11).
+// InvalidArgument or ResourceExhausted with field, size and limit in the message.
+absl::StatusOr<StartPlan> BuildStart(const CreateInstanceRequest& request, HubId hub,
+                                     absl::Time now, IdSource& ids, const RequestLimits& limits);
+
+struct ClientMessagePlan {
+  std::string instance_id;
+  NewMessage message;
+};
+
+// 5.19-5.22. The answer for a missing or ended target is the caller's.
+absl::StatusOr<ClientMessagePlan> BuildRaiseEvent(const RaiseEventRequest& request, absl::Time now,
+                                                  const RequestLimits& limits);
+absl::StatusOr<ClientMessagePlan> BuildSuspend(const SuspendRequest& request, absl::Time now,
+                                               const RequestLimits& limits);
+absl::StatusOr<ClientMessagePlan> BuildResume(const ResumeRequest& request, absl::Time now,
+                                              const RequestLimits& limits);
+absl::StatusOr<Termination> BuildTerminate(const TerminateRequest& request, absl::Time now,
+                                           const RequestLimits& limits);
+
+// Checks the id of a read (GetInstance, Wait*, StreamInstanceHistory).
+absl::Status CheckInstanceId(const std::string& instance_id, const RequestLimits& limits);
+
+// The protocol's view of an instance row (5.12-5.14).
+OrchestrationState RenderState(const InstanceRow& row, bool payloads);
+
+}  // namespace dt::orchestration
+
+#endif  // DT_SERVER_ORCHESTRATION_REQUESTS_H_

@@ -1,0 +1,116 @@
+// The orchestration turn as pure functions: due messages -> request (PlanTurn, EncodeRequest), and the
+// worker's response -> one Checkpoint (FinishTurn). Rule numbers are those of semantics.md.
+//
+// A turn is: PlanTurn, then EncodeRequest once per dispatch, then FinishTurn, then ApplyCheckpoint on
+// the state when the checkpoint has committed. Nothing here changes a state before that.
+#ifndef DT_SERVER_ORCHESTRATION_TURN_H_
+#define DT_SERVER_ORCHESTRATION_TURN_H_
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "proto/orchestrator_service.pb.h"
+#include "server/orchestration/instance_state.h"
+#include "storage/records.h"
+
+namespace dt::orchestration {
+
+// Fresh ids, as an argument, so that a test can give known ones.
+class IdSource {
+ public:
+  virtual ~IdSource() = default;
+  virtual std::string NewExecutionId() = 0;  // 32 lower-case hex digits
+};
+
+struct TurnLimits {
+  int messages_max = 1000;
+  int64_t message_bytes_max = 3 << 20;
+  int64_t payload_bytes_max = 64 << 20;        // one input, result, event or custom status
+  int64_t history_bytes_max = int64_t{1} << 30;  // of one generation
+  size_t instance_id_chars_max = 512;
+  size_t name_bytes_max = 1024;
+  size_t tags_bytes_max = 64 << 10;
+};
+
+// One event of a turn's newEvents: serialized, and the message it came from.
+struct TurnEvent {
+  int64_t seq = 0;  // 0 = made by the server (OrchestratorStarted)
+  int16_t event_type = 0;
+  Generation generation = kAnyGeneration;
+  absl::Time visible_at;
+  SharedBytes event;
+};
+
+// A planned turn. Kept by the dispatcher with the lease until FinishTurn, so that the commit stores
+// what was sent (3.9).
+struct Turn {
+  std::vector<TurnEvent> events;   // newEvents in order; the first is OrchestratorStarted (3.7)
+  std::vector<int64_t> dropped;    // consumed without history (3.4)
+  // Why each was dropped, parallel to `dropped`: for log event 313.
+  std::vector<const char*> drop_reasons;
+  bool corrupt = false;            // history without ExecutionStarted: drop everything, log
+  // No events: nothing to run; the caller discards `dropped`.
+  bool empty() const { return events.empty(); }
+};
+
+// Selects, orders and filters (3.1-3.8). `messages` are the due messages in inbox order. Those that
+// do not fit the limits stay in the inbox.
+Turn PlanTurn(const InstanceState& state, absl::Span<const Message> messages, absl::Time now,
+              const TurnLimits& limits);
+
+struct RequestOptions {
+  std::string_view completion_token;
+  // Leave pastEvents empty and set requiresHistoryStreaming (3.16).
+  bool stream_history = false;
+};
+
+// A serialized WorkItem in slices: the chunks of history are shared, not copied.
+using Frame = std::vector<SharedBytes>;
+Frame EncodeOrchestratorItem(const InstanceState& state, const Turn& turn,
+                             const RequestOptions& options);
+// `task.request` is spliced as it is.
+Frame EncodeActivityItem(const ActivityTask& task, std::string_view completion_token);
+Frame EncodeHealthPing();
+
+// The result of a turn.
+struct TurnResult {
+  Checkpoint checkpoint;
+  // The state after the commit. Child and message keys are not part of it.
+  InstanceState next;
+  // Events of newEvents that the worker did not process (3.19) or that this turn must see again; they
+  // were not consumed and stay in the inbox.
+  std::vector<int64_t> returned;
+};
+
+// Applies a complete response (all chunks merged, see MergeChunk) as one checkpoint (section 4).
+// Never fails for bad worker input: an unknown action, a bad payload or anything that cannot be stored
+// completes the orchestration as FAILED with details (3.21, 10.1).
+// `lease_token` fences the checkpoint. Children and tasks are written free (lease_token 0): the
+// dispatcher may lease them to itself before it commits.
+TurnResult FinishTurn(const InstanceState& state, const Turn& turn, OrchestratorResponse response,
+                      LeaseToken lease_token, absl::Time now, IdSource& ids,
+                      const TurnLimits& limits);
+
+// Ends an instance without a worker: FAILED with these details (poison, 2.10; history limit).
+TurnResult FailInstance(const InstanceState& state, const Turn& turn,
+                        const TaskFailureDetails& details, LeaseToken lease_token, absl::Time now,
+                        IdSource& ids, const TurnLimits& limits);
+
+// Adds one part of a chunked response (3.18). Returns true when `merged` is complete.
+bool MergeChunk(OrchestratorResponse part, OrchestratorResponse& merged);
+
+// The answer of an activity as the message for its parent (6.2).
+NewMessage ActivityResult(ActivityResponse response, Generation generation, absl::Time now);
+// TaskFailed made by the server: poison, or a result that cannot be stored.
+NewMessage ActivityFailure(int32_t task_id, Generation generation,
+                           const TaskFailureDetails& details, absl::Time now);
+
+}  // namespace dt::orchestration
+
+#endif  // DT_SERVER_ORCHESTRATION_TURN_H_

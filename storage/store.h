@@ -1,0 +1,192 @@
+// The store: everything the daemon keeps, as asynchronous verbs with a callback last.
+//
+// Threads. Every verb may be called from any thread and returns at once. Callbacks run on a thread of
+// the store, never under a lock of it, exactly once, and must not block; also after Stop() (with
+// UNAVAILABLE). The callbacks of verbs of one instance (same hub and instance id) run in the order of
+// the calls, and the verbs themselves reach the database in that order.
+//
+// Errors. Expected outcomes are enums in the result. The status is
+//   kUnavailable         the database cannot be reached or is shutting down; the verb was retried
+//                        where that is safe and its effect, if any, is unknown: send it again
+//   kResourceExhausted   the store's queue is full, or the value exceeds what the database can hold
+//   kInvalidArgument     this one item can never be stored (bad bytes, too large); retrying is useless
+//   kInternal            a bug; details are in the log
+// One bad item never fails its neighbours of a batch.
+//
+// Repeats. A create is settled by its execution id, a checkpoint by (token, turn), a completion by the
+// vanished task row; so these may be sent again after an unknown outcome (invariant 4).
+#ifndef DT_STORAGE_STORE_H_
+#define DT_STORAGE_STORE_H_
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "storage/records.h"
+
+namespace dt {
+
+template <typename T>
+using Callback = absl::AnyInvocable<void(absl::StatusOr<T>) &&>;
+using DoneCallback = absl::AnyInvocable<void(absl::Status) &&>;
+
+// What the store tells on its own. Called from threads of the store; must not block.
+class StoreObserver {
+ public:
+  virtual ~StoreObserver() = default;
+  // This process is registered as `worker`; tokens of MakeLeaseToken(worker, ...) are valid. A second
+  // call means that the earlier registration was lost: every lease held under it is gone.
+  virtual void OnRegistered(WorkerId worker) = 0;
+  // A hint, never needed for correctness: another daemon or an SQL user left work in this hub.
+  virtual void OnWake(HubId hub) = 0;
+};
+
+// One entry of a work item filter: a name in lower case and the accepted versions ("" = without
+// version; an empty list = any version).
+struct NameFilter {
+  std::string lower_name;
+  std::vector<std::string> versions;
+};
+
+// Which names a claim may take; nullopt = everything.
+using NameFilters = std::optional<std::vector<NameFilter>>;
+
+struct ClaimRequest {
+  HubId hub = 0;
+  LeaseToken lease_token = 0;  // new for this call, which makes it repeatable
+  int max_items = 0;
+  NameFilters filters;
+  // Limits of the messages read per instance; the first message is always read.
+  int max_messages = 1000;
+  int64_t max_message_bytes = 3 << 20;
+};
+
+struct ClaimResult {
+  std::vector<Claim> claims;  // ordered by readiness
+  // When the next free instance becomes due, if that is known: an idle poller may sleep until then,
+  // but not longer than its own maximum.
+  std::optional<absl::Time> next_due;
+};
+
+struct TaskClaimResult {
+  std::vector<ActivityTask> tasks;
+  std::optional<absl::Time> next_due;
+};
+
+// A message from a client to one instance.
+struct ClientMessage {
+  HubId hub = 0;
+  std::string instance_id;
+  NewMessage message;
+};
+
+struct ClientTermination {
+  HubId hub = 0;
+  Termination termination;
+};
+
+// New messages of a resident, read because another daemon or an SQL user added them, or because the
+// earlier read was capped.
+struct InboxRead {
+  InstanceKey key = 0;
+  LeaseToken lease_token = 0;
+  std::vector<Message> messages;       // all due and future ones, in order, capped
+  bool more_messages = false;
+};
+
+enum class LeaseOutcome : int8_t { kReleased = 0, kLeaseLost = 1 };
+
+struct InstanceRelease {
+  InstanceKey key = 0;
+  HubId hub = 0;
+  std::string instance_id;  // selects the lane, so that the release follows the instance's writes
+  LeaseToken lease_token = 0;
+  // Back-off of an abandoned instance: not offered to anybody before this; InfinitePast = none.
+  absl::Duration delay = absl::ZeroDuration();
+  bool lost = false;  // counts as a lost lease, for the poison limit
+};
+
+struct TaskRelease {
+  TaskKey key = 0;
+  LeaseToken lease_token = 0;
+  absl::Duration delay = absl::ZeroDuration();
+  bool lost = false;
+};
+
+struct DiscardRequest {
+  InstanceKey key = 0;
+  HubId hub = 0;
+  std::string instance_id;
+  LeaseToken lease_token = 0;
+  std::vector<int64_t> seqs;
+  bool release = false;
+};
+
+class Store {
+ public:
+  virtual ~Store() = default;
+
+  // Registers this process and begins to renew its leases. `observer` must outlive Stop().
+  virtual void Start(StoreObserver* observer) = 0;
+  // Finishes what is queued, unregisters (which frees every lease still held) and closes. Blocks.
+  virtual void Stop() = 0;
+  // The database's clock, estimated; never runs back.
+  virtual absl::Time Now() const = 0;
+
+  // --- Hubs
+  // The id of a hub. kNotFound unless it exists or `create` is set.
+  virtual void ResolveHub(std::string name, bool create, Callback<HubId> done) = 0;
+  // Deletes the hub and all it holds; kNotFound if missing.
+  virtual void DeleteHub(std::string name, DoneCallback done) = 0;
+
+  // --- Client verbs
+  virtual void CreateInstance(NewInstance instance, Callback<CreateResult> done) = 0;
+  virtual void SendMessage(ClientMessage message, Callback<Delivery> done) = 0;
+  // kDone (ended at once), kOk (message queued), kTerminal, kNotFound.
+  virtual void Terminate(ClientTermination termination, Callback<Delivery> done) = 0;
+
+  // --- Orchestrations
+  virtual void ClaimInstances(ClaimRequest request, Callback<ClaimResult> done) = 0;
+  virtual void CommitCheckpoint(Checkpoint checkpoint, Callback<CheckpointResult> done) = 0;
+  // Consumes messages that no turn wants (semantics.md 3.4) and may give the lease up.
+  virtual void DiscardMessages(DiscardRequest request, Callback<LeaseOutcome> done) = 0;
+  virtual void ReleaseInstance(InstanceRelease release, Callback<LeaseOutcome> done) = 0;
+  // Reads the messages that others added to instances leased by `worker`, and forgets that they are
+  // new. One index probe when there are none.
+  virtual void ReadNewMessages(WorkerId worker, Callback<std::vector<InboxRead>> done) = 0;
+  // Reads the inbox of one leased instance again (after a capped read).
+  virtual void ReadInbox(HubId hub, std::string instance_id, InstanceKey key, LeaseToken token,
+                         Callback<InboxRead> done) = 0;
+
+  // --- Activities
+  virtual void ClaimTasks(ClaimRequest request, Callback<TaskClaimResult> done) = 0;
+  // `hub` and `instance_id` (of the parent) select the lane.
+  virtual void CompleteTask(HubId hub, std::string instance_id, TaskCompletion completion,
+                            Callback<TaskResult> done) = 0;
+  virtual void ReleaseTask(HubId hub, std::string instance_id, TaskRelease release,
+                           Callback<LeaseOutcome> done) = 0;
+
+  // --- Upkeep
+  // Frees the leases of workers that are known to be dead. Returns how many items were freed.
+  virtual void SweepDeadWorkers(Callback<int64_t> done) = 0;
+
+  // --- Reads for people and clients (other connections, own time-outs)
+  virtual void ReadInstance(HubId hub, std::string instance_id, bool payloads,
+                            Callback<std::optional<InstanceRow>> done) = 0;
+  virtual void ReadStatus(HubId hub, std::string instance_id, Callback<InstanceStatus> done) = 0;
+  // The history of the current generation after `after_turn`, in order, at least one chunk and then
+  // about `max_bytes`; an empty vector at the end. kNotFound if there is no such instance, or
+  // `execution_id` is given and not current.
+  virtual void ReadHistory(HubId hub, std::string instance_id,
+                           std::optional<std::string> execution_id, int64_t after_turn,
+                           int64_t max_bytes, Callback<std::vector<HistoryChunk>> done) = 0;
+};
+
+}  // namespace dt
+
+#endif  // DT_STORAGE_STORE_H_
