@@ -1,0 +1,14 @@
+-- Drops everything that install.sql made, by name:
+--   psql -v ON_ERROR_STOP=1 [-v schema=NAME] -f sql/drop-schema.sql
+-- The schema itself is dropped without CASCADE: objects that users keep there stop it.
+\set ON_ERROR_STOP on
+\if :{?schema}
+\else
+  \set schema dt
+\endif
+begin;
+set local lock_timeout = '60s';
+set local search_path = :"schema", pg_temp;
+\ir drop-objects.sql
+drop schema :"schema";
+commit;

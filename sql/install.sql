@@ -1,0 +1,27 @@
+-- Installs or upgrades everything by psql alone:
+--   psql -v ON_ERROR_STOP=1 [-v schema=NAME] -f sql/install.sql
+-- One transaction under the same advisory lock that the daemon's migrator takes.
+\set ON_ERROR_STOP on
+\if :{?schema}
+\else
+  \set schema dt
+\endif
+begin;
+set local lock_timeout = '60s';
+set local client_min_messages = warning;
+select pg_advisory_xact_lock(hashtextextended('durabletask-postgres', 0) # hashtextextended(:'schema', 0)) \g /dev/null
+create schema if not exists :"schema";
+set local search_path = :"schema", pg_temp;
+
+select to_regclass('Versions') is null as fresh \gset
+\if :fresh
+  \ir schema/1.0.0.sql
+\endif
+
+\ir logic/clock.sql
+\ir logic/settings.sql
+\ir permissions.sql
+
+insert into Versions (semantic_version, min_daemon_version) values ('1.0.0', '1.0.0')
+  on conflict do nothing;
+commit;

@@ -1,0 +1,215 @@
+-- Schema 1.0.0: tables and indexes. No schema name is written here: whoever runs this file has made
+-- the target schema the first of search_path (README.md, "The schema name").
+--
+-- Rules of the model
+--   * A row of ReadyInstances (the "hot row") exists exactly while its instance is not terminal. All
+--     lease and readiness churn happens there; the wide row of Instances is written only when
+--     something visible changes.
+--   * Everything of an instance hangs on instance_key, which is new when an instance id is used again.
+--   * No foreign keys: they would add locks and index probes to every message.
+--   * An index exists only for the query in the comment above it.
+--   * Queue tables are vacuumed after a fixed number of dead rows, without cost delay, and are never
+--     truncated by vacuum (its exclusive lock stalls the queue). Lower fill factors leave room for
+--     heap-only updates.
+--
+-- Payloads up to the threshold are stored in the row; above it in Payloads, referenced by the column
+-- with the suffix _payload. At most one of the two is not null.
+
+create table Versions (
+  semantic_version text collate "C" primary key,
+  -- Daemons older than this refuse to run on the schema.
+  min_daemon_version text collate "C" not null,
+  upgrade_time timestamptz not null default clock_timestamp()
+);
+
+create table GlobalSettings (
+  name text collate "C" primary key,
+  value text,
+  timestamp timestamptz not null default clock_timestamp(),
+  last_modified_by text not null default session_user
+);
+insert into GlobalSettings (name, value) values ('TaskHubMode', '1');
+
+create table TaskHubs (
+  hub_id int generated always as identity primary key,
+  name text collate "C" not null,
+  created_time timestamptz not null default clock_timestamp(),
+  constraint taskhubs_name_length check (length(name) between 1 and 200)
+);
+-- ResolveHub, CurrentTaskHub: by name.
+create unique index taskhubs_name on TaskHubs (name);
+
+-- One row per daemon process. lease_until is the heartbeat that all leases of the process share: the
+-- upper bits of a lease token are the worker_id, so no lease has an expiry of its own.
+create table Workers (
+  worker_id bigint generated always as identity primary key,
+  host text not null,
+  -- Boot id, pid namespace, pid and start time: lets a daemon on the same host see that it is gone.
+  process text not null,
+  version text not null,
+  started timestamptz not null,
+  lease_until timestamptz not null
+) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+
+create table Instances (
+  instance_key bigint generated always as identity primary key,
+  created_time timestamptz not null,
+  hub_id int not null,
+  generation int not null default 0,
+  kind smallint not null default 0,  -- 0 orchestration, 1 entity
+  parent_task_id int,  -- null with a parent: fire and forget, the parent is never told
+  parent_key bigint,
+  parent_generation int,
+  instance_id text collate "C" not null,
+  execution_id text collate "C",
+  name text collate "C" not null,
+  version bytea,
+  parent_instance_id text collate "C",
+  scheduled_start timestamptz,
+  trace_context bytea,
+  tags jsonb,
+  -- The columns that turns change lie together, so that WAL holds only this middle part of the row.
+  runtime_status smallint not null,
+  last_updated_time timestamptz not null,
+  completed_time timestamptz,
+  last_token bigint,
+  last_turn bigint,
+  custom_status bytea,
+  saved_custom_status bytea,
+  orchestration_trace_context bytea,
+  output bytea,
+  failure bytea,
+  output_payload bigint,
+  custom_status_payload bigint,
+  failure_payload bigint,
+  input bytea,
+  input_payload bigint,
+  constraint instances_id_length check (octet_length(instance_id) <= 2048)
+) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05,
+        toast.autovacuum_vacuum_scale_factor = 0.05);
+-- Every verb that names an instance by id; reuse of an id is decided here.
+create unique index instances_id on Instances (hub_id, instance_id);
+-- QueryInstances: pages by created time.
+create index instances_created on Instances (hub_id, created_time, instance_key);
+-- Purge, rewind and termination of descendants: the children of an instance.
+create index instances_parent on Instances (parent_key) where parent_key is not null;
+-- ListInstanceIds, purge by completed time: finished instances only.
+create index instances_completed on Instances (hub_id, completed_time, instance_key)
+  where completed_time is not null;
+
+-- The hot rows. While leased, next_due is not maintained: whoever frees the lease recomputes it.
+create table ReadyInstances (
+  instance_key bigint primary key,
+  lease_token bigint,           -- null = free
+  next_due timestamptz,         -- of a free row: greatest(earliest message, not_before); null = nothing
+  not_before timestamptz,       -- back-off or scheduled start: not ready before this
+  owner_wake timestamptz,       -- of a leased row: earliest message that its holder has not been given
+  turn bigint not null default 0,     -- last committed turn over all generations: the fence
+  released_token bigint,        -- token of the checkpoint that released last, for its repeat
+  hub_id int not null,
+  generation int not null default 0,
+  kind smallint not null default 0,
+  lost_leases smallint not null default 0  -- since the last commit
+) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000,
+        autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0.5,
+        autovacuum_analyze_threshold = 5000, vacuum_truncate = off);
+-- _LockNextOrchestration: the earliest free rows of a hub and kind.
+create index readyinstances_free on ReadyInstances (hub_id, kind, next_due)
+  where lease_token is null and next_due is not null;
+-- _ReadNewMessages: rows leased by one worker (a range of tokens) that others wrote to.
+create index readyinstances_wake on ReadyInstances (lease_token) where owner_wake is not null;
+
+-- The inboxes. Delivered in the order (visible_at, seq).
+create table NewEvents (
+  instance_key bigint not null,
+  seq bigint generated always as identity,
+  visible_at timestamptz not null,
+  generation int,               -- null = for any generation
+  event_type smallint not null, -- field number of the event in HistoryEvent
+  request_id uuid,
+  event bytea,                  -- a serialized HistoryEvent
+  event_payload bigint,
+  primary key (instance_key, seq)
+) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,
+        autovacuum_vacuum_cost_delay = 0, autovacuum_vacuum_insert_scale_factor = 0.2,
+        autovacuum_analyze_scale_factor = 0.5, autovacuum_analyze_threshold = 5000,
+        vacuum_truncate = off,
+        toast.autovacuum_vacuum_scale_factor = 0, toast.autovacuum_vacuum_threshold = 5000,
+        toast.autovacuum_vacuum_cost_delay = 0, toast.vacuum_truncate = off);
+-- Messages with a request id are repeatable while they are queued.
+create unique index newevents_request on NewEvents (instance_key, request_id)
+  where request_id is not null;
+
+-- Activity tasks. The key leads with the instance, so that one index finds a task and all tasks of an
+-- instance. There is no index of leased tasks: only the sweep of a dead daemon looks for them.
+create table NewTasks (
+  instance_key bigint not null,
+  task_key bigint generated always as identity,
+  lease_token bigint,           -- null = free
+  ready_at timestamptz not null,
+  hub_id int not null,
+  generation int not null,
+  task_id int not null,
+  lost_leases smallint not null default 0,
+  name text collate "C" not null,
+  version bytea,
+  request bytea,                -- a serialized ActivityRequest
+  request_payload bigint,
+  primary key (instance_key, task_key)
+) with (fillfactor = 90, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,
+        autovacuum_vacuum_cost_delay = 0, autovacuum_vacuum_insert_scale_factor = 0.2,
+        autovacuum_analyze_scale_factor = 0.5, autovacuum_analyze_threshold = 5000,
+        vacuum_truncate = off,
+        toast.autovacuum_vacuum_scale_factor = 0, toast.autovacuum_vacuum_threshold = 5000,
+        toast.autovacuum_vacuum_cost_delay = 0, toast.vacuum_truncate = off);
+-- _LockNextTask: the earliest free tasks of a hub.
+create index newtasks_free on NewTasks (hub_id, ready_at, task_key) where lease_token is null;
+
+-- One row per turn: the events of the turn as they go on the wire, each with the tag of
+-- OrchestratorRequest.pastEvents (0x1A) and its length before it.
+create table History (
+  instance_key bigint not null,
+  turn bigint not null,
+  generation int not null,
+  first_event int not null,
+  event_count int not null,
+  events bytea,
+  events_payload bigint,
+  primary key (instance_key, generation, turn)
+) with (autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.2,
+        toast.autovacuum_vacuum_scale_factor = 0.05);
+
+-- Payloads above the threshold, each stored once and referenced.
+create table Payloads (
+  instance_key bigint not null,
+  payload_id bigint generated always as identity,
+  data bytea not null,
+  primary key (instance_key, payload_id)
+);
+
+-- The state of entities; an entity is also a row of Instances (kind 1).
+create table Entities (
+  instance_key bigint primary key,
+  state bytea,
+  state_payload bigint,
+  last_modified_time timestamptz not null,
+  -- The orchestration (and its generation) that holds the lock, and its critical section.
+  locked_by_key bigint,
+  locked_by_generation int,
+  critical_section text collate "C"
+) with (fillfactor = 70);
+-- End of an orchestration: the entities that it holds locked.
+create index entities_locked_by on Entities (locked_by_key) where locked_by_key is not null;
+
+-- Waiting lock requests: a row per request and member of its lock set.
+create table EntityLockRequests (
+  instance_key bigint not null,      -- the entity
+  request_seq bigint generated always as identity,
+  owner_key bigint not null,         -- the orchestration that asks
+  owner_generation int not null,
+  critical_section text collate "C" not null,
+  position int not null,             -- of this entity in the lock set
+  primary key (instance_key, request_seq)
+);
+-- End of an orchestration: its waiting requests.
+create index entitylockrequests_owner on EntityLockRequests (owner_key);
