@@ -311,7 +311,10 @@ struct Checkpoint {
   bool ends = false;     // the instance becomes terminal: hot row, inbox and unleased tasks go
   bool release = false;  // give the lease up in the same transaction
 
-  std::vector<NewMessage> own_messages;  // timers, events to itself, the next ExecutionStarted
+  // Timers, events to itself, the next ExecutionStarted. With `next_generation`, those of the next
+  // generation whose visible_at is InfinitePast are stored as visible from -infinity, unlike any other
+  // message: reads of the inbox, also capped ones, find them before all that already waits.
+  std::vector<NewMessage> own_messages;
   std::vector<AddressedMessage> messages;
   std::optional<NewMessage> parent_message;  // the result, for the parent (key and generation below)
   InstanceKey parent_key = 0;

@@ -6,10 +6,10 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "google/protobuf/timestamp.pb.h"
 #include "proto/orchestrator_service.pb.h"
@@ -20,15 +20,17 @@ namespace dt::orchestration {
 // Outstanding work is counted, not kept as a set: Python uses one task id for every attempt
 // (semantics.md 3.5).
 enum class WorkKind : int8_t { kTask = 0, kTimer = 1, kSubOrchestration = 2 };
+using WorkId = std::pair<WorkKind, int32_t>;
 
 struct Outstanding {
   int count = 0;
+  // Resolved since the orchestration was suspended: a Go worker may still send the action that
+  // created it, which must not create it again (3.22). Forgotten at the resume.
+  bool resolved_while_suspended = false;
   // For sub-orchestrations: whom a recursive termination reaches.
   std::string child_instance_id;
-  bool fire_and_forget = false;
-  // For timers: the timestamp of TimerCreated, which TimerFired repeats (semantics.md 3.11).
-  google::protobuf::Timestamp created_at;
 };
+using OutstandingMap = absl::flat_hash_map<WorkId, Outstanding>;
 
 // The state of one generation after its last committed turn.
 struct InstanceState {
@@ -38,6 +40,8 @@ struct InstanceState {
   std::string execution_id;
   Generation generation = 0;
   int64_t turn = 0;
+  std::string name;  // name and version route the instance to a worker (9.6)
+  Payload version;
   RuntimeStatus status = RuntimeStatus::kPending;
   std::optional<ParentLink> parent;
   Payload custom_status;
@@ -48,21 +52,41 @@ struct InstanceState {
   // first turn of the generation.
   std::optional<ExecutionStartedEvent> started;
   bool suspended = false;
+  // The history holds events that no worker may see (3.15), which only a rewind leaves there.
+  bool has_hidden_events = false;
   google::protobuf::Timestamp last_started;  // of the last OrchestratorStarted
-  absl::flat_hash_map<std::pair<WorkKind, int32_t>, Outstanding> outstanding;
+  OutstandingMap outstanding;  // without the fire-and-forget children, of which nobody waits
 
   std::vector<HistoryChunk> history;
   int64_t history_bytes = 0;
   int32_t event_count = 0;
 };
 
-// Builds the state of a claimed instance; folds its history. An instance whose stored history cannot
-// be read, or has events but no ExecutionStarted, yields kDataLoss (semantics.md 3.4, first row).
+// Builds the state of a claimed instance; folds its history. An instance whose stored history
+// cannot be read, or has events but no ExecutionStarted, yields kDataLoss (semantics.md 3.4, first
+// row).
 absl::StatusOr<InstanceState> StateFromClaim(const Claim& claim);
 
-// Folds one event that became history. Used for loaded history and for the events of a new turn, so
-// that a resident and a freshly claimed instance cannot differ.
-void FoldEvent(const HistoryEvent& event, InstanceState& state);
+// What a committed turn changes in the state of its instance. Made by FinishTurn, used up by
+// ApplyCheckpoint; a delta instead of a second state, so that a turn costs what it changes and not
+// what the instance holds.
+struct StateDelta {
+  int64_t turn = 0;
+  RuntimeStatus status = RuntimeStatus::kRunning;
+  Payload custom_status;
+  std::optional<std::string> orchestration_trace_context;
+  std::optional<ExecutionStartedEvent> started;  // set by the first turn of a generation
+  bool suspended = false;
+  bool has_hidden_events = false;
+  google::protobuf::Timestamp last_started;
+  OutstandingMap outstanding;  // new values of the entries that changed
+  std::optional<HistoryChunk> history;
+  // Set by ContinueAsNew: what was folded so far is forgotten. Without the input.
+  std::optional<NextGeneration> next_generation;
+};
+
+// Brings a state to what it is after the commit of the checkpoint that came with `delta`.
+void ApplyCheckpoint(StateDelta delta, InstanceState& state);
 
 }  // namespace dt::orchestration
 

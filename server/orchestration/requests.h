@@ -19,7 +19,7 @@ struct RequestLimits {
   size_t name_bytes_max = 1024;        // orchestration, activity and event names
   size_t version_bytes_max = 256;
   int64_t payload_bytes_max = 64 << 20;
-  size_t tags_bytes_max = 64 << 10;    // keys and values together
+  size_t tags_bytes_max = 64 << 10;  // keys and values together
 };
 
 // What a live instance with the id in use means for a StartInstance (5.7-5.10).

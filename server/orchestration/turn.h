@@ -1,8 +1,15 @@
-// The orchestration turn as pure functions: due messages -> request (PlanTurn, EncodeRequest), and the
-// worker's response -> one Checkpoint (FinishTurn). Rule numbers are those of semantics.md.
+// The orchestration turn as pure functions: due messages -> request (PlanTurn, Encode...Item), and
+// the worker's response -> one Checkpoint (FinishTurn). Rule numbers are those of semantics.md.
 //
-// A turn is: PlanTurn, then EncodeRequest once per dispatch, then FinishTurn, then ApplyCheckpoint on
-// the state when the checkpoint has committed. Nothing here changes a state before that.
+// A turn is: PlanTurn, then EncodeOrchestratorItem once per dispatch, then FinishTurn, then
+// ApplyCheckpoint on the state when the checkpoint has committed. Nothing here changes a state
+// before that.
+//
+// Front messages. ContinueAsNew binds to the next generation what must reach it before everything
+// that already waits in the inbox: the carried-over events, the repeated suspend, and what the
+// orchestration sent to itself beside it (3.2, 3.25, 4.21). PlanTurn knows them by that: an
+// EventRaised or an ExecutionSuspended with a generation is one of these, since everybody else
+// sends those kinds without.
 #ifndef DT_SERVER_ORCHESTRATION_TURN_H_
 #define DT_SERVER_ORCHESTRATION_TURN_H_
 
@@ -31,10 +38,11 @@ class IdSource {
 struct TurnLimits {
   int messages_max = 1000;
   int64_t message_bytes_max = 3 << 20;
-  int64_t payload_bytes_max = 64 << 20;        // one input, result, event or custom status
+  int64_t payload_bytes_max = 64 << 20;          // one input, result, event or custom status
   int64_t history_bytes_max = int64_t{1} << 30;  // of one generation
   size_t instance_id_chars_max = 512;
   size_t name_bytes_max = 1024;
+  size_t version_bytes_max = 256;
   size_t tags_bytes_max = 64 << 10;
 };
 
@@ -50,19 +58,23 @@ struct TurnEvent {
 // A planned turn. Kept by the dispatcher with the lease until FinishTurn, so that the commit stores
 // what was sent (3.9).
 struct Turn {
-  std::vector<TurnEvent> events;   // newEvents in order; the first is OrchestratorStarted (3.7)
-  std::vector<int64_t> dropped;    // consumed without history (3.4)
+  std::vector<TurnEvent> events;  // newEvents in order; the first is OrchestratorStarted (3.7)
+  std::vector<int64_t> dropped;   // consumed without history (3.4)
   // Why each was dropped, parallel to `dropped`: for log event 313.
   std::vector<const char*> drop_reasons;
-  bool corrupt = false;            // history without ExecutionStarted: drop everything, log
+  bool corrupt = false;  // history without ExecutionStarted: drop everything, log
+  // Front messages that the limits kept out. A ContinueAsNew of this turn sends them again, for the
+  // store deletes what is bound to the generation that ends.
+  std::vector<TurnEvent> deferred;
   // No events: nothing to run; the caller discards `dropped`.
   bool empty() const { return events.empty(); }
 };
 
 // Selects, orders and filters (3.1-3.8). `messages` are the due messages in inbox order. Those that
-// do not fit the limits stay in the inbox.
+// do not fit the limits stay in the inbox. `more_messages`: the caller does not hold the whole
+// inbox; then a missing ExecutionStarted is waited for and nothing is dropped for the lack of it.
 Turn PlanTurn(const InstanceState& state, absl::Span<const Message> messages, absl::Time now,
-              const TurnLimits& limits);
+              const TurnLimits& limits, bool more_messages = false);
 
 struct RequestOptions {
   std::string_view completion_token;
@@ -81,18 +93,18 @@ Frame EncodeHealthPing();
 // The result of a turn.
 struct TurnResult {
   Checkpoint checkpoint;
-  // The state after the commit. Child and message keys are not part of it.
-  InstanceState next;
-  // Events of newEvents that the worker did not process (3.19) or that this turn must see again; they
-  // were not consumed and stay in the inbox.
+  // For ApplyCheckpoint, once the checkpoint has committed.
+  StateDelta delta;
+  // Events of newEvents that the worker did not process (3.19) or that this turn must see again;
+  // they were not consumed and stay in the inbox.
   std::vector<int64_t> returned;
 };
 
 // Applies a complete response (all chunks merged, see MergeChunk) as one checkpoint (section 4).
-// Never fails for bad worker input: an unknown action, a bad payload or anything that cannot be stored
-// completes the orchestration as FAILED with details (3.21, 10.1).
-// `lease_token` fences the checkpoint. Children and tasks are written free (lease_token 0): the
-// dispatcher may lease them to itself before it commits.
+// Never fails for bad worker input: an unknown action, a bad payload or anything that cannot be
+// stored completes the orchestration as FAILED with details (3.21, 10.1). `lease_token` fences the
+// checkpoint. Children and tasks are written free (lease_token 0): the dispatcher may lease them to
+// itself before it commits.
 TurnResult FinishTurn(const InstanceState& state, const Turn& turn, OrchestratorResponse response,
                       LeaseToken lease_token, absl::Time now, IdSource& ids,
                       const TurnLimits& limits);
@@ -105,8 +117,11 @@ TurnResult FailInstance(const InstanceState& state, const Turn& turn,
 // Adds one part of a chunked response (3.18). Returns true when `merged` is complete.
 bool MergeChunk(OrchestratorResponse part, OrchestratorResponse& merged);
 
-// The answer of an activity as the message for its parent (6.2).
-NewMessage ActivityResult(ActivityResponse response, Generation generation, absl::Time now);
+// The answer of an activity as the message for its parent (6.2). The caller has set the response's
+// taskId to that of the task, whatever the worker wrote there. A result over the limit becomes a
+// TaskFailed that says so (10.1).
+NewMessage ActivityResult(ActivityResponse response, Generation generation, absl::Time now,
+                          const TurnLimits& limits = {});
 // TaskFailed made by the server: poison, or a result that cannot be stored.
 NewMessage ActivityFailure(int32_t task_id, Generation generation,
                            const TaskFailureDetails& details, absl::Time now);
