@@ -1,0 +1,132 @@
+// MemoryDatabase::CommitCheckpoint: what sql's _CheckpointOrchestration does, in the same order.
+#include <algorithm>
+#include <utility>
+
+#include "tests/support/memory_database.h"
+
+namespace dt::testing {
+
+CheckpointOutcome MemoryDatabase::CheckFence(const Checkpoint& checkpoint) {
+  const Instance* instance = Find(checkpoint.key);
+  if (instance == nullptr) return CheckpointOutcome::kGone;
+  if (instance->last_token == checkpoint.lease_token && instance->turn == checkpoint.turn) {
+    return CheckpointOutcome::kAlready;
+  }
+  if (!instance->live) return CheckpointOutcome::kGone;
+  if (instance->lease != checkpoint.lease_token || instance->turn + 1 != checkpoint.turn) {
+    return CheckpointOutcome::kLeaseLost;
+  }
+  const bool all_there =
+      std::all_of(checkpoint.consumed.begin(), checkpoint.consumed.end(),
+                  [instance](int64_t seq) { return instance->inbox_times.contains(seq); });
+  return all_there ? CheckpointOutcome::kCommitted : CheckpointOutcome::kLeaseLost;
+}
+
+CheckpointResult MemoryDatabase::CommitCheckpoint(WorkerId worker, Checkpoint checkpoint) {
+  absl::MutexLock lock(&mutex_);
+  CheckpointResult result;
+  result.outcome = CheckFence(checkpoint);
+  if (result.outcome != CheckpointOutcome::kCommitted) return result;
+  ++checkpoints_;
+  result.committed_at = NowLocked();
+  Instance& instance = *Find(checkpoint.key);
+  ApplyState(checkpoint, instance);
+  ApplyOutgoing(worker, checkpoint, instance, result);
+  if (checkpoint.release && instance.live) {
+    SetLease(instance, 0);
+    Wake(instance.hub);
+  }
+  return result;
+}
+
+void MemoryDatabase::ApplyState(Checkpoint& checkpoint, Instance& instance) {
+  for (int64_t seq : checkpoint.consumed) Remove(instance, seq);
+  instance.turn = checkpoint.turn;
+  instance.last_token = checkpoint.lease_token;
+  instance.lost_leases = 0;
+  if (checkpoint.history.has_value()) instance.history.push_back(*std::move(checkpoint.history));
+  if (checkpoint.update.has_value()) ApplyUpdate(*std::move(checkpoint.update), instance);
+  if (checkpoint.next_generation.has_value()) {
+    ApplyNextGeneration(*std::move(checkpoint.next_generation), instance);
+  }
+  if (checkpoint.ends) End(instance);
+}
+
+void MemoryDatabase::ApplyUpdate(InstanceUpdate update, Instance& instance) {
+  InstanceRow& row = instance.row;
+  row.status = update.status;
+  row.last_updated_at = NowLocked();
+  using Kind = Change<std::string>::Kind;
+  if (update.custom_status.kind == Kind::kSet) row.custom_status = update.custom_status.value;
+  if (update.custom_status.kind == Kind::kClear) row.custom_status.reset();
+  if (update.orchestration_trace_context.kind == Kind::kSet) {
+    instance.orchestration_trace_context = update.orchestration_trace_context.value;
+  }
+  if (update.orchestration_trace_context.kind == Kind::kClear) {
+    instance.orchestration_trace_context.reset();
+  }
+  if (!IsTerminal(update.status)) return;
+  row.output = std::move(update.output);
+  row.failure = std::move(update.failure);
+}
+
+void MemoryDatabase::ApplyNextGeneration(NextGeneration next, Instance& instance) {
+  DropFreeTasks(instance);
+  instance.history.clear();
+  ++instance.row.generation;
+  instance.row.execution_id = std::move(next.execution_id);
+  instance.row.version = std::move(next.version);
+  instance.row.input = std::move(next.input);
+  instance.row.last_updated_at = NowLocked();
+  instance.saved_custom_status = std::move(next.saved_custom_status);
+  std::vector<int64_t> old;
+  for (const auto& [order, message] : instance.inbox) {
+    if (message.generation != kAnyGeneration && message.generation != instance.row.generation) {
+      old.push_back(message.seq);
+    }
+  }
+  for (int64_t seq : old) Remove(instance, seq);
+}
+
+void MemoryDatabase::ApplyOutgoing(WorkerId worker, Checkpoint& checkpoint, Instance& instance,
+                                   CheckpointResult& result) {
+  const InstanceKey own_key = instance.row.key;
+  for (NewMessage& message : checkpoint.own_messages) {
+    // A timer of a generation that just ended is skipped by the core; one that is not, dropped
+    // here.
+    const bool wanted = instance.live && (message.generation == kAnyGeneration ||
+                                          message.generation == instance.row.generation);
+    result.own_seqs.push_back(wanted ? Insert(instance, std::move(message)) : 0);
+  }
+  for (AddressedMessage& message : checkpoint.messages) {
+    result.messages.push_back(
+        Deliver(worker, Find(checkpoint.hub, message.instance_id), std::move(message.message)));
+  }
+  if (checkpoint.parent_message.has_value()) {
+    checkpoint.parent_message->generation = checkpoint.parent_generation;
+    result.parent =
+        Deliver(worker, Find(checkpoint.parent_key), *std::move(checkpoint.parent_message));
+  }
+  for (Termination& termination : checkpoint.terminations) {
+    result.terminations.push_back(TerminateOne(worker, checkpoint.hub, std::move(termination)));
+  }
+  for (NewTask& task : checkpoint.tasks) {
+    result.task_keys.push_back(AddTask(instance, std::move(task), checkpoint.generation));
+  }
+  for (NewChild& child : checkpoint.children) {
+    const CreateResult created = Create(worker, std::move(child.instance));
+    ChildResult answer;
+    answer.outcome = created.outcome;
+    answer.key = created.key;
+    answer.started_seq = created.started_seq;
+    Instance* parent = Find(own_key);  // it may have been replaced by a child with its own id
+    if (created.outcome == CreateOutcome::kExists && parent != nullptr && parent->live &&
+        (child.conflict.generation == kAnyGeneration ||
+         child.conflict.generation == parent->row.generation)) {
+      answer.conflict_seq = Insert(*parent, std::move(child.conflict));
+    }
+    result.children.push_back(answer);
+  }
+}
+
+}  // namespace dt::testing

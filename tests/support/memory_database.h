@@ -1,0 +1,192 @@
+// What PostgreSQL does for the daemon, in memory and at once: the tables of sql/ as maps and each
+// verb of storage/store.h as one synchronous method with the same rules (storage.md 3 and 5).
+// Several MemoryStores on one database are several daemons.
+//
+// Invariants
+//   * A hot row exists exactly while an instance is live. next_due of a free instance is the
+//   earliest
+//     message of its inbox; a message for a leased one lowers owner_wake unless the caller is the
+//     owner, who gets it back as a Delivery instead.
+//   * Writes of a lease holder are fenced by the token, checkpoints also by turn and consumed
+//   numbers.
+// Threads: every method locks the database; nothing is called back under the lock.
+#ifndef DT_TESTS_SUPPORT_MEMORY_DATABASE_H_
+#define DT_TESTS_SUPPORT_MEMORY_DATABASE_H_
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/btree_map.h"
+#include "absl/container/btree_set.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "storage/store.h"
+#include "tests/support/fake_clock.h"
+
+namespace dt::testing {
+
+class MemoryDatabase {
+ public:
+  explicit MemoryDatabase(ClockFunction clock) : clock_(std::move(clock)) {}
+  MemoryDatabase(const MemoryDatabase&) = delete;
+  MemoryDatabase& operator=(const MemoryDatabase&) = delete;
+
+  // Never runs back, whatever the injected clock does.
+  absl::Time Now() const;
+
+  // --- Workers
+  WorkerId RegisterWorker(absl::Duration lease);
+  // False: the registration was swept; register again.
+  bool RenewWorker(WorkerId worker, absl::Duration lease);
+  // Frees every lease of the worker, without counting them as lost.
+  void UnregisterWorker(WorkerId worker);
+  // The next sweep takes this worker for dead, as if its process had been found missing.
+  void DeclareDead(WorkerId worker);
+  int64_t Sweep();
+
+  // --- Verbs, see storage/store.h; `worker` is the calling daemon.
+  absl::StatusOr<HubId> ResolveHub(const std::string& name, bool create);
+  absl::Status DeleteHub(const std::string& name);
+  CreateResult CreateInstance(WorkerId worker, NewInstance instance);
+  Delivery SendMessage(WorkerId worker, ClientMessage message);
+  Delivery Terminate(WorkerId worker, ClientTermination termination);
+  ClaimResult ClaimInstances(const ClaimRequest& request);
+  CheckpointResult CommitCheckpoint(WorkerId worker, Checkpoint checkpoint);
+  LeaseOutcome DiscardMessages(const DiscardRequest& request);
+  LeaseOutcome ReleaseInstance(const InstanceRelease& release);
+  std::vector<InboxRead> ReadNewMessages(WorkerId worker);
+  InboxRead ReadInbox(InstanceKey key, LeaseToken token);
+  TaskClaimResult ClaimTasks(const ClaimRequest& request);
+  TaskResult CompleteTask(WorkerId worker, TaskCompletion completion);
+  LeaseOutcome ReleaseTask(const TaskRelease& release);
+  std::optional<InstanceRow> ReadInstance(HubId hub, const std::string& instance_id, bool payloads);
+  InstanceStatus ReadStatus(HubId hub, const std::string& instance_id);
+  absl::StatusOr<std::vector<HistoryChunk>> ReadHistory(
+      HubId hub, const std::string& instance_id, const std::optional<std::string>& execution_id,
+      int64_t after_turn, int64_t max_bytes);
+
+  // Hubs in which somebody left work that another daemon may take or read, since the last call:
+  // what the debounced NOTIFY would tell.
+  std::vector<HubId> TakeWoken();
+
+  // --- What tests look at
+  struct Counts {
+    size_t live = 0;
+    size_t leased_instances = 0;
+    size_t tasks = 0;
+    size_t leased_tasks = 0;
+    size_t messages = 0;
+    int64_t checkpoints = 0;  // committed, over the life of the database
+    int64_t claims = 0;       // claim calls
+  };
+  Counts Count() const;
+  // The lease of a live instance; 0 also for a missing one.
+  LeaseToken LeaseOf(HubId hub, const std::string& instance_id) const;
+  // Puts this in place of an instance's history: for corrupt ones.
+  void ReplaceHistory(HubId hub, const std::string& instance_id, std::vector<HistoryChunk> history);
+
+ private:
+  using InboxOrder = std::pair<absl::Time, int64_t>;  // (visible_at, seq)
+
+  struct Instance {
+    InstanceRow row;
+    HubId hub = 0;
+    InstanceKind kind = InstanceKind::kOrchestration;
+    std::optional<ParentLink> parent;
+    Payload saved_custom_status;
+    std::optional<std::string> orchestration_trace_context;
+    LeaseToken last_token = 0;  // of the last commit, also after the end
+    int64_t turn = 0;
+
+    // The hot row.
+    bool live = true;
+    LeaseToken lease = 0;
+    absl::Time not_before = absl::InfinitePast();  // back-off of an abandoned instance
+    bool owner_wake = false;
+    int32_t lost_leases = 0;
+    std::optional<absl::Time>
+        ready_at;  // its place in ready_; unset while leased or without messages
+
+    absl::btree_map<InboxOrder, Message> inbox;
+    absl::flat_hash_map<int64_t, absl::Time> inbox_times;  // seq -> visible_at
+    std::vector<HistoryChunk> history;
+    absl::btree_set<TaskKey> tasks;
+  };
+
+  struct Task {
+    ActivityTask task;
+    absl::Time ready_at;
+  };
+
+  struct Worker {
+    absl::Time lease_until;
+  };
+
+  absl::Time NowLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Instance* Find(HubId hub, const std::string& id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Instance* Find(InstanceKey key) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Keeps ready_ true after any change of lease, inbox or not_before.
+  void Reindex(Instance& instance) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void SetLease(Instance& instance, LeaseToken token) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  int64_t Insert(Instance& instance, NewMessage message) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool Remove(Instance& instance, int64_t seq) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // `worker` 0: nobody is told by the answer, so an owner always learns it from its wake read.
+  Delivery Deliver(WorkerId worker, Instance* target, NewMessage message)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Delivery TerminateOne(WorkerId worker, HubId hub, Termination termination)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Makes the instance terminal: hot row, inbox and free tasks go.
+  void End(Instance& instance) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void DropFreeTasks(Instance& instance) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  int64_t FreeLeases(WorkerId worker, bool lost) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void FreeTask(Task& task, absl::Duration delay, bool lost) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void EraseTask(TaskKey key) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  CreateResult Create(WorkerId worker, NewInstance instance) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  CheckpointOutcome CheckFence(const Checkpoint& checkpoint) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void ApplyState(Checkpoint& checkpoint, Instance& instance) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void ApplyUpdate(InstanceUpdate update, Instance& instance) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void ApplyNextGeneration(NextGeneration next, Instance& instance)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void ApplyOutgoing(WorkerId worker, Checkpoint& checkpoint, Instance& instance,
+                     CheckpointResult& result) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  TaskKey AddTask(Instance& instance, NewTask task, Generation generation)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Claim Take(Instance& instance, const ClaimRequest& request) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  InboxRead Read(const Instance& instance) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Wake(HubId hub) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { woken_.insert(hub); }
+
+  const ClockFunction clock_;
+  mutable absl::Mutex mutex_;
+  mutable absl::Time last_now_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
+  int64_t last_key_ ABSL_GUARDED_BY(mutex_) = 0;  // instances, tasks and messages count together
+  std::map<std::string, HubId> hubs_ ABSL_GUARDED_BY(mutex_);
+  int32_t last_hub_ ABSL_GUARDED_BY(mutex_) = 0;
+  WorkerId last_worker_ ABSL_GUARDED_BY(mutex_) = 0;
+  absl::btree_map<WorkerId, Worker> workers_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_map<InstanceKey, std::unique_ptr<Instance>> instances_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_map<std::pair<HubId, std::string>, InstanceKey> ids_ ABSL_GUARDED_BY(mutex_);
+  absl::btree_set<std::tuple<HubId, absl::Time, InstanceKey>> ready_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_map<TaskKey, Task> tasks_ ABSL_GUARDED_BY(mutex_);
+  absl::btree_set<std::tuple<HubId, absl::Time, TaskKey>> free_tasks_ ABSL_GUARDED_BY(mutex_);
+  // Who holds what, by token: makes a claim repeatable and finds a dead worker's leases.
+  absl::btree_set<std::pair<LeaseToken, InstanceKey>> instance_leases_ ABSL_GUARDED_BY(mutex_);
+  absl::btree_set<std::pair<LeaseToken, TaskKey>> task_leases_ ABSL_GUARDED_BY(mutex_);
+  absl::btree_set<std::pair<WorkerId, InstanceKey>> owner_wakes_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_set<HubId> woken_ ABSL_GUARDED_BY(mutex_);
+  int64_t checkpoints_ ABSL_GUARDED_BY(mutex_) = 0;
+  int64_t claims_ ABSL_GUARDED_BY(mutex_) = 0;
+};
+
+// Whether a work item of this name and version passes (semantics.md 9.2-9.5).
+bool Accepts(const NameFilters& filters, const std::string& name, const Payload& version);
+
+}  // namespace dt::testing
+
+#endif  // DT_TESTS_SUPPORT_MEMORY_DATABASE_H_

@@ -1,0 +1,281 @@
+#include "tests/support/memory_store.h"
+
+#include <type_traits>
+#include <utility>
+
+namespace dt::testing {
+
+MemoryStore::MemoryStore(MemoryDatabase* database, Mode mode, absl::Duration lease)
+    : database_(database), mode_(mode), lease_(lease) {}
+
+MemoryStore::~MemoryStore() {
+  {
+    absl::MutexLock lock(&mutex_);
+    stopping_ = true;
+    verbs_.clear();
+  }
+  if (thread_.joinable()) thread_.join();
+}
+
+void MemoryStore::EnqueueVerb(Verb verb) {
+  bool stopped = false;
+  {
+    absl::MutexLock lock(&mutex_);
+    stopped = stopping_;
+    if (!stopped) verbs_.push_back(std::move(verb));
+  }
+  if (stopped) std::move(std::move(verb)(true))();
+}
+
+template <typename T, typename Apply>
+void MemoryStore::Enqueue(Apply apply, Callback<T> done) {
+  EnqueueVerb([this, apply = std::move(apply), done = std::move(done)](bool stopped) mutable {
+    absl::StatusOr<T> result = absl::UnavailableError("the store has stopped");
+    if (!stopped) result = apply(worker());
+    return Reply([result = std::move(result), done = std::move(done)]() mutable {
+      std::move(done)(std::move(result));
+    });
+  });
+}
+
+bool MemoryStore::Step(bool prefer_apply) {
+  Verb verb;
+  {
+    absl::MutexLock lock(&mutex_);
+    const bool apply = !verbs_.empty() && (prefer_apply || replies_.empty());
+    if (apply) {
+      verb = std::move(verbs_.front());
+      verbs_.pop_front();
+    }
+  }
+  if (verb != nullptr) {
+    replies_.push_back(std::move(verb)(false));
+    return true;
+  }
+  if (replies_.empty()) return false;
+  Reply reply = std::move(replies_.front());
+  replies_.pop_front();
+  std::move(reply)();
+  return true;
+}
+
+int MemoryStore::RunAll() {
+  int steps = 0;
+  while (Step()) ++steps;
+  return steps;
+}
+
+void MemoryStore::Heartbeat() { Renew(); }
+
+void MemoryStore::Renew() {
+  const WorkerId before = worker();
+  if (before != 0 && database_->RenewWorker(before, lease_)) return;
+  const WorkerId now = database_->RegisterWorker(lease_);
+  StoreObserver* observer = nullptr;
+  {
+    absl::MutexLock lock(&mutex_);
+    worker_ = now;
+    observer = observer_;
+  }
+  observer->OnRegistered(now);
+}
+
+void MemoryStore::Notify(const std::vector<HubId>& hubs) {
+  StoreObserver* observer = nullptr;
+  {
+    absl::MutexLock lock(&mutex_);
+    observer = observer_;
+  }
+  for (HubId hub : hubs) observer->OnWake(hub);
+}
+
+WorkerId MemoryStore::worker() const {
+  absl::MutexLock lock(&mutex_);
+  return worker_;
+}
+
+void MemoryStore::Start(StoreObserver* observer) {
+  {
+    absl::MutexLock lock(&mutex_);
+    observer_ = observer;
+  }
+  Renew();
+  if (mode_ == Mode::kThread) thread_ = std::thread([this] { Run(); });
+}
+
+void MemoryStore::Stop() {
+  WorkerId worker = 0;
+  std::deque<Verb> left;
+  {
+    absl::MutexLock lock(&mutex_);
+    stopping_ = true;
+    worker = worker_;
+    if (mode_ == Mode::kStepped) left.swap(verbs_);
+  }
+  if (thread_.joinable()) thread_.join();
+  for (Verb& verb : left) replies_.push_back(std::move(verb)(false));
+  while (!replies_.empty()) {
+    Reply reply = std::move(replies_.front());
+    replies_.pop_front();
+    std::move(reply)();
+  }
+  if (worker != 0) database_->UnregisterWorker(worker);
+}
+
+void MemoryStore::Run() {
+  absl::Time renew_at = absl::Now() + lease_ / 3;
+  while (true) {
+    std::deque<Verb> batch;
+    bool stopping = false;
+    {
+      absl::MutexLock lock(&mutex_);
+      auto work = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+        return stopping_ || !verbs_.empty();
+      };
+      mutex_.AwaitWithDeadline(absl::Condition(&work), renew_at);
+      stopping = stopping_;
+      batch.swap(verbs_);
+    }
+    for (Verb& verb : batch) std::move(std::move(verb)(false))();
+    if (stopping && batch.empty()) return;
+    if (absl::Now() >= renew_at) {
+      renew_at = absl::Now() + lease_ / 3;
+      Renew();
+    }
+  }
+}
+
+absl::Time MemoryStore::Now() const { return database_->Now(); }
+
+void MemoryStore::ResolveHub(std::string name, bool create, Callback<HubId> done) {
+  Enqueue<HubId>([this, name = std::move(name),
+                  create](WorkerId) { return database_->ResolveHub(name, create); },
+                 std::move(done));
+}
+
+void MemoryStore::DeleteHub(std::string name, DoneCallback done) {
+  // A status without a value travels as StatusOr<bool>.
+  Enqueue<bool>(
+      [this, name = std::move(name)](WorkerId) -> absl::StatusOr<bool> {
+        absl::Status status = database_->DeleteHub(name);
+        if (!status.ok()) return status;
+        return true;
+      },
+      [done = std::move(done)](absl::StatusOr<bool> result) mutable {
+        std::move(done)(result.status());
+      });
+}
+
+void MemoryStore::CreateInstance(NewInstance instance, Callback<CreateResult> done) {
+  Enqueue<CreateResult>(
+      [this, instance = std::move(instance)](WorkerId worker) mutable {
+        return database_->CreateInstance(worker, std::move(instance));
+      },
+      std::move(done));
+}
+
+void MemoryStore::SendMessage(ClientMessage message, Callback<Delivery> done) {
+  Enqueue<Delivery>(
+      [this, message = std::move(message)](WorkerId worker) mutable {
+        return database_->SendMessage(worker, std::move(message));
+      },
+      std::move(done));
+}
+
+void MemoryStore::Terminate(ClientTermination termination, Callback<Delivery> done) {
+  Enqueue<Delivery>(
+      [this, termination = std::move(termination)](WorkerId worker) mutable {
+        return database_->Terminate(worker, std::move(termination));
+      },
+      std::move(done));
+}
+
+void MemoryStore::ClaimInstances(ClaimRequest request, Callback<ClaimResult> done) {
+  Enqueue<ClaimResult>(
+      [this, request = std::move(request)](WorkerId) { return database_->ClaimInstances(request); },
+      std::move(done));
+}
+
+void MemoryStore::CommitCheckpoint(Checkpoint checkpoint, Callback<CheckpointResult> done) {
+  Enqueue<CheckpointResult>(
+      [this, checkpoint = std::move(checkpoint)](WorkerId worker) mutable {
+        return database_->CommitCheckpoint(worker, std::move(checkpoint));
+      },
+      std::move(done));
+}
+
+void MemoryStore::DiscardMessages(DiscardRequest request, Callback<LeaseOutcome> done) {
+  Enqueue<LeaseOutcome>([this, request = std::move(request)](
+                            WorkerId) { return database_->DiscardMessages(request); },
+                        std::move(done));
+}
+
+void MemoryStore::ReleaseInstance(InstanceRelease release, Callback<LeaseOutcome> done) {
+  Enqueue<LeaseOutcome>([this, release = std::move(release)](
+                            WorkerId) { return database_->ReleaseInstance(release); },
+                        std::move(done));
+}
+
+void MemoryStore::ReadNewMessages(WorkerId worker, Callback<std::vector<InboxRead>> done) {
+  Enqueue<std::vector<InboxRead>>(
+      [this, worker](WorkerId) { return database_->ReadNewMessages(worker); }, std::move(done));
+}
+
+void MemoryStore::ReadInbox(HubId, std::string, InstanceKey key, LeaseToken token,
+                            Callback<InboxRead> done) {
+  Enqueue<InboxRead>([this, key, token](WorkerId) { return database_->ReadInbox(key, token); },
+                     std::move(done));
+}
+
+void MemoryStore::ClaimTasks(ClaimRequest request, Callback<TaskClaimResult> done) {
+  Enqueue<TaskClaimResult>(
+      [this, request = std::move(request)](WorkerId) { return database_->ClaimTasks(request); },
+      std::move(done));
+}
+
+void MemoryStore::CompleteTask(HubId, std::string, TaskCompletion completion,
+                               Callback<TaskResult> done) {
+  Enqueue<TaskResult>(
+      [this, completion = std::move(completion)](WorkerId worker) mutable {
+        return database_->CompleteTask(worker, std::move(completion));
+      },
+      std::move(done));
+}
+
+void MemoryStore::ReleaseTask(HubId, std::string, TaskRelease release,
+                              Callback<LeaseOutcome> done) {
+  Enqueue<LeaseOutcome>([this, release](WorkerId) { return database_->ReleaseTask(release); },
+                        std::move(done));
+}
+
+void MemoryStore::SweepDeadWorkers(Callback<int64_t> done) {
+  Enqueue<int64_t>([this](WorkerId) { return database_->Sweep(); }, std::move(done));
+}
+
+void MemoryStore::ReadInstance(HubId hub, std::string instance_id, bool payloads,
+                               Callback<std::optional<InstanceRow>> done) {
+  Enqueue<std::optional<InstanceRow>>(
+      [this, hub, instance_id = std::move(instance_id), payloads](WorkerId) {
+        return database_->ReadInstance(hub, instance_id, payloads);
+      },
+      std::move(done));
+}
+
+void MemoryStore::ReadStatus(HubId hub, std::string instance_id, Callback<InstanceStatus> done) {
+  Enqueue<InstanceStatus>([this, hub, instance_id = std::move(instance_id)](
+                              WorkerId) { return database_->ReadStatus(hub, instance_id); },
+                          std::move(done));
+}
+
+void MemoryStore::ReadHistory(HubId hub, std::string instance_id,
+                              std::optional<std::string> execution_id, int64_t after_turn,
+                              int64_t max_bytes, Callback<std::vector<HistoryChunk>> done) {
+  Enqueue<std::vector<HistoryChunk>>(
+      [this, hub, instance_id = std::move(instance_id), execution_id = std::move(execution_id),
+       after_turn, max_bytes](WorkerId) {
+        return database_->ReadHistory(hub, instance_id, execution_id, after_turn, max_bytes);
+      },
+      std::move(done));
+}
+
+}  // namespace dt::testing

@@ -1,0 +1,103 @@
+// One daemon's Store on a MemoryDatabase.
+//
+// Threads. In kThread mode verbs are applied and called back by a thread of the store, in the order
+// of the calls, and the lease is renewed by it. In kStepped mode nothing happens before the test
+// calls Step: a verb is applied by one step and called back by a later one, so that a test or a
+// simulation decides what lies between. Steps must come from one thread.
+#ifndef DT_TESTS_SUPPORT_MEMORY_STORE_H_
+#define DT_TESTS_SUPPORT_MEMORY_STORE_H_
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/btree_set.h"
+#include "absl/synchronization/mutex.h"
+#include "storage/store.h"
+#include "tests/support/memory_database.h"
+
+namespace dt::testing {
+
+class MemoryStore : public Store {
+ public:
+  enum class Mode : int8_t { kThread, kStepped };
+
+  // `database` must outlive the store. `lease` as in the configuration of the daemon.
+  MemoryStore(MemoryDatabase* database, Mode mode, absl::Duration lease = absl::Seconds(30));
+  // Without Stop() this is a crash: what was not applied is lost, the registration stays until
+  // swept.
+  ~MemoryStore() override;
+
+  // --- kStepped
+  // Applies the next verb, or calls the next callback back; false when there is neither. With
+  // `prefer_apply` a waiting verb goes before a waiting callback, else after it.
+  bool Step(bool prefer_apply = false);
+  // Steps until nothing is left, callbacks as soon as possible. Returns the number of steps.
+  int RunAll();
+  // What the lease keeper does at a third of the lease: renews, or registers again after a sweep.
+  void Heartbeat();
+  // Tells the observer of these hubs, as NOTIFY would.
+  void Notify(const std::vector<HubId>& hubs);
+  // 0 before Start.
+  WorkerId worker() const;
+
+  void Start(StoreObserver* observer) override;
+  void Stop() override;
+  absl::Time Now() const override;
+  void ResolveHub(std::string name, bool create, Callback<HubId> done) override;
+  void DeleteHub(std::string name, DoneCallback done) override;
+  void CreateInstance(NewInstance instance, Callback<CreateResult> done) override;
+  void SendMessage(ClientMessage message, Callback<Delivery> done) override;
+  void Terminate(ClientTermination termination, Callback<Delivery> done) override;
+  void ClaimInstances(ClaimRequest request, Callback<ClaimResult> done) override;
+  void CommitCheckpoint(Checkpoint checkpoint, Callback<CheckpointResult> done) override;
+  void DiscardMessages(DiscardRequest request, Callback<LeaseOutcome> done) override;
+  void ReleaseInstance(InstanceRelease release, Callback<LeaseOutcome> done) override;
+  void ReadNewMessages(WorkerId worker, Callback<std::vector<InboxRead>> done) override;
+  void ReadInbox(HubId hub, std::string instance_id, InstanceKey key, LeaseToken token,
+                 Callback<InboxRead> done) override;
+  void ClaimTasks(ClaimRequest request, Callback<TaskClaimResult> done) override;
+  void CompleteTask(HubId hub, std::string instance_id, TaskCompletion completion,
+                    Callback<TaskResult> done) override;
+  void ReleaseTask(HubId hub, std::string instance_id, TaskRelease release,
+                   Callback<LeaseOutcome> done) override;
+  void SweepDeadWorkers(Callback<int64_t> done) override;
+  void ReadInstance(HubId hub, std::string instance_id, bool payloads,
+                    Callback<std::optional<InstanceRow>> done) override;
+  void ReadStatus(HubId hub, std::string instance_id, Callback<InstanceStatus> done) override;
+  void ReadHistory(HubId hub, std::string instance_id, std::optional<std::string> execution_id,
+                   int64_t after_turn, int64_t max_bytes,
+                   Callback<std::vector<HistoryChunk>> done) override;
+
+ private:
+  using Reply = absl::AnyInvocable<void() &&>;
+  // Applies a verb and returns its callback with the result bound; with `stopped`, does not apply
+  // it and binds UNAVAILABLE.
+  using Verb = absl::AnyInvocable<Reply(bool stopped) &&>;
+
+  // `apply` is called on the database and returns T or StatusOr<T>.
+  template <typename T, typename Apply>
+  void Enqueue(Apply apply, Callback<T> done);
+  void EnqueueVerb(Verb verb);
+  void Run();
+  void Renew();
+
+  MemoryDatabase* const database_;
+  const Mode mode_;
+  const absl::Duration lease_;
+  mutable absl::Mutex mutex_;
+  StoreObserver* observer_ ABSL_GUARDED_BY(mutex_) = nullptr;
+  WorkerId worker_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  std::deque<Verb> verbs_ ABSL_GUARDED_BY(mutex_);
+  std::deque<Reply> replies_;  // kStepped; touched by the stepping thread only
+  std::thread thread_;
+};
+
+}  // namespace dt::testing
+
+#endif  // DT_TESTS_SUPPORT_MEMORY_STORE_H_

@@ -1,0 +1,300 @@
+// The verbs of MemoryDatabase except the checkpoint.
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "tests/support/memory_database.h"
+
+namespace dt::testing {
+
+absl::StatusOr<HubId> MemoryDatabase::ResolveHub(const std::string& name, bool create) {
+  absl::MutexLock lock(&mutex_);
+  auto found = hubs_.find(name);
+  if (found != hubs_.end()) return found->second;
+  if (!create) return absl::NotFoundError(absl::StrCat("Task hub not found: ", name));
+  return hubs_[name] = static_cast<HubId>(++last_hub_);
+}
+
+absl::Status MemoryDatabase::DeleteHub(const std::string& name) {
+  absl::MutexLock lock(&mutex_);
+  auto found = hubs_.find(name);
+  if (found == hubs_.end()) return absl::NotFoundError(absl::StrCat("Task hub not found: ", name));
+  const HubId hub = found->second;
+  hubs_.erase(found);
+  std::vector<TaskKey> tasks;
+  for (const auto& [key, task] : tasks_) {
+    if (task.task.hub == hub) tasks.push_back(key);
+  }
+  for (TaskKey key : tasks) EraseTask(key);
+  std::vector<InstanceKey> keys;
+  for (const auto& [key, instance] : instances_) {
+    if (instance->hub == hub) keys.push_back(key);
+  }
+  for (InstanceKey key : keys) {
+    Instance& instance = *Find(key);
+    End(instance);
+    ids_.erase({hub, instance.row.instance_id});
+    instances_.erase(key);
+  }
+  return absl::OkStatus();
+}
+
+CreateResult MemoryDatabase::CreateInstance(WorkerId worker, NewInstance instance) {
+  absl::MutexLock lock(&mutex_);
+  return Create(worker, std::move(instance));
+}
+
+Delivery MemoryDatabase::SendMessage(WorkerId worker, ClientMessage message) {
+  absl::MutexLock lock(&mutex_);
+  return Deliver(worker, Find(message.hub, message.instance_id), std::move(message.message));
+}
+
+Delivery MemoryDatabase::Terminate(WorkerId worker, ClientTermination termination) {
+  absl::MutexLock lock(&mutex_);
+  return TerminateOne(worker, termination.hub, std::move(termination.termination));
+}
+
+Claim MemoryDatabase::Take(Instance& instance, const ClaimRequest& request) {
+  if (instance.lease != request.lease_token) SetLease(instance, request.lease_token);
+  Claim claim;
+  claim.key = instance.row.key;
+  claim.hub = instance.hub;
+  claim.kind = instance.kind;
+  claim.lease_token = instance.lease;
+  claim.instance_id = instance.row.instance_id;
+  claim.execution_id = instance.row.execution_id;
+  claim.generation = instance.row.generation;
+  claim.turn = instance.turn;
+  claim.name = instance.row.name;
+  claim.version = instance.row.version;
+  claim.status = instance.row.status;
+  claim.custom_status = instance.row.custom_status;
+  claim.saved_custom_status = instance.saved_custom_status;
+  claim.parent = instance.parent;
+  claim.orchestration_trace_context = instance.orchestration_trace_context;
+  claim.lost_leases = instance.lost_leases;
+  claim.history = instance.history;
+  int64_t bytes = 0;
+  for (const auto& [order, message] : instance.inbox) {
+    if (message.visible_at > NowLocked()) {
+      claim.next_due = message.visible_at;
+      break;
+    }
+    bytes += static_cast<int64_t>(message.event->size());
+    if (!claim.messages.empty() &&
+        (claim.messages.size() == static_cast<size_t>(request.max_messages) ||
+         bytes > request.max_message_bytes)) {
+      claim.more_messages = true;
+      claim.next_due = message.visible_at;
+      break;
+    }
+    claim.messages.push_back(message);
+  }
+  return claim;
+}
+
+ClaimResult MemoryDatabase::ClaimInstances(const ClaimRequest& request) {
+  absl::MutexLock lock(&mutex_);
+  ++claims_;
+  ClaimResult result;
+  std::vector<Instance*> taken;
+  for (auto it = instance_leases_.lower_bound({request.lease_token, 0});
+       it != instance_leases_.end() && it->first == request.lease_token; ++it) {
+    taken.push_back(Find(it->second));  // a repeated call answers what the first one took
+  }
+  const absl::Time now = NowLocked();
+  for (auto it = ready_.lower_bound({request.hub, absl::InfinitePast(), 0});
+       it != ready_.end() && std::get<0>(*it) == request.hub; ++it) {
+    if (taken.size() >= static_cast<size_t>(request.max_items)) break;
+    if (std::get<1>(*it) > now) {
+      result.next_due = std::get<1>(*it);
+      break;
+    }
+    Instance* instance = Find(std::get<2>(*it));
+    if (instance->kind != InstanceKind::kOrchestration) continue;
+    if (!Accepts(request.filters, instance->row.name, instance->row.version)) continue;
+    taken.push_back(instance);
+  }
+  for (Instance* instance : taken) result.claims.push_back(Take(*instance, request));
+  return result;
+}
+
+LeaseOutcome MemoryDatabase::DiscardMessages(const DiscardRequest& request) {
+  absl::MutexLock lock(&mutex_);
+  Instance* instance = Find(request.key);
+  if (instance == nullptr || !instance->live || instance->lease != request.lease_token) {
+    return LeaseOutcome::kLeaseLost;
+  }
+  for (int64_t seq : request.seqs) Remove(*instance, seq);
+  if (request.release) SetLease(*instance, 0);
+  return LeaseOutcome::kReleased;
+}
+
+LeaseOutcome MemoryDatabase::ReleaseInstance(const InstanceRelease& release) {
+  absl::MutexLock lock(&mutex_);
+  Instance* instance = Find(release.key);
+  if (instance == nullptr || !instance->live || instance->lease != release.lease_token) {
+    return LeaseOutcome::kLeaseLost;
+  }
+  if (release.delay > absl::ZeroDuration()) instance->not_before = NowLocked() + release.delay;
+  instance->lost_leases += release.lost ? 1 : 0;
+  SetLease(*instance, 0);
+  Wake(instance->hub);
+  return LeaseOutcome::kReleased;
+}
+
+std::vector<InboxRead> MemoryDatabase::ReadNewMessages(WorkerId worker) {
+  absl::MutexLock lock(&mutex_);
+  std::vector<InboxRead> reads;
+  auto it = owner_wakes_.lower_bound({worker, 0});
+  while (it != owner_wakes_.end() && it->first == worker) {
+    Instance& instance = *Find(it->second);
+    instance.owner_wake = false;
+    reads.push_back(Read(instance));
+    it = owner_wakes_.erase(it);
+  }
+  return reads;
+}
+
+InboxRead MemoryDatabase::ReadInbox(InstanceKey key, LeaseToken token) {
+  absl::MutexLock lock(&mutex_);
+  Instance* instance = Find(key);
+  if (instance != nullptr && instance->live && instance->lease == token) return Read(*instance);
+  InboxRead none;
+  none.key = key;
+  return none;
+}
+
+TaskClaimResult MemoryDatabase::ClaimTasks(const ClaimRequest& request) {
+  absl::MutexLock lock(&mutex_);
+  ++claims_;
+  TaskClaimResult result;
+  for (auto it = task_leases_.lower_bound({request.lease_token, 0});
+       it != task_leases_.end() && it->first == request.lease_token; ++it) {
+    result.tasks.push_back(tasks_[it->second].task);
+  }
+  const absl::Time now = NowLocked();
+  std::vector<TaskKey> taken;
+  for (auto it = free_tasks_.lower_bound({request.hub, absl::InfinitePast(), 0});
+       it != free_tasks_.end() && std::get<0>(*it) == request.hub; ++it) {
+    if (result.tasks.size() + taken.size() >= static_cast<size_t>(request.max_items)) break;
+    if (std::get<1>(*it) > now) {
+      result.next_due = std::get<1>(*it);
+      break;
+    }
+    const ActivityTask& task = tasks_[std::get<2>(*it)].task;
+    if (Accepts(request.filters, task.name, task.version)) taken.push_back(task.key);
+  }
+  for (TaskKey key : taken) {
+    Task& task = tasks_[key];
+    free_tasks_.erase({task.task.hub, task.ready_at, key});
+    task.task.lease_token = request.lease_token;
+    task_leases_.insert({request.lease_token, key});
+    result.tasks.push_back(task.task);
+  }
+  return result;
+}
+
+TaskResult MemoryDatabase::CompleteTask(WorkerId worker, TaskCompletion completion) {
+  absl::MutexLock lock(&mutex_);
+  TaskResult result;
+  auto found = tasks_.find(completion.key);
+  if (found == tasks_.end() || found->second.task.lease_token != completion.lease_token) {
+    result.outcome = TaskOutcome::kLeaseLost;
+    return result;
+  }
+  EraseTask(completion.key);
+  Instance* instance = Find(completion.instance_key);
+  if (instance == nullptr || !instance->live || instance->row.generation != completion.generation) {
+    result.outcome = TaskOutcome::kInstanceGone;
+    return result;
+  }
+  result.delivery = Deliver(worker, instance, std::move(completion.message));
+  return result;
+}
+
+LeaseOutcome MemoryDatabase::ReleaseTask(const TaskRelease& release) {
+  absl::MutexLock lock(&mutex_);
+  auto found = tasks_.find(release.key);
+  if (found == tasks_.end() || found->second.task.lease_token != release.lease_token) {
+    return LeaseOutcome::kLeaseLost;
+  }
+  FreeTask(found->second, release.delay, release.lost);
+  return LeaseOutcome::kReleased;
+}
+
+std::optional<InstanceRow> MemoryDatabase::ReadInstance(HubId hub, const std::string& instance_id,
+                                                        bool payloads) {
+  absl::MutexLock lock(&mutex_);
+  Instance* instance = Find(hub, instance_id);
+  if (instance == nullptr) return std::nullopt;
+  InstanceRow row = instance->row;
+  if (!payloads) {
+    row.input.reset();
+    row.output.reset();
+    row.custom_status.reset();
+    row.failure.reset();
+  }
+  return row;
+}
+
+InstanceStatus MemoryDatabase::ReadStatus(HubId hub, const std::string& instance_id) {
+  absl::MutexLock lock(&mutex_);
+  Instance* instance = Find(hub, instance_id);
+  InstanceStatus status;
+  status.exists = instance != nullptr;
+  if (instance != nullptr) status.status = instance->row.status;
+  return status;
+}
+
+absl::StatusOr<std::vector<HistoryChunk>> MemoryDatabase::ReadHistory(
+    HubId hub, const std::string& instance_id, const std::optional<std::string>& execution_id,
+    int64_t after_turn, int64_t max_bytes) {
+  absl::MutexLock lock(&mutex_);
+  Instance* instance = Find(hub, instance_id);
+  if (instance == nullptr) {
+    return absl::NotFoundError(absl::StrCat("instance ", instance_id, " does not exist"));
+  }
+  if (execution_id.has_value() && instance->row.execution_id != *execution_id) {
+    return absl::NotFoundError(absl::StrCat("execution ", *execution_id, " of instance ",
+                                            instance_id, " is not the current one"));
+  }
+  std::vector<HistoryChunk> chunks;
+  int64_t bytes = 0;
+  for (const HistoryChunk& chunk : instance->history) {
+    if (chunk.turn <= after_turn) continue;
+    if (!chunks.empty() && bytes >= max_bytes) break;
+    bytes += static_cast<int64_t>(chunk.events->size());
+    chunks.push_back(chunk);
+  }
+  return chunks;
+}
+
+MemoryDatabase::Counts MemoryDatabase::Count() const {
+  absl::MutexLock lock(&mutex_);
+  Counts counts;
+  for (const auto& [key, instance] : instances_) {
+    counts.live += instance->live ? 1 : 0;
+    counts.messages += instance->inbox.size();
+  }
+  counts.leased_instances = instance_leases_.size();
+  counts.tasks = tasks_.size();
+  counts.leased_tasks = task_leases_.size();
+  counts.checkpoints = checkpoints_;
+  counts.claims = claims_;
+  return counts;
+}
+
+LeaseToken MemoryDatabase::LeaseOf(HubId hub, const std::string& instance_id) const {
+  absl::MutexLock lock(&mutex_);
+  auto found = ids_.find(std::make_pair(hub, instance_id));
+  return found == ids_.end() ? 0 : instances_.at(found->second)->lease;
+}
+
+void MemoryDatabase::ReplaceHistory(HubId hub, const std::string& instance_id,
+                                    std::vector<HistoryChunk> history) {
+  absl::MutexLock lock(&mutex_);
+  if (Instance* instance = Find(hub, instance_id)) instance->history = std::move(history);
+}
+
+}  // namespace dt::testing
