@@ -47,7 +47,7 @@ void MemoryDatabase::ApplyState(Checkpoint& checkpoint, Instance& instance) {
   if (checkpoint.history.has_value()) instance.history.push_back(*std::move(checkpoint.history));
   if (checkpoint.update.has_value()) ApplyUpdate(*std::move(checkpoint.update), instance);
   if (checkpoint.next_generation.has_value()) {
-    ApplyNextGeneration(*std::move(checkpoint.next_generation), instance);
+    ApplyNextGeneration(*checkpoint.next_generation, instance);
   }
   if (checkpoint.ends) End(instance);
 }
@@ -96,7 +96,10 @@ void MemoryDatabase::ApplyOutgoing(WorkerId worker, Checkpoint& checkpoint, Inst
     // here.
     const bool wanted = instance.live && (message.generation == kAnyGeneration ||
                                           message.generation == instance.row.generation);
-    result.own_seqs.push_back(wanted ? Insert(instance, std::move(message)) : 0);
+    const bool front = checkpoint.next_generation.has_value() &&
+                       message.generation == instance.row.generation &&
+                       message.visible_at == absl::InfinitePast();
+    result.own_seqs.push_back(wanted ? Insert(instance, std::move(message), front) : 0);
   }
   for (AddressedMessage& message : checkpoint.messages) {
     result.messages.push_back(

@@ -89,14 +89,14 @@ void MemoryDatabase::SetLease(Instance& instance, LeaseToken token) {
   Reindex(instance);
 }
 
-int64_t MemoryDatabase::Insert(Instance& instance, NewMessage message) {
+int64_t MemoryDatabase::Insert(Instance& instance, NewMessage message, bool front) {
   // A due time is rounded up, so that nothing fires early.
   const absl::Time due = absl::FromUnixMicros(
       absl::ToUnixMicros(std::max(message.visible_at, absl::UnixEpoch()) + absl::Nanoseconds(999)));
   Message stored;
   stored.seq = ++last_key_;
   stored.generation = message.generation;
-  stored.visible_at = std::max(due, NowLocked());
+  stored.visible_at = front ? absl::InfinitePast() : std::max(due, NowLocked());
   stored.event_type = message.event_type;
   stored.event = std::move(message.event);
   const InboxOrder order{stored.visible_at, stored.seq};
@@ -232,6 +232,8 @@ CreateResult MemoryDatabase::Create(WorkerId worker, NewInstance created) {
   row.status = RuntimeStatus::kPending;
   instance->parent = std::move(created.parent);
   if (instance->parent.has_value()) row.parent_instance_id = instance->parent->instance_id;
+  // Nothing is delivered before a scheduled start, whatever is sent to it (semantics.md 3.3).
+  if (created.scheduled_start.has_value()) instance->not_before = *created.scheduled_start;
   result.key = row.key;
   result.created_at = row.created_at;
   ids_[{created.hub, std::move(created.instance_id)}] = row.key;

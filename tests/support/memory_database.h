@@ -108,7 +108,7 @@ class MemoryDatabase {
     // The hot row.
     bool live = true;
     LeaseToken lease = 0;
-    absl::Time not_before = absl::InfinitePast();  // back-off of an abandoned instance
+    absl::Time not_before = absl::InfinitePast();  // back-off or scheduled start
     bool owner_wake = false;
     int32_t lost_leases = 0;
     std::optional<absl::Time>
@@ -135,7 +135,9 @@ class MemoryDatabase {
   // Keeps ready_ true after any change of lease, inbox or not_before.
   void Reindex(Instance& instance) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void SetLease(Instance& instance, LeaseToken token) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  int64_t Insert(Instance& instance, NewMessage message) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // `front`: before all that waits, see Checkpoint::own_messages.
+  int64_t Insert(Instance& instance, NewMessage message, bool front = false)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool Remove(Instance& instance, int64_t seq) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // `worker` 0: nobody is told by the answer, so an owner always learns it from its wake read.
   Delivery Deliver(WorkerId worker, Instance* target, NewMessage message)
