@@ -1,0 +1,190 @@
+// A lane: one thread, one connection, one queue. Operations that arrive while a call is in flight
+// gather and leave together, one call per (verb, hub), so that the cost of a commit is shared.
+//
+// How a call is formed. The oldest operation decides verb and hub. Then the queue is walked in
+// order and every operation of the same verb and hub is taken, until the call is full (count,
+// bytes). An operation that is left behind blocks its order key: later operations of the same key
+// stay behind as well. So operations of one instance reach the database in the order of submission
+// whatever their verbs, none waits longer than those before it, and there is no timer.
+//
+// Faults. A call is one transaction, so a call that the server refused changed nothing.
+//   transient (sqlstate.h kRetry)   the whole call again, at most `retries_max` times, with jitter
+//   data at fault (kItemByItem)     the call is halved until the bad items stand alone and fail
+//   alone connection lost                 operations go back to the head of the queue, the lane
+//   reconnects
+//                                   with back-off; those whose verb is not repeatable fail at once,
+//                                   because whether they happened is unknown
+//   disk or memory full             like a lost connection, after a longer pause, with an alert
+//   logged anything else                   fails the operations of the call (kInternal)
+// An operation waits for a missing database no longer than its `patience`, then fails with
+// kUnavailable. This may overtake an earlier operation of the same key that has more patience.
+//
+// Threads. Submit, counters, Stop may be called from any thread. Verb and Operation methods run on
+// the lane's thread (and on the thread in Stop() for what is left), never under a lock, in order.
+#ifndef DT_STORAGE_POSTGRES_LANE_H_
+#define DT_STORAGE_POSTGRES_LANE_H_
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/random/random.h"
+#include "absl/status/status.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "storage/postgres/backoff.h"
+#include "storage/postgres/connection.h"
+#include "storage/records.h"
+
+namespace dt::postgres {
+
+class Verb;
+
+// One thing to do for one caller. Subclasses add the arguments and the callback.
+class Operation {
+ public:
+  explicit Operation(const Verb* verb) : verb(verb) {}
+  virtual ~Operation() = default;
+  // Ends the operation without a result. Called at most once, and not after Verb::Complete.
+  virtual void Fail(absl::Status status) = 0;
+
+  const Verb* const verb;  // must outlive the lane
+  HubId hub = 0;           // 0 = concerns no hub
+  uint64_t order_key = 0;  // see OrderKey; 0 = in no order with anything
+  size_t bytes = 0;        // about what it adds to the call
+  // How long it waits for a database that is away, from Submit on; zero = the lane's default.
+  absl::Duration patience = absl::ZeroDuration();
+
+ private:
+  friend class Lane;
+  absl::Time give_up_at_;
+};
+
+using Operations = absl::Span<const std::unique_ptr<Operation>>;
+
+// The order key of an instance. Two instances with the same key are ordered needlessly, no more.
+uint64_t OrderKey(HubId hub, std::string_view instance_id);
+
+// What the operations of one kind have in common: the statement, the encoding and the decoding.
+class Verb {
+ public:
+  virtual ~Verb() = default;
+  virtual const Statement& statement() const = 0;
+  // Fills the parameters for these operations (never empty, all of this verb and of one hub). May
+  // be called again for the same operations when a call is repeated. The operations stay alive.
+  virtual void Encode(Operations operations, Params* params) const = 0;
+  // Ends every operation by its part of the result (its callback runs here) and returns OK; or ends
+  // none and returns why the result does not fit. Then the lane fails them with kInternal.
+  virtual absl::Status Complete(const Result& result, Operations operations) const = 0;
+  // True if a call may be sent again when it is unknown whether it was committed.
+  virtual bool repeatable() const = 0;
+  // Below the lane's own limit; 1 = never together with others.
+  virtual size_t operations_max() const { return SIZE_MAX; }
+  // True if a call may hold only one operation of each order key; the next goes into the next call.
+  virtual bool one_per_key() const { return false; }
+};
+
+struct LaneOptions {
+  std::string name = "lane";  // for logs
+  ConnectionOptions connection;
+  size_t batch_operations_max = 200;
+  size_t batch_bytes_max = 8 << 20;
+  size_t queue_operations_max = 20'000;
+  size_t queue_bytes_max = 256 << 20;
+  int retries_max = 5;
+  absl::Duration retry_delay_min = absl::Milliseconds(5);
+  absl::Duration retry_delay_max = absl::Milliseconds(500);
+  absl::Duration reconnect_delay_min = absl::Milliseconds(50);
+  absl::Duration reconnect_delay_max = absl::Seconds(2);
+  absl::Duration slow_retry_delay = absl::Seconds(5);
+  absl::Duration patience = absl::Seconds(10);
+  // Connections are renewed between calls after this, so that rotated passwords and moved primaries
+  // are found; zero = never.
+  absl::Duration connection_age_max = absl::Hours(1);
+};
+
+struct LaneCounters {
+  int64_t calls = 0;               // answered by the server without error
+  int64_t operations = 0;          // ended with a result
+  int64_t failed_operations = 0;   // ended with an error
+  int64_t refused_operations = 0;  // never queued
+  int64_t retries = 0;             // calls sent again
+  int64_t connects = 0;            // connections made
+  int64_t round_trips = 0;         // on all of them
+  int64_t queued_operations = 0;   // now, in flight included
+  int64_t queued_bytes = 0;
+  bool connected = false;  // now
+};
+
+class Lane {
+ public:
+  // Starts the thread, which connects when the first operation arrives.
+  explicit Lane(LaneOptions options);
+  ~Lane();  // Stop(zero)
+  Lane(const Lane&) = delete;
+  Lane& operator=(const Lane&) = delete;
+
+  // Queues the operation and returns OK; its end is then told through the verb or Fail. Or refuses
+  // it and leaves it with the caller: kResourceExhausted (queue full), kUnavailable (stopped).
+  absl::Status Submit(std::unique_ptr<Operation>& operation);
+
+  // Finishes what is queued for at most `drain`, then cancels what is in flight, fails the rest
+  // with kUnavailable and ends the thread. Later calls do nothing.
+  void Stop(absl::Duration drain);
+
+  LaneCounters counters() const;
+
+ private:
+  using Queue = std::deque<std::unique_ptr<Operation>>;
+  using Batch = std::vector<std::unique_ptr<Operation>>;
+  enum class RunOutcome : int8_t { kDone, kConnectionLost, kSlow };
+
+  void Run();
+  // Moves new operations to waiting_; blocks until there is one, `until`, or the stop.
+  void Gather(absl::Time until);
+  bool Stopping() const;
+  // Connected, or false if there is to be waited until next_connect_at_.
+  bool EnsureConnected();
+  void Disconnect();
+  Batch TakeBatch();
+  // Runs the batch with all repeats. What could not be settled goes back to the head of waiting_.
+  void RunBatch(Batch batch);
+  RunOutcome RunPart(Batch& part, std::vector<Batch>& parts, int* retries);
+  void PutBack(Batch batch, bool outcome_unknown);
+  void FailAll(Batch batch, const absl::Status& status);
+  void FailImpatient(const absl::Status& reason);
+  void Forget(const Batch& batch, bool failed);
+  void SleepUnlessStopped(absl::Duration delay);
+
+  const LaneOptions options_;
+
+  // Of the lane's thread.
+  Queue waiting_;
+  std::unique_ptr<Connection> connection_;
+  absl::Time connected_at_;
+  absl::Time next_connect_at_ = absl::InfinitePast();
+  absl::Status last_fault_;
+  Backoff reconnect_backoff_;
+  absl::BitGen random_;
+
+  mutable absl::Mutex mutex_;
+  Queue arrived_ ABSL_GUARDED_BY(mutex_);
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Time drain_until_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();
+  bool ended_ ABSL_GUARDED_BY(mutex_) = false;
+  std::unique_ptr<Canceler> canceler_ ABSL_GUARDED_BY(mutex_);
+  LaneCounters counters_ ABSL_GUARDED_BY(mutex_);
+
+  absl::Mutex join_mutex_;
+  std::thread thread_ ABSL_GUARDED_BY(join_mutex_);
+};
+
+}  // namespace dt::postgres
+
+#endif  // DT_STORAGE_POSTGRES_LANE_H_
