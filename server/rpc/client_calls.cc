@@ -1,0 +1,178 @@
+// StartInstance, GetInstance, the waits, RaiseEvent, Terminate, Suspend, Resume
+// (semantics.md 5.4-5.22).
+#include <memory>
+#include <utility>
+
+#include "fmt/format.h"
+#include "server/rpc/sidecar_service.h"
+#include "server/rpc/wait_call.h"
+
+namespace dt::rpc {
+namespace {
+
+absl::Status MissingInstance(const std::string& instance_id) {
+  return absl::NotFoundError(fmt::format("no orchestration instance '{}'", instance_id));
+}
+
+// The answer of a StartInstance. Go reads the text, the other SDKs the code (5.8).
+absl::Status StartStatus(const CreateResult& result, StatusSet ignore,
+                         const std::string& instance_id) {
+  if (result.outcome != CreateOutcome::kExists) return absl::OkStatus();
+  if ((ignore & StatusBit(result.existing_status)) != 0) return absl::OkStatus();
+  return absl::AlreadyExistsError(fmt::format(
+      "orchestration instance already exists: '{}' has status {}", instance_id,
+      OrchestrationStatus_Name(static_cast<OrchestrationStatus>(result.existing_status))));
+}
+
+// The answer of a message or a termination. An instance that has ended wants neither, which is no
+// error (5.20).
+absl::Status DeliveryStatus(const Delivery& delivery, bool missing_ok,
+                            const std::string& instance_id) {
+  switch (delivery.outcome) {
+    case DeliveryOutcome::kNotFound:
+      return missing_ok ? absl::OkStatus() : MissingInstance(instance_id);
+    case DeliveryOutcome::kOk:
+    case DeliveryOutcome::kTerminal:
+    case DeliveryOutcome::kDuplicate:
+    case DeliveryOutcome::kDone:
+    case DeliveryOutcome::kInstanceReplaced:
+      return absl::OkStatus();
+  }
+  return absl::InternalError("unknown outcome of a delivery");
+}
+
+}  // namespace
+
+grpc::ServerUnaryReactor* SidecarService::StartInstance(Context* context,
+                                                        const CreateInstanceRequest* request,
+                                                        CreateInstanceResponse* response) {
+  Unary* reactor = context->DefaultReactor();
+  WithHub(context, reactor, [this, request, response, reactor](HubId hub) {
+    Start(hub, *request, response, reactor);
+  });
+  return reactor;
+}
+
+void SidecarService::Start(HubId hub, const CreateInstanceRequest& request,
+                           CreateInstanceResponse* response, Unary* reactor) {
+  absl::StatusOr<orchestration::StartPlan> plan =
+      orchestration::BuildStart(request, hub, store_->Now(), ids_, options_.requests);
+  if (!plan.ok()) return reactor->Finish(ToGrpc(plan.status()));
+  response->set_instanceid(plan->instance.instance_id);
+  dispatch_->StartInstance(std::move(plan->instance), [response, reactor, ignore = plan->ignore](
+                                                          absl::StatusOr<CreateResult> result) {
+    reactor->Finish(ToGrpc(result.ok() ? StartStatus(*result, ignore, response->instanceid())
+                                       : result.status()));
+  });
+}
+
+grpc::ServerUnaryReactor* SidecarService::GetInstance(Context* context,
+                                                      const GetInstanceRequest* request,
+                                                      GetInstanceResponse* response) {
+  Unary* reactor = context->DefaultReactor();
+  const absl::Status checked =
+      orchestration::CheckInstanceId(request->instanceid(), options_.requests);
+  if (!checked.ok()) {
+    reactor->Finish(ToGrpc(checked));
+    return reactor;
+  }
+  WithHub(context, reactor, [this, request, response, reactor](HubId hub) {
+    const bool payloads = request->getinputsandoutputs();
+    store_->ReadInstance(
+        hub, request->instanceid(), payloads,
+        [response, reactor, payloads](absl::StatusOr<std::optional<InstanceRow>> row) {
+          if (!row.ok()) return reactor->Finish(ToGrpc(row.status()));
+          FillInstanceResponse(*row, payloads, *response);
+          reactor->Finish(grpc::Status::OK);
+        });
+  });
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* SidecarService::Wait(Context* context, const GetInstanceRequest* request,
+                                               GetInstanceResponse* response,
+                                               dispatch::DispatchThread::WaitFor wait_for) {
+  std::shared_ptr<WaitCall> call = WaitCall::Create(store_, dispatch_, request, response);
+  WaitCall* reactor = call.get();
+  const absl::Status checked =
+      orchestration::CheckInstanceId(request->instanceid(), options_.requests);
+  if (!checked.ok()) {
+    call->Refuse(checked);
+    return reactor;
+  }
+  WithHub(context, reactor,
+          [call = std::move(call), wait_for](HubId hub) { WaitCall::Begin(call, hub, wait_for); });
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* SidecarService::WaitForInstanceStart(Context* context,
+                                                               const GetInstanceRequest* request,
+                                                               GetInstanceResponse* response) {
+  return Wait(context, request, response, dispatch::DispatchThread::WaitFor::kStart);
+}
+
+grpc::ServerUnaryReactor* SidecarService::WaitForInstanceCompletion(
+    Context* context, const GetInstanceRequest* request, GetInstanceResponse* response) {
+  return Wait(context, request, response, dispatch::DispatchThread::WaitFor::kCompletion);
+}
+
+grpc::ServerUnaryReactor* SidecarService::Send(
+    Context* context, absl::StatusOr<orchestration::ClientMessagePlan> plan) {
+  Unary* reactor = context->DefaultReactor();
+  if (!plan.ok()) {
+    reactor->Finish(ToGrpc(plan.status()));
+    return reactor;
+  }
+  WithHub(context, reactor, [this, reactor, plan = *std::move(plan)](HubId hub) {
+    dispatch_->SendMessage(
+        ClientMessage{hub, plan.instance_id, plan.message},
+        [this, reactor, instance_id = plan.instance_id](absl::StatusOr<Delivery> delivery) {
+          reactor->Finish(ToGrpc(
+              delivery.ok() ? DeliveryStatus(*delivery, options_.missing_control_ok, instance_id)
+                            : delivery.status()));
+        });
+  });
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* SidecarService::RaiseEvent(Context* context,
+                                                     const RaiseEventRequest* request,
+                                                     RaiseEventResponse*) {
+  return Send(context, orchestration::BuildRaiseEvent(*request, store_->Now(), options_.requests));
+}
+
+grpc::ServerUnaryReactor* SidecarService::SuspendInstance(Context* context,
+                                                          const SuspendRequest* request,
+                                                          SuspendResponse*) {
+  return Send(context, orchestration::BuildSuspend(*request, store_->Now(), options_.requests));
+}
+
+grpc::ServerUnaryReactor* SidecarService::ResumeInstance(Context* context,
+                                                         const ResumeRequest* request,
+                                                         ResumeResponse*) {
+  return Send(context, orchestration::BuildResume(*request, store_->Now(), options_.requests));
+}
+
+grpc::ServerUnaryReactor* SidecarService::TerminateInstance(Context* context,
+                                                            const TerminateRequest* request,
+                                                            TerminateResponse*) {
+  Unary* reactor = context->DefaultReactor();
+  absl::StatusOr<Termination> termination =
+      orchestration::BuildTerminate(*request, store_->Now(), options_.requests);
+  if (!termination.ok()) {
+    reactor->Finish(ToGrpc(termination.status()));
+    return reactor;
+  }
+  WithHub(context, reactor, [this, reactor, termination = *std::move(termination)](HubId hub) {
+    dispatch_->Terminate(
+        ClientTermination{hub, termination},
+        [this, reactor, instance_id = termination.instance_id](absl::StatusOr<Delivery> delivery) {
+          reactor->Finish(ToGrpc(
+              delivery.ok() ? DeliveryStatus(*delivery, options_.missing_terminate_ok, instance_id)
+                            : delivery.status()));
+        });
+  });
+  return reactor;
+}
+
+}  // namespace dt::rpc

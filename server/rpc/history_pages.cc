@@ -1,0 +1,56 @@
+#include "server/rpc/history_pages.h"
+
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include "fmt/format.h"
+
+namespace dt::rpc {
+namespace {
+
+constexpr char kPastEventsTag = 0x1A;  // field 3, length-delimited
+constexpr char kEventsTag = 0x0A;      // field 1, length-delimited
+
+// The size of the field at the start of `bytes`, tag and length included; nullopt if malformed.
+std::optional<size_t> FieldSize(std::string_view bytes) {
+  if (bytes.empty() || bytes[0] != kPastEventsTag) return std::nullopt;
+  uint64_t length = 0;
+  for (size_t i = 1; i < bytes.size() && i <= 5; ++i) {
+    const auto byte = static_cast<unsigned char>(bytes[i]);
+    length |= static_cast<uint64_t>(byte & 0x7F) << (7 * (i - 1));
+    if ((byte & 0x80) != 0) continue;
+    const size_t size = 1 + i + length;
+    return size <= bytes.size() ? std::optional<size_t>(size) : std::nullopt;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<std::string>> SplitHistory(const std::vector<HistoryChunk>& history,
+                                                      size_t bytes_max) {
+  std::vector<std::string> pages;
+  std::string page;
+  for (const HistoryChunk& chunk : history) {
+    std::string_view rest(*chunk.events);
+    while (!rest.empty()) {
+      const std::optional<size_t> size = FieldSize(rest);
+      if (!size.has_value()) {
+        return absl::DataLossError(
+            fmt::format("the stored history of turn {} cannot be read", chunk.turn));
+      }
+      if (!page.empty() && page.size() + *size > bytes_max) {
+        pages.push_back(std::move(page));
+        page.clear();
+      }
+      page += kEventsTag;
+      page += rest.substr(1, *size - 1);
+      rest.remove_prefix(*size);
+    }
+  }
+  if (!page.empty()) pages.push_back(std::move(page));
+  return pages;
+}
+
+}  // namespace dt::rpc

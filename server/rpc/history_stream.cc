@@ -1,0 +1,110 @@
+#include "server/rpc/history_stream.h"
+
+#include <iterator>
+#include <optional>
+#include <utility>
+
+#include "fmt/format.h"
+#include "server/rpc/frame_buffer.h"
+#include "server/rpc/history_pages.h"
+#include "server/rpc/status.h"
+
+namespace dt::rpc {
+
+std::shared_ptr<HistoryStream> HistoryStream::Create(grpc::CallbackServerContext* context,
+                                                     Store* store, HistoryLimits limits) {
+  std::shared_ptr<HistoryStream> stream(new HistoryStream(context, store, limits));
+  stream->self_ = stream;
+  return stream;
+}
+
+HistoryStream::HistoryStream(grpc::CallbackServerContext* context, Store* store,
+                             HistoryLimits limits)
+    : context_(context), store_(store), limits_(limits) {}
+
+void HistoryStream::SendStored(std::shared_ptr<HistoryStream> stream, HubId hub,
+                               std::string instance_id, std::string execution_id) {
+  HistoryStream& self = *stream;
+  self.hub_ = hub;
+  self.instance_id_ = instance_id;
+  self.execution_id_ = std::move(execution_id);
+  self.read_on_ = true;
+  if (!self.execution_id_.empty()) return self.ReadPage();
+  // All pages are read by one execution id, so that a ContinueAsNew between two of them cannot mix
+  // two generations.
+  self.store_->ReadInstance(
+      hub, std::move(instance_id), /*payloads=*/false,
+      [stream = std::move(stream)](absl::StatusOr<std::optional<InstanceRow>> row) {
+        if (!row.ok()) return stream->End(row.status());
+        if (!row->has_value()) {
+          return stream->End(absl::NotFoundError(
+              fmt::format("no orchestration instance '{}'", stream->instance_id_)));
+        }
+        stream->execution_id_ = (*row)->execution_id;
+        stream->ReadPage();
+      });
+}
+
+void HistoryStream::SendTurn(std::shared_ptr<HistoryStream> stream,
+                             dispatch::DispatchThread* dispatch, HubId hub, std::string instance_id,
+                             std::string execution_id) {
+  dispatch->ReadTurnHistory(
+      hub, std::move(instance_id), std::move(execution_id),
+      [stream = std::move(stream)](absl::StatusOr<std::vector<HistoryChunk>> history) {
+        if (stream->TakePage(std::move(history))) stream->WriteNext();
+      });
+}
+
+void HistoryStream::Refuse(absl::Status status) { End(std::move(status)); }
+
+void HistoryStream::ReadPage() {
+  if (context_->IsCancelled()) return End(absl::CancelledError("the caller is gone"));
+  store_->ReadHistory(
+      hub_, instance_id_, execution_id_, after_turn_, limits_.page_bytes,
+      [stream = self_](absl::StatusOr<std::vector<HistoryChunk>> page) {
+        if (absl::IsNotFound(page.status()) && stream->after_turn_ > 0) {
+          return stream->End(absl::AbortedError(
+              fmt::format("instance '{}' went on to another execution while its history was read; "
+                          "ask again",
+                          stream->instance_id_)));
+        }
+        if (stream->TakePage(std::move(page))) stream->WriteNext();
+      });
+}
+
+bool HistoryStream::TakePage(absl::StatusOr<std::vector<HistoryChunk>> page) {
+  if (!page.ok()) {
+    End(page.status());
+    return false;
+  }
+  if (page->empty()) {
+    End(absl::OkStatus());
+    return false;
+  }
+  absl::StatusOr<std::vector<std::string>> split = SplitHistory(*page, limits_.chunk_bytes_max);
+  if (!split.ok()) {
+    End(split.status());
+    return false;
+  }
+  after_turn_ = page->back().turn;
+  pages_.assign(std::make_move_iterator(split->begin()), std::make_move_iterator(split->end()));
+  return true;
+}
+
+void HistoryStream::WriteNext() {
+  if (pages_.empty()) return read_on_ ? ReadPage() : End(absl::OkStatus());
+  current_ = MakeByteBuffer(std::move(pages_.front()));
+  pages_.pop_front();
+  StartWrite(&current_);
+}
+
+void HistoryStream::OnWriteDone(bool ok) {
+  if (!ok) return End(absl::CancelledError("the caller is gone"));
+  WriteNext();
+}
+
+void HistoryStream::End(absl::Status status) { Finish(ToGrpc(status)); }
+
+void HistoryStream::OnDone() { const std::shared_ptr<HistoryStream> last = std::move(self_); }
+
+}  // namespace dt::rpc

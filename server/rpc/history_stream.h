@@ -1,0 +1,73 @@
+// One StreamInstanceHistory call.
+//
+// A client's stream pages through the store: the next page is read only when the last one is
+// written, so a slow reader costs one page of memory. A worker's stream (forWorkItemProcessing)
+// gets the past events of its turn in flight from the dispatcher.
+//
+// Threads: there is one step at a time (a read or a write), and each starts the next, so the
+// members need no lock. The object keeps itself alive from its start to OnDone.
+#ifndef DT_SERVER_RPC_HISTORY_STREAM_H_
+#define DT_SERVER_RPC_HISTORY_STREAM_H_
+
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "grpcpp/server_context.h"
+#include "grpcpp/support/byte_buffer.h"
+#include "grpcpp/support/server_callback.h"
+#include "server/dispatch/dispatch_thread.h"
+#include "storage/store.h"
+
+namespace dt::rpc {
+
+struct HistoryLimits {
+  size_t chunk_bytes_max = 256 << 10;  // one HistoryChunk, unless a single event is larger
+  int64_t page_bytes = 1 << 20;        // read from the store at a time
+};
+
+class HistoryStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
+ public:
+  // `context`, `store` and `dispatch` must outlive the call.
+  static std::shared_ptr<HistoryStream> Create(grpc::CallbackServerContext* context, Store* store,
+                                               HistoryLimits limits);
+
+  // Exactly one of these three, once. An empty execution id means the current generation.
+  static void SendStored(std::shared_ptr<HistoryStream> stream, HubId hub, std::string instance_id,
+                         std::string execution_id);
+  static void SendTurn(std::shared_ptr<HistoryStream> stream, dispatch::DispatchThread* dispatch,
+                       HubId hub, std::string instance_id, std::string execution_id);
+  void Refuse(absl::Status status);
+
+  // Reactions.
+  void OnWriteDone(bool ok) override;
+  void OnDone() override;
+
+ private:
+  HistoryStream(grpc::CallbackServerContext* context, Store* store, HistoryLimits limits);
+
+  void ReadPage();
+  // Queues the events; false when the stream was ended instead.
+  bool TakePage(absl::StatusOr<std::vector<HistoryChunk>> page);
+  void WriteNext();
+  void End(absl::Status status);
+
+  grpc::CallbackServerContext* const context_;
+  Store* const store_;
+  const HistoryLimits limits_;
+
+  HubId hub_ = 0;
+  std::string instance_id_;
+  std::string execution_id_;
+  int64_t after_turn_ = 0;
+  bool read_on_ = false;  // the store may hold more after `pages_`
+  std::deque<std::string> pages_;
+  grpc::ByteBuffer current_;
+  std::shared_ptr<HistoryStream> self_;
+};
+
+}  // namespace dt::rpc
+
+#endif  // DT_SERVER_RPC_HISTORY_STREAM_H_

@@ -1,0 +1,94 @@
+#include "server/rpc/server.h"
+
+#include <utility>
+
+#include "absl/time/clock.h"
+#include "fmt/format.h"
+#include "grpcpp/ext/proto_server_reflection_plugin.h"
+#include "grpcpp/health_check_service_interface.h"
+#include "grpcpp/resource_quota.h"
+#include "grpcpp/security/server_credentials.h"
+#include "grpcpp/server_builder.h"
+#include "server/rpc/listen_address.h"
+
+namespace dt::rpc {
+namespace {
+
+constexpr char kServiceName[] = "TaskHubSidecarService";
+constexpr int kSynchronousThreadsMax = 4;  // of reflection
+
+int Millis(absl::Duration duration) {
+  return static_cast<int>(absl::ToInt64Milliseconds(duration));
+}
+
+void SetChannelArguments(const ServerOptions& options, grpc::ServerBuilder& builder) {
+  builder.SetMaxReceiveMessageSize(options.receive_bytes_max);
+  builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, options.metadata_bytes_max);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, Millis(options.keepalive_interval));
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, Millis(options.keepalive_timeout));
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+                             Millis(options.ping_interval_min));
+  // With SO_REUSEPORT a second daemon on the same port would start silently and take half the
+  // calls.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+}
+
+void SetThreads(grpc::ServerBuilder& builder) {
+  using Option = grpc::ServerBuilder::SyncServerOption;
+  builder.SetSyncServerOption(Option::NUM_CQS, 1);
+  builder.SetSyncServerOption(Option::MIN_POLLERS, 1);
+  builder.SetSyncServerOption(Option::MAX_POLLERS, 1);
+  grpc::ResourceQuota quota("durabletask-sidecar");
+  quota.SetMaxThreads(kSynchronousThreadsMax);
+  builder.SetResourceQuota(quota);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options,
+                                                      grpc::Service* service) {
+  if (options.addresses.empty()) {
+    return absl::InvalidArgumentError("no listen address; give host:port or unix:path");
+  }
+  for (const std::string& address : options.addresses) {
+    absl::Status checked = CheckListenAddress(address);
+    if (!checked.ok()) return checked;
+  }
+  // These two are switches of the process; the builder below obeys them.
+  grpc::EnableDefaultHealthCheckService(true);
+  if (options.reflection) grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+
+  grpc::ServerBuilder builder;
+  SetChannelArguments(options, builder);
+  SetThreads(builder);
+  builder.RegisterService(service);
+  std::vector<int> ports(options.addresses.size(), 0);
+  for (size_t i = 0; i < options.addresses.size(); ++i) {
+    builder.AddListeningPort(options.addresses[i], grpc::InsecureServerCredentials(), &ports[i]);
+  }
+  std::unique_ptr<Server> server(new Server);
+  server->server_ = builder.BuildAndStart();
+  if (server->server_ == nullptr) return WhyNotListening(options.addresses);
+  for (size_t i = 0; i < options.addresses.size(); ++i) {
+    server->addresses_.push_back(WithPort(options.addresses[i], ports[i]));
+  }
+  server->SetServing(false);
+  return server;
+}
+
+Server::~Server() { Shutdown(absl::ZeroDuration()); }
+
+void Server::SetServing(bool serving) {
+  grpc::HealthCheckServiceInterface* const health = server_->GetHealthCheckService();
+  health->SetServingStatus("", serving);
+  health->SetServingStatus(kServiceName, serving);
+}
+
+void Server::Shutdown(absl::Duration grace) {
+  if (server_ == nullptr) return;
+  server_->Shutdown(absl::ToChronoTime(absl::Now() + grace));
+  server_.reset();
+}
+
+}  // namespace dt::rpc

@@ -1,0 +1,58 @@
+// The gRPC server: listen addresses, limits, keepalive, health and reflection around a service.
+//
+// Threads of gRPC. Every RPC of ours uses the callback API, whose reactions run on the threads that
+// poll the callback completion queue; gRPC 1.51 makes max(2, cores / 2) of these, which suits the
+// two cores this is tuned for. Only reflection uses the synchronous API: one completion queue and
+// one poller serve it, and the resource quota caps the threads it may add. Memory is bounded by our
+// own limits (receive limit, credits, queues), not by the quota: gRPC answers a used-up memory
+// quota by closing connections, which would cut worker streams.
+#ifndef DT_SERVER_RPC_SERVER_H_
+#define DT_SERVER_RPC_SERVER_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "grpcpp/impl/codegen/service_type.h"
+#include "grpcpp/server.h"
+
+namespace dt::rpc {
+
+struct ServerOptions {
+  std::vector<std::string> addresses;  // "host:port" (port 0 = a free one) or "unix:path"
+  int receive_bytes_max = 64 << 20;    // of one message
+  int metadata_bytes_max = 32 << 10;   // of one call; bearer tokens are large
+  absl::Duration keepalive_interval = absl::Seconds(30);
+  absl::Duration keepalive_timeout = absl::Seconds(20);
+  absl::Duration ping_interval_min = absl::Seconds(10);  // of clients; more often is refused
+  bool reflection = true;
+};
+
+class Server {
+ public:
+  // Listens and serves at once; health says NOT_SERVING until SetServing. `service` must outlive
+  // the server. kInvalidArgument for a bad address, kFailedPrecondition when an address cannot be
+  // had (in use, no right), with the reason.
+  static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options,
+                                                       grpc::Service* service);
+  ~Server();
+
+  // What health checks answer, for the server ("") and for TaskHubSidecarService.
+  void SetServing(bool serving);
+  // The addresses as listened on, with real port numbers.
+  const std::vector<std::string>& addresses() const { return addresses_; }
+  // Refuses new calls, waits for calls in progress up to `grace`, then cancels them. Blocks.
+  void Shutdown(absl::Duration grace);
+
+ private:
+  Server() = default;
+
+  std::unique_ptr<grpc::Server> server_;
+  std::vector<std::string> addresses_;
+};
+
+}  // namespace dt::rpc
+
+#endif  // DT_SERVER_RPC_SERVER_H_

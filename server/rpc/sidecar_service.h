@@ -1,0 +1,170 @@
+// TaskHubSidecarService: every RPC of the sidecar protocol, from the wire to the dispatcher and the
+// store. A handler checks its request, finds the task hub and starts one verb; the answer goes out
+// from the verb's callback.
+//
+// Threads: handlers and callbacks run on any thread of gRPC, the dispatcher or the store, and never
+// block. gRPC keeps a call's request, response and context until its reactor is done, which is why
+// the callbacks may hold pointers to them.
+//
+// The handlers stand in one file per family: client_calls.cc, worker_calls.cc, history_calls.cc,
+// hub_calls.cc, and unserved_calls.cc for the RPCs that this version refuses.
+#ifndef DT_SERVER_RPC_SIDECAR_SERVICE_H_
+#define DT_SERVER_RPC_SIDECAR_SERVICE_H_
+
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "grpcpp/server_context.h"
+#include "grpcpp/support/byte_buffer.h"
+#include "grpcpp/support/server_callback.h"
+#include "proto/orchestrator_service.grpc.pb.h"
+#include "server/dispatch/dispatch_thread.h"
+#include "server/orchestration/requests.h"
+#include "server/rpc/call_metadata.h"
+#include "server/rpc/history_stream.h"
+#include "server/rpc/random_ids.h"
+#include "server/rpc/status.h"
+#include "server/rpc/stream_options.h"
+#include "server/rpc/task_hubs.h"
+#include "storage/store.h"
+
+namespace dt::rpc {
+
+struct ServiceOptions {
+  TaskHubOptions hubs;
+  orchestration::RequestLimits requests;
+  StreamLimits streams;
+  HistoryLimits history;
+  // Deleting a hub, or creating it anew, deletes data (5.36).
+  bool hub_deletion_enabled = false;
+  // What a control call to a missing instance answers (5.19, D19).
+  bool missing_control_ok = false;  // RaiseEvent, SuspendInstance, ResumeInstance
+  bool missing_terminate_ok = true;
+};
+
+// GetWorkItems and StreamInstanceHistory are raw: their answers are bytes that were serialized
+// before.
+using SidecarServiceBase = TaskHubSidecarService::WithRawCallbackMethod_GetWorkItems<
+    TaskHubSidecarService::WithRawCallbackMethod_StreamInstanceHistory<
+        TaskHubSidecarService::CallbackService>>;
+
+class SidecarService final : public SidecarServiceBase {
+ public:
+  // `store` and `dispatch` must outlive the server that this service is registered with.
+  SidecarService(Store* store, dispatch::DispatchThread* dispatch, ServiceOptions options);
+
+  // Makes sure that the hub exists, as CreateTaskHub does; for start-up.
+  void CreateHub(const std::string& name, Callback<HubId> done);
+
+  using Context = grpc::CallbackServerContext;
+  using Unary = grpc::ServerUnaryReactor;
+  using Empty = google::protobuf::Empty;
+  using RawWriter = grpc::ServerWriteReactor<grpc::ByteBuffer>;
+
+// gRPC's generated classes overload each method for their synchronous form, which stays hidden.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Woverloaded-virtual"
+
+  // Worker side: worker_calls.cc
+  Unary* Hello(Context* context, const Empty* request, Empty* response) override;
+  RawWriter* GetWorkItems(Context* context, const grpc::ByteBuffer* request) override;
+  Unary* CompleteOrchestratorTask(Context* context, const OrchestratorResponse* request,
+                                  CompleteTaskResponse* response) override;
+  Unary* CompleteActivityTask(Context* context, const ActivityResponse* request,
+                              CompleteTaskResponse* response) override;
+  Unary* AbandonTaskOrchestratorWorkItem(Context* context,
+                                         const AbandonOrchestrationTaskRequest* request,
+                                         AbandonOrchestrationTaskResponse* response) override;
+  Unary* AbandonTaskActivityWorkItem(Context* context, const AbandonActivityTaskRequest* request,
+                                     AbandonActivityTaskResponse* response) override;
+
+  // History: history_calls.cc
+  RawWriter* StreamInstanceHistory(Context* context, const grpc::ByteBuffer* request) override;
+
+  // Client side: client_calls.cc
+  Unary* StartInstance(Context* context, const CreateInstanceRequest* request,
+                       CreateInstanceResponse* response) override;
+  Unary* GetInstance(Context* context, const GetInstanceRequest* request,
+                     GetInstanceResponse* response) override;
+  Unary* WaitForInstanceStart(Context* context, const GetInstanceRequest* request,
+                              GetInstanceResponse* response) override;
+  Unary* WaitForInstanceCompletion(Context* context, const GetInstanceRequest* request,
+                                   GetInstanceResponse* response) override;
+  Unary* RaiseEvent(Context* context, const RaiseEventRequest* request,
+                    RaiseEventResponse* response) override;
+  Unary* TerminateInstance(Context* context, const TerminateRequest* request,
+                           TerminateResponse* response) override;
+  Unary* SuspendInstance(Context* context, const SuspendRequest* request,
+                         SuspendResponse* response) override;
+  Unary* ResumeInstance(Context* context, const ResumeRequest* request,
+                        ResumeResponse* response) override;
+
+  // Management: hub_calls.cc
+  Unary* CreateTaskHub(Context* context, const CreateTaskHubRequest* request,
+                       CreateTaskHubResponse* response) override;
+  Unary* DeleteTaskHub(Context* context, const DeleteTaskHubRequest* request,
+                       DeleteTaskHubResponse* response) override;
+
+  // Refused: unserved_calls.cc
+  Unary* CompleteEntityTask(Context* context, const EntityBatchResult* request,
+                            CompleteTaskResponse* response) override;
+  Unary* AbandonTaskEntityWorkItem(Context* context, const AbandonEntityTaskRequest* request,
+                                   AbandonEntityTaskResponse* response) override;
+  Unary* RewindInstance(Context* context, const RewindInstanceRequest* request,
+                        RewindInstanceResponse* response) override;
+  Unary* RestartInstance(Context* context, const RestartInstanceRequest* request,
+                         RestartInstanceResponse* response) override;
+  Unary* QueryInstances(Context* context, const QueryInstancesRequest* request,
+                        QueryInstancesResponse* response) override;
+  Unary* ListInstanceIds(Context* context, const ListInstanceIdsRequest* request,
+                         ListInstanceIdsResponse* response) override;
+  Unary* PurgeInstances(Context* context, const PurgeInstancesRequest* request,
+                        PurgeInstancesResponse* response) override;
+  Unary* SkipGracefulOrchestrationTerminations(
+      Context* context, const SkipGracefulOrchestrationTerminationsRequest* request,
+      SkipGracefulOrchestrationTerminationsResponse* response) override;
+  Unary* SignalEntity(Context* context, const SignalEntityRequest* request,
+                      SignalEntityResponse* response) override;
+  Unary* GetEntity(Context* context, const GetEntityRequest* request,
+                   GetEntityResponse* response) override;
+  Unary* QueryEntities(Context* context, const QueryEntitiesRequest* request,
+                       QueryEntitiesResponse* response) override;
+  Unary* CleanEntityStorage(Context* context, const CleanEntityStorageRequest* request,
+                            CleanEntityStorageResponse* response) override;
+
+#pragma GCC diagnostic pop
+
+ private:
+  // Calls `next(HubId)` for the call's hub, at once when it is known. Otherwise ends the call
+  // through `reactor`: the hub is missing, or the caller left meanwhile.
+  template <typename Next>
+  void WithHub(Context* context, Unary* reactor, Next next) {
+    const std::string_view name = MetadataValue(*context, "taskhub");
+    if (const std::optional<HubId> known = hubs_.Find(name)) return next(*known);
+    hubs_.Resolve(name, [context, reactor, next = std::move(next)](absl::StatusOr<HubId> hub) {
+      if (!hub.ok()) return reactor->Finish(ToGrpc(hub.status()));
+      if (context->IsCancelled()) {
+        return reactor->Finish(grpc::Status(grpc::StatusCode::CANCELLED, "the caller is gone"));
+      }
+      next(*hub);
+    });
+  }
+
+  void Start(HubId hub, const CreateInstanceRequest& request, CreateInstanceResponse* response,
+             Unary* reactor);
+  // RaiseEvent, SuspendInstance and ResumeInstance after their checks.
+  Unary* Send(Context* context, absl::StatusOr<orchestration::ClientMessagePlan> plan);
+  Unary* Wait(Context* context, const GetInstanceRequest* request, GetInstanceResponse* response,
+              dispatch::DispatchThread::WaitFor wait_for);
+
+  Store* const store_;
+  dispatch::DispatchThread* const dispatch_;
+  const ServiceOptions options_;
+  TaskHubs hubs_;
+  RandomIds ids_;
+};
+
+}  // namespace dt::rpc
+
+#endif  // DT_SERVER_RPC_SIDECAR_SERVICE_H_

@@ -1,0 +1,96 @@
+// The RPCs that this version refuses: UNIMPLEMENTED with a sentence that says so, and nothing read
+// or written. They are declared so that reflection shows the whole protocol.
+#include "fmt/format.h"
+#include "server/rpc/sidecar_service.h"
+
+namespace dt::rpc {
+namespace {
+
+grpc::ServerUnaryReactor* Refuse(grpc::CallbackServerContext* context, std::string_view rpc,
+                                 std::string_view group) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  reactor->Finish(grpc::Status(
+      grpc::StatusCode::UNIMPLEMENTED,
+      fmt::format("{} is not available: this version of durabletask-sidecar does not serve {}", rpc,
+                  group)));
+  return reactor;
+}
+
+constexpr std::string_view kEntities = "entities";
+constexpr std::string_view kQueries = "instance queries";
+constexpr std::string_view kManagement =
+    "purge, restart, rewind and batch termination of instances";
+
+}  // namespace
+
+grpc::ServerUnaryReactor* SidecarService::CompleteEntityTask(Context* context,
+                                                             const EntityBatchResult*,
+                                                             CompleteTaskResponse*) {
+  return Refuse(context, "CompleteEntityTask", kEntities);
+}
+
+grpc::ServerUnaryReactor* SidecarService::AbandonTaskEntityWorkItem(Context* context,
+                                                                    const AbandonEntityTaskRequest*,
+                                                                    AbandonEntityTaskResponse*) {
+  return Refuse(context, "AbandonTaskEntityWorkItem", kEntities);
+}
+
+grpc::ServerUnaryReactor* SidecarService::RewindInstance(Context* context,
+                                                         const RewindInstanceRequest*,
+                                                         RewindInstanceResponse*) {
+  return Refuse(context, "RewindInstance", kManagement);
+}
+
+grpc::ServerUnaryReactor* SidecarService::RestartInstance(Context* context,
+                                                          const RestartInstanceRequest*,
+                                                          RestartInstanceResponse*) {
+  return Refuse(context, "RestartInstance", kManagement);
+}
+
+grpc::ServerUnaryReactor* SidecarService::QueryInstances(Context* context,
+                                                         const QueryInstancesRequest*,
+                                                         QueryInstancesResponse*) {
+  return Refuse(context, "QueryInstances", kQueries);
+}
+
+grpc::ServerUnaryReactor* SidecarService::ListInstanceIds(Context* context,
+                                                          const ListInstanceIdsRequest*,
+                                                          ListInstanceIdsResponse*) {
+  return Refuse(context, "ListInstanceIds", kQueries);
+}
+
+grpc::ServerUnaryReactor* SidecarService::PurgeInstances(Context* context,
+                                                         const PurgeInstancesRequest*,
+                                                         PurgeInstancesResponse*) {
+  return Refuse(context, "PurgeInstances", kManagement);
+}
+
+grpc::ServerUnaryReactor* SidecarService::SkipGracefulOrchestrationTerminations(
+    Context* context, const SkipGracefulOrchestrationTerminationsRequest*,
+    SkipGracefulOrchestrationTerminationsResponse*) {
+  return Refuse(context, "SkipGracefulOrchestrationTerminations", kManagement);
+}
+
+grpc::ServerUnaryReactor* SidecarService::SignalEntity(Context* context, const SignalEntityRequest*,
+                                                       SignalEntityResponse*) {
+  return Refuse(context, "SignalEntity", kEntities);
+}
+
+grpc::ServerUnaryReactor* SidecarService::GetEntity(Context* context, const GetEntityRequest*,
+                                                    GetEntityResponse*) {
+  return Refuse(context, "GetEntity", kEntities);
+}
+
+grpc::ServerUnaryReactor* SidecarService::QueryEntities(Context* context,
+                                                        const QueryEntitiesRequest*,
+                                                        QueryEntitiesResponse*) {
+  return Refuse(context, "QueryEntities", kEntities);
+}
+
+grpc::ServerUnaryReactor* SidecarService::CleanEntityStorage(Context* context,
+                                                             const CleanEntityStorageRequest*,
+                                                             CleanEntityStorageResponse*) {
+  return Refuse(context, "CleanEntityStorage", kEntities);
+}
+
+}  // namespace dt::rpc

@@ -1,0 +1,86 @@
+#include "server/rpc/wait_call.h"
+
+#include <utility>
+
+#include "server/orchestration/requests.h"
+#include "server/rpc/status.h"
+
+namespace dt::rpc {
+
+void FillInstanceResponse(const std::optional<InstanceRow>& row, bool payloads,
+                          GetInstanceResponse& response) {
+  response.set_exists(row.has_value());
+  if (row.has_value()) {
+    *response.mutable_orchestrationstate() = orchestration::RenderState(*row, payloads);
+  }
+}
+
+std::shared_ptr<WaitCall> WaitCall::Create(Store* store, dispatch::DispatchThread* dispatch,
+                                           const GetInstanceRequest* request,
+                                           GetInstanceResponse* response) {
+  std::shared_ptr<WaitCall> call(new WaitCall(store, dispatch, request, response));
+  absl::MutexLock lock(&call->mutex_);
+  call->self_ = call;
+  return call;
+}
+
+WaitCall::WaitCall(Store* store, dispatch::DispatchThread* dispatch,
+                   const GetInstanceRequest* request, GetInstanceResponse* response)
+    : store_(store), dispatch_(dispatch), request_(request), response_(response) {}
+
+void WaitCall::Begin(const std::shared_ptr<WaitCall>& call, HubId hub,
+                     dispatch::DispatchThread::WaitFor wait_for) {
+  call->hub_ = hub;
+  const dispatch::WaitId id =
+      call->dispatch_->Wait(hub, call->request_->instanceid(), wait_for,
+                            [call](absl::Status status) { call->Answer(call, status); });
+  bool cancelled = false;
+  {
+    absl::MutexLock lock(&call->mutex_);
+    call->wait_id_ = id;
+    cancelled = call->cancelled_;
+  }
+  if (cancelled) call->dispatch_->CancelWait(id);
+}
+
+void WaitCall::Answer(const std::shared_ptr<WaitCall>& self, const absl::Status& status) {
+  bool cancelled = false;
+  {
+    absl::MutexLock lock(&mutex_);
+    cancelled = cancelled_;
+  }
+  if (cancelled) return Finish(grpc::Status(grpc::StatusCode::CANCELLED, "the caller is gone"));
+  // The longest wait has passed without such an instance (5.17).
+  if (absl::IsNotFound(status)) {
+    FillInstanceResponse(std::nullopt, false, *response_);
+    return Finish(grpc::Status::OK);
+  }
+  if (!status.ok()) return Finish(ToGrpc(status));
+  const bool payloads = request_->getinputsandoutputs();
+  store_->ReadInstance(hub_, request_->instanceid(), payloads,
+                       [self, payloads](absl::StatusOr<std::optional<InstanceRow>> row) {
+                         if (!row.ok()) return self->Finish(ToGrpc(row.status()));
+                         FillInstanceResponse(*row, payloads, *self->response_);
+                         self->Finish(grpc::Status::OK);
+                       });
+}
+
+void WaitCall::Refuse(const absl::Status& status) { Finish(ToGrpc(status)); }
+
+void WaitCall::OnCancel() {
+  std::optional<dispatch::WaitId> id;
+  {
+    absl::MutexLock lock(&mutex_);
+    cancelled_ = true;
+    id = wait_id_;
+  }
+  if (id.has_value()) dispatch_->CancelWait(*id);
+}
+
+void WaitCall::OnDone() {
+  std::shared_ptr<WaitCall> last;
+  absl::MutexLock lock(&mutex_);
+  last.swap(self_);
+}
+
+}  // namespace dt::rpc

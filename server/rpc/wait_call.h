@@ -1,0 +1,58 @@
+// A WaitForInstance... call: waits in the dispatcher, then reads the instance. Freed at once when
+// the caller leaves (semantics.md 5.17).
+#ifndef DT_SERVER_RPC_WAIT_CALL_H_
+#define DT_SERVER_RPC_WAIT_CALL_H_
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "grpcpp/support/server_callback.h"
+#include "proto/orchestrator_service.pb.h"
+#include "server/dispatch/dispatch_thread.h"
+#include "storage/store.h"
+
+namespace dt::rpc {
+
+// The answer of GetInstance and of the waits: the state, or `exists` false with nothing else
+// (5.12).
+void FillInstanceResponse(const std::optional<InstanceRow>& row, bool payloads,
+                          GetInstanceResponse& response);
+
+// Threads: Begin and the dispatcher's answer come from any thread, OnCancel from gRPC. The object
+// keeps itself alive from Create to OnDone; Finish is called exactly once, by the answer.
+class WaitCall final : public grpc::ServerUnaryReactor {
+ public:
+  // `request` and `response` are the call's; `store` and `dispatch` must outlive it.
+  static std::shared_ptr<WaitCall> Create(Store* store, dispatch::DispatchThread* dispatch,
+                                          const GetInstanceRequest* request,
+                                          GetInstanceResponse* response);
+  static void Begin(const std::shared_ptr<WaitCall>& call, HubId hub,
+                    dispatch::DispatchThread::WaitFor wait_for);
+  void Refuse(const absl::Status& status);
+
+  void OnCancel() override;
+  void OnDone() override;
+
+ private:
+  WaitCall(Store* store, dispatch::DispatchThread* dispatch, const GetInstanceRequest* request,
+           GetInstanceResponse* response);
+  void Answer(const std::shared_ptr<WaitCall>& self, const absl::Status& status);
+
+  Store* const store_;
+  dispatch::DispatchThread* const dispatch_;
+  const GetInstanceRequest* const request_;
+  GetInstanceResponse* const response_;
+  HubId hub_ = 0;
+
+  absl::Mutex mutex_;
+  bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
+  std::optional<dispatch::WaitId> wait_id_ ABSL_GUARDED_BY(mutex_);
+  std::shared_ptr<WaitCall> self_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace dt::rpc
+
+#endif  // DT_SERVER_RPC_WAIT_CALL_H_

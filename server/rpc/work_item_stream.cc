@@ -1,0 +1,151 @@
+#include "server/rpc/work_item_stream.h"
+
+#include <utility>
+
+#include "server/rpc/frame_buffer.h"
+#include "server/rpc/status.h"
+#include "spdlog/spdlog.h"
+
+namespace dt::rpc {
+namespace {
+
+// A health ping says that the stream lives. Behind unsent data it says nothing, and a worker that
+// does not read for hours would gather them.
+bool IsHealthPing(const orchestration::Frame& frame) {
+  static const auto* const ping = [] {
+    auto* bytes = new std::string;
+    for (const SharedBytes& piece : orchestration::EncodeHealthPing()) *bytes += *piece;
+    return bytes;
+  }();
+  return frame.size() == 1 && *frame.front() == *ping;
+}
+
+}  // namespace
+
+std::shared_ptr<WorkItemStream> WorkItemStream::Create(dispatch::DispatchThread* dispatch,
+                                                       std::string name, size_t queue_items_max) {
+  std::shared_ptr<WorkItemStream> stream(
+      new WorkItemStream(dispatch, std::move(name), queue_items_max));
+  absl::MutexLock lock(&stream->mutex_);
+  stream->self_ = stream;
+  return stream;
+}
+
+WorkItemStream::WorkItemStream(dispatch::DispatchThread* dispatch, std::string name,
+                               size_t queue_items_max)
+    : dispatch_(dispatch), name_(std::move(name)), queue_items_max_(queue_items_max) {}
+
+void WorkItemStream::Open(const std::shared_ptr<WorkItemStream>& stream,
+                          dispatch::StreamOptions options) {
+  {
+    absl::MutexLock lock(&stream->mutex_);
+    if (stream->end_.has_value()) return;
+  }
+  // Headers go out now, so that the worker knows that it is connected before there is work.
+  stream->StartSendInitialMetadata();
+  spdlog::info("worker stream opened: {}", stream->name_);
+  const dispatch::StreamId id = stream->dispatch_->OpenStream(std::move(options), stream);
+  bool gone = false;
+  {
+    absl::MutexLock lock(&stream->mutex_);
+    stream->stream_id_ = id;
+    gone = stream->end_.has_value();
+  }
+  if (gone) stream->CloseAtDispatcher();
+}
+
+void WorkItemStream::Write(orchestration::Frame work_item) {
+  bool overflow = false;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (end_.has_value()) return;
+    if (!writing_) {
+      writing_ = true;
+    } else if (IsHealthPing(work_item)) {
+      return;
+    } else if (queue_.size() < queue_items_max_) {
+      queue_.push_back(std::move(work_item));
+      return;
+    } else {
+      overflow = true;
+    }
+  }
+  if (overflow) {
+    spdlog::error("worker stream {}: {} work items wait for it, more than its credits; ended",
+                  name_, queue_items_max_);
+    CloseAtDispatcher();
+    return End(absl::ResourceExhaustedError("more work items wait than the stream has credits"));
+  }
+  current_ = MakeByteBuffer(work_item);
+  StartWrite(&current_);
+}
+
+void WorkItemStream::OnWriteDone(bool ok) {
+  if (!ok) PeerGone();
+  orchestration::Frame next;
+  bool more = false;
+  std::optional<absl::Status> end;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (end_.has_value()) {
+      writing_ = false;
+      end = end_;
+    } else if (queue_.empty()) {
+      writing_ = false;
+      return;
+    } else {
+      next = std::move(queue_.front());
+      queue_.pop_front();
+      more = !queue_.empty();
+    }
+  }
+  if (end.has_value()) return Reactor::Finish(ToGrpc(*end));
+  current_ = MakeByteBuffer(next);
+  // With more to come, gRPC may gather this write with the next one: fewer packets.
+  grpc::WriteOptions options;
+  if (more) options.set_buffer_hint();
+  StartWrite(&current_, options);
+}
+
+void WorkItemStream::Finish(absl::Status status) {
+  if (status.ok()) status = absl::UnavailableError("the work item stream was ended");
+  End(std::move(status));
+}
+
+void WorkItemStream::End(absl::Status status) {
+  bool now = false;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (end_.has_value()) return;
+    end_ = status;
+    queue_.clear();
+    now = !writing_;
+  }
+  if (now) Reactor::Finish(ToGrpc(status));
+}
+
+void WorkItemStream::PeerGone() {
+  CloseAtDispatcher();
+  End(absl::CancelledError("the worker is gone"));
+}
+
+void WorkItemStream::OnCancel() { PeerGone(); }
+
+void WorkItemStream::CloseAtDispatcher() {
+  std::optional<dispatch::StreamId> id;
+  {
+    absl::MutexLock lock(&mutex_);
+    id.swap(stream_id_);
+  }
+  if (id.has_value()) dispatch_->CloseStream(*id);
+}
+
+void WorkItemStream::OnDone() {
+  CloseAtDispatcher();
+  spdlog::info("worker stream closed: {}", name_);
+  std::shared_ptr<WorkItemStream> last;
+  absl::MutexLock lock(&mutex_);
+  last.swap(self_);
+}
+
+}  // namespace dt::rpc

@@ -1,0 +1,81 @@
+// One GetWorkItems call: the dispatcher's sink on one side, a gRPC write reactor on the other.
+//
+// Invariants
+//   * One write is in flight at a time; what the dispatcher hands over meanwhile waits in a queue
+//   that
+//     is bounded by the stream's credits.
+//   * A worker that does not read (Java during a long activity) keeps its stream: flow control
+//   holds
+//     the one write back, nothing else waits for it (semantics.md 1.10).
+//   * Finish is called exactly once, also after a cancellation, never beside a write, never with OK
+//     (1.7).
+//   * The object keeps itself alive from Create to OnDone; the dispatcher may hold it longer.
+//
+// Threads: Write and Finish come from the dispatch thread, On... from threads of gRPC. `mutex_` is
+// never held during a call to gRPC or to the dispatcher.
+#ifndef DT_SERVER_RPC_WORK_ITEM_STREAM_H_
+#define DT_SERVER_RPC_WORK_ITEM_STREAM_H_
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/synchronization/mutex.h"
+#include "grpcpp/support/byte_buffer.h"
+#include "grpcpp/support/server_callback.h"
+#include "server/dispatch/dispatch_thread.h"
+
+namespace dt::rpc {
+
+class WorkItemStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
+                             public dispatch::WorkItemSink {
+ public:
+  // `name` is for logs. `queue_items_max`: frames that may wait for the worker; one more ends the
+  // stream, which returns its items. The dispatcher must outlive the call.
+  static std::shared_ptr<WorkItemStream> Create(dispatch::DispatchThread* dispatch,
+                                                std::string name, size_t queue_items_max);
+
+  // Registers the stream with the dispatcher, unless the peer is already gone.
+  static void Open(const std::shared_ptr<WorkItemStream>& stream, dispatch::StreamOptions options);
+
+  // WorkItemSink.
+  void Write(orchestration::Frame work_item) override;
+  void Finish(absl::Status status) override;
+
+  // Reactions.
+  void OnWriteDone(bool ok) override;
+  void OnCancel() override;
+  void OnDone() override;
+
+ private:
+  using Reactor = grpc::ServerWriteReactor<grpc::ByteBuffer>;
+
+  WorkItemStream(dispatch::DispatchThread* dispatch, std::string name, size_t queue_items_max);
+
+  // The peer is gone: nothing more can be written.
+  void PeerGone();
+  // Ends the stream with `status` as soon as no write is in flight; the first call wins.
+  void End(absl::Status status);
+  // Tells the dispatcher once that the peer is gone.
+  void CloseAtDispatcher();
+
+  dispatch::DispatchThread* const dispatch_;
+  const std::string name_;
+  const size_t queue_items_max_;
+
+  // Owned by the write in flight: set before StartWrite, valid until OnWriteDone.
+  grpc::ByteBuffer current_;
+
+  absl::Mutex mutex_;
+  std::deque<orchestration::Frame> queue_ ABSL_GUARDED_BY(mutex_);
+  bool writing_ ABSL_GUARDED_BY(mutex_) = false;
+  std::optional<absl::Status> end_ ABSL_GUARDED_BY(mutex_);  // set = no more writes
+  std::optional<dispatch::StreamId> stream_id_ ABSL_GUARDED_BY(mutex_);
+  std::shared_ptr<WorkItemStream> self_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace dt::rpc
+
+#endif  // DT_SERVER_RPC_WORK_ITEM_STREAM_H_

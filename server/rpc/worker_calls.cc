@@ -1,0 +1,110 @@
+// Hello, GetWorkItems, and the answers of workers (semantics.md, sections 1 and 2).
+#include <memory>
+#include <utility>
+
+#include "fmt/format.h"
+#include "grpcpp/impl/codegen/proto_utils.h"
+#include "server/rpc/sidecar_service.h"
+#include "server/rpc/work_item_stream.h"
+
+namespace dt::rpc {
+namespace {
+
+// Takes the message out of a call. gRPC owns the request as a plain object until the call is done
+// and reads it no more after the handler began, so its content may be moved instead of copied.
+template <typename Message>
+Message Take(const Message* request) {
+  return std::move(*const_cast<Message*>(request));
+}
+
+// Answers a unary call with the status of a verb.
+DoneCallback FinishWith(grpc::ServerUnaryReactor* reactor) {
+  return [reactor](absl::Status status) { reactor->Finish(ToGrpc(status)); };
+}
+
+// How a worker appears in the log.
+std::string StreamName(const grpc::CallbackServerContext& context, std::string_view hub,
+                       std::string_view worker_id) {
+  return fmt::format("hub '{}', worker '{}', {}, {}", hub.empty() ? "(default)" : ForLog(hub),
+                     ForLog(worker_id), ForLog(context.peer()),
+                     ForLog(MetadataValue(context, "user-agent")));
+}
+
+}  // namespace
+
+grpc::ServerUnaryReactor* SidecarService::Hello(Context* context, const Empty*, Empty*) {
+  Unary* reactor = context->DefaultReactor();
+  WithHub(context, reactor, [reactor](HubId) { reactor->Finish(grpc::Status::OK); });
+  return reactor;
+}
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* SidecarService::GetWorkItems(
+    Context* context, const grpc::ByteBuffer* request) {
+  const std::string_view hub_name = MetadataValue(*context, "taskhub");
+  const std::string_view worker_id = MetadataValue(*context, "workerid");
+  GetWorkItemsRequest message;
+  grpc::ByteBuffer bytes(*request);
+  const grpc::Status parsed =
+      grpc::SerializationTraits<GetWorkItemsRequest>::Deserialize(&bytes, &message);
+  absl::StatusOr<dispatch::StreamOptions> options =
+      parsed.ok() ? BuildStreamOptions(message, options_.streams)
+                  : absl::InvalidArgumentError("GetWorkItemsRequest: the message cannot be parsed");
+  // Every kind may fill its credits (0 = the default, at most items_max), and a ping.
+  const size_t queue_items_max = 3 * static_cast<size_t>(options_.streams.items_max) + 1;
+  std::shared_ptr<WorkItemStream> stream =
+      WorkItemStream::Create(dispatch_, StreamName(*context, hub_name, worker_id), queue_items_max);
+  WorkItemStream* reactor = stream.get();
+  if (!options.ok()) {
+    stream->Finish(options.status());
+    return reactor;
+  }
+  options->worker_id = ForLog(worker_id);
+  options->library = LibraryOfUserAgent(MetadataValue(*context, "user-agent"));
+  hubs_.Resolve(hub_name, [stream = std::move(stream),
+                           options = *std::move(options)](absl::StatusOr<HubId> hub) mutable {
+    if (!hub.ok()) return stream->Finish(hub.status());
+    options.hub = *hub;
+    WorkItemStream::Open(stream, std::move(options));
+  });
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* SidecarService::CompleteOrchestratorTask(
+    Context* context, const OrchestratorResponse* request, CompleteTaskResponse*) {
+  Unary* reactor = context->DefaultReactor();
+  WithHub(context, reactor, [this, request, reactor](HubId hub) {
+    dispatch_->CompleteOrchestration(hub, Take(request), FinishWith(reactor));
+  });
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* SidecarService::CompleteActivityTask(Context* context,
+                                                               const ActivityResponse* request,
+                                                               CompleteTaskResponse*) {
+  Unary* reactor = context->DefaultReactor();
+  WithHub(context, reactor, [this, request, reactor](HubId hub) {
+    dispatch_->CompleteActivity(hub, Take(request), FinishWith(reactor));
+  });
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* SidecarService::AbandonTaskOrchestratorWorkItem(
+    Context* context, const AbandonOrchestrationTaskRequest* request,
+    AbandonOrchestrationTaskResponse*) {
+  Unary* reactor = context->DefaultReactor();
+  WithHub(context, reactor, [this, request, reactor](HubId hub) {
+    dispatch_->AbandonOrchestration(hub, request->completiontoken(), FinishWith(reactor));
+  });
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* SidecarService::AbandonTaskActivityWorkItem(
+    Context* context, const AbandonActivityTaskRequest* request, AbandonActivityTaskResponse*) {
+  Unary* reactor = context->DefaultReactor();
+  WithHub(context, reactor, [this, request, reactor](HubId hub) {
+    dispatch_->AbandonActivity(hub, request->completiontoken(), FinishWith(reactor));
+  });
+  return reactor;
+}
+
+}  // namespace dt::rpc
