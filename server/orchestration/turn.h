@@ -71,8 +71,10 @@ struct Turn {
 };
 
 // Selects, orders and filters (3.1-3.8). `messages` are the due messages in inbox order. Those that
-// do not fit the limits stay in the inbox. `more_messages`: the caller does not hold the whole
-// inbox; then a missing ExecutionStarted is waited for and nothing is dropped for the lack of it.
+// do not fit the limits stay in the inbox; an ExecutionTerminated always fits, so that a flooded
+// orchestration can be ended. `more_messages`: the caller does not hold the whole inbox. Then, and
+// before the first turn, which a scheduled start may hold back (3.3), a missing ExecutionStarted is
+// waited for: the turn is empty and drops nothing.
 Turn PlanTurn(const InstanceState& state, absl::Span<const Message> messages, absl::Time now,
               const TurnLimits& limits, bool more_messages = false);
 

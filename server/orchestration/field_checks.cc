@@ -1,0 +1,80 @@
+#include "server/orchestration/field_checks.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+
+namespace dt::orchestration {
+namespace {
+
+// The characters of valid UTF-8: all bytes but the continuation bytes.
+size_t CountCharacters(std::string_view text) {
+  return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char byte) {
+    return (static_cast<uint8_t>(byte) & 0xC0) != 0x80;
+  }));
+}
+
+bool HasNul(std::string_view text) { return text.find('\0') != std::string_view::npos; }
+
+absl::Status NulError(absl::string_view field) {
+  return absl::InvalidArgumentError(
+      absl::StrCat(field, " contains the character U+0000, which cannot be stored in a text"));
+}
+
+}  // namespace
+
+absl::Status CheckId(absl::string_view field, std::string_view id, size_t chars_max) {
+  if (id.empty()) return absl::InvalidArgumentError(absl::StrCat(field, " is empty"));
+  if (HasNul(id)) return NulError(field);
+  if (id.size() > chars_max) {
+    const size_t chars = CountCharacters(id);
+    if (chars > chars_max) {
+      return absl::InvalidArgumentError(absl::StrCat("the length of ", field, " is ", chars,
+                                                     " characters, the limit is ", chars_max));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckText(absl::string_view field, std::string_view text, size_t bytes_max) {
+  if (HasNul(text)) return NulError(field);
+  if (text.size() > bytes_max) {
+    return absl::InvalidArgumentError(absl::StrCat("the length of ", field, " is ", text.size(),
+                                                   " bytes, the limit is ", bytes_max));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckName(absl::string_view field, std::string_view name, size_t bytes_max) {
+  if (name.empty()) return absl::InvalidArgumentError(absl::StrCat(field, " is empty"));
+  return CheckText(field, name, bytes_max);
+}
+
+absl::Status CheckPayload(absl::string_view field, size_t bytes, int64_t bytes_max) {
+  if (bytes > static_cast<uint64_t>(bytes_max)) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat(field, " has ", bytes, " bytes, the limit is ", bytes_max));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckTags(absl::string_view field, const TagMap& tags, size_t bytes_max) {
+  size_t bytes = 0;
+  for (const auto& [key, value] : tags) {
+    if (HasNul(key) || HasNul(value)) return NulError(field);
+    bytes += key.size() + value.size();
+  }
+  if (bytes > bytes_max) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        field, " have ", bytes, " bytes of keys and values together, the limit is ", bytes_max));
+  }
+  return absl::OkStatus();
+}
+
+Tags ToTags(const TagMap& tags) {
+  Tags sorted(tags.begin(), tags.end());
+  std::sort(sorted.begin(), sorted.end());
+  return sorted;
+}
+
+}  // namespace dt::orchestration

@@ -1,0 +1,44 @@
+// Checks of single fields, for client requests and for the actions of a worker alike. Each names
+// the field, what it holds and the limit: InvalidArgument for what is malformed, ResourceExhausted
+// for a payload that is too large (5.1). An OK check allocates nothing.
+#ifndef DT_SERVER_ORCHESTRATION_FIELD_CHECKS_H_
+#define DT_SERVER_ORCHESTRATION_FIELD_CHECKS_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "google/protobuf/map.h"
+#include "storage/records.h"
+
+namespace dt::orchestration {
+
+using TagMap = google::protobuf::Map<std::string, std::string>;
+
+// An instance id: not empty, at most `chars_max` UTF-8 characters, no NUL, which a database text
+// cannot hold.
+absl::Status CheckId(absl::string_view field, std::string_view id, size_t chars_max);
+
+// A name or a version; may be empty.
+absl::Status CheckText(absl::string_view field, std::string_view text, size_t bytes_max);
+
+// As CheckText, but not empty.
+absl::Status CheckName(absl::string_view field, std::string_view name, size_t bytes_max);
+
+absl::Status CheckPayload(absl::string_view field, size_t bytes, int64_t bytes_max);
+
+// Keys and values: no NUL, together at most `bytes_max`.
+absl::Status CheckTags(absl::string_view field, const TagMap& tags, size_t bytes_max);
+
+// Tags in the order of their keys.
+Tags ToTags(const TagMap& tags);
+
+// Whether the id names an entity: `@name@key` (7.1).
+inline bool IsEntityId(std::string_view id) { return !id.empty() && id.front() == '@'; }
+
+}  // namespace dt::orchestration
+
+#endif  // DT_SERVER_ORCHESTRATION_FIELD_CHECKS_H_

@@ -1,0 +1,146 @@
+#include "server/orchestration/fold.h"
+
+#include <algorithm>
+
+namespace dt::orchestration {
+
+WorkKind WorkKindOf(HistoryEvent::EventTypeCase type) {
+  switch (type) {
+    case HistoryEvent::kTimerCreated:
+    case HistoryEvent::kTimerFired:
+      return WorkKind::kTimer;
+    case HistoryEvent::kSubOrchestrationInstanceCreated:
+    case HistoryEvent::kSubOrchestrationInstanceCompleted:
+    case HistoryEvent::kSubOrchestrationInstanceFailed:
+      return WorkKind::kSubOrchestration;
+    default:
+      return WorkKind::kTask;
+  }
+}
+
+bool IsResult(HistoryEvent::EventTypeCase type) {
+  return type == HistoryEvent::kTaskCompleted || type == HistoryEvent::kTaskFailed ||
+         type == HistoryEvent::kTimerFired ||
+         type == HistoryEvent::kSubOrchestrationInstanceCompleted ||
+         type == HistoryEvent::kSubOrchestrationInstanceFailed;
+}
+
+bool IsHidden(HistoryEvent::EventTypeCase type) {
+  return type == HistoryEvent::kExecutionCompleted || type == HistoryEvent::kExecutionRewound;
+}
+
+Fold::Fold(const InstanceState& state) : state_(state) {
+  delta_.suspended = state.suspended;
+  delta_.has_hidden_events = state.has_hidden_events;
+  delta_.last_started = state.last_started;
+}
+
+bool Fold::Add(const EventView& event) {
+  switch (event.type) {
+    case HistoryEvent::kExecutionStarted: {
+      ExecutionStartedEvent started;
+      if (!ReadStarted(event, started)) return false;
+      delta_.started = std::move(started);
+      break;
+    }
+    case HistoryEvent::kOrchestratorStarted:
+      delta_.last_started = event.timestamp;
+      break;
+    case HistoryEvent::kExecutionSuspended:
+      delta_.suspended = true;
+      break;
+    case HistoryEvent::kExecutionResumed:
+      delta_.suspended = false;
+      ForgetResolved();
+      break;
+    case HistoryEvent::kTaskScheduled:
+    case HistoryEvent::kTimerCreated:
+      Create({WorkKindOf(event.type), event.event_id});
+      break;
+    case HistoryEvent::kSubOrchestrationInstanceCreated: {
+      const ChildView child = ReadChild(event);
+      if (child.fire_and_forget) break;
+      const WorkId id{WorkKind::kSubOrchestration, event.event_id};
+      Create(id);
+      Change(id).child_instance_id = std::string(child.instance_id);
+      break;
+    }
+    default:
+      if (IsResult(event.type)) Resolve({WorkKindOf(event.type), ReadWorkId(event)});
+      if (IsHidden(event.type)) delta_.has_hidden_events = true;
+      break;
+  }
+  return true;
+}
+
+const Outstanding* Fold::Find(WorkId id) const {
+  const auto changed = delta_.outstanding.find(id);
+  if (changed != delta_.outstanding.end()) return &changed->second;
+  const auto known = state_.outstanding.find(id);
+  return known == state_.outstanding.end() ? nullptr : &known->second;
+}
+
+Outstanding& Fold::Change(WorkId id) {
+  const auto [entry, inserted] = delta_.outstanding.try_emplace(id);
+  if (inserted) {
+    const auto known = state_.outstanding.find(id);
+    if (known != state_.outstanding.end()) entry->second = known->second;
+  }
+  return entry->second;
+}
+
+void Fold::Create(WorkId id) {
+  Outstanding& outstanding = Change(id);
+  ++outstanding.count;
+  outstanding.resolved_while_suspended = false;
+}
+
+void Fold::Resolve(WorkId id) {
+  const Outstanding* known = Find(id);
+  // Only a rewritten history holds a result that nobody awaits; workers skip it too.
+  if (known == nullptr || known->count == 0) return;
+  Outstanding& outstanding = Change(id);
+  if (--outstanding.count > 0) return;
+  outstanding.child_instance_id.clear();
+  outstanding.resolved_while_suspended = delta_.suspended;
+}
+
+void Fold::ForgetResolved() {
+  for (const auto& [id, outstanding] : state_.outstanding) {
+    if (outstanding.resolved_while_suspended) Change(id);
+  }
+  for (auto& [id, outstanding] : delta_.outstanding) outstanding.resolved_while_suspended = false;
+}
+
+bool Fold::IsOutstanding(WorkId id) const {
+  const Outstanding* outstanding = Find(id);
+  return outstanding != nullptr && outstanding->count > 0;
+}
+
+bool Fold::WouldRepeat(WorkId id) const {
+  const Outstanding* outstanding = Find(id);
+  return outstanding != nullptr &&
+         (outstanding->count > 0 || outstanding->resolved_while_suspended);
+}
+
+const ExecutionStartedEvent* Fold::started() const {
+  if (delta_.started) return &*delta_.started;
+  return state_.started ? &*state_.started : nullptr;
+}
+
+std::vector<std::pair<int32_t, std::string>> Fold::OutstandingChildren() const {
+  std::vector<std::pair<int32_t, std::string>> children;
+  const auto add = [&children](WorkId id, const Outstanding& outstanding) {
+    if (id.first == WorkKind::kSubOrchestration && outstanding.count > 0) {
+      children.emplace_back(id.second, outstanding.child_instance_id);
+    }
+  };
+  for (const auto& [id, outstanding] : state_.outstanding) {
+    if (!delta_.outstanding.contains(id)) add(id, outstanding);
+  }
+  for (const auto& [id, outstanding] : delta_.outstanding) add(id, outstanding);
+  std::sort(children.begin(), children.end());
+  return children;
+}
+
+}  // namespace dt::orchestration

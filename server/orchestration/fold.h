@@ -1,0 +1,66 @@
+// Folding events into what the next turn must know. The same code folds a loaded history, the
+// messages that a turn may deliver, and the events that a turn writes, so that a resident and a
+// freshly claimed instance cannot differ.
+#ifndef DT_SERVER_ORCHESTRATION_FOLD_H_
+#define DT_SERVER_ORCHESTRATION_FOLD_H_
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "server/orchestration/event_bytes.h"
+#include "server/orchestration/instance_state.h"
+
+namespace dt::orchestration {
+
+// The committed state with further events on top of it; the state itself is not touched.
+class Fold {
+ public:
+  // `state` must outlive this.
+  explicit Fold(const InstanceState& state);
+
+  // Folds one event. False if the bytes of its message cannot be read; nothing is folded then.
+  bool Add(const EventView& event);
+
+  // Whether a result for this id is awaited.
+  bool IsOutstanding(WorkId id) const;
+  // Whether an action with this id would repeat an earlier one: its work is outstanding, or it was
+  // resolved while the orchestration is suspended (3.22).
+  bool WouldRepeat(WorkId id) const;
+
+  bool suspended() const { return delta_.suspended; }
+  bool has_started() const { return started() != nullptr; }
+  // nullptr before the first turn of a generation.
+  const ExecutionStartedEvent* started() const;
+  const google::protobuf::Timestamp& last_started() const { return delta_.last_started; }
+
+  // Ids of the awaited children by task id.
+  std::vector<std::pair<int32_t, std::string>> OutstandingChildren() const;
+
+  // Moves the folded part of the delta out; this must not be used any more.
+  StateDelta TakeDelta() { return std::move(delta_); }
+
+ private:
+  const Outstanding* Find(WorkId id) const;
+  Outstanding& Change(WorkId id);
+  void Create(WorkId id);
+  void Resolve(WorkId id);
+  void ForgetResolved();
+
+  const InstanceState& state_;
+  StateDelta delta_;
+};
+
+// What kind of work an event resolves or creates.
+WorkKind WorkKindOf(HistoryEvent::EventTypeCase type);
+
+// Whether the event is a result of a task, a timer or a child.
+bool IsResult(HistoryEvent::EventTypeCase type);
+
+// Whether the event stays in the history but is never delivered to a worker (3.15).
+bool IsHidden(HistoryEvent::EventTypeCase type);
+
+}  // namespace dt::orchestration
+
+#endif  // DT_SERVER_ORCHESTRATION_FOLD_H_

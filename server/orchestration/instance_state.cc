@@ -1,0 +1,114 @@
+#include "server/orchestration/instance_state.h"
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "server/orchestration/event_bytes.h"
+#include "server/orchestration/fold.h"
+#include "server/orchestration/wire.h"
+
+namespace dt::orchestration {
+namespace {
+
+absl::Status Unreadable(const Claim& claim, const HistoryChunk& chunk) {
+  return absl::DataLossError(absl::StrCat(
+      "the stored history of instance \"", claim.instance_id, "\" (key ", claim.key,
+      ") cannot be read at turn ", chunk.turn, ": restore it from a backup or purge the instance"));
+}
+
+// Adds the events of one chunk. False if they are not what their row says.
+bool FoldChunk(const HistoryChunk& chunk, Fold& fold) {
+  if (chunk.events == nullptr) return false;
+  WireReader reader(*chunk.events);
+  WireField field;
+  int32_t events = 0;
+  while (reader.Next(field)) {
+    EventView event;
+    if (field.number != kPastEventsField || field.type != WireType::kBytes) return false;
+    if (!ReadEvent(field.bytes, event) || !fold.Add(event)) return false;
+    ++events;
+  }
+  return reader.AtEnd() && events == chunk.event_count;
+}
+
+// The part of a delta that comes from events, on top of the state.
+void ApplyFolded(StateDelta& delta, InstanceState& state) {
+  if (delta.started) state.started = std::move(delta.started);
+  state.suspended = delta.suspended;
+  state.has_hidden_events = delta.has_hidden_events;
+  state.last_started = delta.last_started;
+  for (auto& [id, outstanding] : delta.outstanding) {
+    if (outstanding.count == 0 && !outstanding.resolved_while_suspended) {
+      state.outstanding.erase(id);
+    } else {
+      state.outstanding.insert_or_assign(id, std::move(outstanding));
+    }
+  }
+}
+
+void AppendHistory(HistoryChunk chunk, InstanceState& state) {
+  state.history_bytes += static_cast<int64_t>(chunk.events->size());
+  state.event_count += chunk.event_count;
+  state.history.push_back(std::move(chunk));
+}
+
+void BeginGeneration(NextGeneration next, InstanceState& state) {
+  ++state.generation;
+  state.execution_id = std::move(next.execution_id);
+  state.version = std::move(next.version);
+  state.saved_custom_status = std::move(next.saved_custom_status);
+  state.started.reset();
+  state.suspended = false;
+  state.has_hidden_events = false;
+  state.outstanding.clear();
+  state.history.clear();
+  state.history_bytes = 0;
+  state.event_count = 0;
+}
+
+}  // namespace
+
+absl::StatusOr<InstanceState> StateFromClaim(const Claim& claim) {
+  InstanceState state;
+  state.key = claim.key;
+  state.hub = claim.hub;
+  state.instance_id = claim.instance_id;
+  state.execution_id = claim.execution_id;
+  state.generation = claim.generation;
+  state.turn = claim.turn;
+  state.name = claim.name;
+  state.version = claim.version;
+  state.status = claim.status;
+  state.parent = claim.parent;
+  state.custom_status = claim.custom_status;
+  state.saved_custom_status = claim.saved_custom_status;
+  state.orchestration_trace_context = claim.orchestration_trace_context;
+  Fold fold(state);
+  for (const HistoryChunk& chunk : claim.history) {
+    if (!FoldChunk(chunk, fold)) return Unreadable(claim, chunk);
+  }
+  StateDelta delta = fold.TakeDelta();
+  ApplyFolded(delta, state);
+  for (const HistoryChunk& chunk : claim.history) AppendHistory(chunk, state);
+  if (state.event_count > 0 && !state.started) {
+    return absl::DataLossError(
+        absl::StrCat("the stored history of instance \"", claim.instance_id, "\" (key ", claim.key,
+                     ") has no ExecutionStarted: restore it from a backup or purge the instance"));
+  }
+  return state;
+}
+
+void ApplyCheckpoint(StateDelta delta, InstanceState& state) {
+  state.turn = delta.turn;
+  state.status = delta.status;
+  state.custom_status = std::move(delta.custom_status);
+  state.orchestration_trace_context = std::move(delta.orchestration_trace_context);
+  if (delta.next_generation) {
+    state.last_started = delta.last_started;
+    BeginGeneration(*std::move(delta.next_generation), state);
+    return;
+  }
+  ApplyFolded(delta, state);
+  if (delta.history) AppendHistory(*std::move(delta.history), state);
+}
+
+}  // namespace dt::orchestration

@@ -1,0 +1,191 @@
+// PlanTurn: which of the due messages make the next turn, in which order.
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "server/orchestration/event_bytes.h"
+#include "server/orchestration/fold.h"
+#include "server/orchestration/timestamps.h"
+#include "server/orchestration/turn.h"
+
+namespace dt::orchestration {
+namespace {
+
+// The order of 3.2. Within a rank the inbox order stays.
+enum class Rank : int8_t { kStarted, kFront, kOther, kTerminated };
+
+Rank RankOf(const Message& message) {
+  switch (message.event_type) {
+    case HistoryEvent::kExecutionStarted:
+      return Rank::kStarted;
+    case HistoryEvent::kEventRaised:
+    case HistoryEvent::kExecutionSuspended:
+      return message.generation == kAnyGeneration ? Rank::kOther : Rank::kFront;
+    case HistoryEvent::kExecutionTerminated:
+      return Rank::kTerminated;
+    default:
+      return Rank::kOther;
+  }
+}
+
+std::vector<const Message*> Ordered(absl::Span<const Message> messages) {
+  std::vector<const Message*> ordered;
+  ordered.reserve(messages.size());
+  for (const Message& message : messages) ordered.push_back(&message);
+  const auto before = [](const Message* a, const Message* b) { return RankOf(*a) < RankOf(*b); };
+  if (!std::is_sorted(ordered.begin(), ordered.end(), before)) {
+    std::stable_sort(ordered.begin(), ordered.end(), before);
+  }
+  return ordered;
+}
+
+// Fills one turn message by message.
+class Planner {
+ public:
+  Planner(const InstanceState& state, const TurnLimits& limits)
+      : state_(state), limits_(limits), fold_(state), fire_at_max_(state.last_started) {}
+
+  void Offer(const Message& message) {
+    EventView event;
+    if (const char* reason = Reject(message, event)) {
+      Drop(message, reason);
+    } else if (full_ && event.type != HistoryEvent::kExecutionTerminated) {
+      if (RankOf(message) == Rank::kFront) turn_.deferred.push_back(ToTurnEvent(message));
+    } else {
+      Deliver(message, event);
+    }
+  }
+
+  void Drop(const Message& message, const char* reason) {
+    turn_.dropped.push_back(message.seq);
+    turn_.drop_reasons.push_back(reason);
+  }
+
+  Turn Take(absl::Time now) {
+    if (!turn_.events.empty()) turn_.events.front() = OrchestratorStarted(now);
+    return std::move(turn_);
+  }
+
+ private:
+  static TurnEvent ToTurnEvent(const Message& message) {
+    return {message.seq, message.event_type, message.generation, message.visible_at, message.event};
+  }
+
+  // Why the message is not delivered (3.4); nullptr if it is. Fills `event`.
+  const char* Reject(const Message& message, EventView& event) {
+    if (message.generation != kAnyGeneration && message.generation != state_.generation) {
+      return "it belongs to another generation";
+    }
+    if (message.event == nullptr || !ReadEvent(*message.event, event)) {
+      return "its bytes are no event";
+    }
+    switch (event.type) {
+      case HistoryEvent::kExecutionStarted:
+        return fold_.has_started() ? "the execution has already started" : nullptr;
+      case HistoryEvent::kExecutionSuspended:
+        return fold_.suspended() ? "the orchestration is already suspended" : nullptr;
+      case HistoryEvent::kExecutionResumed:
+        return fold_.suspended() ? nullptr : "the orchestration is not suspended";
+      case HistoryEvent::kExecutionTerminated:
+        return terminated_ ? "the orchestration is already being terminated" : nullptr;
+      case HistoryEvent::kEventRaised:
+        return nullptr;
+      default:
+        if (!IsResult(event.type)) return "its kind is never delivered to an orchestration";
+        return fold_.IsOutstanding({WorkKindOf(event.type), ReadWorkId(event)})
+                   ? nullptr
+                   : "nobody waits for this result";
+    }
+  }
+
+  void Deliver(const Message& message, const EventView& event) {
+    const auto bytes = static_cast<int64_t>(message.event->size());
+    const bool terminates = event.type == HistoryEvent::kExecutionTerminated;
+    // The first message is taken whatever its size, else it would never be delivered.
+    if (count_ > 0 && !terminates &&
+        (count_ >= limits_.messages_max || bytes_ + bytes > limits_.message_bytes_max)) {
+      full_ = true;
+      if (RankOf(message) == Rank::kFront) turn_.deferred.push_back(ToTurnEvent(message));
+      return;
+    }
+    if (!fold_.Add(event)) {
+      Drop(message, "its bytes are no event");
+      return;
+    }
+    if (event.type == HistoryEvent::kTimerFired) NoteFireAt(ReadFireAt(event));
+    if (turn_.events.empty()) turn_.events.emplace_back();  // the place of OrchestratorStarted
+    turn_.events.push_back(ToTurnEvent(message));
+    terminated_ = terminated_ || terminates;
+    ++count_;
+    bytes_ += bytes;
+  }
+
+  void NoteFireAt(const google::protobuf::Timestamp& fire_at) {
+    if (!IsValidTimestamp(fire_at)) return;
+    const auto later = ToTimestamp(ToTime(fire_at) + absl::Microseconds(1));
+    if (ToTime(later) > ToTime(fire_at_max_)) fire_at_max_ = later;
+  }
+
+  // The orchestrator's clock (3.8): not before the last turn, and after every timer of this one.
+  TurnEvent OrchestratorStarted(absl::Time now) const {
+    google::protobuf::Timestamp clock = ToTimestamp(now);
+    if (ToTime(fire_at_max_) > ToTime(clock)) clock = fire_at_max_;
+    HistoryEvent event = MakeEvent(kNoEventId, clock);
+    event.mutable_orchestratorstarted();
+    TurnEvent started;
+    started.event_type = HistoryEvent::kOrchestratorStarted;
+    started.generation = state_.generation;
+    started.visible_at = now;
+    started.event = SerializeEvent(event);
+    return started;
+  }
+
+  const InstanceState& state_;
+  const TurnLimits& limits_;
+  Fold fold_;
+  Turn turn_;
+  // The lower bound of the clock: the last OrchestratorStarted or a later fireAt.
+  google::protobuf::Timestamp fire_at_max_;
+  int count_ = 0;
+  int64_t bytes_ = 0;
+  bool full_ = false;
+  bool terminated_ = false;
+};
+
+Turn DropAll(absl::Span<const Message> messages, const char* reason) {
+  Turn turn;
+  for (const Message& message : messages) {
+    turn.dropped.push_back(message.seq);
+    turn.drop_reasons.push_back(reason);
+  }
+  return turn;
+}
+
+bool IsStartOf(const InstanceState& state, const Message& message) {
+  return message.event_type == HistoryEvent::kExecutionStarted &&
+         (message.generation == kAnyGeneration || message.generation == state.generation);
+}
+
+}  // namespace
+
+Turn PlanTurn(const InstanceState& state, absl::Span<const Message> messages, absl::Time now,
+              const TurnLimits& limits, bool more_messages) {
+  if (IsTerminal(state.status)) return DropAll(messages, "the instance has ended");
+  if (!state.started && state.event_count > 0) {
+    Turn turn = DropAll(messages, "the stored history has no ExecutionStarted");
+    turn.corrupt = true;
+    return turn;
+  }
+  const bool starts = std::any_of(messages.begin(), messages.end(),
+                                  [&](const Message& m) { return IsStartOf(state, m); });
+  if (!state.started && !starts) {
+    if (more_messages || state.turn == 0) return {};
+    return DropAll(messages, "there is no execution that it could belong to");
+  }
+  Planner planner(state, limits);
+  for (const Message* message : Ordered(messages)) planner.Offer(*message);
+  return planner.Take(now);
+}
+
+}  // namespace dt::orchestration

@@ -1,0 +1,24 @@
+// Times of the protocol (nanoseconds, years 1 to 9999) and times of the schedule (microseconds).
+#ifndef DT_SERVER_ORCHESTRATION_TIMESTAMPS_H_
+#define DT_SERVER_ORCHESTRATION_TIMESTAMPS_H_
+
+#include "absl/time/time.h"
+#include "google/protobuf/timestamp.pb.h"
+
+namespace dt::orchestration {
+
+// Whether the protocol allows this value: 0001-01-01 to 9999-12-31T23:59:59.999999999.
+bool IsValidTimestamp(const google::protobuf::Timestamp& timestamp);
+
+// Clamped to the protocol's range.
+google::protobuf::Timestamp ToTimestamp(absl::Time time);
+
+// Exact for a valid timestamp.
+absl::Time ToTime(const google::protobuf::Timestamp& timestamp);
+
+// The first microsecond that is not before `timestamp`: a message scheduled for it is never early.
+absl::Time ToDueTime(const google::protobuf::Timestamp& timestamp);
+
+}  // namespace dt::orchestration
+
+#endif  // DT_SERVER_ORCHESTRATION_TIMESTAMPS_H_
