@@ -1,0 +1,124 @@
+// dtbench: runs one workload against a server of the sidecar protocol, checks every result, and
+// prints what it measured. Exit 0: measured and right; 1: something was wrong, said on standard
+// error; other: the command line is wrong.
+#include <cstdio>
+
+#include "fmt/format.h"
+#include "tests/bench/driver.h"
+#include "tests/bench/meter.h"
+#include "tests/bench/options.h"
+#include "tests/bench/report.h"
+
+namespace dt::bench {
+namespace {
+
+struct Measurement {
+  Sample begin;
+  Sample end;
+};
+
+Clock::duration ToDuration(double seconds) {
+  return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
+}
+
+// Exactly `count` orchestrations, from the first start to the last end; the warm-up runs before.
+absl::Status MeasureCount(const Options& options, const Meter& meter, Driver& driver,
+                          Measurement& measurement) {
+  if (options.warmup_seconds > 0) {
+    driver.Begin(0);
+    driver.WaitEnded(Clock::now() + ToDuration(options.warmup_seconds));
+    driver.Stop();
+    driver.WaitEnded();
+  }
+  auto sample = meter.Take(driver);
+  if (!sample.ok()) return sample.status();
+  measurement.begin = *sample;
+  driver.Begin(options.count);
+  driver.WaitEnded();
+  sample = meter.Take(driver);
+  if (!sample.ok()) return sample.status();
+  measurement.end = *sample;
+  return absl::OkStatus();
+}
+
+// A window of steady load; what is still in flight at its end is finished and checked, but not
+// counted.
+absl::Status MeasureSeconds(const Options& options, const Meter& meter, Driver& driver,
+                            Measurement& measurement) {
+  driver.Begin(0);
+  driver.WaitEnded(Clock::now() + ToDuration(options.warmup_seconds));
+  auto sample = meter.Take(driver);
+  if (!sample.ok()) return sample.status();
+  measurement.begin = *sample;
+  driver.WaitEnded(Clock::now() + ToDuration(options.seconds));
+  sample = meter.Take(driver);
+  if (!sample.ok()) return sample.status();
+  measurement.end = *sample;
+  driver.Stop();
+  driver.WaitEnded();
+  return absl::OkStatus();
+}
+
+// What is wrong with the run as a whole, beyond the errors of the driver.
+std::string CheckTotals(const Options& options, const Driver& driver, const Figures& figures) {
+  const auto ended = static_cast<int64_t>(driver.completions().size());
+  const int64_t expected = ended * options.workload.activities;
+  if (driver.work_counts().activities != expected) {
+    return fmt::format("{} activities ran for {} orchestrations; {} would be right",
+                       driver.work_counts().activities, ended, expected);
+  }
+  if (options.count > 0 && figures.orchestrations != options.count) {
+    return fmt::format("{} orchestrations ended instead of {}", figures.orchestrations,
+                       options.count);
+  }
+  if (figures.orchestrations == 0) return "no orchestration ended within the measurement";
+  return "";
+}
+
+int Run(const Options& options) {
+  auto meter = Meter::Open(options);
+  if (!meter.ok()) {
+    fmt::print(stderr, "dtbench: {}\n", meter.status().ToString());
+    return 1;
+  }
+  Driver driver(options);
+  if (const absl::Status status = driver.Connect(); !status.ok()) {
+    fmt::print(stderr, "dtbench: {}\n", status.ToString());
+    return 1;
+  }
+  for (const std::string& note : meter->notes()) fmt::print(stderr, "dtbench: {}\n", note);
+  Measurement measurement;
+  const absl::Status status = options.count > 0
+                                  ? MeasureCount(options, *meter, driver, measurement)
+                                  : MeasureSeconds(options, *meter, driver, measurement);
+  driver.Shutdown();
+  for (const std::string& error : driver.errors()) fmt::print(stderr, "dtbench: {}\n", error);
+  if (driver.error_count() > 0) {
+    fmt::print(stderr, "dtbench: {} error(s), no figures\n", driver.error_count());
+    return 1;
+  }
+  if (!status.ok()) {
+    fmt::print(stderr, "dtbench: {}\n", status.ToString());
+    return 1;
+  }
+  const Figures figures = MakeFigures(measurement.begin, measurement.end, driver.completions());
+  if (const std::string wrong = CheckTotals(options, driver, figures); !wrong.empty()) {
+    fmt::print(stderr, "dtbench: {}\n", wrong);
+    return 1;
+  }
+  const WorkCounts work = driver.work_counts();
+  if (work.foreign > 0) {
+    fmt::print(stderr, "dtbench: {} work items of other runs were in the hub\n", work.foreign);
+  }
+  fmt::print("{}", Summary(options, figures));
+  if (options.json) fmt::print("{}\n", Json(options, figures));
+  return 0;
+}
+
+}  // namespace
+}  // namespace dt::bench
+
+int main(int argc, char** argv) {
+  const dt::bench::ParsedOptions parsed = dt::bench::ParseOptions(argc, argv);
+  return parsed.run ? dt::bench::Run(parsed.options) : parsed.exit_code;
+}

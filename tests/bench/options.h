@@ -1,0 +1,42 @@
+// What a run of dtbench is: the command line as a value.
+#ifndef DT_TESTS_BENCH_OPTIONS_H_
+#define DT_TESTS_BENCH_OPTIONS_H_
+
+#include <cstdint>
+#include <string>
+
+#include "tests/bench/workload.h"
+
+namespace dt::bench {
+
+struct Options {
+  std::string address = "127.0.0.1:4001";
+  std::string hub;  // metadata `taskhub`; empty = not sent
+  Workload workload;
+  int in_flight = 64;
+  double seconds = 15;
+  double warmup_seconds = 2;
+  int64_t count = 0;              // > 0: exactly so many orchestrations instead of a time
+  int workers = 1;                // GetWorkItems streams
+  int worker_orchestrations = 0;  // what each stream announces; 0 = enough for all in flight
+  int worker_activities = 0;
+  double timeout_seconds = 60;  // for each call of the client
+  std::string postgres;         // libpq URL or conninfo; empty = look for the daemon's
+  int daemon_pid = 0;           // 0 = whoever listens at `address`, if that is on this machine
+  int postgres_pid = 0;         // the postmaster; 0 = the parent of our own backend
+  bool json = false;
+};
+
+// What became of the command line. `exit_code` is for the process when there is nothing to run:
+// help was asked for (0) or an option is wrong (the text is already printed).
+struct ParsedOptions {
+  bool run = false;
+  int exit_code = 0;
+  Options options;
+};
+
+ParsedOptions ParseOptions(int argc, char** argv);
+
+}  // namespace dt::bench
+
+#endif  // DT_TESTS_BENCH_OPTIONS_H_
