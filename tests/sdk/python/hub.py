@@ -1,0 +1,102 @@
+"""A task hub that one test has for itself, with a client and workers of the unmodified SDK.
+
+The hub travels as the call metadata `taskhub`, an option that the SDK's client and worker offer. It
+keeps apart the tests that run at the same time against one daemon: without it, any worker may be
+given any orchestration. The daemon creates a hub when it is first named.
+"""
+
+import logging
+import os
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from durabletask.client import OrchestrationState, OrchestrationStatus, TaskHubGrpcClient
+from durabletask.worker import TaskHubGrpcWorker
+
+SECONDS = 60  # The bound of every wait; a test that needs so long has failed.
+
+ADDRESS = os.environ["DTPG_ADDRESS"]
+
+COMPLETED = OrchestrationStatus.COMPLETED
+FAILED = OrchestrationStatus.FAILED
+PENDING = OrchestrationStatus.PENDING
+RUNNING = OrchestrationStatus.RUNNING
+SUSPENDED = OrchestrationStatus.SUSPENDED
+TERMINATED = OrchestrationStatus.TERMINATED
+
+
+def eventually(condition: Callable[[], Any]) -> Any:
+    """Asks until the answer is true and returns it; fails after SECONDS."""
+    deadline = time.monotonic() + SECONDS
+    while not (answer := condition()):
+        assert time.monotonic() < deadline, f"not true within {SECONDS} s"
+        time.sleep(0.02)
+    return answer
+
+
+class Hub:
+    """A task hub by name; None is the hub of callers that name none."""
+
+    def __init__(self, name: str | None = None, **client_options: Any):
+        self.name = name
+        self._connection = dict(
+            host_address=ADDRESS,
+            metadata=[("taskhub", name)] if name else None,
+            logger=logging.getLogger("durabletask"))
+        self._workers: list[TaskHubGrpcWorker] = []
+        self.client = TaskHubGrpcClient(**self._connection, **client_options)
+
+    def worker(self, *orchestrators: Any, activities: Any = (), versioning: Any = None,
+               filtered: bool = False, **options: Any) -> TaskHubGrpcWorker:
+        """Starts a worker with these functions; close() stops it."""
+        worker = TaskHubGrpcWorker(**self._connection, **options)
+        for orchestrator in orchestrators:
+            worker.add_orchestrator(orchestrator)
+        for activity in activities:
+            worker.add_activity(activity)
+        if versioning:
+            worker.use_versioning(versioning)
+        if filtered:
+            worker.use_work_item_filters()
+        worker.start()
+        self._workers.append(worker)
+        return worker
+
+    def start(self, orchestrator: Any, input: Any = None, **options: Any) -> str:
+        return self.client.schedule_new_orchestration(orchestrator, input=input, **options)
+
+    def wait(self, instance_id: str) -> OrchestrationState:
+        """The state of the instance once it has ended."""
+        return self.client.wait_for_orchestration_completion(instance_id, timeout=SECONDS)
+
+    def run(self, orchestrator: Any, input: Any = None, **options: Any) -> OrchestrationState:
+        return self.wait(self.start(orchestrator, input, **options))
+
+    def output(self, orchestrator: Any, input: Any = None, **options: Any) -> Any:
+        """Runs the orchestration and returns what it returned; fails if it did not complete."""
+        state = self.run(orchestrator, input, **options)
+        assert state.runtime_status == COMPLETED, state.failure_details
+        return state.get_output()
+
+    def status(self, instance_id: str) -> OrchestrationStatus:
+        return self.client.get_orchestration_state(instance_id).runtime_status
+
+    def until(self, instance_id: str, status: OrchestrationStatus) -> None:
+        """Waits for the instance to have this status."""
+        eventually(lambda: self.status(instance_id) == status)
+
+    def history(self, instance_id: str, kind: type) -> list[Any]:
+        """The events of this kind in the instance's history."""
+        events = self.client.get_orchestration_history(instance_id)
+        return [event for event in events if isinstance(event, kind)]
+
+    def close(self) -> None:
+        for worker in self._workers:
+            worker.stop()
+        self.client.close()
+
+
+def new_hub(**client_options: Any) -> Hub:
+    return Hub(f"python-{uuid.uuid4().hex[:12]}", **client_options)
