@@ -6,19 +6,26 @@
 #include <charconv>
 #include <functional>
 #include <limits>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "fmt/format.h"
-#include "tests/bench/client_slot.h"
-#include "tests/bench/worker_stream.h"
+#include "google/protobuf/arena.h"
 
 namespace dt::bench {
 namespace {
 
 constexpr size_t kErrorsKept = 10;
+constexpr size_t kArenaBytes = 64 * 1024;
+constexpr absl::Duration kConnectTimeout = absl::Seconds(10);
+
+// The counters have one writer; an atomic add would lock the bus for nothing.
+void Bump(std::atomic<int64_t>& counter) {
+  counter.store(counter.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+}
 
 std::string NewIdPrefix() {
   return fmt::format("dtbench-{:x}-{:x}-", absl::ToUnixMicros(absl::Now()), getpid());
@@ -34,7 +41,331 @@ std::shared_ptr<grpc::Channel> NewChannel(const std::string& address, int number
   return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
 }
 
+std::string Describe(const grpc::Status& status) {
+  return absl::StrCat("gRPC status ", status.error_code(), " '", status.error_message(), "'");
+}
+
 }  // namespace
+
+// One unary call at a time; context and reader are made new for each, the response is reused.
+template <typename Response>
+class Driver::UnaryCall : public Driver::Tag {
+ public:
+  void Cancel() {
+    if (context_) context_->TryCancel();
+  }
+
+ protected:
+  grpc::ClientContext& NewContext(const Driver& driver) {
+    context_.emplace();
+    driver.PrepareContext(*context_);
+    return *context_;
+  }
+  void Await(std::unique_ptr<grpc::ClientAsyncResponseReader<Response>> reader) {
+    reader_ = std::move(reader);
+    reader_->Finish(&response_, &status_, this);
+  }
+
+  Response response_;
+  grpc::Status status_;
+
+ private:
+  std::optional<grpc::ClientContext> context_;
+  std::unique_ptr<grpc::ClientAsyncResponseReader<Response>> reader_;
+};
+
+// Answers one work item.
+class Driver::CompleteCall final : public Driver::UnaryCall<CompleteTaskResponse> {
+ public:
+  explicit CompleteCall(Driver& driver) : driver_(driver) {}
+
+  void Send(const OrchestratorResponse& answer) {
+    what_ = "CompleteOrchestratorTask";
+    Await(driver_.worker_->AsyncCompleteOrchestratorTask(&NewContext(driver_), answer,
+                                                         &driver_.queue_));
+  }
+  void Send(const ActivityResponse& answer) {
+    what_ = "CompleteActivityTask";
+    Await(
+        driver_.worker_->AsyncCompleteActivityTask(&NewContext(driver_), answer, &driver_.queue_));
+  }
+  void OnDone(bool) override {
+    if (!status_.ok() && !driver_.closing_) {
+      driver_.AddError(absl::StrCat(what_, " answered ", Describe(status_)));
+    }
+    driver_.free_calls_.push_back(this);
+  }
+
+ private:
+  Driver& driver_;
+  const char* what_ = "";
+};
+
+// Starts one instance after the other and looks at what came out.
+class Driver::Slot {
+ public:
+  explicit Slot(Driver& driver) : driver_(driver), start_(*this), wait_(*this) {}
+
+  void Next() {
+    if (!driver_.TakeNext(index_)) return driver_.SlotIdle();
+    instance_id_ = absl::StrCat(driver_.id_prefix_, index_);
+    begin_ = Clock::now();
+    const auto timeout = std::chrono::duration<double>(driver_.options_.timeout_seconds);
+    deadline_ = std::chrono::system_clock::now() +
+                std::chrono::duration_cast<std::chrono::system_clock::duration>(timeout);
+    start_.Send();
+  }
+  void Cancel() {
+    start_.Cancel();
+    wait_.Cancel();
+  }
+
+ private:
+  class StartCall final : public UnaryCall<CreateInstanceResponse> {
+   public:
+    explicit StartCall(Slot& slot) : slot_(slot) {}
+    void Send() {
+      Driver& driver = slot_.driver_;
+      const Workload& workload = driver.options_.workload;
+      request_.set_instanceid(slot_.instance_id_);
+      request_.set_name(std::string(WorkloadName(workload)));
+      request_.mutable_input()->set_value(OrchestrationInput(workload, slot_.index_));
+      grpc::ClientContext& context = NewContext(driver);
+      context.set_deadline(slot_.deadline_);
+      Await(driver.client_->AsyncStartInstance(&context, request_, &driver.queue_));
+    }
+    void OnDone(bool) override {
+      if (!status_.ok()) {
+        return slot_.End(absl::StrCat("StartInstance answered ", Describe(status_)));
+      }
+      if (response_.instanceid() != slot_.instance_id_) {
+        return slot_.End(
+            absl::StrCat("StartInstance answered the id '", response_.instanceid(), "'"));
+      }
+      slot_.wait_.Send();
+    }
+
+   private:
+    Slot& slot_;
+    CreateInstanceRequest request_;
+  };
+
+  class WaitCall final : public UnaryCall<GetInstanceResponse> {
+   public:
+    explicit WaitCall(Slot& slot) : slot_(slot) {}
+    void Send() {
+      request_.set_instanceid(slot_.instance_id_);
+      request_.set_getinputsandoutputs(true);
+      grpc::ClientContext& context = NewContext(slot_.driver_);
+      context.set_deadline(slot_.deadline_);
+      Await(slot_.driver_.client_->AsyncWaitForInstanceCompletion(&context, request_,
+                                                                  &slot_.driver_.queue_));
+    }
+    void OnDone(bool) override {
+      if (!status_.ok()) {
+        return slot_.End(absl::StrCat("WaitForInstanceCompletion answered ", Describe(status_)));
+      }
+      slot_.End(slot_.Check(response_));
+    }
+
+   private:
+    Slot& slot_;
+    GetInstanceRequest request_;
+  };
+
+  // What is wrong with the outcome, or "".
+  std::string Check(const GetInstanceResponse& response) const {
+    if (!response.exists()) return "does not exist";
+    const OrchestrationState& state = response.orchestrationstate();
+    if (state.orchestrationstatus() != ORCHESTRATION_STATUS_COMPLETED) {
+      return absl::StrCat("ended as ", OrchestrationStatus_Name(state.orchestrationstatus()), ": ",
+                          state.failuredetails().errormessage());
+    }
+    const Workload& workload = driver_.options_.workload;
+    if (state.output().value() != ExpectedOutput(workload, index_)) {
+      return absl::StrCat("output is '", state.output().value(), "' and not '",
+                          ExpectedOutput(workload, index_), "'");
+    }
+    if (state.input().value() != OrchestrationInput(workload, index_)) {
+      return absl::StrCat("input came back as '", state.input().value(), "'");
+    }
+    if (driver_.executed_[index_] != static_cast<uint32_t>(workload.activities)) {
+      return absl::StrCat("ran ", driver_.executed_[index_], " activities and not ",
+                          workload.activities);
+    }
+    return "";
+  }
+
+  void End(const std::string& error) {
+    if (error.empty()) {
+      const Clock::time_point now = Clock::now();
+      driver_.completions_.push_back({now, now - begin_});
+    } else if (!driver_.closing_) {
+      driver_.AddError(absl::StrCat(instance_id_, ": ", error));
+    }
+    Next();
+  }
+
+  Driver& driver_;
+  StartCall start_;
+  WaitCall wait_;
+  uint64_t index_ = 0;
+  std::string instance_id_;
+  Clock::time_point begin_;
+  std::chrono::system_clock::time_point deadline_;
+};
+
+// Gives back what is none of our names; a server without filters may send it.
+class Driver::AbandonCall final : public Tag {
+ public:
+  static void Send(Driver& driver, const WorkItem& item) {
+    auto* call = new AbandonCall(driver);
+    ++driver.abandons_;
+    driver.PrepareContext(call->context_);
+    if (item.has_activityrequest()) {
+      AbandonActivityTaskRequest request;
+      request.set_completiontoken(item.completiontoken());
+      call->activity_ = driver.worker_->AsyncAbandonTaskActivityWorkItem(&call->context_, request,
+                                                                         &driver.queue_);
+      call->activity_->Finish(&call->activity_response_, &call->status_, call);
+    } else {
+      AbandonOrchestrationTaskRequest request;
+      request.set_completiontoken(item.completiontoken());
+      call->turn_ = driver.worker_->AsyncAbandonTaskOrchestratorWorkItem(&call->context_, request,
+                                                                         &driver.queue_);
+      call->turn_->Finish(&call->turn_response_, &call->status_, call);
+    }
+  }
+  // A server without this call keeps the item for its own time-out: nothing more can be done here.
+  void OnDone(bool) override {
+    --driver_.abandons_;
+    delete this;
+  }
+
+ private:
+  explicit AbandonCall(Driver& driver) : driver_(driver) {}
+
+  Driver& driver_;
+  grpc::ClientContext context_;
+  grpc::Status status_;
+  AbandonActivityTaskResponse activity_response_;
+  AbandonOrchestrationTaskResponse turn_response_;
+  std::unique_ptr<grpc::ClientAsyncResponseReader<AbandonActivityTaskResponse>> activity_;
+  std::unique_ptr<grpc::ClientAsyncResponseReader<AbandonOrchestrationTaskResponse>> turn_;
+};
+
+// One GetWorkItems stream: a worker. One read is outstanding, into an arena that starts anew each
+// time.
+class Driver::Stream final : public Tag {
+ public:
+  explicit Stream(Driver& driver)
+      : driver_(driver),
+        arena_block_(new char[kArenaBytes]),
+        arena_(ArenaOptions(arena_block_.get())) {}
+
+  void Open() {
+    GetWorkItemsRequest request;
+    request.set_maxconcurrentorchestrationworkitems(driver_.options_.worker_orchestrations);
+    request.set_maxconcurrentactivityworkitems(driver_.options_.worker_activities);
+    WorkItemFilters* filters = request.mutable_workitemfilters();
+    filters->add_orchestrations()->set_name(std::string(kChainName));
+    filters->add_orchestrations()->set_name(std::string(kFanoutName));
+    filters->add_activities()->set_name(std::string(kActivityName));
+    driver_.PrepareContext(context_);
+    reader_ = driver_.worker_->PrepareAsyncGetWorkItems(&context_, request, &driver_.queue_);
+    ++driver_.open_streams_;
+    reader_->StartCall(this);
+  }
+  void Cancel() { context_.TryCancel(); }
+
+  void OnDone(bool ok) override {
+    if (state_ == State::kFinishing) {
+      --driver_.open_streams_;
+      if (!driver_.closing_) {
+        driver_.AddError(absl::StrCat("GetWorkItems ended with ", Describe(status_)));
+      }
+      return;
+    }
+    if (!ok) {
+      state_ = State::kFinishing;
+      reader_->Finish(&status_, this);
+      return;
+    }
+    if (state_ == State::kReading && !driver_.closing_) Handle(*item_);
+    state_ = State::kReading;
+    arena_.Reset();
+    item_ = google::protobuf::Arena::CreateMessage<WorkItem>(&arena_);
+    reader_->Read(item_, this);
+  }
+
+ private:
+  enum class State { kStarting, kReading, kFinishing };
+
+  static google::protobuf::ArenaOptions ArenaOptions(char* block) {
+    google::protobuf::ArenaOptions options;
+    options.initial_block = block;
+    options.initial_block_size = kArenaBytes;
+    return options;
+  }
+
+  void Handle(const WorkItem& item) {
+    switch (item.request_case()) {
+      case WorkItem::kOrchestratorRequest:
+        return HandleTurn(item);
+      case WorkItem::kActivityRequest:
+        return HandleActivity(item);
+      case WorkItem::kHealthPing:
+        return Bump(driver_.pings_);
+      default:
+        driver_.AddError(
+            absl::StrCat("work item of kind ", item.request_case(), ", which was not asked for"));
+    }
+  }
+
+  // True when the instance is one of this run. Others are counted; what cannot be done is given
+  // back.
+  bool IsOurs(const std::string& instance_id, uint64_t& index) {
+    if (driver_.ParseInstanceId(instance_id, index)) return true;
+    Bump(driver_.foreign_);
+    return false;
+  }
+
+  void HandleTurn(const WorkItem& item) {
+    const OrchestratorRequest& request = item.orchestratorrequest();
+    uint64_t index = 0;
+    const bool ours = IsOurs(request.instanceid(), index);
+    const absl::Status status = RunTurn(request, driver_.turn_answer_);
+    if (!status.ok() && !ours) return AbandonCall::Send(driver_, item);
+    if (!status.ok()) driver_.AddError(std::string(status.message()));
+    if (ours) Bump(driver_.turns_);
+    driver_.turn_answer_.set_completiontoken(item.completiontoken());
+    driver_.TakeCall()->Send(driver_.turn_answer_);
+  }
+
+  void HandleActivity(const WorkItem& item) {
+    const ActivityRequest& request = item.activityrequest();
+    uint64_t index = 0;
+    const bool ours = IsOurs(request.orchestrationinstance().instanceid(), index);
+    const absl::Status status = RunActivity(request, driver_.activity_answer_);
+    if (!status.ok() && !ours) return AbandonCall::Send(driver_, item);
+    if (!status.ok()) driver_.AddError(std::string(status.message()));
+    if (ours) {
+      Bump(driver_.activities_);
+      ++driver_.executed_[index];
+    }
+    driver_.activity_answer_.set_completiontoken(item.completiontoken());
+    driver_.TakeCall()->Send(driver_.activity_answer_);
+  }
+
+  Driver& driver_;
+  State state_ = State::kStarting;
+  grpc::ClientContext context_;
+  grpc::Status status_;
+  std::unique_ptr<grpc::ClientAsyncReader<WorkItem>> reader_;
+  std::unique_ptr<char[]> arena_block_;
+  google::protobuf::Arena arena_;
+  WorkItem* item_ = nullptr;
+};
 
 // Carries a command to the driver's thread.
 class Driver::CommandTag final : public Tag {
@@ -71,7 +402,7 @@ absl::Status Driver::Connect() {
     grpc::ClientContext context;
     PrepareContext(context);
     context.set_wait_for_ready(true);
-    context.set_deadline(absl::ToChronoTime(absl::Now() + absl::Seconds(options_.connect_seconds)));
+    context.set_deadline(absl::ToChronoTime(absl::Now() + kConnectTimeout));
     google::protobuf::Empty request, response;
     const grpc::Status status = stub->Hello(&context, request, &response);
     if (!status.ok()) {
