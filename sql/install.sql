@@ -18,8 +18,15 @@ select to_regclass('Versions') is null as fresh \gset
   \ir schema/1.0.0.sql
 \endif
 
+\ir logic/activities.sql
+\ir logic/checkpoint.sql
 \ir logic/clock.sql
+\ir logic/events.sql
+\ir logic/instances.sql
+\ir logic/orchestrations.sql
+\ir logic/queries.sql
 \ir logic/settings.sql
+\ir logic/workers.sql
 \ir permissions.sql
 
 insert into Versions (semantic_version, min_daemon_version) values ('1.0.0', '1.0.0')

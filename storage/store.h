@@ -8,8 +8,9 @@
 // Errors. Expected outcomes are enums in the result. The status is
 //   kUnavailable         the database cannot be reached or is shutting down; the verb was retried
 //                        where that is safe and its effect, if any, is unknown: send it again
-//   kResourceExhausted   the store's queue is full, or the value exceeds what the database can hold
-//   kInvalidArgument     this one item can never be stored (bad bytes, too large); retrying is useless
+//   kResourceExhausted   the store's queue is full; nothing was done
+//   kInvalidArgument     this one item can never be stored (bad bytes, larger than the database can
+//                        hold); retrying is useless
 //   kInternal            a bug; details are in the log
 // One bad item never fails its neighbours of a batch.
 //
@@ -60,6 +61,9 @@ struct ClaimRequest {
   HubId hub = 0;
   LeaseToken lease_token = 0;  // new for this call, which makes it repeatable
   int max_items = 0;
+  // Asks again under the token of an earlier claim, creation or checkpoint whose answer got lost:
+  // returns what that token holds in this hub, and takes nothing new.
+  bool repeat = false;
   NameFilters filters;
   // Limits of the messages read per instance; the first message is always read.
   int max_messages = 1000;
@@ -113,6 +117,7 @@ struct InstanceRelease {
 
 struct TaskRelease {
   TaskKey key = 0;
+  InstanceKey instance_key = 0;
   LeaseToken lease_token = 0;
   absl::Duration delay = absl::ZeroDuration();
   bool lost = false;
@@ -147,7 +152,9 @@ class Store {
   // --- Client verbs
   virtual void CreateInstance(NewInstance instance, Callback<CreateResult> done) = 0;
   virtual void SendMessage(ClientMessage message, Callback<Delivery> done) = 0;
-  // kDone (ended at once), kOk (message queued), kTerminal, kNotFound.
+  // kDone (ended at once), kOk (message queued), kTerminal, kNotFound. The notice that kDone leaves
+  // for a parent is in no Delivery, also in a CheckpointResult: a parent that is leased, by whomever,
+  // learns of it by ReadNewMessages.
   virtual void Terminate(ClientTermination termination, Callback<Delivery> done) = 0;
 
   // --- Orchestrations

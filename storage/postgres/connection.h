@@ -20,6 +20,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -60,6 +61,8 @@ struct ConnectionOptions {
   // Off for transaction poolers, where a session setting would leak to other clients: the role must
   // carry the settings then (ALTER ROLE ... SET).
   bool session_settings = true;
+  // More of them, name and value, for example {"plan_cache_mode", "force_generic_plan"}.
+  std::vector<std::pair<std::string, std::string>> extra_settings;
 };
 
 // A statement with parameters $1..$n. Prepared on first use under `name`, which must be unique
@@ -204,6 +207,9 @@ class Connection {
 
   // False once the session is broken.
   bool connected() const;
+  // The same after a look at what the server has sent meanwhile (no round trip): finds a session
+  // that the server closed while it was idle, before a statement is lost on it.
+  bool StillConnected();
   bool in_transaction() const;
   int server_version() const;  // for example 150004
   int backend_pid() const;
@@ -220,18 +226,20 @@ class Connection {
 
  private:
   Connection(pg_conn* connection, ConnectionOptions options);
+  absl::Status WaitUntilConnected();
   absl::Status ApplySessionSettings();
-  absl::Status Prepare(const Statement& statement, const Params& params);
+  // Makes the statement known to the server; its name there.
+  absl::StatusOr<std::string> Prepare(const Statement& statement, const Params& params);
+  // One of the two is null.
   absl::StatusOr<Result> ExecuteOnServer(const char* prepared_name, const char* sql,
                                          const Params& params);
   // Sends what is queued and waits for the answers; the last result, or the first error.
-  absl::StatusOr<Result> Await(bool sent);
+  absl::StatusOr<Result> Await();
   absl::Status WaitForSocket(bool for_write, absl::Time deadline);
-  absl::Time AnswerDeadline() const;
-  // The connection's own error (no result): lost, or refused by libpq.
-  absl::Status ConnectionError(std::string_view what) const;
+  // The status of a connection that was lost, or of a request that libpq itself refused.
+  absl::Status ConnectionError() const;
   // Closes the socket, so that nothing more is tried on a session in an unknown state.
-  absl::Status GiveUp(absl::Status status);
+  void GiveUp();
 
   pg_conn* connection_;
   ConnectionOptions options_;

@@ -70,6 +70,9 @@ ParsedOptions ParseOptions(int argc, char** argv) {
                  "A call of the client that takes longer fails the run")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  app.add_option("--connect-seconds", options.connect_seconds, "How long to wait for the server")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   app.add_option("--postgres", options.postgres,
                  "libpq URL of the server's database, for commits, round trips and WAL; default: "
                  "found through the process that listens at the address");

@@ -21,6 +21,7 @@ struct Options {
   int worker_orchestrations = 0;  // what each stream announces; 0 = enough for all in flight
   int worker_activities = 0;
   double timeout_seconds = 60;  // for each call of the client
+  double connect_seconds = 10;  // how long the server may take to appear
   std::string postgres;         // libpq URL or conninfo; empty = look for the daemon's
   int daemon_pid = 0;           // 0 = whoever listens at `address`, if that is on this machine
   int postgres_pid = 0;         // the postmaster; 0 = the parent of our own backend

@@ -100,7 +100,11 @@ ClaimResult MemoryDatabase::ClaimInstances(const ClaimRequest& request) {
   std::vector<Instance*> taken;
   for (auto it = instance_leases_.lower_bound({request.lease_token, 0});
        it != instance_leases_.end() && it->first == request.lease_token; ++it) {
-    taken.push_back(Find(it->second));  // a repeated call answers what the first one took
+    taken.push_back(Find(it->second));
+  }
+  if (request.repeat) {
+    for (Instance* instance : taken) result.claims.push_back(Take(*instance, request));
+    return result;
   }
   const absl::Time now = NowLocked();
   for (auto it = ready_.lower_bound({request.hub, absl::InfinitePast(), 0});
@@ -173,6 +177,7 @@ TaskClaimResult MemoryDatabase::ClaimTasks(const ClaimRequest& request) {
        it != task_leases_.end() && it->first == request.lease_token; ++it) {
     result.tasks.push_back(tasks_[it->second].task);
   }
+  if (request.repeat) return result;
   const absl::Time now = NowLocked();
   std::vector<TaskKey> taken;
   for (auto it = free_tasks_.lower_bound({request.hub, absl::InfinitePast(), 0});

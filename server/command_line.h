@@ -1,0 +1,46 @@
+// The command line: verbs and flags. CLI11 only splits it; what a flag means stands in the table of
+// settings (config.h).
+#ifndef DT_SERVER_COMMAND_LINE_H_
+#define DT_SERVER_COMMAND_LINE_H_
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace dt {
+
+enum class CommandVerb {
+  kHelp,
+  kVersion,
+  kServe,
+  kDev,
+  kSchemaUp,
+  kSchemaStatus,
+  kSchemaPrint,
+  kSchemaDrop,
+  kHealthCheck,
+  kConfigCheck,
+  kConfigPrint,
+  kConfigDocs,
+};
+
+struct CommandLine {
+  CommandVerb verb = CommandVerb::kHelp;
+  std::string config_file;  // --config
+  std::string address;      // healthcheck --address
+  bool yes = false;         // schema drop --yes
+  bool print_config = false;
+  std::vector<std::pair<std::string, std::string>> flags;  // of settings: name, value
+};
+
+// kInvalidArgument with a message for the user.
+absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv);
+
+// What `--help` prints: verbs, and every setting.
+std::string HelpText();
+
+}  // namespace dt
+
+#endif  // DT_SERVER_COMMAND_LINE_H_

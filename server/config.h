@@ -1,0 +1,100 @@
+// What the daemon can be told, and where it was told: flags > environment > file > defaults.
+//
+// One table (settings.cc) makes the flags, the environment variables, the file keys, --help and the
+// table of the README. The defaults are those of the option structs themselves, so they are written
+// down once. Every limit has a name with its unit.
+#ifndef DT_SERVER_CONFIG_H_
+#define DT_SERVER_CONFIG_H_
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "server/dispatch/dispatch_thread.h"
+#include "server/rpc/server.h"
+#include "server/rpc/sidecar_service.h"
+
+namespace dt {
+
+enum class LogFormat { kText, kJson };
+
+struct Config {
+  // An empty URL: `dev` starts a private PostgreSQL, everything else uses the PG* variables.
+  std::string postgres_url;
+  std::string postgres_schema = "dt";
+  int postgres_lanes = 2;
+  int postgres_batch_operations_max = 200;
+  int64_t postgres_batch_bytes_max = 8 << 20;
+  absl::Duration lease = absl::Seconds(30);
+  bool schema_up = false;
+  std::string data_dir = "./durabletask-data";
+  std::vector<std::string> hub_names = {"default"};
+  rpc::ServerOptions server{.addresses = {"127.0.0.1:4001"}};
+  rpc::ServiceOptions service;
+  dispatch::DispatchLimits dispatch;
+  absl::Duration drain_timeout = absl::Seconds(30);
+  absl::Duration shutdown_grace = absl::Seconds(5);
+  std::string log_level = "info";
+  LogFormat log_format = LogFormat::kText;
+};
+
+enum class SettingKind { kText, kNumber, kBool, kList };
+
+// One row of the table.
+struct Setting {
+  std::string section;
+  std::string key;
+  std::string flag;  // without dashes
+  SettingKind kind = SettingKind::kText;
+  bool secret = false;  // never printed; may also be read from a file (..._FILE, ...-file)
+  std::string help;
+  std::function<absl::Status(Config&, std::string_view)> set;
+  std::function<std::string(const Config&)> get;
+
+  std::string name() const { return section + "." + key; }
+  std::string environment() const;  // DURABLETASK_SECTION_KEY
+};
+
+// All settings, in the order of their documentation.
+const std::vector<Setting>& Settings();
+
+// What was given, by source. Values of lists are separated by commas.
+struct ConfigSources {
+  std::vector<std::pair<std::string, std::string>> defaults;  // of the verb: setting name, value
+  std::string file_name;                                      // for messages
+  std::string file_text;                                      // TOML
+  std::vector<std::pair<std::string, std::string>> environment;
+  std::vector<std::pair<std::string, std::string>> flags;  // flag without dashes, value
+};
+
+struct LoadedConfig {
+  Config config;
+  // Setting name -> where its value comes from; settings with their default are missing.
+  std::map<std::string, std::string> origins;
+};
+
+// kInvalidArgument for an unknown key (naming the nearest one), a value that is malformed or
+// outside its limits, or a secret file that cannot be read; the message names the source.
+absl::StatusOr<LoadedConfig> LoadConfig(const ConfigSources& sources);
+
+// `what` 'key' is unknown; did you mean ...? The nearest of `candidates` by edit distance.
+std::string UnknownKeyMessage(std::string_view what, std::string_view key,
+                              const std::vector<std::string>& candidates);
+
+// The effective settings as TOML, secrets masked, each with its origin as a comment.
+std::string PrintConfig(const LoadedConfig& loaded);
+// The settings for --help.
+std::string SettingsHelp();
+// The settings as a markdown table.
+std::string SettingsMarkdown();
+
+}  // namespace dt
+
+#endif  // DT_SERVER_CONFIG_H_

@@ -1,0 +1,196 @@
+#include "server/orchestration/turn_builder.h"
+
+#include <utility>
+
+#include "server/orchestration/timestamps.h"
+
+namespace dt::orchestration {
+namespace {
+
+Change<std::string> ChangeOf(const std::optional<std::string>& before,
+                             const std::optional<std::string>& after) {
+  if (before == after) return Change<std::string>::Keep();
+  return after ? Change<std::string>::Set(*after) : Change<std::string>::Clear();
+}
+
+}  // namespace
+
+TurnBuilder::TurnBuilder(const TurnContext& context, TurnEnd end, bool terminates_children)
+    : context_(context),
+      state_(context.state),
+      end_(end),
+      terminates_children_(terminates_children),
+      now_(ToTimestamp(context.now)),
+      fold_(context.state) {
+  Checkpoint& checkpoint = result_.checkpoint;
+  checkpoint.key = state_.key;
+  checkpoint.hub = state_.hub;
+  checkpoint.lease_token = context.lease_token;
+  checkpoint.turn = state_.turn + 1;
+  checkpoint.generation = state_.generation;
+  checkpoint.consumed.reserve(context.processed + context.turn.dropped.size());
+  for (size_t i = 0; i < context.turn.events.size(); ++i) {
+    const TurnEvent& turn_event = context.turn.events[i];
+    if (i >= context.processed) {
+      result_.returned.push_back(turn_event.seq);
+      continue;
+    }
+    if (turn_event.seq != 0) checkpoint.consumed.push_back(turn_event.seq);
+    EventView event;
+    // PlanTurn has read these bytes before.
+    if (ReadEvent(*turn_event.event, event)) fold_.Add(event);
+    chunk_.Append(*turn_event.event);
+  }
+  checkpoint.consumed.insert(checkpoint.consumed.end(), context.turn.dropped.begin(),
+                             context.turn.dropped.end());
+  status_ = fold_.suspended() ? RuntimeStatus::kSuspended : RuntimeStatus::kRunning;
+}
+
+void TurnBuilder::AppendAction(const HistoryEvent& event) {
+  EventView view;
+  if (ReadEvent(chunk_.Append(event), view)) fold_.Add(view);
+}
+
+void TurnBuilder::Complete(RuntimeStatus status, Payload result,
+                           std::optional<TaskFailureDetails> failure) {
+  HistoryEvent event = EventNow(kNoEventId);
+  ExecutionCompletedEvent* completed = event.mutable_executioncompleted();
+  completed->set_orchestrationstatus(static_cast<OrchestrationStatus>(status));
+  if (result) completed->mutable_result()->set_value(*result);
+  if (failure) *completed->mutable_failuredetails() = *failure;
+  AppendAction(event);
+  NotifyParent(status, result, failure);
+  status_ = status;
+  if (failure) failure_ = failure->SerializeAsString();
+  output_ = std::move(result);
+  result_.checkpoint.ends = true;
+}
+
+void TurnBuilder::NotifyParent(RuntimeStatus status, const Payload& result,
+                               const std::optional<TaskFailureDetails>& failure) {
+  if (!state_.parent || !state_.parent->task_id) return;
+  HistoryEvent event = EventNow(kNoEventId);
+  if (status == RuntimeStatus::kCompleted) {
+    auto* completed = event.mutable_suborchestrationinstancecompleted();
+    completed->set_taskscheduledid(*state_.parent->task_id);
+    if (result) completed->mutable_result()->set_value(*result);
+  } else {
+    auto* failed = event.mutable_suborchestrationinstancefailed();
+    failed->set_taskscheduledid(*state_.parent->task_id);
+    TaskFailureDetails* details = failed->mutable_failuredetails();
+    if (failure) {
+      *details = *failure;
+    } else {
+      const bool canceled = status == RuntimeStatus::kCanceled;
+      details->set_errortype(canceled ? "OrchestrationCanceled" : "OrchestrationTerminated");
+      details->set_errormessage(result && !result->empty() ? *result
+                                : canceled                 ? "The orchestration was canceled"
+                                                           : "The orchestration was terminated");
+    }
+  }
+  result_.checkpoint.parent_message = ToMessage(event, state_.parent->generation);
+  result_.checkpoint.parent_key = state_.parent->key;
+  result_.checkpoint.parent_generation = state_.parent->generation;
+}
+
+void TurnBuilder::TerminateChildren(const ExecutionTerminatedEvent& termination) {
+  for (const auto& [task_id, child_id] : fold_.OutstandingChildren()) {
+    HistoryEvent event = EventNow(kNoEventId);
+    *event.mutable_executionterminated() = termination;
+    Termination child;
+    child.instance_id = child_id;
+    if (termination.has_input()) child.reason = termination.input().value();
+    child.only_child_of = state_.key;
+    child.message = ToMessage(event, kAnyGeneration);
+    result_.checkpoint.terminations.push_back(std::move(child));
+  }
+}
+
+void TurnBuilder::ContinueAsNew(CompleteOrchestrationAction& action, const Payload& custom_status) {
+  NextGeneration next;
+  next.execution_id = context_.ids.NewExecutionId();
+  next.saved_custom_status = custom_status;
+
+  HistoryEvent event = EventNow(kNoEventId);
+  ExecutionStartedEvent* started = event.mutable_executionstarted();
+  if (const ExecutionStartedEvent* current = fold_.started()) *started = *current;
+  started->clear_scheduledstarttimestamp();
+  started->clear_orchestrationspanid();
+  started->set_allocated_input(action.release_result());
+  if (action.has_newversion()) started->set_allocated_version(action.release_newversion());
+  started->mutable_orchestrationinstance()->set_instanceid(state_.instance_id);
+  started->mutable_orchestrationinstance()->mutable_executionid()->set_value(next.execution_id);
+  if (started->has_version()) next.version = started->version().value();
+  result_.checkpoint.own_messages.push_back(ToMessage(event, state_.generation + 1));
+  CarryOver(action);
+
+  result_.delta.next_generation = next;
+  if (started->has_input()) next.input = started->input().value();
+  result_.checkpoint.next_generation = std::move(next);
+}
+
+// Everything that must reach the next generation before what already waits, in that order.
+void TurnBuilder::CarryOver(CompleteOrchestrationAction& action) {
+  const Generation next = state_.generation + 1;
+  auto& messages = result_.checkpoint.own_messages;
+  for (HistoryEvent& event : *action.mutable_carryoverevents()) {
+    if (!event.has_eventraised()) continue;  // 4.22: only these are carried over
+    event.set_eventid(kNoEventId);
+    if (!event.has_timestamp()) *event.mutable_timestamp() = now_;
+    messages.push_back(ToMessage(event, next));
+  }
+  if (fold_.suspended()) {
+    HistoryEvent event = EventNow(kNoEventId);
+    event.mutable_executionsuspended();
+    messages.push_back(ToMessage(event, next));
+  }
+  for (NewMessage& event : self_events_) messages.push_back(std::move(event));
+  const auto send_again = [&](const TurnEvent& event) {
+    messages.push_back({next, absl::InfinitePast(), event.event_type, event.event});
+  };
+  for (size_t i = context_.processed; i < context_.turn.events.size(); ++i) {
+    const TurnEvent& event = context_.turn.events[i];
+    const bool front = event.generation != kAnyGeneration &&
+                       (event.event_type == HistoryEvent::kEventRaised ||
+                        event.event_type == HistoryEvent::kExecutionSuspended);
+    if (front) send_again(event);
+  }
+  for (const TurnEvent& event : context_.turn.deferred) send_again(event);
+}
+
+void TurnBuilder::SetVisible(Payload custom_status, std::optional<std::string> trace_context) {
+  custom_status_ = std::move(custom_status);
+  trace_context_ = std::move(trace_context);
+}
+
+TurnResult TurnBuilder::Take() {
+  Checkpoint& checkpoint = result_.checkpoint;
+  StateDelta delta = fold_.TakeDelta();
+  delta.next_generation = std::move(result_.delta.next_generation);
+  delta.turn = checkpoint.turn;
+  delta.status = status_;
+  if (end_ == TurnEnd::kContinuesAsNew) {
+    trace_context_.reset();
+  } else {
+    checkpoint.history = chunk_.Take(checkpoint.turn, state_.event_count);
+    delta.history = checkpoint.history;
+  }
+  InstanceUpdate update;
+  update.status = status_;
+  update.custom_status = ChangeOf(state_.custom_status, custom_status_);
+  update.orchestration_trace_context = ChangeOf(state_.orchestration_trace_context, trace_context_);
+  const bool visible = status_ != state_.status || checkpoint.ends ||
+                       update.custom_status.kind != Change<std::string>::Kind::kKeep ||
+                       update.orchestration_trace_context.kind != Change<std::string>::Kind::kKeep;
+  if (visible) {
+    update.output = std::move(output_);
+    update.failure = std::move(failure_);
+    checkpoint.update = std::move(update);
+  }
+  delta.custom_status = std::move(custom_status_);
+  delta.orchestration_trace_context = std::move(trace_context_);
+  result_.delta = std::move(delta);
+  return std::move(result_);
+}
+
+}  // namespace dt::orchestration

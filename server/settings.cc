@@ -1,0 +1,409 @@
+// The table of settings.
+#include <cctype>
+#include <limits>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
+#include "fmt/format.h"
+#include "server/config.h"
+
+namespace dt {
+namespace {
+
+constexpr int64_t kIntMax = std::numeric_limits<int>::max();
+constexpr int64_t kBytesMax = int64_t{1} << 40;
+
+absl::Status Malformed(std::string_view value, std::string_view wanted) {
+  return absl::InvalidArgumentError(fmt::format("'{}' is not {}", value, wanted));
+}
+
+absl::StatusOr<int64_t> ParseNumber(std::string_view text, int64_t min, int64_t max) {
+  int64_t number = 0;
+  if (!absl::SimpleAtoi(absl::string_view(text.data(), text.size()), &number) || number < min ||
+      number > max) {
+    return Malformed(text, fmt::format("a whole number from {} to {}", min, max));
+  }
+  return number;
+}
+
+// Rows of the table by type. `field` maps a Config to the setting's place in it.
+template <typename Field>
+Setting Number(std::string section, std::string key, Field field, int64_t min, int64_t max,
+               std::string help) {
+  Setting setting{std::move(section), std::move(key), "",     SettingKind::kNumber, false,
+                  std::move(help),    nullptr,        nullptr};
+  setting.set = [field, min, max](Config& config, std::string_view text) {
+    const absl::StatusOr<int64_t> number = ParseNumber(text, min, max);
+    if (number.ok()) field(config) = *number;
+    return number.status();
+  };
+  setting.get = [field](const Config& config) {
+    return fmt::format("{}", field(const_cast<Config&>(config)));
+  };
+  return setting;
+}
+
+template <typename Field>
+Setting Time(std::string section, std::string key, absl::Duration unit, Field field, int64_t min,
+             int64_t max, std::string help) {
+  Setting setting{std::move(section), std::move(key), "",     SettingKind::kNumber, false,
+                  std::move(help),    nullptr,        nullptr};
+  setting.set = [field, unit, min, max](Config& config, std::string_view text) {
+    const absl::StatusOr<int64_t> number = ParseNumber(text, min, max);
+    if (number.ok()) field(config) = *number * unit;
+    return number.status();
+  };
+  setting.get = [field, unit](const Config& config) {
+    return fmt::format("{}", field(const_cast<Config&>(config)) / unit);
+  };
+  return setting;
+}
+
+template <typename Field>
+Setting Bool(std::string section, std::string key, Field field, std::string help) {
+  Setting setting{std::move(section), std::move(key), "",     SettingKind::kBool, false,
+                  std::move(help),    nullptr,        nullptr};
+  setting.set = [field](Config& config, std::string_view text) {
+    if (text != "true" && text != "false") return Malformed(text, "true or false");
+    field(config) = text == "true";
+    return absl::OkStatus();
+  };
+  setting.get = [field](const Config& config) {
+    return field(const_cast<Config&>(config)) ? "true" : "false";
+  };
+  return setting;
+}
+
+template <typename Field>
+Setting Text(std::string section, std::string key, Field field, std::string help) {
+  Setting setting{std::move(section), std::move(key), "",     SettingKind::kText, false,
+                  std::move(help),    nullptr,        nullptr};
+  setting.set = [field](Config& config, std::string_view text) {
+    field(config) = std::string(text);
+    return absl::OkStatus();
+  };
+  setting.get = [field](const Config& config) { return field(const_cast<Config&>(config)); };
+  return setting;
+}
+
+template <typename Field>
+Setting List(std::string section, std::string key, Field field, std::string help) {
+  Setting setting{std::move(section), std::move(key), "",     SettingKind::kList, false,
+                  std::move(help),    nullptr,        nullptr};
+  setting.set = [field](Config& config, std::string_view text) {
+    std::vector<std::string> items;
+    for (absl::string_view item :
+         absl::StrSplit(absl::string_view(text.data(), text.size()), ',')) {
+      item = absl::StripAsciiWhitespace(item);
+      if (!item.empty()) items.emplace_back(item);
+    }
+    field(config) = std::move(items);
+    return absl::OkStatus();
+  };
+  setting.get = [field](const Config& config) {
+    return absl::StrJoin(field(const_cast<Config&>(config)), ",");
+  };
+  return setting;
+}
+
+Setting Named(std::string flag, Setting setting) {
+  setting.flag = std::move(flag);
+  return setting;
+}
+
+Setting Secret(Setting setting) {
+  setting.secret = true;
+  return setting;
+}
+
+// The field of a Config that a row is about.
+#define FIELD(path) \
+  [](Config & config) -> auto& { return config.path; }
+
+absl::Status SetLogFormat(Config& config, std::string_view text) {
+  if (text != "text" && text != "json") return Malformed(text, "text or json");
+  config.log_format = text == "json" ? LogFormat::kJson : LogFormat::kText;
+  return absl::OkStatus();
+}
+
+absl::Status SetLogLevel(Config& config, std::string_view text) {
+  for (const std::string_view level : {"trace", "debug", "info", "warning", "error", "off"}) {
+    if (text != level) continue;
+    config.log_level = std::string(text);
+    return absl::OkStatus();
+  }
+  return Malformed(text, "trace, debug, info, warning, error or off");
+}
+
+absl::Status SetSchemaName(Config& config, std::string_view text) {
+  bool good =
+      !text.empty() && text.size() <= 63 && !std::isdigit(static_cast<unsigned char>(text[0]));
+  for (const char c : text) {
+    good = good && ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_');
+  }
+  if (!good) return Malformed(text, "a name of a-z, 0-9 and _, at most 63 characters");
+  config.postgres_schema = std::string(text);
+  return absl::OkStatus();
+}
+
+// The payload limit stands in two places: at the door and in turns.
+absl::Status SetPayloadBytes(Config& config, std::string_view text) {
+  const absl::StatusOr<int64_t> number = ParseNumber(text, 1, 1 << 30);
+  if (!number.ok()) return number.status();
+  config.service.requests.payload_bytes_max = *number;
+  config.dispatch.turn.payload_bytes_max = *number;
+  return absl::OkStatus();
+}
+
+absl::Status SetTagsBytes(Config& config, std::string_view text) {
+  const absl::StatusOr<int64_t> number = ParseNumber(text, 0, 1 << 30);
+  if (!number.ok()) return number.status();
+  config.service.requests.tags_bytes_max = *number;
+  config.dispatch.turn.tags_bytes_max = *number;
+  return absl::OkStatus();
+}
+
+absl::Status SetNameBytes(Config& config, std::string_view text) {
+  const absl::StatusOr<int64_t> number = ParseNumber(text, 1, 64 << 10);
+  if (!number.ok()) return number.status();
+  config.service.requests.name_bytes_max = *number;
+  config.service.streams.name_bytes_max = *number;
+  config.dispatch.turn.name_bytes_max = *number;
+  return absl::OkStatus();
+}
+
+absl::Status SetVersionBytes(Config& config, std::string_view text) {
+  const absl::StatusOr<int64_t> number = ParseNumber(text, 1, 64 << 10);
+  if (!number.ok()) return number.status();
+  config.service.requests.version_bytes_max = *number;
+  config.service.streams.version_bytes_max = *number;
+  return absl::OkStatus();
+}
+
+absl::Status SetInstanceIdChars(Config& config, std::string_view text) {
+  const absl::StatusOr<int64_t> number = ParseNumber(text, 1, 512);
+  if (!number.ok()) return number.status();
+  config.service.requests.instance_id_chars_max = *number;
+  config.dispatch.turn.instance_id_chars_max = *number;
+  return absl::OkStatus();
+}
+
+// A row whose value is checked or stored in a way of its own.
+template <typename Row>
+Setting With(absl::Status (*set)(Config&, std::string_view), Row row) {
+  row.set = set;
+  return row;
+}
+
+void AddDatabase(std::vector<Setting>& rows) {
+  rows.push_back(
+      Named("postgres", Secret(Text("postgres", "url", FIELD(postgres_url),
+                                    "PostgreSQL as a URL (postgresql://user@host/database) or "
+                                    "key=value string; empty: the PG* "
+                                    "variables, or in `dev` a private PostgreSQL"))));
+  rows.push_back(
+      With(SetSchemaName, Text("postgres", "schema", FIELD(postgres_schema),
+                               "schema that holds everything; one database may hold several")));
+  rows.push_back(Number("postgres", "lanes", FIELD(postgres_lanes), 1, 64,
+                        "connections that write; each carries one batch at a time"));
+  rows.push_back(Number("postgres", "batch-operations-max", FIELD(postgres_batch_operations_max), 1,
+                        10000, "operations that one batch, and so one commit, may carry"));
+  rows.push_back(Number("postgres", "batch-bytes-max", FIELD(postgres_batch_bytes_max), 1 << 10,
+                        256 << 20, "payload bytes that one batch may carry"));
+  rows.push_back(
+      Time("postgres", "lease-seconds", absl::Seconds(1), FIELD(lease), 3, 3600,
+           "after this long without a sign of life the work of a daemon is free for others"));
+  rows.push_back(
+      Bool("schema", "up", FIELD(schema_up),
+           "create or migrate the schema at start; otherwise `serve` only checks its version"));
+  rows.push_back(
+      Named("data-dir", Text("dev", "data-dir", FIELD(data_dir),
+                             "directory of the private PostgreSQL of `dev`, kept between runs")));
+}
+
+void AddHubs(std::vector<Setting>& rows) {
+  rows.push_back(Named(
+      "hubs", List("hubs", "names", FIELD(hub_names), "task hubs that are created at start")));
+  rows.push_back(Text("hubs", "default", FIELD(service.hubs.default_name),
+                      "task hub of calls that name none"));
+  rows.push_back(
+      Bool("hubs", "create-unknown", FIELD(service.hubs.create_unknown),
+           "create a task hub on its first use; otherwise the answer is NOT_FOUND (`dev`: true)"));
+  rows.push_back(
+      Bool("hubs", "deletion-enabled", FIELD(service.hub_deletion_enabled),
+           "allow DeleteTaskHub and CreateTaskHub with recreateIfExists, which delete data"));
+  rows.push_back(Number("hubs", "name-bytes-max", FIELD(service.hubs.name_bytes_max), 1, 200,
+                        "length of a task hub's name"));
+  rows.push_back(Time("hubs", "cache-seconds", absl::Seconds(1), FIELD(service.hubs.cache_age_max),
+                      0, 3600,
+                      "how long the id of a task hub is trusted before it is looked up again"));
+}
+
+void AddServer(std::vector<Setting>& rows) {
+  rows.push_back(
+      Named("listen", List("listen", "addresses", FIELD(server.addresses),
+                           "addresses to listen on, host:port or unix:path, any number")));
+  rows.push_back(Number("listen", "receive-bytes-max", FIELD(server.receive_bytes_max), 1 << 20,
+                        kIntMax, "size of one received message"));
+  rows.push_back(Number("listen", "metadata-bytes-max", FIELD(server.metadata_bytes_max), 8 << 10,
+                        1 << 20, "size of the metadata of one call"));
+  rows.push_back(Time("listen", "keepalive-seconds", absl::Seconds(1),
+                      FIELD(server.keepalive_interval), 1, 86400,
+                      "interval of HTTP/2 pings to clients"));
+  rows.push_back(Time("listen", "keepalive-timeout-seconds", absl::Seconds(1),
+                      FIELD(server.keepalive_timeout), 1, 86400,
+                      "a client that answers no ping for so long is gone"));
+  rows.push_back(Time("listen", "client-ping-seconds-min", absl::Seconds(1),
+                      FIELD(server.ping_interval_min), 0, 86400,
+                      "clients that ping more often are disconnected"));
+  rows.push_back(Bool("listen", "reflection", FIELD(server.reflection),
+                      "gRPC server reflection, for tools such as grpcurl"));
+}
+
+void AddLimits(std::vector<Setting>& rows) {
+  rows.push_back(With(SetInstanceIdChars, Number("limits", "instance-id-chars-max",
+                                                 FIELD(service.requests.instance_id_chars_max), 1,
+                                                 512, "length of an instance id")));
+  rows.push_back(With(SetNameBytes,
+                      Number("limits", "name-bytes-max", FIELD(service.requests.name_bytes_max), 1,
+                             64 << 10, "length of an orchestration, activity or event name")));
+  rows.push_back(With(SetVersionBytes, Number("limits", "version-bytes-max",
+                                              FIELD(service.requests.version_bytes_max), 1,
+                                              64 << 10, "length of a version")));
+  rows.push_back(
+      With(SetPayloadBytes,
+           Number("limits", "payload-bytes-max", FIELD(service.requests.payload_bytes_max), 1,
+                  1 << 30, "size of one input, result, event or custom status")));
+  rows.push_back(
+      With(SetTagsBytes, Number("limits", "tags-bytes-max", FIELD(service.requests.tags_bytes_max),
+                                0, 1 << 30, "size of all tags of an instance together")));
+  rows.push_back(Number(
+      "limits", "history-bytes-max", FIELD(dispatch.turn.history_bytes_max), 1 << 20, kBytesMax,
+      "size of the history of one generation; beyond it the orchestration fails"));
+  rows.push_back(Number("limits", "turn-messages-max", FIELD(dispatch.turn.messages_max), 1, 100000,
+                        "new events of one turn; the rest waits for the next"));
+  rows.push_back(Number("limits", "turn-bytes-max", FIELD(dispatch.turn.message_bytes_max), 1 << 10,
+                        1 << 30, "size of the new events of one turn"));
+}
+
+void AddWorkers(std::vector<Setting>& rows) {
+  rows.push_back(
+      Number("workers", "items-default", FIELD(dispatch.stream_items_default), 1, 10000,
+             "work items in flight per stream and kind, for workers that name no number"));
+  rows.push_back(Number("workers", "items-max", FIELD(service.streams.items_max), 1, 100000,
+                        "the same, at most, whatever a worker asks for"));
+  rows.push_back(Number("workers", "filters-max", FIELD(service.streams.filters_max), 1, 1000000,
+                        "names that one worker's filters may hold"));
+  rows.push_back(Number("workers", "filter-versions-max",
+                        FIELD(service.streams.filter_versions_max), 1, 1000000,
+                        "versions that one entry of a filter may hold"));
+  rows.push_back(
+      Time("workers", "health-ping-ms", absl::Milliseconds(1), FIELD(dispatch.health_ping_interval),
+           10, 86400000,
+           "a stream that was silent for so long gets a health ping; SDKs give up after 120 s"));
+  rows.push_back(
+      Time("workers", "orchestration-hold-seconds-max", absl::Seconds(1),
+           FIELD(dispatch.orchestration_hold_max), 0, 31536000,
+           "an orchestrator item without answer is offered again after this; 0 = never"));
+  rows.push_back(Time("workers", "activity-hold-seconds-max", absl::Seconds(1),
+                      FIELD(dispatch.activity_hold_max), 0, 31536000,
+                      "an activity without answer is offered again after this; 0 = never"));
+  rows.push_back(
+      Number("workers", "lost-leases-max", FIELD(dispatch.lost_leases_max), 0, kIntMax,
+             "an item whose worker vanished so many times fails as a poison message; 0 = off"));
+  rows.push_back(Time("workers", "abandon-delay-ms-min", absl::Milliseconds(1),
+                      FIELD(dispatch.abandon_delay_min), 1, 86400000,
+                      "first back-off before a worker gets an item again that it abandoned"));
+  rows.push_back(Time("workers", "abandon-delay-ms-max", absl::Milliseconds(1),
+                      FIELD(dispatch.abandon_delay_max), 1, 86400000, "longest such back-off"));
+  rows.push_back(Number("workers", "history-streaming-bytes-min",
+                        FIELD(dispatch.history_streaming_from_bytes), 0, kBytesMax,
+                        "larger histories are streamed to workers that can take them so"));
+}
+
+void AddDispatch(std::vector<Setting>& rows) {
+  rows.push_back(Time("residents", "linger-ms", absl::Milliseconds(1),
+                      FIELD(dispatch.resident_linger), 0, 86400000,
+                      "how long an idle instance stays leased and in memory"));
+  rows.push_back(Number("residents", "bytes-max", FIELD(dispatch.resident_bytes_max), 1 << 20,
+                        kBytesMax, "memory for instances between their turns"));
+  rows.push_back(Time("poll", "ms-min", absl::Milliseconds(1), FIELD(dispatch.poll_min), 1, 3600000,
+                      "shortest pause between looks for work of other daemons"));
+  rows.push_back(Time("poll", "step-ms", absl::Milliseconds(1), FIELD(dispatch.poll_delta), 1,
+                      3600000,
+                      "growth of the pause; it doubles with each look that finds nothing"));
+  rows.push_back(Time("poll", "ms-max", absl::Milliseconds(1), FIELD(dispatch.poll_max), 1, 3600000,
+                      "longest pause between looks"));
+  rows.push_back(Time("waits", "seconds-max", absl::Seconds(1), FIELD(dispatch.wait_max), 1, 604800,
+                      "longest WaitForInstanceStart and WaitForInstanceCompletion"));
+  rows.push_back(Time("waits", "poll-ms", absl::Milliseconds(1), FIELD(dispatch.wait_poll_interval),
+                      10, 3600000,
+                      "how often a waiting call looks for itself, beside being notified"));
+  rows.push_back(
+      Number("dispatch", "mailbox-events-max", FIELD(dispatch.mailbox_events_max), 100, kIntMax,
+             "calls that may wait for the dispatcher; more are answered RESOURCE_EXHAUSTED"));
+}
+
+void AddRest(std::vector<Setting>& rows) {
+  rows.push_back(
+      Bool("control", "missing-instance-ok", FIELD(service.missing_control_ok),
+           "RaiseEvent, SuspendInstance and ResumeInstance of a missing instance answer OK"));
+  rows.push_back(Bool("control", "terminate-missing-ok", FIELD(service.missing_terminate_ok),
+                      "TerminateInstance of a missing instance answers OK instead of NOT_FOUND"));
+  rows.push_back(Number("history", "chunk-bytes-max", FIELD(service.history.chunk_bytes_max), 1024,
+                        4 << 20,
+                        "size of one chunk of StreamInstanceHistory, unless one event is larger"));
+  rows.push_back(Number("history", "page-bytes", FIELD(service.history.page_bytes), 1024, 64 << 20,
+                        "history that is read from the database at a time"));
+  rows.push_back(Time("shutdown", "drain-seconds-max", absl::Seconds(1), FIELD(drain_timeout), 0,
+                      86400, "how long a stopping daemon waits for the work items in flight"));
+  rows.push_back(Time("shutdown", "grace-seconds-max", absl::Seconds(1), FIELD(shutdown_grace), 0,
+                      86400, "how long it then waits for calls in progress"));
+  rows.push_back(With(SetLogLevel, Text("log", "level", FIELD(log_level),
+                                        "trace, debug, info, warning, error or off")));
+  Setting format{"log",
+                 "format",
+                 "",
+                 SettingKind::kText,
+                 false,
+                 "text, or json: one object per line",
+                 SetLogFormat,
+                 [](const Config& config) {
+                   return std::string(config.log_format == LogFormat::kJson ? "json" : "text");
+                 }};
+  rows.push_back(std::move(format));
+}
+
+#undef FIELD
+
+std::vector<Setting> MakeSettings() {
+  std::vector<Setting> rows;
+  AddDatabase(rows);
+  AddServer(rows);
+  AddHubs(rows);
+  AddLimits(rows);
+  AddWorkers(rows);
+  AddDispatch(rows);
+  AddRest(rows);
+  for (Setting& row : rows) {
+    if (row.flag.empty()) row.flag = row.section + "-" + row.key;
+  }
+  return rows;
+}
+
+}  // namespace
+
+std::string Setting::environment() const {
+  std::string name = "DURABLETASK_" + section + "_" + key;
+  for (char& c : name) c = c == '-' ? '_' : static_cast<char>(std::toupper(c));
+  return name;
+}
+
+const std::vector<Setting>& Settings() {
+  static const auto* const settings = new std::vector<Setting>(MakeSettings());
+  return *settings;
+}
+
+}  // namespace dt

@@ -1,0 +1,185 @@
+-- Activity tasks: claimed, completed, given back.
+
+-- _LockNextTask: leases up to "max" free tasks of the hub, earliest first, and adds one row with
+-- key null that holds when the next free task is due.
+--   p_batch {token, max, repeat, filters: [{name, versions}]}; filters null = every name.
+-- Locks: class 3, SKIP LOCKED. Repeat: with "repeat" set, the tasks that the token already holds are
+-- returned instead of new ones.
+create or replace function _LockNextTask(p_hub int, p_batch jsonb, p_bytes bytea[])
+returns table (key bigint, instance_key bigint, generation int, instance_id text, task_id int,
+               name text, version bytea, lost_leases smallint, request bytea, due timestamptz)
+language plpgsql set search_path from current as $$
+#variable_conflict use_column
+declare
+  v_now timestamptz := _Now();
+  v_token bigint := p_batch ->> 'token';
+  v_max int := p_batch ->> 'max';
+  v_instances bigint[];
+  v_keys bigint[];
+begin
+  if (p_batch ->> 'repeat')::boolean then
+    select array_agg(t.instance_key), array_agg(t.task_key) into v_instances, v_keys
+    from NewTasks t where t.hub_id = p_hub and t.lease_token = v_token;
+  end if;
+  if v_keys is null then
+    if p_batch -> 'filters' is null or jsonb_typeof(p_batch -> 'filters') = 'null' then
+      select array_agg(c.instance_key), array_agg(c.task_key) into v_instances, v_keys
+      from (select t.instance_key, t.task_key from NewTasks t
+            where t.hub_id = p_hub and t.lease_token is null and t.ready_at <= v_now
+            order by t.ready_at, t.task_key limit v_max
+            for no key update skip locked) c;
+    else
+      select array_agg(c.instance_key), array_agg(c.task_key) into v_instances, v_keys
+      from (select t.instance_key, t.task_key from NewTasks t
+            where t.hub_id = p_hub and t.lease_token is null and t.ready_at <= v_now
+              and _NameMatches(p_batch -> 'filters', t.name, t.version)
+            order by t.ready_at, t.task_key limit v_max
+            for no key update skip locked) c;
+    end if;
+    if v_keys is not null then
+      update NewTasks t set lease_token = v_token
+      from unnest(v_instances, v_keys) c(instance_key, task_key)
+      where t.instance_key = c.instance_key and t.task_key = c.task_key;
+    end if;
+  end if;
+  if v_keys is not null then
+    return query
+      select t.task_key, t.instance_key, t.generation, i.instance_id, t.task_id, t.name, t.version,
+             t.lost_leases, t.request, null::timestamptz
+      from unnest(v_instances, v_keys) with ordinality c(instance_key, task_key, ord)
+      join NewTasks t on t.instance_key = c.instance_key and t.task_key = c.task_key
+      left join Instances i on i.instance_key = t.instance_key
+      order by c.ord;
+  end if;
+  return query
+    select null::bigint, null::bigint, null::int, null, null::int, null, null::bytea, null::smallint,
+           null::bytea, t.ready_at
+    from NewTasks t where t.hub_id = p_hub and t.lease_token is null order by t.ready_at limit 1;
+end $$;
+
+-- _NameMatches: does a list of filters accept a name (compared in lower case) and version? An entry
+-- without versions accepts all; absent and empty versions are the same.
+create or replace function _NameMatches(p_filters jsonb, p_name text, p_version bytea)
+returns boolean language sql immutable parallel safe
+return exists (
+  select 1 from jsonb_to_recordset(p_filters) f(name text, versions text[])
+  where f.name = lower(p_name)
+    and (coalesce(cardinality(f.versions), 0) = 0
+         or coalesce(convert_from(p_version, 'UTF8'), '') = any (f.versions)));
+
+-- _CompleteTasks: tasks out, their results into the inboxes of their parents. One row per item:
+-- outcome 0 ok, 1 lease lost (nothing changed), 2 instance gone (the task is deleted).
+--   p_batch {worker, items: [{task, token, key, generation, message_generation, at, type, event}]}
+-- Locks: hot rows of the parents by key; then the tasks. Repeat: the second time is "lease lost".
+create or replace function _CompleteTasks(p_hub int, p_batch jsonb, p_bytes bytea[])
+returns table (item int, outcome smallint, token bigint, seq bigint, at timestamptz)
+language plpgsql set search_path from current as $$
+#variable_conflict use_column
+declare
+  v_now timestamptz := _Now();
+  v_bytes bytea[] := p_bytes;
+  v_worker bigint := p_batch ->> 'worker';
+  v_keys bigint[];
+  v_tasks bigint[];
+  v_tokens bigint[];
+  v_generations int[];
+  v_message_generations int[];
+  v_at timestamptz[];
+  v_types smallint[];
+  v_events int[];
+  v_deleted int[];
+  v_live int[];
+  v_live_tokens bigint[];
+  v_foreign boolean;
+  v_seqs bigint[];
+  v_outcomes smallint[];
+begin
+  select array_agg(c.key), array_agg(c.task), array_agg(c.token), array_agg(c.generation),
+         array_agg(c.message_generation), array_agg(greatest(v_now, _Time(c.at))),
+         array_agg(c.type), array_agg(c.event)
+    into v_keys, v_tasks, v_tokens, v_generations, v_message_generations, v_at, v_types, v_events
+  from jsonb_to_recordset(p_batch -> 'items')
+    c(task bigint, token bigint, key bigint, generation int, message_generation int, at bigint,
+      type smallint, event int);
+
+  perform 1 from ReadyInstances r where r.instance_key = any (v_keys)
+    order by r.instance_key for no key update;
+
+  with deleted as (
+    delete from NewTasks t
+    using unnest(v_keys, v_tasks, v_tokens, v_generations) with ordinality
+      c(key, task, token, generation, ord)
+    where t.instance_key = c.key and t.task_key = c.task and t.lease_token = c.token
+    returning c.ord, c.key, c.generation)
+  select array_agg(d.ord),
+         array_agg(d.ord order by d.ord) filter (where r.instance_key is not null),
+         array_agg(r.lease_token order by d.ord) filter (where r.instance_key is not null),
+         bool_or(r.lease_token is null or r.lease_token >> 40 <> v_worker)
+           filter (where r.instance_key is not null)
+    into v_deleted, v_live, v_live_tokens, v_foreign
+  from deleted d
+  left join ReadyInstances r on r.instance_key = d.key and r.generation = d.generation;
+
+  if v_live is not null then
+    with inserted as (
+      insert into NewEvents (instance_key, visible_at, generation, event_type, event)
+      select v_keys[l.ord], v_at[l.ord], v_message_generations[l.ord], v_types[l.ord],
+             v_bytes[v_events[l.ord]]
+      from unnest(v_live) l(ord)
+      returning seq)
+    select array_agg(n.seq) into v_seqs from inserted n;
+    if v_foreign then
+      perform _WakeInstances((select array_agg(v_keys[l.ord]) from unnest(v_live) l(ord)),
+                             (select array_agg(v_at[l.ord]) from unnest(v_live) l(ord)), v_worker);
+    end if;
+  end if;
+
+  if cardinality(v_live) = cardinality(v_keys) then
+    return query select l.ord::int, 0::smallint, l.token, l.seq, v_at[l.ord]
+      from unnest(v_live, v_live_tokens, v_seqs) l(ord, token, seq);
+    return;
+  end if;
+  v_outcomes := array_fill(1::smallint, array[cardinality(v_keys)]);
+  for v_index in 1 .. coalesce(cardinality(v_deleted), 0) loop
+    v_outcomes[v_deleted[v_index]] := 2;
+  end loop;
+  for v_index in 1 .. coalesce(cardinality(v_live), 0) loop
+    v_outcomes[v_live[v_index]] := 0;
+  end loop;
+  return query
+    select c.ord::int, c.outcome, l.token, l.seq, v_at[c.ord]
+    from unnest(v_outcomes) with ordinality c(outcome, ord)
+    left join unnest(v_live, v_live_tokens, v_seqs) l(ord, token, seq) on l.ord = c.ord;
+end $$;
+
+-- _AbandonTasks: gives leased tasks back, free after "delay" microseconds. One row per item: outcome
+-- 0 released, 1 lease lost.
+--   p_batch {items: [{key, task, token, delay, lost}]}
+-- Locks: class 3 by key. Repeat: the second time is "lease lost".
+create or replace function _AbandonTasks(p_hub int, p_batch jsonb, p_bytes bytea[])
+returns table (item int, outcome smallint)
+language plpgsql set search_path from current as $$
+#variable_conflict use_column
+declare
+  v_now timestamptz := _Now();
+  v_released bigint[];
+begin
+  perform 1
+  from NewTasks t
+  join jsonb_to_recordset(p_batch -> 'items') c(key bigint, task bigint, token bigint)
+    on t.instance_key = c.key and t.task_key = c.task and t.lease_token = c.token
+  order by t.instance_key, t.task_key for no key update of t;
+  with released as (
+    update NewTasks t
+    set lease_token = null, ready_at = v_now + c.delay * interval '1 microsecond',
+        lost_leases = least(t.lost_leases + c.lost::int, 32767)
+    from jsonb_to_recordset(p_batch -> 'items')
+      c(key bigint, task bigint, token bigint, delay bigint, lost boolean)
+    where t.instance_key = c.key and t.task_key = c.task and t.lease_token = c.token
+    returning t.task_key)
+  select array_agg(r.task_key) into v_released from released r;
+  return query
+    select c.ord::int, (case when c.task = any (v_released) then 0 else 1 end)::smallint
+    from rows from (jsonb_to_recordset(p_batch -> 'items') as (task bigint)) with ordinality
+      c(task, ord);
+end $$;

@@ -1,0 +1,394 @@
+-- The checkpoint: everything that turns write, many instances in one call.
+
+-- _CheckpointOrchestration: commits turns. Each item stands or falls alone: outcome 0 committed,
+-- 1 already committed, 2 lease lost, 3 gone; the others change nothing.
+--
+-- Rows by "part": 0 an item, in order (at = commit time); then, "number" being the position in the
+-- list of that name, counted from 1 over the entries of committed items only: 1 own, 2 messages,
+-- 3 parents, 4 terminations (a row without number is a notice to a parent), 5 children (seq = the
+-- first message, or for outcome 3 the conflict in the own inbox), 6 tasks (key = task key).
+--
+--   p_batch {
+--     items: [{key, token, turn, generation, ends, release, next, consumed, history, first_event,
+--              event_count}]                     history: position in p_bytes; next: has a generation
+--     updates: [{item, status, custom_status_kind, custom_status, trace_kind, trace, output, failure}]
+--     generations: [{item, execution_id, version, input, saved_custom_status}]
+--     own: [{item, generation, at, type, event}]
+--     messages: [{item, id, generation, at, type, event}]
+--     parents: [{item, key, parent_generation, generation, at, type, event}]
+--     terminations: [{item, id, reason, only_child_of, generation, at, type, event}]
+--     children: [{item, ...as _InsertInstances..., conflict: {generation, at, type, event}}]
+--     tasks: [{item, task_id, name, version, request, token}]}
+--   A list may be absent; its statements are then not run. *_kind: 0 keep, 1 set, 2 clear.
+--
+-- The fence: the token holds the instance and the turn is the next one. All consumed messages must be
+-- there; if one is missing, the call fails with DT101 and is repeated item by item.
+-- Locks: own and target hot rows by key, then the rest in the order of README.md. Repeat: by (token,
+-- turn), also after the end of the instance or of the lease.
+create or replace function _CheckpointOrchestration(p_hub int, p_batch jsonb, p_bytes bytea[])
+returns table (part smallint, item int, number int, outcome smallint, key bigint, token bigint,
+               seq bigint, at timestamptz)
+language plpgsql set search_path from current as $$
+#variable_conflict use_column
+declare
+  v_now timestamptz := _Now();
+  v_bytes bytea[] := p_bytes;
+  v_keys bigint[];
+  v_tokens bigint[];
+  v_turns bigint[];
+  v_generations int[];
+  v_ends boolean[];
+  v_releases boolean[];
+  v_nexts boolean[];
+  v_history int[];
+  v_first_events int[];
+  v_event_counts int[];
+  v_outcomes smallint[];
+  v_worker bigint;
+  v_all_committed boolean;
+  v_any_committed boolean;
+  v_any_special boolean;
+  v_expected bigint;
+  v_deleted bigint;
+begin
+  select array_agg(c.key), array_agg(c.token), array_agg(c.turn), array_agg(c.generation),
+         array_agg(coalesce(c.ends, false)), array_agg(coalesce(c.release, false)),
+         array_agg(coalesce(c.next, false)), array_agg(c.history), array_agg(c.first_event),
+         array_agg(c.event_count), max(c.token) >> 40,
+         coalesce(bool_or(c.ends or c.release or c.next), false), sum(cardinality(c.consumed))
+    into v_keys, v_tokens, v_turns, v_generations, v_ends, v_releases, v_nexts, v_history,
+         v_first_events, v_event_counts, v_worker, v_any_special, v_expected
+  from jsonb_to_recordset(p_batch -> 'items')
+    c(key bigint, token bigint, turn bigint, generation int, ends boolean, release boolean,
+      next boolean, history int, first_event int, event_count int, consumed bigint[]);
+
+  if p_batch ?| '{messages,parents,terminations,children}' then
+    perform _LockTargets(p_hub, p_batch, v_keys);
+  end if;
+
+  -- The lock and the fence: the locked row itself is always the newest one.
+  select array_agg((case when l.lease_token = l.token and l.last_turn = l.turn - 1 then 0
+                         when l.lease_token = l.token and l.last_turn = l.turn then 1
+                         when l.released_token = l.token and l.last_turn >= l.turn then 1
+                         else 2 end)::smallint order by l.ord)
+    into v_outcomes
+  from (select c.ord, c.token, c.turn, r.lease_token, r.turn as last_turn, r.released_token
+        from unnest(v_keys, v_tokens, v_turns) with ordinality c(key, token, turn, ord)
+        join ReadyInstances r on r.instance_key = c.key
+        order by c.key for no key update of r) l;
+  if cardinality(v_outcomes) is distinct from cardinality(v_keys) then
+    v_outcomes := _FenceOutcomes(v_keys, v_tokens, v_turns);
+  end if;
+  v_all_committed := 0 = all (v_outcomes);
+  v_any_committed := 0 = any (v_outcomes);
+
+  return query
+    select 0::smallint, o.ord::int, null::int, o.outcome, null::bigint, null::bigint, null::bigint,
+           v_now
+    from unnest(v_outcomes) with ordinality o(outcome, ord);
+  if not v_any_committed then
+    return;
+  end if;
+  if not v_all_committed then
+    p_batch := _OnlyItems(p_batch, v_outcomes);
+    select sum(cardinality(c.consumed)) into v_expected
+    from jsonb_to_recordset(p_batch -> 'items') c(consumed bigint[]);
+  end if;
+
+  if v_expected > 0 then
+    delete from NewEvents e
+    using (select c.key, s.seq from jsonb_to_recordset(p_batch -> 'items')
+             c(key bigint, consumed bigint[])
+           cross join unnest(c.consumed) s(seq)) d
+    where e.instance_key = d.key and e.seq = d.seq;
+    get diagnostics v_deleted = row_count;
+    if v_deleted <> v_expected then
+      raise exception 'a consumed message is gone' using errcode = 'DT101';
+    end if;
+  end if;
+
+  insert into History (instance_key, turn, generation, first_event, event_count, events)
+    select c.key, c.turn, c.generation, c.first_event, c.event_count, v_bytes[c.history]
+    from unnest(v_keys, v_turns, v_generations, v_first_events, v_event_counts, v_history, v_nexts,
+                v_outcomes)
+      c(key, turn, generation, first_event, event_count, history, next, outcome)
+    where c.outcome = 0 and c.history is not null and not c.next;
+
+  if p_batch ?| '{messages,parents,terminations,children}' then
+    return query select * from _CheckpointMessages(p_hub, p_batch, p_bytes, v_keys, v_now,
+                                                   v_worker);
+  end if;
+  if p_batch ? 'own' then
+    return query
+    with inserted as (
+      insert into NewEvents (instance_key, visible_at, generation, event_type, event)
+      select v_keys[c.item],
+             -- The first messages of a next generation come before all that already waits.
+             case when c.at is null and v_nexts[c.item] then '-infinity'
+                  else greatest(v_now, _Time(c.at)) end, c.generation, c.type, v_bytes[c.event]
+      from jsonb_to_recordset(p_batch -> 'own')
+        c(item int, generation int, at bigint, type smallint, event int)
+      returning seq, visible_at)
+    select 1::smallint, null::int, (row_number() over ())::int, 0::smallint, null::bigint,
+           null::bigint, n.seq, n.visible_at
+    from inserted n;
+  end if;
+
+  if v_any_special then
+    perform _CheckpointEnds(v_keys, v_tokens, v_turns, v_generations, v_ends, v_releases, v_nexts,
+                            v_outcomes, p_batch -> 'generations', p_bytes, v_now);
+  end if;
+  if p_batch ? 'tasks' then
+    return query
+    with inserted as (
+      insert into NewTasks (instance_key, hub_id, generation, task_id, name, version, request,
+                            lease_token, ready_at)
+      select v_keys[c.item], p_hub, v_generations[c.item], c.task_id, c.name, v_bytes[c.version],
+             v_bytes[c.request], c.token, v_now
+      from jsonb_to_recordset(p_batch -> 'tasks')
+        c(item int, task_id int, name text, version int, request int, token bigint)
+      returning task_key)
+    select 6::smallint, null::int, (row_number() over ())::int, 0::smallint, n.task_key,
+           null::bigint, null::bigint, null::timestamptz
+    from inserted n;
+  end if;
+
+  -- Turns that keep their lease: a heap-only update.
+  update ReadyInstances r set turn = c.turn, lost_leases = 0
+    from unnest(v_keys, v_turns, v_ends, v_releases, v_nexts, v_outcomes)
+      c(key, turn, ends, release, next, outcome)
+    where r.instance_key = c.key and c.outcome = 0 and not (c.ends or c.release or c.next);
+  if p_batch ? 'updates' then
+    perform _CheckpointUpdates(v_keys, v_tokens, v_turns, v_ends, p_batch -> 'updates', p_bytes,
+                               v_now);
+  end if;
+  if v_any_special and true = any (v_releases) then
+    perform _FreeInstances(f.keys, array_fill(null::timestamptz, array[cardinality(f.keys)]),
+                           array_fill(0, array[cardinality(f.keys)]))
+    from (select array_agg(c.key) as keys from unnest(v_keys, v_ends, v_releases, v_outcomes)
+            c(key, ends, release, outcome)
+          where c.release and not c.ends and c.outcome = 0) f
+    where f.keys is not null;
+  end if;
+end $$;
+
+-- _LockTargets: locks, in one sorted statement, the hot rows of the checkpointed instances and of all
+-- whom they write to: addressed instances, parents, terminated instances and existing instances with
+-- the id of a child, each of the latter two with its parent.
+create or replace function _LockTargets(p_hub int, p_batch jsonb, p_own bigint[]) returns void
+language plpgsql set search_path from current as $$
+declare
+  v_ids text[];
+  v_keys bigint[];
+begin
+  select array_agg(c.id) into v_ids
+  from (select m.id from jsonb_to_recordset(p_batch -> 'messages') m(id text)
+        union select t.id from jsonb_to_recordset(p_batch -> 'terminations') t(id text)
+        union select n.id from jsonb_to_recordset(p_batch -> 'children') n(id text)) c;
+  if v_ids is not null then
+    select array_agg(k.key) into v_keys
+    from Instances i cross join lateral (values (i.instance_key), (i.parent_key)) k(key)
+    where i.hub_id = p_hub and i.instance_id = any (v_ids) and k.key is not null;
+  end if;
+  v_keys := v_keys || p_own
+    || (select array_agg(p.key) from jsonb_to_recordset(p_batch -> 'parents') p(key bigint));
+  perform 1 from ReadyInstances r where r.instance_key = any (v_keys)
+    order by r.instance_key for no key update;
+end $$;
+
+-- _FenceOutcomes: the outcomes of items of which some have no hot row any more: an ended instance
+-- knows the token and turn that ended it.
+create or replace function _FenceOutcomes(p_keys bigint[], p_tokens bigint[], p_turns bigint[])
+returns smallint[] language plpgsql set search_path from current as $$
+begin
+  return (
+    select array_agg((case
+        when r.lease_token = c.token and r.turn = c.turn - 1 then 0
+        when r.lease_token = c.token and r.turn = c.turn then 1
+        when r.released_token = c.token and r.turn >= c.turn then 1
+        when r.instance_key is not null then 2
+        when i.last_token = c.token and i.last_turn = c.turn then 1
+        else 3 end)::smallint order by c.ord)
+    from unnest(p_keys, p_tokens, p_turns) with ordinality c(key, token, turn, ord)
+    left join ReadyInstances r on r.instance_key = c.key
+    left join Instances i on i.instance_key = c.key);
+end $$;
+
+-- _OnlyItems: the batch without what belongs to items that are not committed. Lists that become empty
+-- are left out; "item" still counts over the whole batch.
+create or replace function _OnlyItems(p_batch jsonb, p_outcomes smallint[]) returns jsonb
+language plpgsql set search_path from current as $$
+begin
+  return (
+    select jsonb_object_agg(k.name, k.entries)
+    from (select l.key as name, jsonb_agg(e.entry order by e.ord) as entries
+          from jsonb_each(p_batch) l
+          cross join jsonb_array_elements(l.value) with ordinality e(entry, ord)
+          where p_outcomes[case when l.key = 'items' then e.ord
+                                else (e.entry ->> 'item')::int end] = 0
+          group by l.key) k);
+end $$;
+
+-- _CheckpointMessages: what committed turns write to other instances: messages, results for parents,
+-- terminations, children. Rows as _CheckpointOrchestration. Caller holds all hot rows.
+create or replace function _CheckpointMessages(p_hub int, p_batch jsonb, p_bytes bytea[],
+                                               p_keys bigint[], p_now timestamptz, p_worker bigint)
+returns table (part smallint, item int, number int, outcome smallint, key bigint, token bigint,
+               seq bigint, at timestamptz)
+language plpgsql set search_path from current as $$
+#variable_conflict use_column
+begin
+  if p_batch ? 'messages' then
+    return query
+      select 2::smallint, null::int, d.item, d.outcome, d.key, d.token, d.seq, d.at
+      from _Deliver(p_hub, p_batch -> 'messages', p_bytes, p_now, p_worker) d;
+  end if;
+  if p_batch ? 'parents' then
+    return query
+      select 3::smallint, null::int, d.item, d.outcome, d.key, d.token, d.seq, d.at
+      from _Deliver(p_hub, p_batch -> 'parents', p_bytes, p_now, p_worker) d;
+  end if;
+  if p_batch ? 'terminations' then
+    return query
+      select 4::smallint, null::int, t.item, t.outcome, t.key, t.token, t.seq, t.at
+      from _Terminate(p_hub, p_batch -> 'terminations', p_bytes, p_now, p_worker) t;
+  end if;
+  if p_batch ? 'children' then
+    return query
+      select 5::smallint, null::int, c.number, c.outcome, c.key, null::bigint, c.seq, p_now
+      from _CheckpointChildren(p_hub, p_batch -> 'children', p_bytes, p_keys, p_now) c;
+  end if;
+end $$;
+
+-- _CheckpointChildren: creates the children of committed turns. A child whose id belongs to a live
+-- instance (or to an earlier child of this batch) is not created: its conflict message goes into the
+-- inbox of its parent, p_keys[item], and "seq" is that message.
+create or replace function _CheckpointChildren(p_hub int, p_children jsonb, p_bytes bytea[],
+                                               p_keys bigint[], p_now timestamptz)
+returns table (number int, outcome smallint, key bigint, seq bigint)
+language plpgsql set search_path from current as $$
+#variable_conflict use_column
+declare
+  v_bytes bytea[] := p_bytes;
+  v_firsts int[];
+  v_created int[];
+  v_seqs bigint[];
+  v_conflicts int[];
+begin
+  select array_agg(f.ord order by f.ord) into v_firsts
+  from (select min(c.ord) as ord
+        from rows from (jsonb_to_recordset(p_children) as (id text)) with ordinality c(id, ord)
+        group by c.id) f;
+  for number, outcome, key, seq in
+    select v_firsts[n.item], n.outcome, n.key, n.seq
+    from _InsertInstances(
+      p_hub, (select jsonb_agg(p_children -> (f.ord - 1) order by f.ord)
+              from unnest(v_firsts) f(ord)), p_bytes, p_now) n
+    where n.outcome in (0, 1, 2)
+  loop
+    v_created := v_created || number;
+    return next;
+  end loop;
+  if coalesce(cardinality(v_created), 0) < jsonb_array_length(p_children) then
+    with inserted as (
+      insert into NewEvents (instance_key, visible_at, generation, event_type, event)
+      select p_keys[(c.child ->> 'item')::int],
+             greatest(p_now, _Time((c.child #>> '{conflict,at}')::bigint)),
+             (c.child #>> '{conflict,generation}')::int, (c.child #>> '{conflict,type}')::smallint,
+             v_bytes[(c.child #>> '{conflict,event}')::int]
+      from jsonb_array_elements(p_children) with ordinality c(child, ord)
+      where c.ord <> all (coalesce(v_created, '{}'))
+      order by c.ord
+      returning seq)
+    select array_agg(n.seq) into v_seqs from inserted n;
+    select array_agg(c.ord order by c.ord) into v_conflicts
+    from generate_series(1, jsonb_array_length(p_children)) c(ord)
+    where c.ord <> all (coalesce(v_created, '{}'));
+    return query select c.ord, 3::smallint, null::bigint, c.seq
+      from unnest(v_conflicts, v_seqs) c(ord, seq);
+  end if;
+end $$;
+
+-- _CheckpointEnds: for committed items that end, begin the next generation or release. Ended: hot row,
+-- inbox, free tasks, held and wanted entity locks go. Next generation: history, messages and free
+-- tasks of the old one go; messages without generation stay. Released: the lease is freed later, by
+-- _FreeInstances, when all messages are in.
+create or replace function _CheckpointEnds(p_keys bigint[], p_tokens bigint[], p_turns bigint[],
+                                           p_generations int[], p_ends boolean[],
+                                           p_releases boolean[], p_nexts boolean[],
+                                           p_outcomes smallint[], p_next_rows jsonb,
+                                           p_bytes bytea[], p_now timestamptz)
+returns void language plpgsql set search_path from current as $$
+declare
+  v_bytes bytea[] := p_bytes;
+  v_ended bigint[];
+  v_next bigint[];
+  v_next_generations int[];
+begin
+  select array_agg(c.key) filter (where c.ends), array_agg(c.key) filter (where c.next),
+         array_agg(c.generation) filter (where c.next)
+    into v_ended, v_next, v_next_generations
+  from unnest(p_keys, p_generations, p_ends, p_nexts, p_outcomes)
+    c(key, generation, ends, next, outcome)
+  where c.outcome = 0 and (c.ends or c.next);
+  if v_ended is not null then
+    delete from ReadyInstances r where r.instance_key = any (v_ended);
+    delete from NewEvents e where e.instance_key = any (v_ended);
+    delete from NewTasks t where t.instance_key = any (v_ended) and t.lease_token is null;
+    update Entities e
+      set locked_by_key = null, locked_by_generation = null, critical_section = null
+      where e.locked_by_key = any (v_ended);
+    delete from EntityLockRequests l where l.owner_key = any (v_ended);
+  end if;
+  if v_next is not null then
+    delete from History h using unnest(v_next, v_next_generations) c(key, generation)
+      where h.instance_key = c.key and h.generation <= c.generation;
+    delete from NewEvents e using unnest(v_next, v_next_generations) c(key, generation)
+      where e.instance_key = c.key and e.generation <= c.generation;
+    delete from NewTasks t using unnest(v_next, v_next_generations) c(key, generation)
+      where t.instance_key = c.key and t.generation <= c.generation and t.lease_token is null;
+    update Entities e
+      set locked_by_key = null, locked_by_generation = null, critical_section = null
+      where e.locked_by_key = any (v_next);
+    delete from EntityLockRequests l where l.owner_key = any (v_next);
+    update Instances i
+      set execution_id = c.execution_id, generation = p_generations[c.item] + 1,
+          version = v_bytes[c.version], input = v_bytes[c.input],
+          saved_custom_status = v_bytes[c.saved_custom_status],
+          orchestration_trace_context = null, last_updated_time = p_now
+      from jsonb_to_recordset(p_next_rows)
+        c(item int, execution_id text, version int, input int, saved_custom_status int)
+      where i.instance_key = p_keys[c.item];
+  end if;
+  update ReadyInstances r
+    set turn = c.turn, lost_leases = 0,
+        generation = case when c.next then c.generation + 1 else r.generation end,
+        released_token = case when c.release then c.token end
+    from unnest(p_keys, p_tokens, p_turns, p_generations, p_ends, p_releases, p_nexts, p_outcomes)
+      c(key, token, turn, generation, ends, release, next, outcome)
+    where r.instance_key = c.key and c.outcome = 0 and (c.release or c.next) and not c.ends;
+end $$;
+
+-- _CheckpointUpdates: the visible changes of committed turns.
+create or replace function _CheckpointUpdates(p_keys bigint[], p_tokens bigint[], p_turns bigint[],
+                                              p_ends boolean[], p_updates jsonb, p_bytes bytea[],
+                                              p_now timestamptz)
+returns void language plpgsql set search_path from current as $$
+declare
+  v_bytes bytea[] := p_bytes;
+begin
+  update Instances i
+  set runtime_status = u.status, last_updated_time = p_now,
+      custom_status = case u.custom_status_kind when 1 then v_bytes[u.custom_status]
+                      when 2 then null else i.custom_status end,
+      orchestration_trace_context = case u.trace_kind when 1 then v_bytes[u.trace]
+                      when 2 then null else i.orchestration_trace_context end,
+      completed_time = case when p_ends[u.item] then p_now end,
+      last_token = case when p_ends[u.item] then p_tokens[u.item] end,
+      last_turn = case when p_ends[u.item] then p_turns[u.item] end,
+      output = v_bytes[u.output], failure = v_bytes[u.failure]
+  from jsonb_to_recordset(p_updates)
+    u(item int, status smallint, custom_status_kind int, custom_status int, trace_kind int,
+      trace int, output int, failure int)
+  where i.instance_key = p_keys[u.item];
+end $$;

@@ -1,0 +1,373 @@
+-- Instances: created, replaced, ended without a worker, and messages from clients. Lock order:
+-- README.md. Outcomes are numbers of storage/records.h.
+
+-- _DeleteInstances: removes whole instances (to be replaced, purged, or with their hub). Caller holds
+-- their hot rows and rows of Instances. Tasks that a worker runs right now go as well: their
+-- completion then finds no task.
+create or replace function _DeleteInstances(p_keys bigint[]) returns void
+language plpgsql set search_path from current as $$
+begin
+  delete from ReadyInstances r where r.instance_key = any (p_keys);
+  delete from NewTasks t where t.instance_key = any (p_keys);
+  delete from NewEvents e where e.instance_key = any (p_keys);
+  delete from History h where h.instance_key = any (p_keys);
+  delete from Payloads p where p.instance_key = any (p_keys);
+  update Entities e
+    set locked_by_key = null, locked_by_generation = null, critical_section = null
+    where e.locked_by_key = any (p_keys);
+  delete from EntityLockRequests l
+    where l.instance_key = any (p_keys) or l.owner_key = any (p_keys);
+  delete from Entities e where e.instance_key = any (p_keys);
+  delete from Instances i where i.instance_key = any (p_keys);
+end $$;
+
+-- _TellParents: for each of these live instances (which are about to end or to be replaced) that has
+-- a parent waiting for it, puts SubOrchestrationInstanceFailed into the parent's inbox. Returns what
+-- was added. A parent that is leased is always woken, whoever holds it, because not every caller hands
+-- the notice on. Caller holds the hot rows of the instances and of their parents.
+create or replace function _TellParents(p_keys bigint[], p_error_type text, p_messages bytea[],
+                                        p_now timestamptz)
+returns table (child_key bigint, key bigint, token bigint, seq bigint, at timestamptz, event bytea)
+language plpgsql set search_path from current as $$
+#variable_conflict use_column
+declare
+  v_row record;
+begin
+  for v_row in
+    select i.instance_key, i.parent_key, i.parent_generation, i.parent_task_id, r.lease_token,
+           c.message
+    from unnest(p_keys, p_messages) c(key, message)
+    join Instances i on i.instance_key = c.key
+    join ReadyInstances r on r.instance_key = i.parent_key and r.generation = i.parent_generation
+    where i.parent_task_id is not null and i.parent_key <> all (p_keys)
+    order by i.parent_key, i.instance_key
+  loop
+    child_key := v_row.instance_key;
+    key := v_row.parent_key;
+    token := v_row.lease_token;
+    at := p_now;
+    event := _ChildFailedEvent(p_now, v_row.parent_task_id, p_error_type, v_row.message);
+    insert into NewEvents (instance_key, visible_at, generation, event_type, event)
+      values (key, p_now, v_row.parent_generation, 11, event)
+      returning NewEvents.seq into seq;
+    perform _WakeInstances(array[key], array[p_now], null);
+    return next;
+  end loop;
+end $$;
+
+-- _LockInstances: locks the hot rows of instances and of their parents in one order. Parents are
+-- always created before their children, so their keys are lower.
+create or replace function _LockInstances(p_keys bigint[]) returns void
+language plpgsql set search_path from current as $$
+declare
+  v_all bigint[];
+begin
+  select array_agg(k.key) into v_all
+  from (select unnest(p_keys) as key
+        union
+        select i.parent_key from Instances i
+        where i.instance_key = any (p_keys) and i.parent_key is not null) k;
+  perform 1 from ReadyInstances r where r.instance_key = any (v_all)
+    order by r.instance_key for no key update;
+end $$;
+
+-- _InsertInstances: creates instances of distinct ids, each with its hot row and its first message;
+-- those whose id is in use are answered "already" (same execution id), "exists" or replaced. One row
+-- per item.
+--   p_items [{id, execution_id, name, version, input, tags, start, parent_key, parent_generation,
+--            parent_task_id, parent_instance_id, trace_context, at, type, event, replaceable, token}]
+--           version, input, trace_context, event are positions in p_bytes; replaceable is a StatusSet
+-- Locks: hot rows of the instances found and of their parents; their rows of Instances; the inserts
+-- come last. Loses a race for an id: 40001, and the whole call is repeated. Repeat: by execution id.
+create or replace function _InsertInstances(p_hub int, p_items jsonb, p_bytes bytea[],
+                                            p_now timestamptz)
+returns table (item int, outcome smallint, status smallint, key bigint, seq bigint,
+               at timestamptz, notice_key bigint, notice_token bigint, notice_seq bigint,
+               notice_event bytea)
+language plpgsql set search_path from current as $$
+#variable_conflict use_column
+declare
+  v_bytes bytea[] := p_bytes;
+  v_count int := jsonb_array_length(p_items);
+  v_found bigint[];
+  v_skip int[] := '{}';
+  v_replaced_items int[] := '{}';
+  v_replaced bigint[];
+  v_live bigint[];
+  v_keys bigint[];
+  v_seqs bigint[];
+  v_ords int[];
+  v_at timestamptz[];
+  v_start timestamptz[];
+  v_tokens bigint[];
+  v_types smallint[];
+  v_events int[];
+begin
+  select array_agg(i.instance_key) into v_found
+  from jsonb_to_recordset(p_items) c(id text)
+  join Instances i on i.hub_id = p_hub and i.instance_id = c.id;
+
+  if v_found is not null then
+    perform _LockInstances(v_found);
+    perform 1 from Instances i where i.instance_key = any (v_found)
+      order by i.instance_key for update;
+    -- Decided under the locks, by a new statement.
+    select array_agg(d.ord) filter (where not d.replace),
+           array_agg(d.ord) filter (where d.replace),
+           array_agg(d.instance_key) filter (where d.replace),
+           array_agg(d.instance_key) filter (where d.replace and d.runtime_status in (0, 6, 7))
+      into v_skip, v_replaced_items, v_replaced, v_live
+    from (select c.ord, i.instance_key, i.runtime_status,
+                 i.execution_id is distinct from c.execution_id
+                   and (c.replaceable >> i.runtime_status) & 1 = 1 as replace
+          from rows from (jsonb_to_recordset(p_items)
+                            as (id text, execution_id text, replaceable int))
+            with ordinality c(id, execution_id, replaceable, ord)
+          join Instances i on i.hub_id = p_hub and i.instance_id = c.id) d;
+    return query
+      select c.ord::int, (case when i.execution_id = c.execution_id then 2 else 3 end)::smallint,
+             i.runtime_status, i.instance_key, null::bigint, i.created_time,
+             null::bigint, null::bigint, null::bigint, null::bytea
+      from rows from (jsonb_to_recordset(p_items) as (id text, execution_id text))
+        with ordinality c(id, execution_id, ord)
+      join Instances i on i.hub_id = p_hub and i.instance_id = c.id
+      where c.ord = any (v_skip);
+    v_skip := coalesce(v_skip, '{}');
+    v_replaced_items := coalesce(v_replaced_items, '{}');
+    if v_live is not null then
+      return query
+        select null::int, null::smallint, null::smallint, t.child_key, null::bigint, t.at, t.key,
+               t.token, t.seq, t.event
+        from _TellParents(v_live, 'OrchestrationReplaced',
+                          array_fill('The orchestration was replaced by a new one with the same id'
+                                     ::bytea, array[cardinality(v_live)]), p_now) t;
+    end if;
+    if v_replaced is not null then
+      perform _DeleteInstances(v_replaced);
+    end if;
+    if cardinality(v_skip) = v_count then
+      return;
+    end if;
+  end if;
+
+  with inserted as (
+    insert into Instances (hub_id, instance_id, execution_id, name, version, created_time,
+                           last_updated_time, runtime_status, scheduled_start, parent_key,
+                           parent_generation, parent_task_id, parent_instance_id, trace_context,
+                           tags, input)
+    select p_hub, c.id, c.execution_id, c.name, v_bytes[c.version], p_now, p_now, 6,
+           _Time(c.start), c.parent_key, c.parent_generation, c.parent_task_id,
+           c.parent_instance_id, v_bytes[c.trace_context], c.tags, v_bytes[c.input]
+    from rows from (jsonb_to_recordset(p_items)
+        as (id text, execution_id text, name text, version int, input int, tags jsonb,
+            start bigint, parent_key bigint, parent_generation int, parent_task_id int,
+            parent_instance_id text, trace_context int))
+      with ordinality c(id, execution_id, name, version, input, tags, start, parent_key,
+                        parent_generation, parent_task_id, parent_instance_id, trace_context, ord)
+    where c.ord <> all (v_skip)
+    order by c.id
+    on conflict (hub_id, instance_id) do nothing
+    returning instance_key)
+  select array_agg(n.instance_key) into v_keys from inserted n;
+  if coalesce(cardinality(v_keys), 0) <> v_count - cardinality(v_skip) then
+    raise exception 'an instance id was taken while it was created' using errcode = '40001';
+  end if;
+
+  -- v_ords: the items in the order of the inserted rows.
+  select array_agg(n.ord order by n.id) filter (where n.ord <> all (v_skip)),
+         array_agg(greatest(p_now, _Time(n.at)) order by n.ord),
+         array_agg(_Time(n.start) order by n.ord), array_agg(n.token order by n.ord),
+         array_agg(n.type order by n.ord), array_agg(n.event order by n.ord)
+    into v_ords, v_at, v_start, v_tokens, v_types, v_events
+  from rows from (jsonb_to_recordset(p_items)
+      as (id text, at bigint, start bigint, token bigint, type smallint, event int))
+    with ordinality n(id, at, start, token, type, event, ord);
+
+  insert into ReadyInstances (instance_key, hub_id, lease_token, next_due, not_before)
+    select n.key, p_hub, v_tokens[n.ord],
+           case when v_tokens[n.ord] is null then greatest(v_at[n.ord], v_start[n.ord]) end,
+           v_start[n.ord]
+    from unnest(v_keys, v_ords) n(key, ord);
+  with inserted as (
+    insert into NewEvents (instance_key, visible_at, generation, event_type, event)
+    select n.key, v_at[n.ord], 0, v_types[n.ord], v_bytes[v_events[n.ord]]
+    from unnest(v_keys, v_ords) n(key, ord)
+    returning seq)
+  select array_agg(n.seq) into v_seqs from inserted n;
+  return query
+    select n.ord::int, (case when n.ord = any (v_replaced_items) then 1 else 0 end)::smallint,
+           null::smallint, n.key, n.seq, p_now, null::bigint, null::bigint, null::bigint,
+           null::bytea
+    from unnest(v_keys, v_ords, v_seqs) n(key, ord, seq);
+end $$;
+
+-- _CreateInstances: the daemon's form of CreateInstance, for new orchestrations of clients. One row
+-- per item (see _InsertInstances); a row without item is the notice of a replaced child to its parent:
+-- "key" is the replaced instance.
+--   p_batch {items}; the ids of a batch are distinct
+create or replace function _CreateInstances(p_hub int, p_batch jsonb, p_bytes bytea[])
+returns table (item int, outcome smallint, status smallint, key bigint, seq bigint,
+               at timestamptz, notice_key bigint, notice_token bigint, notice_seq bigint,
+               notice_event bytea)
+language plpgsql set search_path from current as $$
+#variable_conflict use_column
+begin
+  return query
+    select * from _InsertInstances(p_hub, p_batch -> 'items', p_bytes, _Now());
+end $$;
+
+-- _AddOrchestrationEvents: messages of clients. One row per item: outcome 0 ok, 1 not found, 2 ended.
+--   p_batch {worker, items: [{id, generation, at, type, event}]}
+-- Locks: hot rows by key. Repeat: adds the message again (at least once).
+create or replace function _AddOrchestrationEvents(p_hub int, p_batch jsonb, p_bytes bytea[])
+returns table (item int, outcome smallint, key bigint, token bigint, seq bigint, at timestamptz)
+language plpgsql set search_path from current as $$
+#variable_conflict use_column
+declare
+  v_now timestamptz := _Now();
+  v_ids text[];
+begin
+  select array_agg(c.id) into v_ids from jsonb_to_recordset(p_batch -> 'items') c(id text);
+  perform _LockInstances((select array_agg(i.instance_key) from Instances i
+                          where i.hub_id = p_hub and i.instance_id = any (v_ids)));
+  return query select * from _Deliver(p_hub, p_batch -> 'items', p_bytes, v_now,
+                                      (p_batch ->> 'worker')::bigint);
+end $$;
+
+-- _Deliver: puts addressed messages into the inboxes of live instances. One row per item: outcome
+-- 0 ok, 1 not found, 2 ended or another generation. Caller holds the hot rows' locks.
+--   p_items [{id, generation, at, type, event}], or with "key" in place of "id"
+create or replace function _Deliver(p_hub int, p_items jsonb, p_bytes bytea[], p_now timestamptz,
+                                    p_worker bigint)
+returns table (item int, outcome smallint, key bigint, token bigint, seq bigint, at timestamptz)
+language plpgsql set search_path from current as $$
+#variable_conflict use_column
+declare
+  v_bytes bytea[] := p_bytes;
+  v_outcomes smallint[];
+  v_keys bigint[];
+  v_tokens bigint[];
+  v_at timestamptz[];
+  v_live int[];
+  v_seqs bigint[];
+begin
+  select array_agg((case when k.key is null then 1 when r.instance_key is null then 2 else 0 end)
+                     ::smallint order by c.ord),
+         array_agg(k.key order by c.ord), array_agg(r.lease_token order by c.ord),
+         array_agg(greatest(p_now, _Time(c.at)) order by c.ord),
+         array_agg(c.ord order by c.ord) filter (where r.instance_key is not null)
+    into v_outcomes, v_keys, v_tokens, v_at, v_live
+  from rows from (jsonb_to_recordset(p_items)
+      as (key bigint, id text, at bigint, parent_generation int))
+    with ordinality c(key, id, at, parent_generation, ord)
+  left join Instances i on c.key is null and i.hub_id = p_hub and i.instance_id = c.id
+  cross join lateral (select coalesce(c.key, i.instance_key) as key) k
+  left join ReadyInstances r on r.instance_key = k.key
+    and (c.parent_generation is null or r.generation = c.parent_generation);
+  if v_live is not null then
+    with inserted as (
+      insert into NewEvents (instance_key, visible_at, generation, event_type, event)
+      select v_keys[c.ord], v_at[c.ord], c.generation, c.type, v_bytes[c.event]
+      from rows from (jsonb_to_recordset(p_items) as (generation int, type smallint, event int))
+        with ordinality c(generation, type, event, ord)
+      where v_outcomes[c.ord] = 0
+      order by c.ord
+      returning seq)
+    select array_agg(n.seq) into v_seqs from inserted n;
+    perform _WakeInstances((select array_agg(v_keys[l.ord]) from unnest(v_live) l(ord)),
+                           (select array_agg(v_at[l.ord]) from unnest(v_live) l(ord)), p_worker);
+  end if;
+  return query
+    select o.ord::int, o.outcome, v_keys[o.ord], v_tokens[o.ord], l.seq, v_at[o.ord]
+    from unnest(v_outcomes) with ordinality o(outcome, ord)
+    left join unnest(v_live, v_seqs) l(ord, seq) on l.ord = o.ord
+    order by o.ord;
+end $$;
+
+-- _Terminate: ends orchestrations that never had a turn and are free at once (TERMINATED, the parent
+-- told); any other live one gets its message. One row per item: outcome 0 queued, 1 not found,
+-- 2 already ended, 4 ended now, 5 not a child of "only_child_of". A row without item is the notice to
+-- the parent of an instance that ended now.
+--   p_items [{id, reason, only_child_of, generation, at, type, event}]
+-- Caller holds the hot rows of the instances and of their parents.
+create or replace function _Terminate(p_hub int, p_items jsonb, p_bytes bytea[],
+                                      p_now timestamptz, p_worker bigint)
+returns table (item int, outcome smallint, key bigint, token bigint, seq bigint, at timestamptz,
+               notice_event bytea)
+language plpgsql set search_path from current as $$
+#variable_conflict use_column
+declare
+  v_bytes bytea[] := p_bytes;
+  v_item record;
+  v_event bytea;
+begin
+  for v_item in
+    select c.ord, c.id, c.reason, c.only_child_of, c.generation, c.at, c.type, c.event,
+           i.instance_key, i.parent_key
+    from rows from (jsonb_to_recordset(p_items)
+        as (id text, reason int, only_child_of bigint, generation int, at bigint, type smallint,
+            event int))
+      with ordinality c(id, reason, only_child_of, generation, at, type, event, ord)
+    left join Instances i on i.hub_id = p_hub and i.instance_id = c.id
+    order by c.ord
+  loop
+    item := v_item.ord;
+    key := v_item.instance_key;
+    token := null;
+    seq := null;
+    at := greatest(p_now, _Time(v_item.at));
+    notice_event := null;
+    if v_item.instance_key is null then
+      outcome := 1;
+    elsif v_item.only_child_of is not null
+          and v_item.parent_key is distinct from v_item.only_child_of then
+      outcome := 5;
+    else
+      select r.lease_token, case when r.turn = 0 and r.lease_token is null then 4 else 0 end
+        into token, outcome
+      from ReadyInstances r where r.instance_key = v_item.instance_key;
+      if not found then
+        outcome := 2;
+      elsif outcome = 4 then
+        v_event := v_bytes[v_item.reason];
+        return query
+          select null::int, null::smallint, t.key, t.token, t.seq, t.at, t.event
+          from _TellParents(array[key], 'OrchestrationTerminated',
+                            array[coalesce(nullif(v_event, ''),
+                                           'The orchestration was terminated')],
+                            p_now) t;
+        delete from ReadyInstances r where r.instance_key = v_item.instance_key;
+        delete from NewEvents e where e.instance_key = v_item.instance_key;
+        update Instances i
+          set runtime_status = 5, output = v_event, completed_time = p_now,
+              last_updated_time = p_now
+          where i.instance_key = v_item.instance_key;
+      else
+        insert into NewEvents (instance_key, visible_at, generation, event_type, event)
+          values (key, at, v_item.generation, v_item.type, v_bytes[v_item.event])
+          returning NewEvents.seq into seq;
+        perform _WakeInstances(array[key], array[at], p_worker);
+      end if;
+    end if;
+    return next;
+  end loop;
+end $$;
+
+-- _TerminateInstances: the daemon's form of TerminateInstance (see _Terminate).
+--   p_batch {worker, items}
+-- Locks: hot rows of the instances and their parents by key, then the rows of Instances.
+create or replace function _TerminateInstances(p_hub int, p_batch jsonb, p_bytes bytea[])
+returns table (item int, outcome smallint, key bigint, token bigint, seq bigint, at timestamptz,
+               notice_event bytea)
+language plpgsql set search_path from current as $$
+#variable_conflict use_column
+declare
+  v_now timestamptz := _Now();
+  v_ids text[];
+begin
+  select array_agg(c.id) into v_ids from jsonb_to_recordset(p_batch -> 'items') c(id text);
+  perform _LockInstances((select array_agg(i.instance_key) from Instances i
+                          where i.hub_id = p_hub and i.instance_id = any (v_ids)));
+  return query select * from _Terminate(p_hub, p_batch -> 'items', p_bytes, v_now,
+                                        (p_batch ->> 'worker')::bigint);
+end $$;

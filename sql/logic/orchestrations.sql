@@ -1,0 +1,287 @@
+-- Orchestrations on their way: claimed, checkpointed, given back. Lock order: README.md.
+--
+-- Flags and outcomes are numbers of storage/records.h: DeliveryOutcome, CreateOutcome,
+-- CheckpointOutcome, RuntimeStatus.
+
+-- _WakeInstances: after messages were added to these instances (parallel arrays): a free instance
+-- becomes ready no later than its message; the holder of a lease, unless it is the caller, is told to
+-- read its inbox. Caller holds the hot rows' locks.
+create or replace function _WakeInstances(p_keys bigint[], p_at timestamptz[], p_worker bigint)
+returns void language plpgsql set search_path from current as $$
+begin
+  update ReadyInstances r
+  set next_due = case when r.lease_token is null
+                      then least(r.next_due, greatest(m.at, r.not_before)) else r.next_due end,
+      owner_wake = case when r.lease_token is null then null else least(r.owner_wake, m.at) end
+  from (select n.key, min(n.at) as at from unnest(p_keys, p_at) n(key, at) group by n.key) m
+  where r.instance_key = m.key
+    and case when r.lease_token is null
+             then r.next_due is null or r.next_due > greatest(m.at, r.not_before)
+             else r.lease_token >> 40 is distinct from p_worker
+                  and (r.owner_wake is null or r.owner_wake > m.at) end;
+end $$;
+
+-- _FreeInstances: gives up the leases of these instances and recomputes when they are due, by a
+-- statement of its own, so that it sees every message. Caller holds the hot rows' locks.
+--   p_not_before  per instance: back-off, null = none
+--   p_lost        per instance: 1 adds to lost_leases
+create or replace function _FreeInstances(p_keys bigint[], p_not_before timestamptz[], p_lost int[])
+returns void language plpgsql set search_path from current as $$
+begin
+  update ReadyInstances r
+  set lease_token = null, owner_wake = null, not_before = f.not_before,
+      lost_leases = least(r.lost_leases + f.lost, 32767),
+      -- greatest() ignores nulls, but an empty inbox is never due, whatever the back-off.
+      next_due = case when f.due is not null then greatest(f.due, f.not_before) end
+  from (select n.key, n.not_before, n.lost,
+               (select min(e.visible_at) from NewEvents e where e.instance_key = n.key) as due
+        from unnest(p_keys, p_not_before, p_lost) n(key, not_before, lost)) f
+  where r.instance_key = f.key;
+end $$;
+
+-- _LockNextOrchestration: leases up to "max" due instances of the hub, earliest first, and reads what
+-- their next turn needs. Rows by "part": 0 an instance, 1 a message of it (due ones, in inbox order),
+-- 2 a chunk of its history, 3 (key null) when the next free instance is due. Of an instance, "due" is
+-- its earliest message that was not read and "more" tells that the limits cut due ones.
+--   p_batch {token, kind, max, max_messages, max_bytes, repeat, filters: [{name, versions}]}
+-- Locks: hot rows, SKIP LOCKED. Repeat: with "repeat" set, the instances that the token already holds
+-- are returned instead of new ones.
+create or replace function _LockNextOrchestration(p_hub int, p_batch jsonb, p_bytes bytea[])
+returns table (part smallint, key bigint, number bigint, generation int, type int, count int,
+               due timestamptz, data bytea, instance_id text, execution_id text, name text,
+               version bytea, status smallint, custom_status bytea, saved_custom_status bytea,
+               trace_context bytea, parent_key bigint, parent_generation int, parent_task_id int,
+               parent_instance_id text, lost_leases smallint, more boolean)
+language plpgsql set search_path from current as $$
+#variable_conflict use_column
+declare
+  v_now timestamptz := _Now();
+  v_token bigint := p_batch ->> 'token';
+  v_kind smallint := p_batch ->> 'kind';
+  v_max int := p_batch ->> 'max';
+  v_max_messages int := p_batch ->> 'max_messages';
+  v_max_bytes bigint := p_batch ->> 'max_bytes';
+  v_keys bigint[];
+  v_next_due timestamptz;
+begin
+  if (p_batch ->> 'repeat')::boolean then
+    select array_agg(r.instance_key) into v_keys
+    from ReadyInstances r where r.hub_id = p_hub and r.lease_token = v_token;
+  end if;
+  if v_keys is null then
+    if p_batch -> 'filters' is null or jsonb_typeof(p_batch -> 'filters') = 'null' then
+      select array_agg(c.instance_key) into v_keys
+      from (select r.instance_key from ReadyInstances r
+            where r.hub_id = p_hub and r.kind = v_kind and r.lease_token is null
+              and r.next_due is not null and r.next_due <= v_now
+            order by r.next_due limit v_max
+            for no key update skip locked) c;
+    else
+      select array_agg(c.instance_key) into v_keys
+      from (select r.instance_key from ReadyInstances r
+            where r.hub_id = p_hub and r.kind = v_kind and r.lease_token is null
+              and r.next_due is not null and r.next_due <= v_now
+              and (select _NameMatches(p_batch -> 'filters', i.name, i.version)
+                   from Instances i where i.instance_key = r.instance_key)
+            order by r.next_due limit v_max
+            for no key update of r skip locked) c;
+    end if;
+    if v_keys is not null then
+      update ReadyInstances r
+      set lease_token = v_token, next_due = null, not_before = null, owner_wake = null
+      where r.instance_key = any (v_keys);
+    end if;
+  end if;
+
+  if v_keys is not null then
+    -- New statements from here on: they see what was committed before the locks were taken.
+    return query
+      select 0::smallint, r.instance_key, r.turn, r.generation, r.kind::int, 0,
+             case when m.more then m.more_due else f.due end, null::bytea,
+             i.instance_id, i.execution_id, i.name, i.version, i.runtime_status, i.custom_status,
+             i.saved_custom_status, i.orchestration_trace_context, i.parent_key,
+             i.parent_generation, i.parent_task_id, i.parent_instance_id, r.lost_leases, m.more
+      from unnest(v_keys) with ordinality c(key, ord)
+      join ReadyInstances r on r.instance_key = c.key
+      join Instances i on i.instance_key = c.key
+      cross join lateral (select min(e.visible_at) as due from NewEvents e
+                          where e.instance_key = c.key and e.visible_at > v_now) f
+      cross join lateral (
+        select coalesce(bool_or(not w.taken), false) as more,
+               min(w.visible_at) filter (where not w.taken) as more_due
+        from _DueMessages(c.key, v_now, v_max_messages, v_max_bytes) w) m
+      order by c.ord;
+    return query
+      select 1::smallint, c.key, w.seq, w.generation, w.event_type::int, 0, w.visible_at, w.event,
+             null, null, null, null::bytea, null::smallint, null::bytea, null::bytea, null::bytea,
+             null::bigint, null::int, null::int, null, null::smallint, null::boolean
+      from unnest(v_keys) with ordinality c(key, ord)
+      cross join lateral _DueMessages(c.key, v_now, v_max_messages, v_max_bytes) w
+      where w.taken
+      order by c.ord, w.visible_at, w.seq;
+    return query
+      select 2::smallint, h.instance_key, h.turn, h.generation, h.first_event, h.event_count,
+             null::timestamptz, h.events,
+             null, null, null, null::bytea, null::smallint, null::bytea, null::bytea, null::bytea,
+             null::bigint, null::int, null::int, null, null::smallint, null::boolean
+      from unnest(v_keys) with ordinality c(key, ord)
+      join ReadyInstances r on r.instance_key = c.key
+      join History h on h.instance_key = c.key and h.generation = r.generation
+      order by c.ord, h.turn;
+  end if;
+  select r.next_due into v_next_due from ReadyInstances r
+    where r.hub_id = p_hub and r.kind = v_kind and r.lease_token is null and r.next_due is not null
+    order by r.next_due limit 1;
+  return query
+    select 3::smallint, null::bigint, null::bigint, null::int, null::int, null::int, v_next_due,
+           null::bytea, null, null, null, null::bytea, null::smallint, null::bytea, null::bytea,
+           null::bytea, null::bigint, null::int, null::int, null, null::smallint, null::boolean;
+end $$;
+
+-- _DueMessages: the messages of one instance that are due at p_until, in inbox order, up to one more
+-- than p_max; "taken" is false for those beyond the limits. The first is always taken.
+create or replace function _DueMessages(p_key bigint, p_until timestamptz, p_max int,
+                                        p_max_bytes bigint)
+returns table (seq bigint, visible_at timestamptz, generation int, event_type smallint,
+               event bytea, taken boolean)
+language sql volatile set search_path from current as $$
+  select d.seq, d.visible_at, d.generation, d.event_type, d.event,
+         d.number = 1 or (d.number <= p_max and d.total_bytes <= p_max_bytes)
+  from (select e.seq, e.visible_at, e.generation, e.event_type, e.event,
+               row_number() over w as number, sum(length(e.event)) over w as total_bytes
+        from (select n.* from NewEvents n
+              where n.instance_key = p_key and n.visible_at <= p_until
+              order by n.visible_at, n.seq limit p_max + 1) e
+        window w as (order by e.visible_at, e.seq)) d
+$$;
+
+-- _ReadNewMessages: the inboxes of the instances leased by a worker that somebody else wrote to, and
+-- forgets that they are new. Rows as _ReadInbox.
+--   p_batch {worker, max_messages, max_bytes, repeat}
+-- Locks: hot rows by key. Repeat: with "repeat" set, every instance of the worker is read.
+create or replace function _ReadNewMessages(p_hub int, p_batch jsonb, p_bytes bytea[])
+returns table (key bigint, token bigint, seq bigint, generation int, event_type smallint,
+               visible_at timestamptz, event bytea, more boolean)
+language plpgsql set search_path from current as $$
+#variable_conflict use_column
+declare
+  v_first bigint := (p_batch ->> 'worker')::bigint << 40;
+  v_last bigint := v_first + (1::bigint << 40) - 1;
+  v_keys bigint[];
+begin
+  if (p_batch ->> 'repeat')::boolean then
+    select array_agg(c.instance_key) into v_keys
+    from (select r.instance_key from ReadyInstances r
+          where r.lease_token between v_first and v_last
+          order by r.instance_key for no key update) c;
+  else
+    select array_agg(c.instance_key) into v_keys
+    from (select r.instance_key from ReadyInstances r
+          where r.lease_token between v_first and v_last and r.owner_wake is not null
+          order by r.instance_key for no key update) c;
+  end if;
+  if v_keys is null then
+    return;
+  end if;
+  update ReadyInstances r set owner_wake = null
+    where r.instance_key = any (v_keys) and r.owner_wake is not null;
+  return query
+    select r.instance_key, r.lease_token, w.seq, w.generation, w.event_type, w.visible_at, w.event,
+           not w.taken
+    from ReadyInstances r
+    cross join lateral _DueMessages(r.instance_key, 'infinity', (p_batch ->> 'max_messages')::int,
+                                    (p_batch ->> 'max_bytes')::bigint) w
+    where r.instance_key = any (v_keys) and r.lease_token between v_first and v_last
+    order by r.instance_key, w.visible_at, w.seq;
+end $$;
+
+-- _ReadInbox: all messages, due and future, of leased instances, in inbox order and capped; rows with
+-- "more" are beyond the cap and not to be delivered. No rows: an empty inbox or a lost lease.
+--   p_batch {items: [{key, token}], max_messages, max_bytes}
+-- Locks: none. Repeat: yes.
+create or replace function _ReadInbox(p_hub int, p_batch jsonb, p_bytes bytea[])
+returns table (key bigint, token bigint, seq bigint, generation int, event_type smallint,
+               visible_at timestamptz, event bytea, more boolean)
+language plpgsql set search_path from current as $$
+#variable_conflict use_column
+begin
+  return query
+    select r.instance_key, r.lease_token, w.seq, w.generation, w.event_type, w.visible_at, w.event,
+           not w.taken
+    from jsonb_to_recordset(p_batch -> 'items') c(key bigint, token bigint)
+    join ReadyInstances r on r.instance_key = c.key and r.lease_token = c.token
+    cross join lateral _DueMessages(r.instance_key, 'infinity', (p_batch ->> 'max_messages')::int,
+                                    (p_batch ->> 'max_bytes')::bigint) w
+    order by r.instance_key, w.visible_at, w.seq;
+end $$;
+
+-- _AbandonOrchestrations: gives leases up. One row per item: outcome 0 released, 1 lease lost.
+--   p_batch {items: [{key, token, delay, lost}]}   delay in microseconds
+-- Locks: hot rows by key. Repeat: the second time is "lease lost".
+create or replace function _AbandonOrchestrations(p_hub int, p_batch jsonb, p_bytes bytea[])
+returns table (item int, outcome smallint)
+language plpgsql set search_path from current as $$
+#variable_conflict use_column
+declare
+  v_now timestamptz := _Now();
+  v_items int[];
+  v_keys bigint[];
+  v_not_before timestamptz[];
+  v_lost int[];
+begin
+  select array_agg(l.ord), array_agg(l.key), array_agg(l.not_before), array_agg(l.lost)
+    into v_items, v_keys, v_not_before, v_lost
+  from (select c.ord, c.key, c.lost::int as lost,
+               case when c.delay > 0 then v_now + c.delay * interval '1 microsecond' end
+                 as not_before
+        from rows from (jsonb_to_recordset(p_batch -> 'items')
+                          as (key bigint, token bigint, delay bigint, lost boolean))
+          with ordinality c(key, token, delay, lost, ord)
+        join ReadyInstances r on r.instance_key = c.key and r.lease_token = c.token
+        order by c.key for no key update of r) l;
+  if v_keys is not null then
+    perform _FreeInstances(v_keys, v_not_before, v_lost);
+  end if;
+  return query
+    select n, (case when n = any (v_items) then 0 else 1 end)::smallint
+    from generate_series(1, jsonb_array_length(p_batch -> 'items')) n;
+end $$;
+
+-- _DiscardEventsAndUnlockInstance: consumes messages that no turn wants, and gives the lease up where
+-- "release" is set. One row per item: outcome 0 done, 1 lease lost.
+--   p_batch {items: [{key, token, seqs, release}]}
+-- Locks: hot rows by key, then the messages. Repeat: yes while the lease stands.
+create or replace function _DiscardEventsAndUnlockInstance(p_hub int, p_batch jsonb, p_bytes bytea[])
+returns table (item int, outcome smallint)
+language plpgsql set search_path from current as $$
+#variable_conflict use_column
+declare
+  v_items int[];
+  v_keys bigint[];
+  v_release bigint[];
+begin
+  select array_agg(l.ord), array_agg(l.key), array_agg(l.key) filter (where l.release)
+    into v_items, v_keys, v_release
+  from (select c.ord, c.key, c.release
+        from rows from (jsonb_to_recordset(p_batch -> 'items')
+                          as (key bigint, token bigint, release boolean))
+          with ordinality c(key, token, release, ord)
+        join ReadyInstances r on r.instance_key = c.key and r.lease_token = c.token
+        order by c.key for no key update of r) l;
+  if v_keys is not null then
+    delete from NewEvents e
+    using (select c.key, s.seq
+           from rows from (jsonb_to_recordset(p_batch -> 'items') as (key bigint, seqs bigint[]))
+             with ordinality c(key, seqs, ord)
+           cross join unnest(c.seqs) s(seq)
+           where c.ord = any (v_items)) d
+    where e.instance_key = d.key and e.seq = d.seq;
+  end if;
+  if v_release is not null then
+    perform _FreeInstances(v_release, array_fill(null::timestamptz, array[cardinality(v_release)]),
+                           array_fill(0, array[cardinality(v_release)]));
+  end if;
+  return query
+    select n, (case when n = any (v_items) then 0 else 1 end)::smallint
+    from generate_series(1, jsonb_array_length(p_batch -> 'items')) n;
+end $$;

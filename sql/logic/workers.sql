@@ -1,0 +1,101 @@
+-- Daemon processes and their leases. A lease token is worker id << 40 plus a counter, so the leases of
+-- a worker are a range of tokens; all of them live and die with the row of Workers.
+
+-- _RegisterWorker: a new row for a process; returns its worker id. p_lease: how long without renewal.
+create or replace function _RegisterWorker(p_host text, p_process text, p_version text,
+                                           p_lease interval)
+returns table (worker_id bigint, now timestamptz)
+language plpgsql set search_path from current as $$
+#variable_conflict use_column
+begin
+  return query
+    insert into Workers as w (host, process, version, started, lease_until)
+      values (p_host, p_process, p_version, _Now(), _Now() + p_lease)
+      returning w.worker_id, w.started;
+end $$;
+
+-- _RenewWorker: prolongs the leases of a worker. renewed is false when its row was swept: all its
+-- leases are gone then, and it must register again. Locks: own row. Repeat: yes.
+create or replace function _RenewWorker(p_worker bigint, p_lease interval)
+returns table (renewed boolean, now timestamptz)
+language plpgsql set search_path from current as $$
+#variable_conflict use_column
+begin
+  now := _Now();
+  update Workers w set lease_until = now + p_lease
+    where w.worker_id = p_worker and w.lease_until > '-infinity';
+  renewed := found;
+  return next;
+end $$;
+
+-- _UnregisterWorker: frees what the worker still holds, without counting a lost lease, and forgets it.
+-- For a process that writes nothing any more. Returns how many items were freed. Repeat: yes.
+create or replace function _UnregisterWorker(p_worker bigint) returns bigint
+language plpgsql set search_path from current as $$
+declare
+  v_freed bigint;
+begin
+  v_freed := _FreeWorker(p_worker, 0);
+  delete from Workers w where w.worker_id = p_worker;
+  return v_freed;
+end $$;
+
+-- _FreeWorker: frees all instances and tasks leased by a worker; returns how many. Scans both tables:
+-- they have no index of leased rows, because only this rare call needs it.
+-- Locks: hot rows by key, then tasks by key.
+create or replace function _FreeWorker(p_worker bigint, p_lost int) returns bigint
+language plpgsql set search_path from current as $$
+declare
+  v_first bigint := p_worker << 40;
+  v_last bigint := v_first + (1::bigint << 40) - 1;
+  v_now timestamptz := _Now();
+  v_keys bigint[];
+  v_tasks bigint;
+begin
+  select array_agg(l.instance_key) into v_keys
+  from (select r.instance_key from ReadyInstances r
+        where r.lease_token between v_first and v_last
+        order by r.instance_key for no key update) l;
+  if v_keys is not null then
+    perform _FreeInstances(v_keys, array_fill(null::timestamptz, array[cardinality(v_keys)]),
+                           array_fill(p_lost, array[cardinality(v_keys)]));
+  end if;
+  with leased as materialized (
+    select t.instance_key, t.task_key from NewTasks t
+    where t.lease_token between v_first and v_last
+    order by t.instance_key, t.task_key for no key update)
+  update NewTasks t
+    set lease_token = null, ready_at = v_now, lost_leases = least(t.lost_leases + p_lost, 32767)
+    from leased l where t.instance_key = l.instance_key and t.task_key = l.task_key;
+  get diagnostics v_tasks = row_count;
+  return coalesce(cardinality(v_keys), 0) + v_tasks;
+end $$;
+
+-- _SweepExpired: frees what dead workers held: those of p_dead (which the caller found dead on its own
+-- host) and those whose lease has run out. Returns how many items were freed. A swept row stays for a
+-- while, marked by lease_until = -infinity, and is swept again: a statement of the dead process may
+-- still have been running and have left new leases behind.
+-- Locks: rows of Workers (SKIP LOCKED), then as _FreeWorker. Repeat: yes.
+create or replace function _SweepExpired(p_dead bigint[]) returns bigint
+language plpgsql set search_path from current as $$
+declare
+  v_now timestamptz := _Now();
+  v_worker record;
+  v_freed bigint := 0;
+begin
+  for v_worker in
+    select w.worker_id, w.lease_until, w.started from Workers w
+    where w.worker_id = any (p_dead) or w.lease_until < v_now
+    order by w.worker_id for update skip locked
+  loop
+    v_freed := v_freed + _FreeWorker(v_worker.worker_id, 1);
+    if v_worker.lease_until > '-infinity' then
+      -- "started" is from now on the time of the first sweep.
+      update Workers w set lease_until = '-infinity', started = v_now
+        where w.worker_id = v_worker.worker_id;
+    elsif v_worker.started < v_now - interval '2 minutes' then
+      delete from Workers w where w.worker_id = v_worker.worker_id;
+    end if;
+  end loop;
+  return v_freed;
+end $$;

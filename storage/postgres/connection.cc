@@ -1,0 +1,432 @@
+#include "storage/postgres/connection.h"
+
+#include <libpq-fe.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "fmt/format.h"
+#include "spdlog/spdlog.h"
+#include "storage/postgres/check.h"
+#include "storage/postgres/sqlstate.h"
+#include "storage/postgres/steady_clock.h"
+
+namespace dt::postgres {
+namespace {
+
+constexpr int kOldestServer = 140000;
+// PostgreSQL refuses larger messages by ending the session, which would look like a lost
+// connection.
+constexpr size_t kParameterBytesMax = 1'000'000'000;
+
+std::string_view Stripped(std::string_view text) {
+  size_t begin = text.find_first_not_of(" \n");
+  if (begin == std::string_view::npos) return {};
+  return text.substr(begin, text.find_last_not_of(" \n") - begin + 1);
+}
+
+void LogNotice(void* /*unused*/, const char* message) {
+  spdlog::debug("PostgreSQL: {}", Stripped(message));
+}
+
+std::string Milliseconds(absl::Duration duration) {
+  return absl::StrCat(absl::ToInt64Milliseconds(duration), "ms");
+}
+
+// The SQLSTATE in a message of verbosity VERBOSE: "FATAL:  28P01: password authentication failed".
+// The severity is translated into the server's language, the rest of the form is not.
+std::string SqlstateInMessage(std::string_view message) {
+  for (size_t at = message.find(":  "); at != std::string_view::npos;
+       at = message.find(":  ", at + 1)) {
+    std::string_view rest = message.substr(at + 3);
+    if (rest.size() < 7 || rest[5] != ':') continue;
+    std::string_view code = rest.substr(0, 5);
+    if (std::all_of(code.begin(), code.end(),
+                    [](char c) { return absl::ascii_isdigit(c) || absl::ascii_isupper(c); })) {
+      return std::string(code);
+    }
+  }
+  return std::string(kCannotConnect);
+}
+
+// The first line of a libpq message, without the place in PostgreSQL's source that VERBOSE adds.
+std::string FirstLines(std::string_view message) {
+  size_t location = message.find("\nLOCATION");
+  return std::string(Stripped(message.substr(0, location)));
+}
+
+std::string_view Field(const PGresult* result, int field) {
+  const char* value = PQresultErrorField(result, field);
+  return value == nullptr ? std::string_view() : std::string_view(value);
+}
+
+// The server's message, hint and the place in our functions. Its DETAIL is left out, and its
+// CONTEXT where it is not a place: both can hold stored values, which do not belong into logs and
+// answers.
+absl::Status ErrorOf(const PGresult* result) {
+  std::string_view sqlstate = Field(result, PG_DIAG_SQLSTATE);
+  std::string message(Field(result, PG_DIAG_MESSAGE_PRIMARY));
+  if (message.empty()) message = FirstLines(PQresultErrorMessage(result));
+  message.insert(0, "PostgreSQL: ");
+  std::string_view hint = Field(result, PG_DIAG_MESSAGE_HINT);
+  if (!hint.empty()) message += fmt::format(" ({})", hint);
+  std::string_view context = Field(result, PG_DIAG_CONTEXT);
+  if (context.substr(0, 17) == "PL/pgSQL function") {
+    message += fmt::format(" in {}", context.substr(0, context.find('\n')));
+  }
+  if (sqlstate.empty()) return MakeStatus(kConnectionFailure, message);
+  message += fmt::format(" [SQLSTATE {}]", sqlstate);
+  return MakeStatus(sqlstate, message);
+}
+
+}  // namespace
+
+// ---------------------------------------------------------------------------------------------
+// Connecting
+
+absl::StatusOr<std::unique_ptr<Connection>> Connection::Connect(const ConnectionOptions& options) {
+  // Earlier entries are defaults that the URL overrides, later ones override the URL. Dead peers
+  // are found within half a minute, and a host that does not answer gives way to the next in the
+  // list.
+  std::string timeout_ms = absl::StrCat(absl::ToInt64Milliseconds(options.connect_timeout));
+  const char* const keywords[] = {
+      "fallback_application_name", "tcp_user_timeout", "keepalives_idle", "keepalives_interval",
+      "keepalives_count",          "dbname",           "client_encoding", nullptr};
+  const char* const values[] = {options.application_name.c_str(),
+                                timeout_ms.c_str(),
+                                "10",
+                                "5",
+                                "3",
+                                options.url.c_str(),
+                                "UTF8",
+                                nullptr};
+  pg_conn* raw = PQconnectStartParams(keywords, values, /*expand_dbname=*/1);
+  if (raw == nullptr) return absl::ResourceExhaustedError("no memory for a connection");
+  std::unique_ptr<Connection> connection(new Connection(raw, options));
+  if (absl::Status status = connection->WaitUntilConnected(); !status.ok()) return status;
+
+  PQsetErrorVerbosity(raw, PQERRORS_DEFAULT);
+  PQsetNoticeProcessor(raw, &LogNotice, nullptr);
+  if (PQsetnonblocking(raw, 1) != 0) return connection->ConnectionError();
+  if (connection->server_version() < kOldestServer) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("PostgreSQL 14 or later is needed, this server is version ",
+                     connection->server_version() / 10000, "; upgrade it or use another server"));
+  }
+  if (options.session_settings) {
+    if (absl::Status status = connection->ApplySessionSettings(); !status.ok()) return status;
+  }
+  return connection;
+}
+
+Connection::Connection(pg_conn* connection, ConnectionOptions options)
+    : connection_(connection), options_(std::move(options)) {}
+
+Connection::~Connection() { PQfinish(connection_); }
+
+// The steps of connecting are driven from here, because only then can the error carry the SQLSTATE.
+absl::Status Connection::WaitUntilConnected() {
+  PQsetErrorVerbosity(connection_, PQERRORS_VERBOSE);
+  std::string host;
+  absl::Time deadline;
+  PostgresPollingStatusType state = PGRES_POLLING_WRITING;
+  while (PQstatus(connection_) != CONNECTION_BAD && state != PGRES_POLLING_OK &&
+         state != PGRES_POLLING_FAILED) {
+    const char* now_host = PQhost(connection_);
+    const char* now_port = PQport(connection_);
+    std::string now = absl::StrCat(now_host == nullptr ? "" : now_host, " port ",
+                                   now_port == nullptr ? "" : now_port);
+    if (now != host || deadline == absl::Time()) {  // each host of the list has its own time
+      host = now;
+      deadline = SteadyNow() + options_.connect_timeout;
+    }
+    if (!WaitForSocket(state == PGRES_POLLING_WRITING, deadline).ok()) {
+      GiveUp();
+      return MakeStatus(
+          kCannotConnect,
+          absl::StrCat("PostgreSQL at ", host, " did not answer within ",
+                       absl::FormatDuration(options_.connect_timeout),
+                       "; check host, port, firewall and that the server is running"));
+    }
+    state = PQconnectPoll(connection_);
+  }
+  if (PQstatus(connection_) == CONNECTION_OK) return absl::OkStatus();
+  std::string_view message = PQerrorMessage(connection_);
+  return MakeStatus(SqlstateInMessage(message),
+                    absl::StrCat("cannot connect to PostgreSQL: ", FirstLines(message)));
+}
+
+absl::Status Connection::ApplySessionSettings() {
+  std::vector<std::pair<std::string, std::string>> settings = {
+      {"TimeZone", "UTC"},
+      {"DateStyle", "ISO, MDY"},
+      {"jit", "off"},
+      {"statement_timeout", Milliseconds(options_.statement_timeout)},
+      {"lock_timeout", Milliseconds(options_.lock_timeout)},
+      {"idle_in_transaction_session_timeout", Milliseconds(options_.idle_in_transaction_timeout)},
+  };
+  settings.insert(settings.end(), options_.extra_settings.begin(), options_.extra_settings.end());
+  std::vector<std::string> calls;
+  for (const auto& [name, value] : settings) {
+    calls.push_back(absl::StrCat("pg_catalog.set_config(", QuoteLiteral(name), ", ",
+                                 QuoteLiteral(value), ", false)"));
+  }
+  calls.push_back(options_.durability == Durability::kAsynchronous
+                      ? "pg_catalog.set_config('synchronous_commit', 'off', false)"
+                      : "pg_catalog.set_config('synchronous_commit', case "
+                        "pg_catalog.current_setting('synchronous_commit') when 'off' then 'on' "
+                        "else pg_catalog.current_setting('synchronous_commit') end, false)");
+  return ExecuteOnce(absl::StrCat("select ", absl::StrJoin(calls, ", "))).status();
+}
+
+// ---------------------------------------------------------------------------------------------
+// Statements
+
+absl::StatusOr<Result> Connection::Execute(const Statement& statement, const Params& params) {
+  if (!options_.prepared_statements || statement.name.empty()) {
+    return ExecuteOnServer(nullptr, statement.sql.c_str(), params);
+  }
+  bool was_in_transaction = in_transaction();
+  for (bool repeated = false;; repeated = true) {
+    auto found = prepared_.find(statement.name);
+    if (found == prepared_.end()) {
+      absl::StatusOr<std::string> name = Prepare(statement, params);
+      if (!name.ok()) return name.status();
+      found = prepared_.emplace(statement.name, *std::move(name)).first;
+    }
+    absl::StatusOr<Result> result = ExecuteOnServer(found->second.c_str(), nullptr, params);
+    if (result.ok() || Classify(result.status()) != FaultClass::kPrepareAgain) return result;
+    prepared_.erase(found);
+    if (repeated || was_in_transaction || !connected()) return result;
+  }
+}
+
+absl::StatusOr<Result> Connection::ExecuteOnce(std::string_view sql, const Params& params) {
+  return ExecuteOnServer(nullptr, std::string(sql).c_str(), params);
+}
+
+absl::Status Connection::RunScript(const std::string& sql) {
+  if (!connected()) return ConnectionError();
+  if (PQsendQuery(connection_, sql.c_str()) == 0) return ConnectionError();
+  return Await().status();
+}
+
+absl::StatusOr<std::string> Connection::Prepare(const Statement& statement, const Params& params) {
+  if (!connected()) return ConnectionError();
+  // A new name each time: the server may still know the old one with an outdated result type.
+  std::string name = absl::StrCat(statement.name, "_", ++prepared_count_);
+  std::vector<Oid> types;
+  for (const Params::Value& value : params.values_) types.push_back(value.type);
+  if (PQsendPrepare(connection_, name.c_str(), statement.sql.c_str(),
+                    static_cast<int>(types.size()), types.data()) == 0) {
+    return ConnectionError();
+  }
+  absl::StatusOr<Result> result = Await();
+  if (!result.ok()) return result.status();
+  return name;
+}
+
+absl::StatusOr<Result> Connection::ExecuteOnServer(const char* prepared_name, const char* sql,
+                                                   const Params& params) {
+  if (!connected()) return ConnectionError();
+  if (params.bytes() > kParameterBytesMax) {
+    return MakeStatus("54000", absl::StrCat("the call holds ", params.bytes(),
+                                            " bytes, PostgreSQL takes at most ", kParameterBytesMax,
+                                            "; send smaller payloads"));
+  }
+  size_t count = params.values_.size();
+  std::vector<Oid> types(count);
+  std::vector<const char*> values(count);
+  std::vector<int> lengths(count);
+  std::vector<int> formats(count, 1);
+  for (size_t i = 0; i < count; ++i) {
+    const Params::Value& value = params.values_[i];
+    types[i] = value.type;
+    values[i] = value.null ? nullptr : value.data.data();
+    lengths[i] = static_cast<int>(value.data.size());
+  }
+  int size = static_cast<int>(count);
+  int sent = prepared_name != nullptr
+                 ? PQsendQueryPrepared(connection_, prepared_name, size, values.data(),
+                                       lengths.data(), formats.data(), /*resultFormat=*/1)
+                 : PQsendQueryParams(connection_, sql, size, types.data(), values.data(),
+                                     lengths.data(), formats.data(), /*resultFormat=*/1);
+  if (sent == 0) return ConnectionError();
+  return Await();
+}
+
+absl::StatusOr<Result> Connection::Await() {
+  ++round_trips_;
+  absl::Time deadline = options_.statement_timeout == absl::ZeroDuration()
+                            ? absl::InfiniteFuture()
+                            : SteadyNow() + options_.statement_timeout + options_.answer_grace;
+  auto wait = [&](bool for_write) -> absl::Status {
+    absl::Status status = WaitForSocket(for_write, deadline);
+    if (!status.ok()) {
+      GiveUp();
+      return status;
+    }
+    // An error here is told by PQgetResult as well.
+    if (PQconsumeInput(connection_) == 0 && !connected()) return ConnectionError();
+    return absl::OkStatus();
+  };
+  // While the server does not read, it may be waiting for us to read.
+  for (int left = PQflush(connection_); left != 0; left = PQflush(connection_)) {
+    if (left < 0) break;  // told by PQgetResult, together with what the server said before
+    if (absl::Status status = wait(/*for_write=*/true); !status.ok()) return status;
+  }
+  absl::Status error;
+  Result last;
+  while (true) {
+    while (PQisBusy(connection_) != 0) {
+      if (absl::Status status = wait(/*for_write=*/false); !status.ok()) {
+        return error.ok() ? status : error;
+      }
+    }
+    Result result(PQgetResult(connection_));
+    if (result.result_ == nullptr) break;
+    ExecStatusType state = PQresultStatus(result.result_.get());
+    if (state == PGRES_COPY_IN || state == PGRES_COPY_OUT || state == PGRES_COPY_BOTH) {
+      GiveUp();
+      return absl::InternalError("COPY is not spoken here");
+    }
+    if (state == PGRES_FATAL_ERROR || state == PGRES_BAD_RESPONSE) {
+      if (error.ok()) error = ErrorOf(result.result_.get());
+    }
+    last = std::move(result);
+  }
+  if (!error.ok()) return error;
+  return last;
+}
+
+absl::Status Connection::WaitForSocket(bool for_write, absl::Time deadline) {
+  while (true) {
+    pollfd socket = {PQsocket(connection_), POLLIN, 0};
+    if (for_write) socket.events |= POLLOUT;
+    int timeout_ms = -1;
+    if (deadline != absl::InfiniteFuture()) {
+      absl::Duration left = std::max(deadline - SteadyNow(), absl::ZeroDuration());
+      timeout_ms = static_cast<int>(absl::ToInt64Milliseconds(left)) + 1;
+      if (left == absl::ZeroDuration()) timeout_ms = 0;
+    }
+    int ready = poll(&socket, 1, timeout_ms);
+    if (ready > 0) return absl::OkStatus();
+    if (ready == 0) {
+      return MakeStatus(kConnectionFailure,
+                        "PostgreSQL did not answer in time; the connection is given up");
+    }
+    if (errno != EINTR) {
+      return MakeStatus(kConnectionFailure,
+                        absl::StrCat("cannot wait for PostgreSQL: ", std::strerror(errno)));
+    }
+  }
+}
+
+absl::StatusOr<std::vector<Notification>> Connection::WaitForNotifications(absl::Duration timeout,
+                                                                           int wake_fd) {
+  std::vector<Notification> notifications;
+  absl::Time deadline = SteadyNow() + timeout;
+  while (true) {
+    if (!connected()) return ConnectionError();
+    if (PQconsumeInput(connection_) == 0) return ConnectionError();
+    while (PGnotify* notify = PQnotifies(connection_)) {
+      notifications.push_back({notify->relname, notify->extra, notify->be_pid});
+      PQfreemem(notify);
+    }
+    absl::Duration left = deadline - SteadyNow();
+    if (!notifications.empty() || left <= absl::ZeroDuration()) return notifications;
+    // A negative descriptor is ignored by poll.
+    pollfd ready[2] = {{PQsocket(connection_), POLLIN, 0}, {wake_fd, POLLIN, 0}};
+    int64_t timeout_ms = std::min<int64_t>(absl::ToInt64Milliseconds(left) + 1, 3'600'000);
+    int count = poll(ready, 2, static_cast<int>(timeout_ms));
+    if (count < 0 && errno != EINTR) {
+      return MakeStatus(kConnectionFailure,
+                        absl::StrCat("cannot wait for PostgreSQL: ", std::strerror(errno)));
+    }
+    if (count > 0 && ready[1].revents != 0) return notifications;
+  }
+}
+
+// ---------------------------------------------------------------------------------------------
+// State
+
+bool Connection::connected() const { return !given_up_ && PQstatus(connection_) == CONNECTION_OK; }
+
+bool Connection::StillConnected() {
+  if (!connected()) return false;
+  // The server's last words may come before the end of the stream, so read until nothing is left.
+  pollfd socket = {PQsocket(connection_), POLLIN, 0};
+  while (poll(&socket, 1, 0) > 0) {
+    if (PQconsumeInput(connection_) == 0 || !connected()) return false;
+  }
+  return true;
+}
+
+bool Connection::in_transaction() const {
+  PGTransactionStatusType state = PQtransactionStatus(connection_);
+  return state == PQTRANS_INTRANS || state == PQTRANS_INERROR;
+}
+
+int Connection::server_version() const { return PQserverVersion(connection_); }
+
+int Connection::backend_pid() const { return PQbackendPID(connection_); }
+
+std::unique_ptr<Canceler> Connection::canceler() {
+  return std::make_unique<Canceler>(PQgetCancel(connection_));
+}
+
+absl::StatusOr<absl::Time> Connection::ServerClock() {
+  absl::StatusOr<Result> result = ExecuteOnce("select pg_catalog.clock_timestamp()");
+  if (!result.ok()) return result.status();
+  return result->Timestamp(0, 0);
+}
+
+absl::Status Connection::ConnectionError() const {
+  std::string message = FirstLines(PQerrorMessage(connection_));
+  if (message.empty()) message = "the connection was closed";
+  if (connected()) return absl::InternalError(absl::StrCat("libpq: ", message));
+  return MakeStatus(kConnectionFailure, absl::StrCat("PostgreSQL connection lost: ", message));
+}
+
+void Connection::GiveUp() {
+  given_up_ = true;
+  int socket = PQsocket(connection_);
+  if (socket >= 0) shutdown(socket, SHUT_RDWR);
+}
+
+std::string Connection::QuoteIdentifier(std::string_view name) {
+  std::string quoted = "\"";
+  for (char c : name) {
+    if (c == '"') quoted += '"';
+    quoted += c;
+  }
+  return quoted + '"';
+}
+
+// With a leading E where a backslash occurs, so that standard_conforming_strings does not matter.
+std::string Connection::QuoteLiteral(std::string_view value) {
+  std::string quoted = value.find('\\') != std::string_view::npos ? " E'" : "'";
+  for (char c : value) {
+    if (c == '\'' || c == '\\') quoted += c;
+    quoted += c;
+  }
+  return quoted + '\'';
+}
+
+void Canceler::Free::operator()(pg_cancel* cancel) const { PQfreeCancel(cancel); }
+
+absl::Status Canceler::Cancel() {
+  if (cancel_ == nullptr) return absl::UnavailableError("the connection was already closed");
+  char error[256] = "";
+  if (PQcancel(cancel_.get(), error, sizeof(error)) == 1) return absl::OkStatus();
+  return absl::UnavailableError(absl::StrCat("cannot cancel: ", error));
+}
+
+}  // namespace dt::postgres
