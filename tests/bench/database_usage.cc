@@ -109,7 +109,7 @@ std::optional<std::string> FindDaemonDatabase(int daemon_pid) {
     std::vector<std::string> lines;
     for (std::string line; std::getline(file, line);) lines.push_back(line);
     if (lines.size() < 5) continue;
-    return absl::StrCat("host=", lines[4], " port=", lines[3], " user=postgres dbname=postgres");
+    return absl::StrCat("host=", lines[4], " port=", lines[3], " user=postgres dbname=durabletask");
   }
   return std::nullopt;
 }
