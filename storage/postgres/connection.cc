@@ -1,8 +1,10 @@
 #include "storage/postgres/connection.h"
 
+#include <fcntl.h>
 #include <libpq-fe.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -379,7 +381,8 @@ int Connection::server_version() const { return PQserverVersion(connection_); }
 int Connection::backend_pid() const { return PQbackendPID(connection_); }
 
 std::unique_ptr<Canceler> Connection::canceler() {
-  return std::make_unique<Canceler>(PQgetCancel(connection_));
+  int socket = fcntl(PQsocket(connection_), F_DUPFD_CLOEXEC, 0);
+  return std::unique_ptr<Canceler>(new Canceler(PQgetCancel(connection_), socket));
 }
 
 absl::StatusOr<absl::Time> Connection::ServerClock() {
@@ -421,6 +424,14 @@ std::string Connection::QuoteLiteral(std::string_view value) {
 }
 
 void Canceler::Free::operator()(pg_cancel* cancel) const { PQfreeCancel(cancel); }
+
+Canceler::~Canceler() {
+  if (socket_ >= 0) close(socket_);
+}
+
+void Canceler::Disconnect() {
+  if (socket_ >= 0) shutdown(socket_, SHUT_RDWR);
+}
 
 absl::Status Canceler::Cancel() {
   if (cancel_ == nullptr) return absl::UnavailableError("the connection was already closed");

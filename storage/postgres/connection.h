@@ -167,19 +167,28 @@ struct Notification {
   int backend_pid = 0;
 };
 
-// Stops the statement in flight of one Connection from another thread. May outlive it.
+// Ends what one Connection does, from another thread. May outlive it.
 class Canceler {
  public:
-  explicit Canceler(pg_cancel* cancel) : cancel_(cancel) {}
+  ~Canceler();
+  Canceler(const Canceler&) = delete;
+  Canceler& operator=(const Canceler&) = delete;
+
   // Asks the server to cancel; the statement then fails with 57014, or had just ended. Opens a
-  // connection of its own, so it may block as long as connecting does.
+  // connection of its own, so it may block as long as the server does not answer.
   absl::Status Cancel();
+  // Cuts the connection and never blocks; a statement in flight then fails as connection lost.
+  void Disconnect();
 
  private:
+  friend class Connection;
   struct Free {
     void operator()(pg_cancel* cancel) const;
   };
+  Canceler(pg_cancel* cancel, int socket) : cancel_(cancel), socket_(socket) {}
+
   std::unique_ptr<pg_cancel, Free> cancel_;
+  int socket_;  // a duplicate of the connection's
 };
 
 class Connection {

@@ -64,6 +64,7 @@ class Operation {
  private:
   friend class Lane;
   absl::Time give_up_at_;
+  int lost_calls_ = 0;  // connections that broke while it was in flight
 };
 
 using Operations = absl::Span<const std::unique_ptr<Operation>>;
@@ -103,6 +104,9 @@ struct LaneOptions {
   absl::Duration reconnect_delay_min = absl::Milliseconds(50);
   absl::Duration reconnect_delay_max = absl::Seconds(2);
   absl::Duration slow_retry_delay = absl::Seconds(5);
+  // An operation that was in flight on so many lost connections fails, however patient: it may be
+  // what ends them.
+  int lost_calls_max = 10;
   absl::Duration patience = absl::Seconds(10);
   // Connections are renewed between calls after this, so that rotated passwords and moved primaries
   // are found; zero = never.
@@ -143,24 +147,34 @@ class Lane {
  private:
   using Queue = std::deque<std::unique_ptr<Operation>>;
   using Batch = std::vector<std::unique_ptr<Operation>>;
-  enum class RunOutcome : int8_t { kDone, kConnectionLost, kSlow };
 
+  // The lane's thread.
   void Run();
-  // Moves new operations to waiting_; blocks until there is one, `until`, or the stop.
-  void Gather(absl::Time until);
-  bool Stopping() const;
-  // Connected, or false if there is to be waited until next_connect_at_.
+  // Waits for something to do and moves new operations to waiting_. False when it is time to end.
+  bool Gather();
+  // True when a call can be sent; otherwise a fault was noted and not_before_ says when to try
+  // again.
   bool EnsureConnected();
-  void Disconnect();
   Batch TakeBatch();
-  // Runs the batch with all repeats. What could not be settled goes back to the head of waiting_.
   void RunBatch(Batch batch);
-  RunOutcome RunPart(Batch& part, std::vector<Batch>& parts, int* retries);
-  void PutBack(Batch batch, bool outcome_unknown);
+  // Sends one call until it is settled. False if it could not be and everything left of the batch
+  // (this part, then `rest` from its end) went back to waiting_.
+  bool RunPart(Batch part, std::vector<Batch>* rest);
+  absl::StatusOr<Result> SendOnce(const Batch& part, const Params& params);
+  void CompleteAll(const Result& result, Batch part);
+  void PutBack(Batch part, std::vector<Batch>* rest, bool outcome_unknown);
   void FailAll(Batch batch, const absl::Status& status);
-  void FailImpatient(const absl::Status& reason);
-  void Forget(const Batch& batch, bool failed);
-  void SleepUnlessStopped(absl::Duration delay);
+  void FailImpatient();
+  // Notes why nothing can be sent now; after `delay`, or by the back-off, it is tried again.
+  void NoteFault(const absl::Status& fault, absl::Duration delay = absl::ZeroDuration());
+  void Disconnect();
+  // Takes ended operations out of the counts of the queue.
+  void CountEnd(const Batch& batch, bool failed);
+  bool DrainIsOver() const;
+
+  bool HasArrivedOrStopping() const ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
+    return !arrived_.empty() || stopping_;
+  }
 
   const LaneOptions options_;
 
@@ -168,16 +182,17 @@ class Lane {
   Queue waiting_;
   std::unique_ptr<Connection> connection_;
   absl::Time connected_at_;
-  absl::Time next_connect_at_ = absl::InfinitePast();
-  absl::Status last_fault_;
-  Backoff reconnect_backoff_;
+  absl::Time not_before_ = absl::InfinitePast();  // no call and no connecting before this
+  absl::Status fault_;                            // why, or OK since the last call went through
+  absl::Time fault_logged_at_ = absl::InfinitePast();
+  Backoff backoff_;
   absl::BitGen random_;
 
   mutable absl::Mutex mutex_;
   Queue arrived_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  absl::Time drain_until_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Time drain_until_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();
   std::unique_ptr<Canceler> canceler_ ABSL_GUARDED_BY(mutex_);
   LaneCounters counters_ ABSL_GUARDED_BY(mutex_);
 

@@ -1,0 +1,377 @@
+#include "storage/postgres/lane.h"
+
+#include <algorithm>
+#include <functional>
+#include <utility>
+
+#include "absl/container/flat_hash_set.h"
+#include "fmt/format.h"
+#include "spdlog/spdlog.h"
+#include "storage/postgres/check.h"
+#include "storage/postgres/sqlstate.h"
+#include "storage/postgres/steady_clock.h"
+
+namespace dt::postgres {
+namespace {
+
+// How far into the queue one call looks for operations of its kind.
+constexpr int kScanMax = 4096;
+constexpr absl::Duration kFaultLogInterval = absl::Seconds(30);
+
+// The codes that callers of the store know (store.h); whatever else the server says is our bug or
+// an operator's matter, and must not be taken for an answer.
+absl::Status ForCaller(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kResourceExhausted:
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kInternal:
+      return status;
+    default:
+      return absl::InternalError(status.message());
+  }
+}
+
+std::string Text(const absl::Status& status) { return std::string(status.message()); }
+
+}  // namespace
+
+uint64_t OrderKey(HubId hub, std::string_view instance_id) {
+  uint64_t key = std::hash<std::string_view>()(instance_id) ^
+                 (static_cast<uint64_t>(hub) * 0x9e3779b97f4a7c15u);
+  return key == 0 ? 1 : key;
+}
+
+Lane::Lane(LaneOptions options)
+    : options_(std::move(options)),
+      backoff_(options_.reconnect_delay_min, options_.reconnect_delay_max) {
+  absl::MutexLock lock(&join_mutex_);
+  thread_ = std::thread([this] { Run(); });
+}
+
+Lane::~Lane() { Stop(absl::ZeroDuration()); }
+
+absl::Status Lane::Submit(std::unique_ptr<Operation>& operation) {
+  DT_CHECK(operation != nullptr && operation->verb != nullptr, "an operation without a verb");
+  absl::Duration patience =
+      operation->patience == absl::ZeroDuration() ? options_.patience : operation->patience;
+  operation->give_up_at_ = SteadyNow() + patience;
+  int64_t bytes = static_cast<int64_t>(operation->bytes);
+  absl::MutexLock lock(&mutex_);
+  if (stopping_) return absl::UnavailableError("the daemon is shutting down");
+  // A single operation larger than the limit may pass an empty queue: its size has limits
+  // elsewhere.
+  if (counters_.queued_operations >= static_cast<int64_t>(options_.queue_operations_max) ||
+      (counters_.queued_operations > 0 &&
+       counters_.queued_bytes + bytes > static_cast<int64_t>(options_.queue_bytes_max))) {
+    ++counters_.refused_operations;
+    return absl::ResourceExhaustedError(
+        fmt::format("{} operations with {} bytes wait for PostgreSQL already (limits {} and {}); "
+                    "try again later",
+                    counters_.queued_operations, counters_.queued_bytes,
+                    options_.queue_operations_max, options_.queue_bytes_max));
+  }
+  ++counters_.queued_operations;
+  counters_.queued_bytes += bytes;
+  arrived_.push_back(std::move(operation));
+  return absl::OkStatus();
+}
+
+void Lane::Stop(absl::Duration drain) {
+  {
+    absl::MutexLock lock(&mutex_);
+    stopping_ = true;
+    drain_until_ = std::min(drain_until_, SteadyNow() + drain);
+    if (!mutex_.AwaitWithTimeout(absl::Condition(&ended_), drain) && canceler_ != nullptr) {
+      canceler_->Disconnect();
+    }
+  }
+  absl::MutexLock lock(&join_mutex_);
+  if (thread_.joinable()) thread_.join();
+}
+
+LaneCounters Lane::counters() const {
+  absl::MutexLock lock(&mutex_);
+  return counters_;
+}
+
+// ---------------------------------------------------------------------------------------------
+// The lane's thread
+
+void Lane::Run() {
+  while (Gather()) {
+    if (EnsureConnected()) {
+      RunBatch(TakeBatch());
+    } else {
+      FailImpatient();
+    }
+  }
+  Disconnect();
+  Batch rest;
+  for (auto& operation : waiting_) rest.push_back(std::move(operation));
+  waiting_.clear();
+  std::string why = fault_.ok() ? "" : "; " + Text(fault_);
+  FailAll(std::move(rest), absl::UnavailableError("the daemon is shutting down" + why));
+  absl::MutexLock lock(&mutex_);
+  ended_ = true;
+}
+
+bool Lane::Gather() {
+  absl::MutexLock lock(&mutex_);
+  if (waiting_.empty()) {
+    mutex_.Await(absl::Condition(this, &Lane::HasArrivedOrStopping));
+  } else if (absl::Duration left = not_before_ - SteadyNow(); left > absl::ZeroDuration()) {
+    mutex_.AwaitWithTimeout(absl::Condition(&stopping_), left);
+  }
+  for (auto& operation : arrived_) waiting_.push_back(std::move(operation));
+  arrived_.clear();
+  if (!stopping_) return true;
+  return !waiting_.empty() && SteadyNow() < drain_until_;
+}
+
+bool Lane::DrainIsOver() const {
+  absl::MutexLock lock(&mutex_);
+  return stopping_ && SteadyNow() >= drain_until_;
+}
+
+bool Lane::EnsureConnected() {
+  absl::Time now = SteadyNow();
+  if (now < not_before_) {
+    // Stopping cuts the wait in Gather short; the rest of it is waited here, in steps.
+    absl::SleepFor(std::min(not_before_ - now, absl::Milliseconds(10)));
+    return false;
+  }
+  if (connection_ != nullptr) {
+    bool aged = options_.connection_age_max != absl::ZeroDuration() &&
+                now - connected_at_ > options_.connection_age_max;
+    if (!aged && connection_->StillConnected()) return true;
+    Disconnect();
+  }
+  absl::StatusOr<std::unique_ptr<Connection>> connection = Connection::Connect(options_.connection);
+  if (!connection.ok()) {
+    NoteFault(connection.status());
+    return false;
+  }
+  connection_ = *std::move(connection);
+  connected_at_ = SteadyNow();
+  absl::MutexLock lock(&mutex_);
+  canceler_ = connection_->canceler();
+  counters_.connected = true;
+  ++counters_.connects;
+  counters_.round_trips += connection_->round_trips();
+  return true;
+}
+
+void Lane::Disconnect() {
+  {
+    absl::MutexLock lock(&mutex_);
+    canceler_.reset();
+    counters_.connected = false;
+  }
+  connection_.reset();
+}
+
+void Lane::NoteFault(const absl::Status& fault, absl::Duration delay) {
+  bool first = fault_.ok();
+  fault_ = fault;
+  absl::Time now = SteadyNow();
+  if (delay == absl::ZeroDuration()) {
+    // A connection that broke is made again at once; only then the delays begin to grow.
+    bool broke = first && connection_ != nullptr;
+    delay = broke ? absl::ZeroDuration() : backoff_.Next(random_);
+  }
+  not_before_ = now + delay;
+  if (first || now - fault_logged_at_ > kFaultLogInterval) {
+    fault_logged_at_ = now;
+    spdlog::warn("[308 TransientDatabaseFailure] {}: {} operations wait: {}", options_.name,
+                 waiting_.size(), Text(fault));
+  }
+}
+
+Lane::Batch Lane::TakeBatch() {
+  const Verb* verb = waiting_.front()->verb;
+  HubId hub = waiting_.front()->hub;
+  size_t size_max =
+      std::max<size_t>(1, std::min(options_.batch_operations_max, verb->operations_max()));
+  Batch batch;
+  Queue behind;
+  size_t bytes = 0;
+  absl::flat_hash_set<uint64_t> blocked;
+  absl::flat_hash_set<uint64_t> taken;
+  for (int i = 0; i < kScanMax && !waiting_.empty() && batch.size() < size_max; ++i) {
+    Operation& next = *waiting_.front();
+    bool same_kind = next.verb == verb && next.hub == hub;
+    if (same_kind && !batch.empty() && bytes + next.bytes > options_.batch_bytes_max) break;
+    uint64_t key = next.order_key;
+    bool free =
+        key == 0 || (!blocked.contains(key) && !(verb->one_per_key() && taken.contains(key)));
+    if (same_kind && free) {
+      bytes += next.bytes;
+      if (key != 0) taken.insert(key);
+      batch.push_back(std::move(waiting_.front()));
+    } else {
+      if (key != 0) blocked.insert(key);
+      behind.push_back(std::move(waiting_.front()));
+    }
+    waiting_.pop_front();
+  }
+  for (auto it = behind.rbegin(); it != behind.rend(); ++it) waiting_.push_front(std::move(*it));
+  return batch;
+}
+
+void Lane::RunBatch(Batch batch) {
+  // Parts that are left, the next one last.
+  std::vector<Batch> parts;
+  parts.push_back(std::move(batch));
+  while (!parts.empty()) {
+    Batch part = std::move(parts.back());
+    parts.pop_back();
+    if (!RunPart(std::move(part), &parts)) return;
+  }
+}
+
+bool Lane::RunPart(Batch part, std::vector<Batch>* rest) {
+  Params params;
+  part.front()->verb->Encode(part, &params);
+  Backoff backoff(options_.retry_delay_min, options_.retry_delay_max);
+  for (int retries = 0;; ++retries) {
+    absl::StatusOr<Result> result = SendOnce(part, params);
+    if (result.ok()) {
+      CompleteAll(*result, std::move(part));
+      return true;
+    }
+    const absl::Status& status = result.status();
+    if (!connection_->connected()) {
+      NoteFault(status);
+      Disconnect();
+      PutBack(std::move(part), rest, /*outcome_unknown=*/true);
+      return false;
+    }
+    switch (Classify(status)) {
+      case FaultClass::kRetry:
+        if (retries < options_.retries_max && !DrainIsOver()) break;
+        FailAll(std::move(part), status);
+        return true;
+      case FaultClass::kReconnect:
+        NoteFault(status);
+        Disconnect();
+        PutBack(std::move(part), rest, /*outcome_unknown=*/false);
+        return false;
+      case FaultClass::kSlowRetry:
+        spdlog::error(
+            "{}: PostgreSQL is out of a resource and cannot store anything; free disk or "
+            "memory: {}",
+            options_.name, Text(status));
+        NoteFault(status, options_.slow_retry_delay);
+        PutBack(std::move(part), rest, /*outcome_unknown=*/false);
+        return false;
+      case FaultClass::kItemByItem:
+        if (part.size() == 1) {
+          FailAll(std::move(part), status);
+        } else {
+          auto middle = part.begin() + static_cast<std::ptrdiff_t>(part.size() / 2);
+          Batch second(std::make_move_iterator(middle), std::make_move_iterator(part.end()));
+          part.erase(middle, part.end());
+          rest->push_back(std::move(second));
+          rest->push_back(std::move(part));
+        }
+        return true;
+      case FaultClass::kPrepareAgain:
+      case FaultClass::kPermanent:
+        spdlog::error("[303 ProcessingFailure] {}: {} failed for {} operations: {}", options_.name,
+                      part.front()->verb->statement().name, part.size(), Text(status));
+        FailAll(std::move(part), status);
+        return true;
+    }
+    absl::SleepFor(backoff.Next(random_));
+    absl::MutexLock lock(&mutex_);
+    ++counters_.retries;
+  }
+}
+
+absl::StatusOr<Result> Lane::SendOnce(const Batch& part, const Params& params) {
+  int64_t before = connection_->round_trips();
+  absl::StatusOr<Result> result = connection_->Execute(part.front()->verb->statement(), params);
+  absl::MutexLock lock(&mutex_);
+  counters_.round_trips += connection_->round_trips() - before;
+  return result;
+}
+
+void Lane::CompleteAll(const Result& result, Batch part) {
+  fault_ = absl::OkStatus();
+  not_before_ = absl::InfinitePast();
+  backoff_.Reset();
+  {
+    absl::MutexLock lock(&mutex_);
+    ++counters_.calls;
+  }
+  CountEnd(part, /*failed=*/false);
+  const Verb& verb = *part.front()->verb;
+  absl::Status status = verb.Complete(result, part);
+  if (status.ok()) return;
+  spdlog::error("[303 ProcessingFailure] {}: the result of {} does not fit: {}", options_.name,
+                verb.statement().name, Text(status));
+  absl::Status for_caller = absl::InternalError(status.message());
+  for (auto& operation : part) operation->Fail(for_caller);
+  absl::MutexLock lock(&mutex_);
+  counters_.operations -= static_cast<int64_t>(part.size());
+  counters_.failed_operations += static_cast<int64_t>(part.size());
+}
+
+void Lane::PutBack(Batch part, std::vector<Batch>* rest, bool outcome_unknown) {
+  for (Batch& later : *rest) {
+    for (auto it = later.rbegin(); it != later.rend(); ++it) waiting_.push_front(std::move(*it));
+  }
+  rest->clear();
+  Batch failed;
+  bool repeatable = part.front()->verb->repeatable();
+  for (auto it = part.rbegin(); it != part.rend(); ++it) {
+    if (outcome_unknown) ++(*it)->lost_calls_;
+    if (outcome_unknown && (!repeatable || (*it)->lost_calls_ >= options_.lost_calls_max)) {
+      failed.push_back(std::move(*it));
+    } else {
+      waiting_.push_front(std::move(*it));
+    }
+  }
+  std::reverse(failed.begin(), failed.end());
+  FailAll(std::move(failed),
+          absl::UnavailableError(fmt::format(
+              "the connection to PostgreSQL was lost and whether this took effect is unknown: {}",
+              Text(fault_))));
+}
+
+void Lane::FailAll(Batch batch, const absl::Status& status) {
+  if (batch.empty()) return;
+  CountEnd(batch, /*failed=*/true);
+  absl::Status for_caller = ForCaller(status);
+  for (auto& operation : batch) operation->Fail(for_caller);
+}
+
+void Lane::FailImpatient() {
+  absl::Time now = SteadyNow();
+  Batch failed;
+  Queue left;
+  for (auto& operation : waiting_) {
+    if (operation->give_up_at_ <= now) {
+      failed.push_back(std::move(operation));
+    } else {
+      left.push_back(std::move(operation));
+    }
+  }
+  waiting_ = std::move(left);
+  FailAll(std::move(failed),
+          absl::UnavailableError(fmt::format(
+              "PostgreSQL cannot be used now, send this again later: {}", Text(fault_))));
+}
+
+void Lane::CountEnd(const Batch& batch, bool failed) {
+  int64_t bytes = 0;
+  for (const auto& operation : batch) bytes += static_cast<int64_t>(operation->bytes);
+  auto count = static_cast<int64_t>(batch.size());
+  absl::MutexLock lock(&mutex_);
+  counters_.queued_operations -= count;
+  counters_.queued_bytes -= bytes;
+  (failed ? counters_.failed_operations : counters_.operations) += count;
+}
+
+}  // namespace dt::postgres

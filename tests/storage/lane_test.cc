@@ -1,0 +1,523 @@
+// Lanes against a real server: gathering, order, faults of the data, the server and the network.
+#include "storage/postgres/lane.h"
+
+#include <atomic>
+#include <map>
+#include <random>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "storage/postgres/sqlstate.h"
+#include "tests/support/catch.h"
+#include "tests/support/postgres_fixture.h"
+
+namespace dt::postgres {
+namespace {
+
+using testing::MustBeOk;
+using testing::PostgresFixture;
+using testing::ValueOf;
+
+// What the operations of one test ended with, in the order of their ends.
+class Ends {
+ public:
+  void Add(std::string value, absl::Status status) {
+    absl::MutexLock lock(&mutex_);
+    values_.push_back(std::move(value));
+    statuses_.push_back(std::move(status));
+  }
+  // Waits until `count` operations have ended.
+  void WaitFor(size_t count) {
+    absl::MutexLock lock(&mutex_);
+    auto reached = [&]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return values_.size() >= count; };
+    if (!mutex_.AwaitWithTimeout(absl::Condition(&reached), absl::Seconds(60))) {
+      MustBeOk(absl::DeadlineExceededError(absl::StrCat(values_.size(), " of ", count, " ended")));
+    }
+  }
+  std::vector<std::string> values() {
+    absl::MutexLock lock(&mutex_);
+    return values_;
+  }
+  std::vector<absl::Status> statuses() {
+    absl::MutexLock lock(&mutex_);
+    return statuses_;
+  }
+  size_t failed() {
+    size_t count = 0;
+    for (const absl::Status& status : statuses()) count += status.ok() ? 0 : 1;
+    return count;
+  }
+
+ private:
+  absl::Mutex mutex_;
+  std::vector<std::string> values_ ABSL_GUARDED_BY(mutex_);
+  std::vector<absl::Status> statuses_ ABSL_GUARDED_BY(mutex_);
+};
+
+struct Write : Operation {
+  Write(const Verb* verb, Ends* ends) : Operation(verb), ends(ends) {}
+  void Fail(absl::Status status) override { ends->Add(value, std::move(status)); }
+  std::string key;
+  std::string value;
+  Ends* ends;
+};
+
+// Appends (verb, key, value) to the table log; the value must be a number. A value that is in the
+// log already is not written again, which makes the verb repeatable.
+class WriteVerb : public Verb {
+ public:
+  explicit WriteVerb(const std::string& name) {
+    statement_.name = name;
+    statement_.sql = absl::StrCat("select write_log('", name, "', $1, $2)");
+  }
+  const Statement& statement() const override { return statement_; }
+  void Encode(Operations operations, Params* params) const override {
+    std::vector<std::string> items;
+    for (const auto& operation : operations) {
+      const auto& write = static_cast<const Write&>(*operation);
+      items.push_back(absl::StrCat(R"({"key":")", write.key, R"(","value":")", write.value, "\"}"));
+    }
+    params->Int4(operations.front()->hub).Jsonb(absl::StrCat("[", absl::StrJoin(items, ","), "]"));
+  }
+  absl::Status Complete(const Result& result, Operations operations) const override {
+    if (result.rows() != static_cast<int>(operations.size())) {
+      return absl::InternalError("one row per operation was expected");
+    }
+    for (int i = 0; i < result.rows(); ++i) {
+      auto& write = static_cast<Write&>(*operations[i]);
+      write.ends->Add(absl::StrCat(result.Int(i, 0)), absl::OkStatus());
+    }
+    return absl::OkStatus();
+  }
+  bool repeatable() const override { return repeatable_; }
+  size_t operations_max() const override { return operations_max_; }
+  bool one_per_key() const override { return one_per_key_; }
+
+  bool repeatable_ = true;
+  bool one_per_key_ = false;
+  size_t operations_max_ = SIZE_MAX;
+
+ private:
+  Statement statement_;
+};
+
+constexpr char kSchema[] = R"(
+create table log (seq bigint generated always as identity, verb text, hub int, key text,
+                  value int unique, call bigint default txid_current());
+create sequence calls;
+create table faults (code text, until_call bigint);
+create function write_log(p_verb text, p_hub int, p_batch jsonb) returns setof int
+language plpgsql as $$
+declare v_call bigint := nextval('calls'); v_code text;
+begin
+  select code into v_code from faults where until_call >= v_call;
+  if found then raise exception 'a fault of the test' using errcode = v_code; end if;
+  insert into log (verb, hub, key, value)
+    select p_verb, p_hub, e ->> 'key', (e ->> 'value')::int
+      from jsonb_array_elements(p_batch) with ordinality t(e, i) order by i
+    on conflict (value) do nothing;
+  return query select (e ->> 'value')::int
+    from jsonb_array_elements(p_batch) with ordinality t(e, i) order by i;
+end $$;
+)";
+
+// A database with the table, a session to look into it, and a lane.
+class Bench {
+ public:
+  explicit Bench(LaneOptions options = {}) {
+    options.connection.url = url = PostgresFixture::Shared().NewDatabase();
+    session = PostgresFixture::Connect(url);
+    MustBeOk(session->RunScript(kSchema));
+    lane = std::make_unique<Lane>(std::move(options));
+  }
+  absl::Status Submit(const Verb* verb, const std::string& key, const std::string& value,
+                      HubId hub = 1, size_t bytes = 100,
+                      absl::Duration patience = absl::ZeroDuration()) {
+    auto write = std::make_unique<Write>(verb, &ends);
+    write->key = key;
+    write->value = value;
+    write->hub = hub;
+    write->bytes = bytes;
+    write->patience = patience;
+    write->order_key = key.empty() ? 0 : OrderKey(hub, key);
+    std::unique_ptr<Operation> operation = std::move(write);
+    absl::Status status = lane->Submit(operation);
+    CHECK((operation != nullptr) == !status.ok());
+    return status;
+  }
+  // Holds the table until Unlock, with one call of value 0 in flight that waits for it.
+  void Lock(const Verb* verb) {
+    MustBeOk(session->RunScript("begin"));
+    MustBeOk(session->RunScript("lock table log in access exclusive mode"));
+    MustBeOk(Submit(verb, "first", "0"));
+    WaitForLock();
+  }
+  void WaitForLock() {
+    const std::string sql =
+        "select 1 from pg_locks where not granted and relation = 'log'::regclass";
+    while (ValueOf(session->ExecuteOnce(sql)).rows() == 0) {
+    }
+  }
+  void Unlock() { MustBeOk(session->RunScript("commit")); }
+  // The log as "verb:key:value", calls separated by bars.
+  std::string Log() {
+    Result result =
+        ValueOf(session->ExecuteOnce("select verb, key, value, call from log order by seq"));
+    std::string text;
+    for (int i = 0; i < result.rows(); ++i) {
+      if (i > 0) text += result.Int(i, 3) == result.Int(i - 1, 3) ? " " : " | ";
+      absl::StrAppend(&text, std::string(result.Text(i, 0)), ":", std::string(result.Text(i, 1)),
+                      ":", result.Int(i, 2));
+    }
+    return text;
+  }
+  void Reconnect() { session = PostgresFixture::Connect(url); }
+
+  std::string url;
+  Ends ends;
+  std::unique_ptr<Connection> session;
+  std::unique_ptr<Lane> lane;
+};
+
+TEST_CASE("lane_gathers_while_a_call_is_in_flight") {
+  WriteVerb verb("w");
+  Bench bench;
+  bench.Lock(&verb);
+  for (int i = 1; i <= 100; ++i)
+    MustBeOk(bench.Submit(&verb, absl::StrCat("k", i), absl::StrCat(i)));
+  CHECK(bench.lane->counters().queued_operations == 101);
+  CHECK(bench.lane->counters().queued_bytes == 10'100);
+  bench.Unlock();
+  bench.ends.WaitFor(101);
+  std::vector<std::string> values = bench.ends.values();
+  for (int i = 0; i <= 100; ++i) CHECK(values[i] == absl::StrCat(i));
+  LaneCounters counters = bench.lane->counters();
+  CHECK(counters.calls == 2);
+  CHECK(counters.operations == 101);
+  CHECK(counters.connects == 1);
+  CHECK(counters.round_trips == 4);  // settings, prepare, two calls
+  CHECK(counters.queued_operations == 0);
+  CHECK(counters.queued_bytes == 0);
+  CHECK(counters.connected);
+}
+
+TEST_CASE("lane_keeps_the_order_of_an_instance_across_verbs") {
+  WriteVerb a("a");
+  WriteVerb b("b");
+  Bench bench;
+  bench.Lock(&a);
+  MustBeOk(bench.Submit(&a, "x", "1"));
+  MustBeOk(bench.Submit(&b, "x", "2"));
+  MustBeOk(bench.Submit(&a, "x", "3"));
+  MustBeOk(bench.Submit(&a, "y", "4"));
+  MustBeOk(bench.Submit(&b, "y", "5"));
+  MustBeOk(bench.Submit(&a, "", "6"));
+  bench.Unlock();
+  bench.ends.WaitFor(7);
+  CHECK(bench.Log() == "a:first:0 | a:x:1 a:y:4 a::6 | b:x:2 b:y:5 | a:x:3");
+}
+
+TEST_CASE("lane_makes_one_call_per_hub") {
+  WriteVerb verb("w");
+  Bench bench;
+  bench.Lock(&verb);
+  for (int i = 1; i <= 6; ++i) MustBeOk(bench.Submit(&verb, "k", absl::StrCat(i), i % 2));
+  bench.Unlock();
+  bench.ends.WaitFor(7);
+  CHECK(bench.Log() == "w:first:0 | w:k:1 w:k:3 w:k:5 | w:k:2 w:k:4 w:k:6");
+}
+
+TEST_CASE("lane_calls_are_bounded_by_count_and_bytes") {
+  WriteVerb verb("w");
+  WriteVerb alone("alone");
+  alone.operations_max_ = 1;
+  WriteVerb once("once");
+  once.one_per_key_ = true;
+  LaneOptions options;
+  options.batch_operations_max = 3;
+  options.batch_bytes_max = 1000;
+  Bench bench(options);
+  bench.Lock(&verb);
+  for (int i = 1; i <= 4; ++i) MustBeOk(bench.Submit(&verb, "k", absl::StrCat(i)));
+  MustBeOk(bench.Submit(&verb, "k", "5", 1, 5000));  // larger than a call: alone
+  MustBeOk(bench.Submit(&verb, "k", "6", 1, 600));
+  MustBeOk(bench.Submit(&verb, "k", "7", 1, 600));
+  MustBeOk(bench.Submit(&alone, "k", "8"));
+  MustBeOk(bench.Submit(&alone, "k", "9"));
+  for (int i = 10; i <= 12; ++i) {
+    MustBeOk(bench.Submit(&once, i == 11 ? "l" : "k", absl::StrCat(i)));
+  }
+  bench.Unlock();
+  bench.ends.WaitFor(13);
+  CHECK(bench.Log() ==
+        "w:first:0 | w:k:1 w:k:2 w:k:3 | w:k:4 | w:k:5 | w:k:6 | w:k:7 | alone:k:8 | alone:k:9 | "
+        "once:k:10 once:l:11 | once:k:12");
+}
+
+TEST_CASE("lane_bad_item_does_not_fail_its_neighbours") {
+  WriteVerb verb("w");
+  Bench bench;
+  bench.Lock(&verb);
+  std::vector<std::string> good;
+  for (int i = 1; i <= 20; ++i) {
+    bool bad = i == 5 || i == 20;
+    MustBeOk(bench.Submit(&verb, "k", bad ? "not a number" : absl::StrCat(i)));
+  }
+  bench.Unlock();
+  bench.ends.WaitFor(21);
+  std::vector<std::string> values = bench.ends.values();
+  std::vector<absl::Status> statuses = bench.ends.statuses();
+  for (int i = 0; i <= 20; ++i) {  // the ends come in the order of submission
+    bool bad = i == 5 || i == 20;
+    CHECK(values[i] == (bad ? "not a number" : absl::StrCat(i)));
+    CHECK(statuses[i].code() == (bad ? absl::StatusCode::kInvalidArgument : absl::StatusCode::kOk));
+  }
+  Result stored = ValueOf(bench.session->ExecuteOnce("select count(*) from log"));
+  CHECK(stored.Int(0, 0) == 19);
+  CHECK(bench.lane->counters().failed_operations == 2);
+}
+
+TEST_CASE("lane_full_queue_refuses_and_leaves_the_operation_with_the_caller") {
+  WriteVerb verb("w");
+  LaneOptions options;
+  options.queue_operations_max = 4;
+  options.queue_bytes_max = 1000;
+  Bench bench(options);
+  bench.Lock(&verb);
+  MustBeOk(bench.Submit(&verb, "k", "1"));
+  absl::Status status = bench.Submit(&verb, "k", "2", 1, 900);
+  CHECK(status.code() == absl::StatusCode::kResourceExhausted);
+  MustBeOk(bench.Submit(&verb, "k", "3"));
+  MustBeOk(bench.Submit(&verb, "k", "4"));
+  CHECK(bench.Submit(&verb, "k", "5").code() == absl::StatusCode::kResourceExhausted);
+  CHECK(bench.lane->counters().refused_operations == 2);
+  bench.Unlock();
+  bench.ends.WaitFor(4);
+  MustBeOk(bench.Submit(&verb, "k", "6", 1, 5000));  // alone it may be larger
+  bench.ends.WaitFor(5);
+}
+
+TEST_CASE("lane_repeats_transient_faults_and_gives_up_after_the_limit") {
+  std::string code = GENERATE("40P01", "40001", "55P03");
+  WriteVerb verb("w");
+  LaneOptions options;
+  options.retry_delay_max = absl::Milliseconds(20);
+  Bench bench(options);
+  Params params;
+  params.Text(code);
+  MustBeOk(bench.session->ExecuteOnce("insert into faults values ($1, 3)", params).status());
+  MustBeOk(bench.Submit(&verb, "k", "1"));
+  bench.ends.WaitFor(1);
+  CHECK(bench.ends.failed() == 0);
+  CHECK(bench.lane->counters().retries == 3);
+  MustBeOk(bench.session->RunScript("update faults set until_call = 1000"));
+  MustBeOk(bench.Submit(&verb, "k", "2"));
+  bench.ends.WaitFor(2);
+  CHECK(bench.ends.statuses()[1].code() == absl::StatusCode::kUnavailable);
+  CHECK(bench.lane->counters().retries == 8);
+  MustBeOk(bench.session->RunScript("delete from faults"));
+  MustBeOk(bench.Submit(&verb, "k", "3"));
+  bench.ends.WaitFor(3);
+  CHECK(bench.Log() == "w:k:1 | w:k:3");
+}
+
+TEST_CASE("lane_waits_for_space_and_reconnects_from_a_standby") {
+  std::string code = GENERATE("53100", "53200", "25006", "57P03");
+  bool reconnects = code == "25006" || code == "57P03";
+  WriteVerb verb("w");
+  LaneOptions options;
+  options.slow_retry_delay = absl::Milliseconds(20);
+  options.reconnect_delay_min = absl::Milliseconds(10);
+  Bench bench(options);
+  Params params;
+  params.Text(code);
+  MustBeOk(bench.session->ExecuteOnce("insert into faults values ($1, 2)", params).status());
+  MustBeOk(bench.Submit(&verb, "k", "1"));
+  MustBeOk(bench.Submit(&verb, "k", "2"));
+  bench.ends.WaitFor(2);
+  CHECK(bench.ends.failed() == 0);
+  CHECK(bench.lane->counters().connects == (reconnects ? 3 : 1));
+}
+
+TEST_CASE("lane_wrong_statement_is_an_internal_error_and_the_lane_goes_on") {
+  WriteVerb verb("w");
+  Bench bench;
+  MustBeOk(bench.session->RunScript("alter function write_log rename to write_log_2"));
+  MustBeOk(bench.Submit(&verb, "k", "1"));
+  bench.ends.WaitFor(1);
+  CHECK(bench.ends.statuses()[0].code() == absl::StatusCode::kInternal);
+  MustBeOk(bench.session->RunScript("alter function write_log_2 rename to write_log"));
+  MustBeOk(bench.Submit(&verb, "k", "2"));
+  bench.ends.WaitFor(2);
+  CHECK(bench.ends.failed() == 1);
+}
+
+// Ends the lane's session while its call waits for the table.
+void CutConnection(Bench& bench) {
+  Result ended = ValueOf(bench.session->ExecuteOnce(
+      "select pg_terminate_backend(pid, 60000) from pg_locks where not granted and relation = "
+      "'log'::regclass"));
+  REQUIRE(ended.rows() == 1);
+}
+
+TEST_CASE("lane_lost_connection_repeats_what_may_be_repeated") {
+  WriteVerb verb("w");
+  Bench bench;
+  bench.Lock(&verb);
+  MustBeOk(bench.Submit(&verb, "k", "1"));
+  CutConnection(bench);
+  bench.WaitForLock();  // the same call on a new connection
+  bench.Unlock();
+  bench.ends.WaitFor(2);
+  CHECK(bench.ends.failed() == 0);
+  CHECK(bench.lane->counters().connects == 2);
+}
+
+TEST_CASE("lane_lost_connection_fails_what_may_have_happened_and_must_not_be_repeated") {
+  WriteVerb verb("w");
+  verb.repeatable_ = false;
+  Bench bench;
+  bench.Lock(&verb);
+  MustBeOk(bench.Submit(&verb, "k", "1"));  // waits behind: it was never sent
+  CutConnection(bench);
+  bench.ends.WaitFor(1);
+  CHECK(bench.ends.statuses()[0].code() == absl::StatusCode::kUnavailable);
+  CHECK(bench.ends.values()[0] == "0");
+  bench.Unlock();
+  bench.ends.WaitFor(2);
+  CHECK(bench.Log() == "w:k:1");
+}
+
+TEST_CASE("lane_operation_that_breaks_every_connection_fails_at_last") {
+  WriteVerb verb("w");
+  LaneOptions options;
+  options.lost_calls_max = 3;
+  options.reconnect_delay_min = absl::Milliseconds(1);
+  Bench bench(options);
+  MustBeOk(bench.session->RunScript(
+      "create function kill_session() returns trigger language plpgsql as $$begin perform "
+      "pg_terminate_backend(pg_backend_pid()); return new; end$$; create trigger t before insert "
+      "on "
+      "log for each row when (new.value = 13) execute function kill_session()"));
+  MustBeOk(bench.Submit(&verb, "k", "13", 1, 100, absl::InfiniteDuration()));
+  bench.ends.WaitFor(1);
+  CHECK(bench.ends.statuses()[0].code() == absl::StatusCode::kUnavailable);
+  MustBeOk(bench.Submit(&verb, "k", "14"));
+  bench.ends.WaitFor(2);
+  CHECK(bench.ends.failed() == 1);
+  CHECK(bench.lane->counters().connects == 4);
+}
+
+TEST_CASE("lane_impatient_operations_fail_while_postgres_is_away_and_patient_ones_wait") {
+  WriteVerb verb("w");
+  LaneOptions options;
+  options.patience = absl::Milliseconds(100);
+  Bench bench(options);
+  MustBeOk(bench.Submit(&verb, "k", "1"));
+  bench.ends.WaitFor(1);
+  PostgresFixture::Shared().Stop();
+  MustBeOk(bench.Submit(&verb, "k", "2", 1, 100, absl::InfiniteDuration()));
+  MustBeOk(bench.Submit(&verb, "k", "3"));
+  bench.ends.WaitFor(2);
+  CHECK(bench.ends.values()[1] == "3");
+  CHECK(bench.ends.statuses()[1].code() == absl::StatusCode::kUnavailable);
+  CHECK_FALSE(bench.lane->counters().connected);
+  PostgresFixture::Shared().StartAgain();
+  bench.ends.WaitFor(3);
+  CHECK(bench.ends.failed() == 1);
+  bench.Reconnect();
+  CHECK(bench.Log() == "w:k:1 | w:k:2");
+}
+
+TEST_CASE("lane_loses_and_doubles_nothing_when_postgres_is_killed_in_the_middle") {
+  WriteVerb a("a");
+  WriteVerb b("b");
+  LaneOptions options;
+  options.batch_operations_max = 20;
+  options.reconnect_delay_max = absl::Milliseconds(100);
+  options.patience = absl::Minutes(2);
+  Bench bench(options);
+  constexpr int kCount = 3000;
+  std::atomic<int> submitted{0};
+  std::thread producer([&] {
+    for (int i = 0; i < kCount; ++i) {
+      while (!bench.Submit(i % 3 == 0 ? &a : &b, absl::StrCat("k", i % 7), absl::StrCat(i)).ok()) {
+      }
+      ++submitted;
+    }
+  });
+  bench.ends.WaitFor(200);
+  PostgresFixture::Shared().Kill();
+  PostgresFixture::Shared().StartAgain();
+  bench.ends.WaitFor(500);
+  PostgresFixture::Shared().Restart();
+  producer.join();
+  bench.ends.WaitFor(kCount);
+  CHECK(bench.ends.failed() == 0);
+  CHECK(bench.ends.values().size() == kCount);
+  bench.Reconnect();
+  Result rows = ValueOf(bench.session->ExecuteOnce("select count(*) from log"));
+  CHECK(rows.Int(0, 0) == kCount);
+  Result disorder = ValueOf(bench.session->ExecuteOnce(
+      "select 1 from (select value, lag(value) over (partition by key order by seq) as before from "
+      "log) x where before > value"));
+  CHECK(disorder.rows() == 0);
+}
+
+TEST_CASE("lane_any_mix_of_verbs_keeps_the_order_of_every_instance") {
+  auto seed = static_cast<unsigned>(std::random_device()());
+  CAPTURE(seed);
+  std::mt19937 random(seed);
+  WriteVerb verbs[] = {WriteVerb("a"), WriteVerb("b"), WriteVerb("c")};
+  verbs[1].one_per_key_ = true;
+  verbs[2].operations_max_ = 3;
+  LaneOptions options;
+  options.batch_operations_max = 10;
+  options.batch_bytes_max = 2000;
+  Bench bench(options);
+  for (int i = 0; i < 2000; ++i) {
+    MustBeOk(bench.Submit(&verbs[random() % 3], absl::StrCat("k", random() % 20), absl::StrCat(i),
+                          /*hub=*/1 + static_cast<HubId>(random() % 2), random() % 500));
+  }
+  bench.ends.WaitFor(2000);
+  CHECK(bench.ends.failed() == 0);
+  Result disorder = ValueOf(bench.session->ExecuteOnce(
+      "select 1 from (select value, lag(value) over (partition by hub, key order by seq) as before "
+      "from log) x where before > value"));
+  CHECK(disorder.rows() == 0);
+}
+
+TEST_CASE("lane_stop_finishes_the_queue_or_fails_it_when_the_time_is_over") {
+  WriteVerb verb("w");
+  Bench bench;
+  bench.Lock(&verb);
+  MustBeOk(bench.Submit(&verb, "k", "1"));
+  bench.lane->Stop(absl::Milliseconds(50));  // the table stays locked
+  CHECK(bench.ends.values().size() == 2);
+  CHECK(bench.ends.failed() == 2);
+  for (const absl::Status& status : bench.ends.statuses()) {
+    CHECK(status.code() == absl::StatusCode::kUnavailable);
+  }
+  CHECK(bench.Submit(&verb, "k", "2").code() == absl::StatusCode::kUnavailable);
+
+  Bench other;
+  for (int i = 0; i < 500; ++i) MustBeOk(other.Submit(&verb, "k", absl::StrCat(i)));
+  other.lane->Stop(absl::Seconds(60));
+  CHECK(other.ends.values().size() == 500);
+  CHECK(other.ends.failed() == 0);
+}
+
+TEST_CASE("lane_old_connections_are_renewed_between_calls") {
+  WriteVerb verb("w");
+  LaneOptions options;
+  options.connection_age_max = absl::Nanoseconds(1);
+  Bench bench(options);
+  for (int i = 1; i <= 3; ++i) {
+    MustBeOk(bench.Submit(&verb, "k", absl::StrCat(i)));
+    bench.ends.WaitFor(i);
+  }
+  CHECK(bench.lane->counters().connects == 3);
+}
+
+}  // namespace
+}  // namespace dt::postgres
