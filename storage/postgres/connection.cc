@@ -58,10 +58,14 @@ std::string SqlstateInMessage(std::string_view message) {
   return std::string(kCannotConnect);
 }
 
-// The first line of a libpq message, without the place in PostgreSQL's source that VERBOSE adds.
-std::string FirstLines(std::string_view message) {
-  size_t location = message.find("\nLOCATION");
-  return std::string(Stripped(message.substr(0, location)));
+// A libpq message on one line, without the place in PostgreSQL's source that VERBOSE adds.
+std::string OneLine(std::string_view message) {
+  std::string line;
+  for (char c : Stripped(message.substr(0, message.find("\nLOCATION")))) {
+    if (c == '\n') line += "; ";
+    if (c != '\n' && c != '\t') line += c;
+  }
+  return line;
 }
 
 std::string_view Field(const PGresult* result, int field) {
@@ -75,7 +79,7 @@ std::string_view Field(const PGresult* result, int field) {
 absl::Status ErrorOf(const PGresult* result) {
   std::string_view sqlstate = Field(result, PG_DIAG_SQLSTATE);
   std::string message(Field(result, PG_DIAG_MESSAGE_PRIMARY));
-  if (message.empty()) message = FirstLines(PQresultErrorMessage(result));
+  if (message.empty()) message = OneLine(PQresultErrorMessage(result));
   message.insert(0, "PostgreSQL: ");
   std::string_view hint = Field(result, PG_DIAG_MESSAGE_HINT);
   if (!hint.empty()) message += fmt::format(" ({})", hint);
@@ -162,7 +166,7 @@ absl::Status Connection::WaitUntilConnected() {
   if (PQstatus(connection_) == CONNECTION_OK) return absl::OkStatus();
   std::string_view message = PQerrorMessage(connection_);
   return MakeStatus(SqlstateInMessage(message),
-                    absl::StrCat("cannot connect to PostgreSQL: ", FirstLines(message)));
+                    absl::StrCat("cannot connect to PostgreSQL: ", OneLine(message)));
 }
 
 absl::Status Connection::ApplySessionSettings() {
@@ -392,7 +396,7 @@ absl::StatusOr<absl::Time> Connection::ServerClock() {
 }
 
 absl::Status Connection::ConnectionError() const {
-  std::string message = FirstLines(PQerrorMessage(connection_));
+  std::string message = OneLine(PQerrorMessage(connection_));
   if (message.empty()) message = "the connection was closed";
   if (connected()) return absl::InternalError(absl::StrCat("libpq: ", message));
   return MakeStatus(kConnectionFailure, absl::StrCat("PostgreSQL connection lost: ", message));

@@ -183,8 +183,11 @@ void Lane::NoteFault(const absl::Status& fault, absl::Duration delay) {
   not_before_ = now + delay;
   if (first || now - fault_logged_at_ > kFaultLogInterval) {
     fault_logged_at_ = now;
-    spdlog::warn("[308 TransientDatabaseFailure] {}: {} operations wait: {}", options_.name,
-                 waiting_.size(), Text(fault));
+    bool full = Classify(fault) == FaultClass::kSlowRetry;
+    spdlog::log(full ? spdlog::level::err : spdlog::level::warn,
+                "[308 TransientDatabaseFailure] {}: {} operations wait for PostgreSQL{}: {}",
+                options_.name, counters().queued_operations,
+                full ? ", which is out of disk or memory and needs some" : "", Text(fault));
   }
 }
 
@@ -258,10 +261,6 @@ bool Lane::RunPart(Batch part, std::vector<Batch>* rest) {
         PutBack(std::move(part), rest, /*outcome_unknown=*/false);
         return false;
       case FaultClass::kSlowRetry:
-        spdlog::error(
-            "{}: PostgreSQL is out of a resource and cannot store anything; free disk or "
-            "memory: {}",
-            options_.name, Text(status));
         NoteFault(status, options_.slow_retry_delay);
         PutBack(std::move(part), rest, /*outcome_unknown=*/false);
         return false;
