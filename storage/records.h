@@ -300,6 +300,7 @@ struct Checkpoint {
   // The fence: acts only while `lease_token` holds the instance, and only as the next turn.
   InstanceKey key = 0;
   HubId hub = 0;
+  std::string instance_id;  // selects the lane, as for every other write of the instance
   LeaseToken lease_token = 0;
   int64_t turn = 0;  // last committed turn + 1
   Generation generation = 0;  // of the turn; with `next_generation` the next one begins after it

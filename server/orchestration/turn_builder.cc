@@ -25,6 +25,7 @@ TurnBuilder::TurnBuilder(const TurnContext& context, TurnEnd end, bool terminate
   Checkpoint& checkpoint = result_.checkpoint;
   checkpoint.key = state_.key;
   checkpoint.hub = state_.hub;
+  checkpoint.instance_id = state_.instance_id;
   checkpoint.lease_token = context.lease_token;
   checkpoint.turn = state_.turn + 1;
   checkpoint.generation = state_.generation;

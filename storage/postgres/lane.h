@@ -49,7 +49,7 @@ class Verb;
 // One thing to do for one caller. Subclasses add the arguments and the callback.
 class Operation {
  public:
-  explicit Operation(const Verb* verb) : verb(verb) {}
+  explicit Operation(const Verb* its_verb) : verb(its_verb) {}
   virtual ~Operation() = default;
   // Ends the operation without a result. Called at most once, and not after Verb::Complete.
   virtual void Fail(absl::Status status) = 0;
