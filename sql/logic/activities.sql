@@ -2,9 +2,9 @@
 
 -- _LockNextTask: leases up to "max" free tasks of the hub, earliest first, and adds one row with
 -- key null that holds when the next free task is due.
---   p_batch {token, max, repeat, filters: [{name, versions}]}; filters null = every name.
--- Locks: class 3, SKIP LOCKED. Repeat: with "repeat" set, the tasks that the token already holds are
--- returned instead of new ones.
+--   p_batch {token, max, repeat, again, filters: [{name, versions}]}; filters null = every name.
+-- Locks: class 3, SKIP LOCKED. Repeat: with "again" set, what the token already holds is returned
+-- instead of something new; with "repeat" set, nothing new is ever taken.
 create or replace function _LockNextTask(p_hub int, p_batch jsonb, p_bytes bytea[])
 returns table (key bigint, instance_key bigint, generation int, instance_id text, task_id int,
                name text, version bytea, lost_leases smallint, request bytea, due timestamptz)
@@ -17,11 +17,11 @@ declare
   v_instances bigint[];
   v_keys bigint[];
 begin
-  if (p_batch ->> 'repeat')::boolean then
+  if p_batch ?| '{again,repeat}' then
     select array_agg(t.instance_key), array_agg(t.task_key) into v_instances, v_keys
     from NewTasks t where t.hub_id = p_hub and t.lease_token = v_token;
   end if;
-  if v_keys is null then
+  if v_keys is null and not p_batch ? 'repeat' then
     if p_batch -> 'filters' is null or jsonb_typeof(p_batch -> 'filters') = 'null' then
       select array_agg(c.instance_key), array_agg(c.task_key) into v_instances, v_keys
       from (select t.instance_key, t.task_key from NewTasks t

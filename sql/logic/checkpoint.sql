@@ -22,7 +22,7 @@
 --   A list may be absent; its statements are then not run. *_kind: 0 keep, 1 set, 2 clear.
 --
 -- The fence: the token holds the instance and the turn is the next one. All consumed messages must be
--- there; if one is missing, the call fails with DT101 and is repeated item by item.
+-- there; if one is missing, the call fails with P0D01 and is repeated item by item.
 -- Locks: own and target hot rows by key, then the rest in the order of README.md. Repeat: by (token,
 -- turn), also after the end of the instance or of the lease.
 create or replace function _CheckpointOrchestration(p_hub int, p_batch jsonb, p_bytes bytea[])
@@ -103,7 +103,7 @@ begin
     where e.instance_key = d.key and e.seq = d.seq;
     get diagnostics v_deleted = row_count;
     if v_deleted <> v_expected then
-      raise exception 'a consumed message is gone' using errcode = 'DT101';
+      raise exception 'a consumed message is gone' using errcode = 'P0D01';
     end if;
   end if;
 

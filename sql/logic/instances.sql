@@ -82,7 +82,7 @@ end $$;
 create or replace function _InsertInstances(p_hub int, p_items jsonb, p_bytes bytea[],
                                             p_now timestamptz)
 returns table (item int, outcome smallint, status smallint, key bigint, seq bigint,
-               at timestamptz, notice_key bigint, notice_token bigint, notice_seq bigint,
+               at timestamptz, notice_item int, notice_key bigint, notice_token bigint,
                notice_event bytea)
 language plpgsql set search_path from current as $$
 #variable_conflict use_column
@@ -127,7 +127,7 @@ begin
     return query
       select c.ord::int, (case when i.execution_id = c.execution_id then 2 else 3 end)::smallint,
              i.runtime_status, i.instance_key, null::bigint, i.created_time,
-             null::bigint, null::bigint, null::bigint, null::bytea
+             null::int, null::bigint, null::bigint, null::bytea
       from rows from (jsonb_to_recordset(p_items) as (id text, execution_id text))
         with ordinality c(id, execution_id, ord)
       join Instances i on i.hub_id = p_hub and i.instance_id = c.id
@@ -136,8 +136,8 @@ begin
     v_replaced_items := coalesce(v_replaced_items, '{}');
     if v_live is not null then
       return query
-        select null::int, null::smallint, null::smallint, t.child_key, null::bigint, t.at, t.key,
-               t.token, t.seq, t.event
+        select null::int, null::smallint, null::smallint, t.child_key, t.seq, t.at,
+               v_replaced_items[array_position(v_replaced, t.child_key)], t.key, t.token, t.event
         from _TellParents(v_live, 'OrchestrationReplaced',
                           array_fill('The orchestration was replaced by a new one with the same id'
                                      ::bytea, array[cardinality(v_live)]), p_now) t;
@@ -196,18 +196,17 @@ begin
   select array_agg(n.seq) into v_seqs from inserted n;
   return query
     select n.ord::int, (case when n.ord = any (v_replaced_items) then 1 else 0 end)::smallint,
-           null::smallint, n.key, n.seq, p_now, null::bigint, null::bigint, null::bigint,
-           null::bytea
+           null::smallint, n.key, n.seq, p_now, null::int, null::bigint, null::bigint, null::bytea
     from unnest(v_keys, v_ords, v_seqs) n(key, ord, seq);
 end $$;
 
 -- _CreateInstances: the daemon's form of CreateInstance, for new orchestrations of clients. One row
 -- per item (see _InsertInstances); a row without item is the notice of a replaced child to its parent:
--- "key" is the replaced instance.
+-- "notice_item" replaced it, "seq" and "at" are those of the message.
 --   p_batch {items}; the ids of a batch are distinct
 create or replace function _CreateInstances(p_hub int, p_batch jsonb, p_bytes bytea[])
 returns table (item int, outcome smallint, status smallint, key bigint, seq bigint,
-               at timestamptz, notice_key bigint, notice_token bigint, notice_seq bigint,
+               at timestamptz, notice_item int, notice_key bigint, notice_token bigint,
                notice_event bytea)
 language plpgsql set search_path from current as $$
 #variable_conflict use_column

@@ -43,9 +43,9 @@ end $$;
 -- their next turn needs. Rows by "part": 0 an instance, 1 a message of it (due ones, in inbox order),
 -- 2 a chunk of its history, 3 (key null) when the next free instance is due. Of an instance, "due" is
 -- its earliest message that was not read and "more" tells that the limits cut due ones.
---   p_batch {token, kind, max, max_messages, max_bytes, repeat, filters: [{name, versions}]}
--- Locks: hot rows, SKIP LOCKED. Repeat: with "repeat" set, the instances that the token already holds
--- are returned instead of new ones.
+--   p_batch {token, kind, max, max_messages, max_bytes, repeat, again, filters: [{name, versions}]}
+-- Locks: hot rows, SKIP LOCKED. Repeat: with "again" set, what the token already holds is returned
+-- instead of something new; with "repeat" set, nothing new is ever taken.
 create or replace function _LockNextOrchestration(p_hub int, p_batch jsonb, p_bytes bytea[])
 returns table (part smallint, key bigint, number bigint, generation int, type int, count int,
                due timestamptz, data bytea, instance_id text, execution_id text, name text,
@@ -64,11 +64,11 @@ declare
   v_keys bigint[];
   v_next_due timestamptz;
 begin
-  if (p_batch ->> 'repeat')::boolean then
+  if p_batch ?| '{again,repeat}' then
     select array_agg(r.instance_key) into v_keys
     from ReadyInstances r where r.hub_id = p_hub and r.lease_token = v_token;
   end if;
-  if v_keys is null then
+  if v_keys is null and not p_batch ? 'repeat' then
     if p_batch -> 'filters' is null or jsonb_typeof(p_batch -> 'filters') = 'null' then
       select array_agg(c.instance_key) into v_keys
       from (select r.instance_key from ReadyInstances r
@@ -157,8 +157,8 @@ $$;
 
 -- _ReadNewMessages: the inboxes of the instances leased by a worker that somebody else wrote to, and
 -- forgets that they are new. Rows as _ReadInbox.
---   p_batch {worker, max_messages, max_bytes, repeat}
--- Locks: hot rows by key. Repeat: with "repeat" set, every instance of the worker is read.
+--   p_batch {worker, max_messages, max_bytes, all, again}
+-- Locks: hot rows by key. Repeat: with "again" or "all" set, every instance of the worker is read.
 create or replace function _ReadNewMessages(p_hub int, p_batch jsonb, p_bytes bytea[])
 returns table (key bigint, token bigint, seq bigint, generation int, event_type smallint,
                visible_at timestamptz, event bytea, more boolean)
@@ -169,7 +169,7 @@ declare
   v_last bigint := v_first + (1::bigint << 40) - 1;
   v_keys bigint[];
 begin
-  if (p_batch ->> 'repeat')::boolean then
+  if p_batch ?| '{again,all}' then
     select array_agg(c.instance_key) into v_keys
     from (select r.instance_key from ReadyInstances r
           where r.lease_token between v_first and v_last

@@ -1,0 +1,98 @@
+// Verbs of activity tasks (sql/logic/activities.sql).
+#include "absl/time/time.h"
+#include "storage/postgres/verbs.h"
+
+namespace dt::postgres {
+namespace {
+
+class CompleteTasks : public CompleteTaskVerb {
+ public:
+  // A repeat after an unknown outcome answers "lease lost"; the message then waits in the inbox, and
+  // the next ReadNewMessages finds it (verbs.h, `reread`).
+  explicit CompleteTasks(VerbContext* context) : CallVerb(context, "_CompleteTasks", true) {}
+
+ protected:
+  void EncodeCalls(const Requests& requests, Envelope& envelope) const override {
+    envelope.Int("worker", context()->worker.load()).BeginArray("items");
+    for (const TaskCompletion* completion : requests) {
+      const NewMessage& message = completion->message;
+      envelope.BeginObject()
+          .Int("task", completion->key)
+          .Int("token", completion->lease_token)
+          .Int("key", completion->instance_key)
+          .Int("generation", completion->generation);
+      if (message.generation != kAnyGeneration) {
+        envelope.Int("message_generation", message.generation);
+      }
+      envelope.Time("at", message.visible_at)
+          .Int("type", message.event_type)
+          .Shared("event", message.event)
+          .EndObject();
+    }
+    envelope.EndArray();
+  }
+
+  absl::Status DecodeReplies(const Result& result, const Requests& requests,
+                             Replies& replies) const override {
+    const int item = result.Column("item");
+    const int outcome = result.Column("outcome");
+    const int token = result.Column("token");
+    const int seq = result.Column("seq");
+    const int at = result.Column("at");
+    for (int row = 0; row < result.rows(); ++row) {
+      const absl::StatusOr<size_t> index = ItemIndex(result, row, item, requests.size());
+      if (!index.ok()) return index.status();
+      TaskResult& reply = *replies[*index];
+      reply.outcome = static_cast<TaskOutcome>(result.Int(row, outcome));
+      if (reply.outcome != TaskOutcome::kOk) continue;
+      reply.delivery.key = requests[*index]->instance_key;
+      reply.delivery.lease_token = result.OptionalInt(row, token).value_or(0);
+      reply.delivery.seq = result.Int(row, seq);
+      reply.delivery.visible_at = result.Timestamp(row, at);
+    }
+    return absl::OkStatus();
+  }
+};
+
+class ReleaseTasks : public ReleaseTaskVerb {
+ public:
+  explicit ReleaseTasks(VerbContext* context) : CallVerb(context, "_AbandonTasks", true) {}
+
+ protected:
+  void EncodeCalls(const Requests& requests, Envelope& envelope) const override {
+    envelope.BeginArray("items");
+    for (const TaskRelease* release : requests) {
+      envelope.BeginObject()
+          .Int("key", release->instance_key)
+          .Int("task", release->key)
+          .Int("token", release->lease_token)
+          .Int("delay", absl::ToInt64Microseconds(release->delay))
+          .Flag("lost", release->lost)
+          .EndObject();
+    }
+    envelope.EndArray();
+  }
+
+  absl::Status DecodeReplies(const Result& result, const Requests& requests,
+                             Replies& replies) const override {
+    const int item = result.Column("item");
+    const int outcome = result.Column("outcome");
+    for (int row = 0; row < result.rows(); ++row) {
+      const absl::StatusOr<size_t> index = ItemIndex(result, row, item, requests.size());
+      if (!index.ok()) return index.status();
+      *replies[*index] = static_cast<LeaseOutcome>(result.Int(row, outcome));
+    }
+    return absl::OkStatus();
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<CompleteTaskVerb> MakeCompleteTaskVerb(VerbContext* context) {
+  return std::make_unique<CompleteTasks>(context);
+}
+std::unique_ptr<ReleaseTaskVerb> MakeReleaseTaskVerb(VerbContext* context) {
+  return std::make_unique<ReleaseTasks>(context);
+}
+
+}  // namespace dt::postgres

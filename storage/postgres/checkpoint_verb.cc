@@ -1,0 +1,326 @@
+// The verb of checkpoints (sql/logic/checkpoint.sql).
+#include <string_view>
+
+#include "absl/strings/str_cat.h"
+#include "storage/postgres/check.h"
+#include "storage/postgres/sqlstate.h"
+#include "storage/postgres/verbs.h"
+
+namespace dt::postgres {
+namespace {
+
+// What the rows of an answer are about.
+enum class Part : int16_t {
+  kItem = 0,
+  kOwn = 1,
+  kMessage = 2,
+  kParent = 3,
+  kTermination = 4,
+  kChild = 5,
+  kTask = 6,
+};
+constexpr int kParts = 7;
+
+template <typename T>
+void EncodeChange(std::string_view kind_key, std::string_view key, const Change<T>& change,
+                  Envelope& envelope) {
+  envelope.Int(kind_key, static_cast<int64_t>(change.kind));
+  if (change.kind == Change<T>::Kind::kSet) envelope.Bytes(key, change.value);
+}
+
+// A list over all checkpoints of a call, left out when it is empty. `encode_entries` writes the
+// entries of one checkpoint; `count` tells how many it will write.
+template <typename Count, typename Encode>
+void EncodeList(std::string_view name, const CheckpointVerb::Requests& requests, Count count,
+                Encode encode_entries, Envelope& envelope) {
+  bool begun = false;
+  for (size_t i = 0; i < requests.size(); ++i) {
+    if (count(*requests[i]) == 0) continue;
+    if (!begun) envelope.BeginArray(name);
+    begun = true;
+    encode_entries(*requests[i], static_cast<int64_t>(i) + 1);
+  }
+  if (begun) envelope.EndArray();
+}
+
+void EncodeItem(const Checkpoint& checkpoint, Envelope& envelope) {
+  envelope.BeginObject()
+      .Int("key", checkpoint.key)
+      .Int("token", checkpoint.lease_token)
+      .Int("turn", checkpoint.turn)
+      .Int("generation", checkpoint.generation)
+      .Flag("ends", checkpoint.ends)
+      .Flag("release", checkpoint.release)
+      .Flag("next", checkpoint.next_generation.has_value());
+  if (!checkpoint.consumed.empty()) envelope.IntList("consumed", checkpoint.consumed);
+  if (checkpoint.history.has_value()) {
+    envelope.Shared("history", checkpoint.history->events)
+        .Int("first_event", checkpoint.history->first_event)
+        .Int("event_count", checkpoint.history->event_count);
+  }
+  envelope.EndObject();
+}
+
+void EncodeUpdate(const InstanceUpdate& update, int64_t item, Envelope& envelope) {
+  envelope.BeginObject().Int("item", item).Int("status", static_cast<int64_t>(update.status));
+  EncodeChange("custom_status_kind", "custom_status", update.custom_status, envelope);
+  EncodeChange("trace_kind", "trace", update.orchestration_trace_context, envelope);
+  envelope.OptionalBytes("output", update.output)
+      .OptionalBytes("failure", update.failure)
+      .EndObject();
+}
+
+void EncodeNextGeneration(const NextGeneration& next, int64_t item, Envelope& envelope) {
+  envelope.BeginObject()
+      .Int("item", item)
+      .String("execution_id", next.execution_id)
+      .OptionalBytes("version", next.version)
+      .OptionalBytes("input", next.input)
+      .OptionalBytes("saved_custom_status", next.saved_custom_status)
+      .EndObject();
+}
+
+void EncodeChild(const NewChild& child, int64_t item, Envelope& envelope) {
+  envelope.BeginObject().Int("item", item);
+  EncodeNewInstance(child.instance, envelope);
+  envelope.BeginObject("conflict").Message(child.conflict).EndObject().EndObject();
+}
+
+void EncodeTask(const NewTask& task, int64_t item, Envelope& envelope) {
+  envelope.BeginObject()
+      .Int("item", item)
+      .Int("task_id", task.task_id)
+      .String("name", task.name)
+      .OptionalBytes("version", task.version)
+      .Shared("request", task.request);
+  if (task.lease_token != 0) envelope.Int("token", task.lease_token);
+  envelope.EndObject();
+}
+
+// What the turns write to other instances.
+void EncodeOutgoing(const CheckpointVerb::Requests& requests, Envelope& envelope) {
+  EncodeList(
+      "messages", requests, [](const Checkpoint& c) { return c.messages.size(); },
+      [&](const Checkpoint& c, int64_t item) {
+        for (const AddressedMessage& message : c.messages) {
+          envelope.BeginObject()
+              .Int("item", item)
+              .String("id", message.instance_id)
+              .Message(message.message)
+              .EndObject();
+        }
+      },
+      envelope);
+  EncodeList(
+      "parents", requests,
+      [](const Checkpoint& c) { return static_cast<size_t>(c.parent_message.has_value()); },
+      [&](const Checkpoint& c, int64_t item) {
+        envelope.BeginObject()
+            .Int("item", item)
+            .Int("key", c.parent_key)
+            .Int("parent_generation", c.parent_generation)
+            .Message(*c.parent_message)
+            .EndObject();
+      },
+      envelope);
+  EncodeList(
+      "terminations", requests, [](const Checkpoint& c) { return c.terminations.size(); },
+      [&](const Checkpoint& c, int64_t item) {
+        for (const Termination& termination : c.terminations) {
+          envelope.BeginObject().Int("item", item);
+          EncodeTermination(termination, envelope);
+          envelope.EndObject();
+        }
+      },
+      envelope);
+  EncodeList(
+      "children", requests, [](const Checkpoint& c) { return c.children.size(); },
+      [&](const Checkpoint& c, int64_t item) {
+        for (const NewChild& child : c.children) EncodeChild(child, item, envelope);
+      },
+      envelope);
+}
+
+// What the turns write for their own instances.
+void EncodeOwn(const CheckpointVerb::Requests& requests, Envelope& envelope) {
+  EncodeList(
+      "updates", requests,
+      [](const Checkpoint& c) { return static_cast<size_t>(c.update.has_value()); },
+      [&](const Checkpoint& c, int64_t item) { EncodeUpdate(*c.update, item, envelope); },
+      envelope);
+  EncodeList(
+      "generations", requests,
+      [](const Checkpoint& c) { return static_cast<size_t>(c.next_generation.has_value()); },
+      [&](const Checkpoint& c, int64_t item) {
+        EncodeNextGeneration(*c.next_generation, item, envelope);
+      },
+      envelope);
+  EncodeList(
+      "own", requests, [](const Checkpoint& c) { return c.own_messages.size(); },
+      [&](const Checkpoint& c, int64_t item) {
+        for (const NewMessage& message : c.own_messages) {
+          envelope.BeginObject().Int("item", item).Message(message).EndObject();
+        }
+      },
+      envelope);
+  EncodeList(
+      "tasks", requests, [](const Checkpoint& c) { return c.tasks.size(); },
+      [&](const Checkpoint& c, int64_t item) {
+        for (const NewTask& task : c.tasks) EncodeTask(task, item, envelope);
+      },
+      envelope);
+}
+
+// The rows of an answer, by part, in the order of the call's lists.
+class AnswerRows {
+ public:
+  explicit AnswerRows(const Result& result)
+      : result_(result), columns_(result), part_(result.Column("part")),
+        number_(result.Column("number")) {}
+
+  // Sorts the rows by part and number; rows without number (notices) are of no interest here.
+  absl::Status Read() {
+    for (int row = 0; row < result_.rows(); ++row) {
+      const int64_t part = result_.Int(row, part_);
+      if (part < 0 || part >= kParts) {
+        return absl::InternalError(absl::StrCat("unknown part ", part, " in an answer"));
+      }
+      std::vector<int>& rows = rows_[static_cast<size_t>(part)];
+      if (part == static_cast<int64_t>(Part::kItem)) {
+        rows.push_back(row);
+        continue;
+      }
+      if (result_.IsNull(row, number_)) continue;
+      const auto number = static_cast<size_t>(result_.Int(row, number_));
+      if (rows.size() < number) rows.resize(number, -1);
+      rows[number - 1] = row;
+    }
+    return absl::OkStatus();
+  }
+
+  // The next delivery of a part; kInternal if the answer has too few.
+  absl::StatusOr<Delivery> Next(Part part) {
+    std::vector<int>& rows = rows_[static_cast<size_t>(part)];
+    size_t& next = next_[static_cast<size_t>(part)];
+    if (next >= rows.size() || rows[next] < 0) {
+      return absl::InternalError(
+          absl::StrCat("the answer lacks row ", next + 1, " of part ", static_cast<int>(part)));
+    }
+    return columns_.Read(result_, rows[next++]);
+  }
+
+ private:
+  const Result& result_;
+  const DeliveryColumns columns_;
+  const int part_;
+  const int number_;
+  std::vector<int> rows_[kParts];
+  size_t next_[kParts] = {};
+};
+
+class CommitCheckpoints : public CheckpointVerb {
+ public:
+  explicit CommitCheckpoints(VerbContext* context)
+      : CallVerb(context, "_CheckpointOrchestration", true) {}
+  bool one_per_key() const override { return true; }
+
+ protected:
+  void EncodeCalls(const Requests& requests, Envelope& envelope) const override {
+    envelope.BeginArray("items");
+    for (const Checkpoint* checkpoint : requests) EncodeItem(*checkpoint, envelope);
+    envelope.EndArray();
+    EncodeOwn(requests, envelope);
+    EncodeOutgoing(requests, envelope);
+  }
+
+  absl::Status DecodeReplies(const Result& result, const Requests& requests,
+                             Replies& replies) const override {
+    AnswerRows rows(result);
+    if (const absl::Status status = rows.Read(); !status.ok()) return status;
+    for (size_t i = 0; i < requests.size(); ++i) {
+      const absl::StatusOr<Delivery> item = rows.Next(Part::kItem);
+      if (!item.ok()) return item.status();
+      CheckpointResult& reply = *replies[i];
+      reply.outcome = static_cast<CheckpointOutcome>(item->outcome);
+      reply.committed_at = item->visible_at;
+      if (reply.outcome != CheckpointOutcome::kCommitted) continue;
+      const absl::Status status = DecodeLists(*requests[i], rows, reply);
+      if (!status.ok()) return status;
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  static absl::Status DecodeLists(const Checkpoint& checkpoint, AnswerRows& rows,
+                                  CheckpointResult& reply) {
+    absl::Status status;
+    // Reads `count` rows of a part, each by `take`; stops at the first that is missing.
+    const auto read = [&](Part part, size_t count, auto take) {
+      for (size_t i = 0; i < count && status.ok(); ++i) {
+        const absl::StatusOr<Delivery> row = rows.Next(part);
+        status = row.status();
+        if (row.ok()) take(*row);
+      }
+    };
+    read(Part::kOwn, checkpoint.own_messages.size(),
+         [&](const Delivery& row) { reply.own_seqs.push_back(row.seq); });
+    read(Part::kMessage, checkpoint.messages.size(),
+         [&](const Delivery& row) { reply.messages.push_back(row); });
+    read(Part::kParent, checkpoint.parent_message.has_value() ? 1 : 0,
+         [&](const Delivery& row) { reply.parent = row; });
+    read(Part::kTermination, checkpoint.terminations.size(),
+         [&](const Delivery& row) { reply.terminations.push_back(row); });
+    read(Part::kChild, checkpoint.children.size(), [&](const Delivery& row) {
+      ChildResult child;
+      child.outcome = static_cast<CreateOutcome>(row.outcome);
+      child.key = row.key;
+      (child.outcome == CreateOutcome::kExists ? child.conflict_seq : child.started_seq) = row.seq;
+      reply.children.push_back(child);
+    });
+    read(Part::kTask, checkpoint.tasks.size(),
+         [&](const Delivery& row) { reply.task_keys.push_back(row.key); });
+    return status;
+  }
+};
+
+}  // namespace
+
+size_t BytesOf(const Checkpoint& checkpoint) {
+  size_t bytes = 256 + 24 * checkpoint.consumed.size();
+  if (checkpoint.history.has_value() && checkpoint.history->events != nullptr) {
+    bytes += checkpoint.history->events->size();
+  }
+  for (const NewMessage& message : checkpoint.own_messages) bytes += BytesOf(message);
+  for (const AddressedMessage& message : checkpoint.messages) bytes += BytesOf(message.message);
+  for (const NewChild& child : checkpoint.children) bytes += BytesOf(child.instance);
+  for (const Termination& termination : checkpoint.terminations) {
+    bytes += BytesOf(termination.message);
+  }
+  if (checkpoint.parent_message.has_value()) bytes += BytesOf(*checkpoint.parent_message);
+  for (const NewTask& task : checkpoint.tasks) {
+    bytes += 128 + task.name.size() + (task.request == nullptr ? 0 : task.request->size());
+  }
+  if (checkpoint.update.has_value() && checkpoint.update->output.has_value()) {
+    bytes += checkpoint.update->output->size();
+  }
+  if (checkpoint.next_generation.has_value() && checkpoint.next_generation->input.has_value()) {
+    bytes += checkpoint.next_generation->input->size();
+  }
+  return bytes;
+}
+
+void CheckpointCall::Fail(absl::Status status) {
+  if (Sqlstate(status) == "P0D01") {
+    CheckpointResult lost;
+    lost.outcome = CheckpointOutcome::kLeaseLost;
+    Finish(std::move(lost));
+    return;
+  }
+  Call::Fail(std::move(status));
+}
+
+std::unique_ptr<CheckpointVerb> MakeCheckpointVerb(VerbContext* context) {
+  return std::make_unique<CommitCheckpoints>(context);
+}
+
+}  // namespace dt::postgres

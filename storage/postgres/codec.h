@@ -1,0 +1,73 @@
+// The envelope of a call: JSON text for what SQL looks at, and a list of byte strings that the JSON
+// refers to by 1-based position. Bytes travel beside the JSON because jsonb refuses NUL and because
+// they must come back exactly as they were.
+//
+// Conventions (storage.md 4): an absent value is no member; an absent payload is no position, an
+// empty one is the position of an empty element. Times are microseconds since 1970, rounded up, so
+// that nothing fires early; InfinitePast is no member.
+//
+// Threads. An Envelope is used by one thread. It keeps views: what was added must outlive Fill.
+#ifndef DT_STORAGE_POSTGRES_CODEC_H_
+#define DT_STORAGE_POSTGRES_CODEC_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "storage/postgres/connection.h"
+#include "storage/records.h"
+
+namespace dt::postgres {
+
+class Envelope {
+ public:
+  Envelope() { text_.reserve(4096); }
+
+  // Structure. A key goes before every value inside an object, none inside an array.
+  Envelope& BeginObject(std::string_view key = {});
+  Envelope& EndObject();
+  Envelope& BeginArray(std::string_view key = {});
+  Envelope& EndArray();
+
+  Envelope& Int(std::string_view key, int64_t value);
+  Envelope& OptionalInt(std::string_view key, std::optional<int64_t> value);
+  // Only true is written; SQL reads an absent flag as null and treats it as false.
+  Envelope& Flag(std::string_view key, bool value);
+  Envelope& String(std::string_view key, std::string_view value);
+  Envelope& IntList(std::string_view key, const std::vector<int64_t>& values);
+  Envelope& Time(std::string_view key, absl::Time value);
+  Envelope& OptionalTime(std::string_view key, const std::optional<absl::Time>& value);
+  Envelope& TagObject(std::string_view key, const Tags& tags);
+
+  // A position in the list of bytes.
+  Envelope& Bytes(std::string_view key, std::string_view value);
+  Envelope& OptionalBytes(std::string_view key, const std::optional<std::string>& value);
+  Envelope& Shared(std::string_view key, const SharedBytes& value);
+  // A message that is to be stored: generation, at, type, event.
+  Envelope& Message(const NewMessage& message);
+
+  // ($hub, $batch, $bytes) of every batch verb.
+  void Fill(HubId hub, Params* params);
+  const std::string& text() const { return text_; }
+
+ private:
+  void Key(std::string_view key);
+  void Quoted(std::string_view value);
+
+  std::string text_;
+  std::vector<std::optional<std::string_view>> bytes_;
+};
+
+// Microseconds since 1970, rounded up and kept inside what the server can store.
+int64_t ToMicrosRoundedUp(absl::Time time);
+
+// A flat JSON object of strings, as jsonb prints it, sorted by key. kDataLoss if it is anything else.
+absl::StatusOr<Tags> ParseTags(std::string_view json);
+
+}  // namespace dt::postgres
+
+#endif  // DT_STORAGE_POSTGRES_CODEC_H_

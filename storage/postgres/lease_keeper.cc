@@ -1,0 +1,139 @@
+#include "storage/postgres/lease_keeper.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "spdlog/spdlog.h"
+#include "storage/postgres/process_identity.h"
+#include "storage/postgres/steady_clock.h"
+
+namespace dt::postgres {
+namespace {
+
+std::string CallText(const std::string& schema, const std::string& call) {
+  return absl::StrCat("select * from ", Connection::QuoteIdentifier(schema), ".", call);
+}
+
+}  // namespace
+
+LeaseKeeper::LeaseKeeper(LeaseKeeperOptions options, std::function<void(WorkerId)> on_registered)
+    : options_(std::move(options)), on_registered_(std::move(on_registered)) {}
+
+LeaseKeeper::~LeaseKeeper() { Stop(); }
+
+void LeaseKeeper::Start() {
+  thread_ = std::thread([this] { Run(); });
+}
+
+void LeaseKeeper::Stop() {
+  {
+    absl::MutexLock lock(&mutex_);
+    stopping_ = true;
+  }
+  if (thread_.joinable()) thread_.join();
+}
+
+absl::Time LeaseKeeper::Now() const {
+  const absl::Time now =
+      clock_known_.load() ? SteadyNow() + absl::Microseconds(clock_offset_us_.load()) : absl::Now();
+  const int64_t now_us = absl::ToUnixMicros(now);
+  int64_t last = last_now_us_.load();
+  while (last < now_us && !last_now_us_.compare_exchange_weak(last, now_us)) {
+  }
+  return absl::FromUnixMicros(std::max(last, now_us));
+}
+
+void LeaseKeeper::Run() {
+  Backoff backoff(options_.retry_min, options_.retry_max);
+  absl::Duration delay;
+  do {
+    absl::Status status = EnsureConnected();
+    if (status.ok()) status = worker_.load() == 0 ? Register() : Renew();
+    if (status.ok()) {
+      backoff.Reset();
+      // After a renewal found the registration gone, register at once.
+      delay = worker_.load() == 0 ? absl::ZeroDuration() : options_.lease / 3;
+    } else {
+      spdlog::warn("the lease of this daemon is not renewed: {}", status.ToString());
+      connection_.reset();
+      delay = backoff.Next(random_);
+    }
+  } while (SleepFor(delay));
+  Unregister();
+}
+
+absl::Status LeaseKeeper::EnsureConnected() {
+  if (connection_ != nullptr && connection_->connected()) return absl::OkStatus();
+  absl::StatusOr<std::unique_ptr<Connection>> connection =
+      Connection::Connect(options_.connection);
+  if (!connection.ok()) return connection.status();
+  connection_ = *std::move(connection);
+  return absl::OkStatus();
+}
+
+absl::Status LeaseKeeper::Register() {
+  const absl::Time sent = SteadyNow();
+  Params params;
+  params.Text(HostName())
+      .Text(OwnProcess())
+      .Text(options_.version)
+      .Int8(absl::ToInt64Microseconds(options_.lease));
+  const absl::StatusOr<Result> result = connection_->Execute(
+      {"register", CallText(options_.schema,
+                            "_RegisterWorker($1, $2, $3, $4 * interval '1 microsecond')")},
+      params);
+  if (!result.ok()) return result.status();
+  SetClock(result->Timestamp(0, result->Column("now")), sent);
+  worker_.store(result->Int(0, result->Column("worker_id")));
+  on_registered_(worker_.load());
+  return absl::OkStatus();
+}
+
+absl::Status LeaseKeeper::Renew() {
+  const absl::Time sent = SteadyNow();
+  Params params;
+  params.Int8(worker_.load()).Int8(absl::ToInt64Microseconds(options_.lease));
+  const absl::StatusOr<Result> result = connection_->Execute(
+      {"renew", CallText(options_.schema, "_RenewWorker($1, $2 * interval '1 microsecond')")},
+      params);
+  if (!result.ok()) return result.status();
+  SetClock(result->Timestamp(0, result->Column("now")), sent);
+  if (!result->Bool(0, result->Column("renewed"))) {
+    spdlog::warn("worker {} was swept: its lease had run out; registering again", worker_.load());
+    worker_.store(0);
+  }
+  return absl::OkStatus();
+}
+
+void LeaseKeeper::Unregister() {
+  if (worker_.load() == 0) return;
+  absl::Status status = EnsureConnected();
+  if (status.ok()) {
+    Params params;
+    params.Int8(worker_.load());
+    status = connection_
+                 ->Execute({"unregister", CallText(options_.schema, "_UnregisterWorker($1)")},
+                           params)
+                 .status();
+  }
+  if (!status.ok()) {
+    spdlog::warn("this daemon could not unregister, its leases end by themselves: {}",
+                 status.ToString());
+  }
+  connection_.reset();
+}
+
+void LeaseKeeper::SetClock(absl::Time now, absl::Time sent) {
+  // The server read its clock somewhere in between; the middle is wrong by half a round trip at most.
+  const absl::Time middle = sent + (SteadyNow() - sent) / 2;
+  clock_offset_us_.store(absl::ToInt64Microseconds(now - middle));
+  clock_known_.store(true);
+}
+
+bool LeaseKeeper::SleepFor(absl::Duration delay) {
+  absl::MutexLock lock(&mutex_);
+  mutex_.AwaitWithTimeout(absl::Condition(&stopping_), delay);
+  return !stopping_;
+}
+
+}  // namespace dt::postgres

@@ -1,0 +1,298 @@
+#include "storage/postgres/postgres_store.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "storage/postgres/process_identity.h"
+
+namespace dt::postgres {
+namespace {
+
+LaneOptions LaneFor(const PostgresStoreOptions& options, std::string name) {
+  LaneOptions lane = options.lane;
+  lane.name = std::move(name);
+  lane.connection = options.connection;
+  return lane;
+}
+
+LaneOptions ClaimLane(const PostgresStoreOptions& options) {
+  LaneOptions lane = LaneFor(options, "claims");
+  lane.connection.statement_timeout = options.claim_statement_timeout;
+  lane.connection.durability = Durability::kAsynchronous;
+  return lane;
+}
+
+LaneOptions ReadLane(const PostgresStoreOptions& options) {
+  LaneOptions lane = LaneFor(options, "reads");
+  lane.connection.statement_timeout = options.read_statement_timeout;
+  return lane;
+}
+
+LeaseKeeperOptions KeeperOptions(const PostgresStoreOptions& options) {
+  LeaseKeeperOptions keeper;
+  keeper.connection = options.connection;
+  keeper.connection.durability = Durability::kAsynchronous;
+  keeper.schema = options.schema;
+  keeper.version = options.version;
+  keeper.lease = options.lease;
+  return keeper;
+}
+
+}  // namespace
+
+struct PostgresStore::Verbs {
+  explicit Verbs(VerbContext* context)
+      : create(MakeCreateVerb(context)),
+        send(MakeSendVerb(context)),
+        terminate(MakeTerminateVerb(context)),
+        checkpoint(MakeCheckpointVerb(context)),
+        discard(MakeDiscardVerb(context)),
+        release_instance(MakeReleaseInstanceVerb(context)),
+        complete_task(MakeCompleteTaskVerb(context)),
+        release_task(MakeReleaseTaskVerb(context)),
+        claim_instances(MakeClaimInstancesVerb(context)),
+        claim_tasks(MakeClaimTasksVerb(context)),
+        read_new_messages(MakeReadNewMessagesVerb(context)),
+        read_inbox(MakeReadInboxVerb(context)),
+        read_instance(MakeReadInstanceVerb(context)),
+        read_status(MakeReadStatusVerb(context)),
+        read_history(MakeReadHistoryVerb(context)),
+        resolve_hub(MakeResolveHubVerb(context)),
+        delete_hub(MakeDeleteHubVerb(context)),
+        list_workers(MakeListWorkersVerb(context)),
+        sweep(MakeSweepVerb(context)) {}
+
+  const std::unique_ptr<const CreateVerb> create;
+  const std::unique_ptr<const SendVerb> send;
+  const std::unique_ptr<const TerminateVerb> terminate;
+  const std::unique_ptr<const CheckpointVerb> checkpoint;
+  const std::unique_ptr<const DiscardVerb> discard;
+  const std::unique_ptr<const ReleaseInstanceVerb> release_instance;
+  const std::unique_ptr<const CompleteTaskVerb> complete_task;
+  const std::unique_ptr<const ReleaseTaskVerb> release_task;
+  const std::unique_ptr<const ClaimInstancesVerb> claim_instances;
+  const std::unique_ptr<const ClaimTasksVerb> claim_tasks;
+  const std::unique_ptr<const ReadNewMessagesVerb> read_new_messages;
+  const std::unique_ptr<const ReadInboxVerb> read_inbox;
+  const std::unique_ptr<const ReadInstanceVerb> read_instance;
+  const std::unique_ptr<const ReadStatusVerb> read_status;
+  const std::unique_ptr<const ReadHistoryVerb> read_history;
+  const std::unique_ptr<const ResolveHubVerb> resolve_hub;
+  const std::unique_ptr<const DeleteHubVerb> delete_hub;
+  const std::unique_ptr<const ListWorkersVerb> list_workers;
+  const std::unique_ptr<const SweepVerb> sweep;
+};
+
+PostgresStore::PostgresStore(PostgresStoreOptions options)
+    : options_(std::move(options)),
+      context_{options_.schema},
+      verbs_(std::make_unique<Verbs>(&context_)),
+      keeper_(KeeperOptions(options_),
+              [this](WorkerId worker) {
+                context_.worker.store(worker);
+                observer_->OnRegistered(worker);
+              }),
+      claim_lane_(std::make_unique<Lane>(ClaimLane(options_))),
+      read_lane_(std::make_unique<Lane>(ReadLane(options_))),
+      upkeep_lane_(std::make_unique<Lane>(LaneFor(options_, "upkeep"))) {
+  for (int i = 0; i < options_.write_lanes; ++i) {
+    write_lanes_.push_back(
+        std::make_unique<Lane>(LaneFor(options_, absl::StrCat("writes ", i + 1))));
+  }
+}
+
+PostgresStore::~PostgresStore() { Stop(); }
+
+void PostgresStore::Start(StoreObserver* observer) {
+  observer_ = observer;
+  keeper_.Start();
+}
+
+void PostgresStore::Stop() {
+  // First all that writes under leases, then the registration that ends them.
+  for (const std::unique_ptr<Lane>& lane : write_lanes_) lane->Stop(options_.drain);
+  claim_lane_->Stop(options_.drain);
+  read_lane_->Stop(options_.drain);
+  upkeep_lane_->Stop(options_.drain);
+  keeper_.Stop();
+}
+
+absl::Time PostgresStore::Now() const { return keeper_.Now(); }
+
+void PostgresStore::Enqueue(Lane& lane, std::unique_ptr<Operation> operation) {
+  absl::Status status = lane.Submit(operation);
+  if (!status.ok()) refusals_.Add(std::move(operation), std::move(status));
+}
+
+template <typename Request, typename Reply>
+void PostgresStore::Submit(Lane& lane, const CallVerb<Request, Reply>& verb, HubId hub,
+                           uint64_t order_key, size_t bytes, Request request,
+                           Callback<Reply> done) {
+  auto call = std::make_unique<Call<Request, Reply>>(&verb, &context_, std::move(request),
+                                                     std::move(done));
+  call->hub = hub;
+  call->order_key = order_key;
+  call->bytes = bytes;
+  Enqueue(lane, std::move(call));
+}
+
+template <typename Request, typename Reply>
+void PostgresStore::SubmitWrite(const CallVerb<Request, Reply>& verb, HubId hub,
+                                std::string_view instance_id, size_t bytes, Request request,
+                                Callback<Reply> done) {
+  const uint64_t order_key = OrderKey(hub, instance_id);
+  Submit(WriteLane(order_key), verb, hub, order_key, bytes, std::move(request), std::move(done));
+}
+
+void PostgresStore::ResolveHub(std::string name, bool create, Callback<HubId> done) {
+  Submit(*upkeep_lane_, *verbs_->resolve_hub, 0, 0, name.size(),
+         HubRequest{std::move(name), create}, std::move(done));
+}
+
+void PostgresStore::DeleteHub(std::string name, DoneCallback done) {
+  Submit(*upkeep_lane_, *verbs_->delete_hub, 0, 0, name.size(), name,
+         Callback<bool>([name, done = std::move(done)](absl::StatusOr<bool> deleted) mutable {
+           if (deleted.ok() && !*deleted) {
+             std::move(done)(absl::NotFoundError(absl::StrCat("no task hub \"", name, "\"")));
+           } else {
+             std::move(done)(deleted.status());
+           }
+         }));
+}
+
+void PostgresStore::CreateInstance(NewInstance instance, Callback<CreateResult> done) {
+  const HubId hub = instance.hub;
+  const std::string id = instance.instance_id;
+  const size_t bytes = BytesOf(instance);
+  SubmitWrite(*verbs_->create, hub, id, bytes, std::move(instance), std::move(done));
+}
+
+void PostgresStore::SendMessage(ClientMessage message, Callback<Delivery> done) {
+  const HubId hub = message.hub;
+  const std::string id = message.instance_id;
+  const size_t bytes = BytesOf(message.message);
+  SubmitWrite(*verbs_->send, hub, id, bytes, std::move(message), std::move(done));
+}
+
+void PostgresStore::Terminate(ClientTermination termination, Callback<Delivery> done) {
+  const HubId hub = termination.hub;
+  const std::string id = termination.termination.instance_id;
+  const size_t bytes = BytesOf(termination.termination.message);
+  SubmitWrite(*verbs_->terminate, hub, id, bytes, std::move(termination), std::move(done));
+}
+
+void PostgresStore::ClaimInstances(ClaimRequest request, Callback<ClaimResult> done) {
+  const HubId hub = request.hub;
+  Submit(*claim_lane_, *verbs_->claim_instances, hub, 0, 256, std::move(request), std::move(done));
+}
+
+void PostgresStore::CommitCheckpoint(Checkpoint checkpoint, Callback<CheckpointResult> done) {
+  const uint64_t order_key = OrderKey(checkpoint.hub, checkpoint.instance_id);
+  auto call = std::make_unique<CheckpointCall>(verbs_->checkpoint.get(), &context_,
+                                               std::move(checkpoint), std::move(done));
+  call->hub = call->request.hub;
+  call->order_key = order_key;
+  call->bytes = BytesOf(call->request);
+  Enqueue(WriteLane(order_key), std::move(call));
+}
+
+void PostgresStore::DiscardMessages(DiscardRequest request, Callback<LeaseOutcome> done) {
+  const HubId hub = request.hub;
+  const std::string id = request.instance_id;
+  const size_t bytes = 64 + 20 * request.seqs.size();
+  SubmitWrite(*verbs_->discard, hub, id, bytes, std::move(request), std::move(done));
+}
+
+void PostgresStore::ReleaseInstance(InstanceRelease release, Callback<LeaseOutcome> done) {
+  const HubId hub = release.hub;
+  const std::string id = release.instance_id;
+  SubmitWrite(*verbs_->release_instance, hub, id, 64, std::move(release), std::move(done));
+}
+
+void PostgresStore::ReadNewMessages(WorkerId worker, Callback<std::vector<InboxRead>> done) {
+  Submit(*claim_lane_, *verbs_->read_new_messages, 0, 0, 64, worker, std::move(done));
+}
+
+void PostgresStore::ReadInbox(HubId hub, std::string instance_id, InstanceKey key,
+                              LeaseToken token, Callback<InboxRead> done) {
+  // Behind the writes of the instance: what they consumed must not be read again.
+  SubmitWrite(*verbs_->read_inbox, hub, instance_id, 64, InboxRequest{key, token},
+              std::move(done));
+}
+
+void PostgresStore::ClaimTasks(ClaimRequest request, Callback<TaskClaimResult> done) {
+  const HubId hub = request.hub;
+  Submit(*claim_lane_, *verbs_->claim_tasks, hub, 0, 256, std::move(request), std::move(done));
+}
+
+void PostgresStore::CompleteTask(HubId hub, std::string instance_id, TaskCompletion completion,
+                                 Callback<TaskResult> done) {
+  const size_t bytes = 128 + BytesOf(completion.message);
+  SubmitWrite(*verbs_->complete_task, hub, instance_id, bytes, std::move(completion),
+              std::move(done));
+}
+
+void PostgresStore::ReleaseTask(HubId hub, std::string instance_id, TaskRelease release,
+                                Callback<LeaseOutcome> done) {
+  SubmitWrite(*verbs_->release_task, hub, instance_id, 64, std::move(release), std::move(done));
+}
+
+void PostgresStore::SweepDeadWorkers(Callback<int64_t> done) {
+  Submit(*upkeep_lane_, *verbs_->list_workers, 0, 0, 64, true,
+         Callback<std::vector<WorkerRow>>([this, done = std::move(done)](
+                                              absl::StatusOr<std::vector<WorkerRow>> rows) mutable {
+           if (!rows.ok()) {
+             std::move(done)(rows.status());
+             return;
+           }
+           std::vector<WorkerId> dead;
+           for (const WorkerRow& row : *rows) {
+             if (IsKnownDead(row.process)) dead.push_back(row.worker);
+           }
+           Submit(*upkeep_lane_, *verbs_->sweep, 0, 0, 64, std::move(dead), std::move(done));
+         }));
+}
+
+void PostgresStore::ReadInstance(HubId hub, std::string instance_id, bool payloads,
+                                 Callback<std::optional<InstanceRow>> done) {
+  Submit(*read_lane_, *verbs_->read_instance, hub, 0, 64 + instance_id.size(),
+         InstanceRequest{std::move(instance_id), payloads}, std::move(done));
+}
+
+void PostgresStore::ReadStatus(HubId hub, std::string instance_id,
+                               Callback<InstanceStatus> done) {
+  Submit(*read_lane_, *verbs_->read_status, hub, 0, 64 + instance_id.size(),
+         std::move(instance_id), std::move(done));
+}
+
+void PostgresStore::ReadHistory(HubId hub, std::string instance_id,
+                                std::optional<std::string> execution_id, int64_t after_turn,
+                                int64_t max_bytes, Callback<std::vector<HistoryChunk>> done) {
+  const size_t bytes = 128 + instance_id.size();
+  Submit(*read_lane_, *verbs_->read_history, hub, 0, bytes,
+         HistoryRequest{std::move(instance_id), std::move(execution_id), after_turn, max_bytes},
+         std::move(done));
+}
+
+LaneCounters PostgresStore::counters() const {
+  LaneCounters sum;
+  const auto add = [&sum](const Lane& lane) {
+    const LaneCounters counters = lane.counters();
+    sum.calls += counters.calls;
+    sum.operations += counters.operations;
+    sum.failed_operations += counters.failed_operations;
+    sum.refused_operations += counters.refused_operations;
+    sum.retries += counters.retries;
+    sum.connects += counters.connects;
+    sum.round_trips += counters.round_trips;
+    sum.queued_operations += counters.queued_operations;
+    sum.queued_bytes += counters.queued_bytes;
+  };
+  for (const std::unique_ptr<Lane>& lane : write_lanes_) add(*lane);
+  add(*claim_lane_);
+  add(*read_lane_);
+  add(*upkeep_lane_);
+  return sum;
+}
+
+}  // namespace dt::postgres

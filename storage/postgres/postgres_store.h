@@ -1,0 +1,105 @@
+// The Store on PostgreSQL. It only routes: each verb goes as an operation to a lane (lane.h), its
+// encoding and decoding are in verbs.h, its rules in sql/logic.
+//
+// Routes
+//   writes       `write_lanes` lanes by hash of (hub, instance id): everything of one instance in order
+//   claims       one lane for claims and for the inboxes of leased instances; commits do not wait for
+//                the log, because a lost claim costs a new one
+//   reads        one lane for clients, so that they cannot delay the work
+//   upkeep       one lane for hubs and sweeps
+//   lease keeper a connection of its own
+//
+// Threads. As store.h: any thread may call; callbacks run on the threads of the lanes, or on the
+// store's own thread for what a lane refuses.
+#ifndef DT_STORAGE_POSTGRES_POSTGRES_STORE_H_
+#define DT_STORAGE_POSTGRES_POSTGRES_STORE_H_
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "storage/postgres/lane.h"
+#include "storage/postgres/lease_keeper.h"
+#include "storage/postgres/refusals.h"
+#include "storage/postgres/verbs.h"
+#include "storage/store.h"
+
+namespace dt::postgres {
+
+struct PostgresStoreOptions {
+  ConnectionOptions connection;
+  std::string schema = "dt";
+  std::string version = "0";  // of the daemon, shown in table Workers
+  int write_lanes = 2;
+  absl::Duration lease = absl::Seconds(30);
+  absl::Duration claim_statement_timeout = absl::Seconds(10);
+  absl::Duration read_statement_timeout = absl::Seconds(30);
+  absl::Duration drain = absl::Seconds(10);  // how long Stop() lets queued work finish
+  LaneOptions lane;  // limits and delays of every lane; name and connection are set here
+};
+
+class PostgresStore : public Store {
+ public:
+  explicit PostgresStore(PostgresStoreOptions options);
+  ~PostgresStore() override;
+
+  void Start(StoreObserver* observer) override;
+  void Stop() override;
+  absl::Time Now() const override;
+  void ResolveHub(std::string name, bool create, Callback<HubId> done) override;
+  void DeleteHub(std::string name, DoneCallback done) override;
+  void CreateInstance(NewInstance instance, Callback<CreateResult> done) override;
+  void SendMessage(ClientMessage message, Callback<Delivery> done) override;
+  void Terminate(ClientTermination termination, Callback<Delivery> done) override;
+  void ClaimInstances(ClaimRequest request, Callback<ClaimResult> done) override;
+  void CommitCheckpoint(Checkpoint checkpoint, Callback<CheckpointResult> done) override;
+  void DiscardMessages(DiscardRequest request, Callback<LeaseOutcome> done) override;
+  void ReleaseInstance(InstanceRelease release, Callback<LeaseOutcome> done) override;
+  void ReadNewMessages(WorkerId worker, Callback<std::vector<InboxRead>> done) override;
+  void ReadInbox(HubId hub, std::string instance_id, InstanceKey key, LeaseToken token,
+                 Callback<InboxRead> done) override;
+  void ClaimTasks(ClaimRequest request, Callback<TaskClaimResult> done) override;
+  void CompleteTask(HubId hub, std::string instance_id, TaskCompletion completion,
+                    Callback<TaskResult> done) override;
+  void ReleaseTask(HubId hub, std::string instance_id, TaskRelease release,
+                   Callback<LeaseOutcome> done) override;
+  void SweepDeadWorkers(Callback<int64_t> done) override;
+  void ReadInstance(HubId hub, std::string instance_id, bool payloads,
+                    Callback<std::optional<InstanceRow>> done) override;
+  void ReadStatus(HubId hub, std::string instance_id, Callback<InstanceStatus> done) override;
+  void ReadHistory(HubId hub, std::string instance_id, std::optional<std::string> execution_id,
+                   int64_t after_turn, int64_t max_bytes,
+                   Callback<std::vector<HistoryChunk>> done) override;
+
+  // Sums over all lanes.
+  LaneCounters counters() const;
+
+ private:
+  struct Verbs;
+
+  Lane& WriteLane(uint64_t order_key) { return *write_lanes_[order_key % write_lanes_.size()]; }
+  template <typename Request, typename Reply>
+  void Submit(Lane& lane, const CallVerb<Request, Reply>& verb, HubId hub, uint64_t order_key,
+              size_t bytes, Request request, Callback<Reply> done);
+  template <typename Request, typename Reply>
+  void SubmitWrite(const CallVerb<Request, Reply>& verb, HubId hub, std::string_view instance_id,
+                   size_t bytes, Request request, Callback<Reply> done);
+  void Enqueue(Lane& lane, std::unique_ptr<Operation> operation);
+
+  const PostgresStoreOptions options_;
+  VerbContext context_;
+  const std::unique_ptr<const Verbs> verbs_;
+  StoreObserver* observer_ = nullptr;
+  Refusals refusals_;
+  LeaseKeeper keeper_;
+  std::vector<std::unique_ptr<Lane>> write_lanes_;
+  std::unique_ptr<Lane> claim_lane_;
+  std::unique_ptr<Lane> read_lane_;
+  std::unique_ptr<Lane> upkeep_lane_;
+};
+
+}  // namespace dt::postgres
+
+#endif  // DT_STORAGE_POSTGRES_POSTGRES_STORE_H_

@@ -1,0 +1,108 @@
+// Verbs of hubs and of the sweep (sql/logic/settings.sql, workers.sql): one call each.
+#include "absl/strings/str_cat.h"
+#include "storage/postgres/verbs.h"
+
+namespace dt::postgres {
+namespace {
+
+Statement StatementOf(const VerbContext& context, const std::string& name,
+                      const std::string& before, const std::string& after) {
+  return {name, absl::StrCat(before, Connection::QuoteIdentifier(context.schema), ".", after)};
+}
+
+class ResolveHub : public ResolveHubVerb {
+ public:
+  explicit ResolveHub(VerbContext* context)
+      : CallVerb(context,
+                 StatementOf(*context, "_ResolveHub", "select ", "_ResolveHub($1, $2)")) {}
+  size_t operations_max() const override { return 1; }
+  void Encode(Operations operations, Params* params) const override {
+    const HubRequest& request = CallOf(operations.front()).request;
+    params->Text(request.name).Bool(request.create);
+  }
+
+ protected:
+  void EncodeCalls(const Requests&, Envelope&) const override {}
+  absl::Status DecodeReplies(const Result& result, const Requests& requests,
+                             Replies& replies) const override {
+    if (result.IsNull(0, 0)) {
+      replies.front() = absl::NotFoundError(
+          absl::StrCat("no task hub \"", requests.front()->name, "\": create it first"));
+    } else {
+      *replies.front() = static_cast<HubId>(result.Int(0, 0));
+    }
+    return absl::OkStatus();
+  }
+};
+
+class DeleteHub : public DeleteHubVerb {
+ public:
+  explicit DeleteHub(VerbContext* context)
+      : CallVerb(context, StatementOf(*context, "_DeleteHub", "select ", "_DeleteHub($1)")) {}
+  size_t operations_max() const override { return 1; }
+  void Encode(Operations operations, Params* params) const override {
+    params->Text(CallOf(operations.front()).request);
+  }
+
+ protected:
+  void EncodeCalls(const Requests&, Envelope&) const override {}
+  absl::Status DecodeReplies(const Result& result, const Requests&,
+                             Replies& replies) const override {
+    *replies.front() = result.Bool(0, 0);
+    return absl::OkStatus();
+  }
+};
+
+class ListWorkers : public ListWorkersVerb {
+ public:
+  explicit ListWorkers(VerbContext* context)
+      : CallVerb(context, StatementOf(*context, "Workers", "select worker_id, process from ",
+                                      "Workers where lease_until > '-infinity'")) {}
+  size_t operations_max() const override { return 1; }
+  void Encode(Operations, Params*) const override {}
+
+ protected:
+  void EncodeCalls(const Requests&, Envelope&) const override {}
+  absl::Status DecodeReplies(const Result& result, const Requests&,
+                             Replies& replies) const override {
+    for (int row = 0; row < result.rows(); ++row) {
+      replies.front()->push_back({result.Int(row, 0), std::string(result.Text(row, 1))});
+    }
+    return absl::OkStatus();
+  }
+};
+
+class Sweep : public SweepVerb {
+ public:
+  explicit Sweep(VerbContext* context)
+      : CallVerb(context, StatementOf(*context, "_SweepExpired", "select ", "_SweepExpired($1)")) {}
+  size_t operations_max() const override { return 1; }
+  void Encode(Operations operations, Params* params) const override {
+    params->Int8Array(CallOf(operations.front()).request);
+  }
+
+ protected:
+  void EncodeCalls(const Requests&, Envelope&) const override {}
+  absl::Status DecodeReplies(const Result& result, const Requests&,
+                             Replies& replies) const override {
+    *replies.front() = result.Int(0, 0);
+    return absl::OkStatus();
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<ResolveHubVerb> MakeResolveHubVerb(VerbContext* context) {
+  return std::make_unique<ResolveHub>(context);
+}
+std::unique_ptr<DeleteHubVerb> MakeDeleteHubVerb(VerbContext* context) {
+  return std::make_unique<DeleteHub>(context);
+}
+std::unique_ptr<ListWorkersVerb> MakeListWorkersVerb(VerbContext* context) {
+  return std::make_unique<ListWorkers>(context);
+}
+std::unique_ptr<SweepVerb> MakeSweepVerb(VerbContext* context) {
+  return std::make_unique<Sweep>(context);
+}
+
+}  // namespace dt::postgres

@@ -1,0 +1,229 @@
+// The verbs of PostgresStore: how each encodes its calls and decodes the answer. One class per SQL
+// function; the functions and their envelopes are described in sql/logic.
+//
+// Invariants
+//   * A reply per call, in the order of the calls; callbacks run in that order.
+//   * After a call whose outcome was unknown and that was sent again, or that failed so, what it left
+//     in the inboxes of this daemon's own instances was not told in any reply. `reread` is set then:
+//     the next ReadNewMessages reads all of them.
+//
+// Threads. Encode, Complete and Fail run on the thread of the verb's lane; the context is shared.
+#ifndef DT_STORAGE_POSTGRES_VERBS_H_
+#define DT_STORAGE_POSTGRES_VERBS_H_
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "storage/postgres/codec.h"
+#include "storage/postgres/lane.h"
+#include "storage/records.h"
+#include "storage/store.h"
+
+namespace dt::postgres {
+
+// What the verbs of one store share.
+struct VerbContext {
+  std::string schema;
+  std::atomic<WorkerId> worker{0};
+  std::atomic<bool> reread{false};
+};
+
+// `select * from <schema>.<function>($1, $2, $3)`: hub, envelope, bytes.
+Statement BatchStatement(const VerbContext& context, const std::string& function);
+
+template <typename Request, typename Reply>
+class Call : public Operation {
+ public:
+  Call(const Verb* its_verb, VerbContext* context, Request its_request, Callback<Reply> done)
+      : Operation(its_verb),
+        request(std::move(its_request)),
+        context_(context),
+        done_(std::move(done)) {}
+
+  void Fail(absl::Status status) override {
+    if (absl::IsUnavailable(status)) context_->reread.store(true);
+    std::move(done_)(std::move(status));
+  }
+  void Finish(absl::StatusOr<Reply> reply) {
+    if (encoded > 1) context_->reread.store(true);
+    std::move(done_)(std::move(reply));
+  }
+
+  Request request;
+  int encoded = 0;  // more than once: sent again
+
+ protected:
+  VerbContext* const context_;
+  Callback<Reply> done_;
+};
+
+// A verb over calls of one kind.
+template <typename Request, typename Reply>
+class CallVerb : public Verb {
+ public:
+  using ThisCall = Call<Request, Reply>;
+  using Requests = std::vector<const Request*>;
+  using Replies = std::vector<absl::StatusOr<Reply>>;
+
+  CallVerb(VerbContext* context, const std::string& function, bool repeatable)
+      : context_(context),
+        statement_(BatchStatement(*context, function)),
+        repeatable_(repeatable) {}
+  // For a verb with other parameters than a batch, which encodes them itself.
+  CallVerb(VerbContext* context, Statement statement)
+      : context_(context), statement_(std::move(statement)), repeatable_(true) {}
+
+  const Statement& statement() const override { return statement_; }
+  bool repeatable() const override { return repeatable_; }
+
+  void Encode(Operations operations, Params* params) const override {
+    Envelope envelope;
+    envelope.BeginObject();
+    bool again = false;
+    for (const auto& operation : operations) again |= ++CallOf(operation).encoded > 1;
+    envelope.Flag("again", again);
+    EncodeCalls(RequestsOf(operations), envelope);
+    envelope.EndObject();
+    envelope.Fill(operations.front()->hub, params);
+  }
+
+  absl::Status Complete(const Result& result, Operations operations) const override {
+    Replies replies(operations.size());
+    for (absl::StatusOr<Reply>& reply : replies) reply = Reply{};
+    const absl::Status status = DecodeReplies(result, RequestsOf(operations), replies);
+    if (!status.ok()) return status;
+    for (size_t i = 0; i < operations.size(); ++i) {
+      CallOf(operations[i]).Finish(std::move(replies[i]));
+    }
+    return absl::OkStatus();
+  }
+
+ protected:
+  // Adds the members of the batch object.
+  virtual void EncodeCalls(const Requests& requests, Envelope& envelope) const = 0;
+  // Fills the replies, which are default values before; an error is a bug in SQL or here.
+  virtual absl::Status DecodeReplies(const Result& result, const Requests& requests,
+                                     Replies& replies) const = 0;
+  VerbContext* context() const { return context_; }
+
+  static ThisCall& CallOf(const std::unique_ptr<Operation>& operation) {
+    return static_cast<ThisCall&>(*operation);
+  }
+  static Requests RequestsOf(Operations operations) {
+    Requests requests;
+    requests.reserve(operations.size());
+    for (const auto& operation : operations) requests.push_back(&CallOf(operation).request);
+    return requests;
+  }
+
+ private:
+  VerbContext* const context_;
+  const Statement statement_;
+  const bool repeatable_;
+};
+
+// The 0-based position that a 1-based column names; kInternal if it is none of `count`.
+absl::StatusOr<size_t> ItemIndex(const Result& result, int row, int column, size_t count);
+
+// Columns key, token, seq, at of a delivery; its outcome is read by the caller.
+struct DeliveryColumns {
+  explicit DeliveryColumns(const Result& result)
+      : outcome(result.Column("outcome")),
+        key(result.Column("key")),
+        token(result.Column("token")),
+        seq(result.Column("seq")),
+        at(result.Column("at")) {}
+  Delivery Read(const Result& result, int row) const;
+  int outcome, key, token, seq, at;
+};
+
+// A new instance as _InsertInstances takes it, without its braces.
+void EncodeNewInstance(const NewInstance& instance, Envelope& envelope);
+// A termination as _Terminate takes it, without its braces.
+void EncodeTermination(const Termination& termination, Envelope& envelope);
+size_t BytesOf(const NewMessage& message);
+size_t BytesOf(const NewInstance& instance);
+size_t BytesOf(const Checkpoint& checkpoint);
+
+// A row of Workers.
+struct WorkerRow {
+  WorkerId worker = 0;
+  std::string process;
+};
+struct HubRequest {
+  std::string name;
+  bool create = false;
+};
+struct HistoryRequest {
+  std::string instance_id;
+  std::optional<std::string> execution_id;
+  int64_t after_turn = 0;
+  int64_t max_bytes = 0;
+};
+struct InboxRequest {
+  InstanceKey key = 0;
+  LeaseToken token = 0;
+};
+struct InstanceRequest {
+  std::string instance_id;
+  bool payloads = false;
+};
+
+using CreateVerb = CallVerb<NewInstance, CreateResult>;
+using SendVerb = CallVerb<ClientMessage, Delivery>;
+using TerminateVerb = CallVerb<ClientTermination, Delivery>;
+using CheckpointVerb = CallVerb<Checkpoint, CheckpointResult>;
+using DiscardVerb = CallVerb<DiscardRequest, LeaseOutcome>;
+using ReleaseInstanceVerb = CallVerb<InstanceRelease, LeaseOutcome>;
+using CompleteTaskVerb = CallVerb<TaskCompletion, TaskResult>;
+using ReleaseTaskVerb = CallVerb<TaskRelease, LeaseOutcome>;
+using ClaimInstancesVerb = CallVerb<ClaimRequest, ClaimResult>;
+using ClaimTasksVerb = CallVerb<ClaimRequest, TaskClaimResult>;
+using ReadNewMessagesVerb = CallVerb<WorkerId, std::vector<InboxRead>>;
+using ReadInboxVerb = CallVerb<InboxRequest, InboxRead>;
+using ReadInstanceVerb = CallVerb<InstanceRequest, std::optional<InstanceRow>>;
+using ReadStatusVerb = CallVerb<std::string, InstanceStatus>;
+using ResolveHubVerb = CallVerb<HubRequest, HubId>;
+using DeleteHubVerb = CallVerb<std::string, bool>;
+// The workers whose lease has not run out; the request is not looked at.
+using ListWorkersVerb = CallVerb<bool, std::vector<WorkerRow>>;
+// The request names workers that are dead; the reply counts what was freed.
+using SweepVerb = CallVerb<std::vector<WorkerId>, int64_t>;
+using ReadHistoryVerb = CallVerb<HistoryRequest, std::vector<HistoryChunk>>;
+
+std::unique_ptr<CreateVerb> MakeCreateVerb(VerbContext* context);
+std::unique_ptr<SendVerb> MakeSendVerb(VerbContext* context);
+std::unique_ptr<TerminateVerb> MakeTerminateVerb(VerbContext* context);
+std::unique_ptr<CheckpointVerb> MakeCheckpointVerb(VerbContext* context);
+std::unique_ptr<DiscardVerb> MakeDiscardVerb(VerbContext* context);
+std::unique_ptr<ReleaseInstanceVerb> MakeReleaseInstanceVerb(VerbContext* context);
+std::unique_ptr<CompleteTaskVerb> MakeCompleteTaskVerb(VerbContext* context);
+std::unique_ptr<ReleaseTaskVerb> MakeReleaseTaskVerb(VerbContext* context);
+std::unique_ptr<ClaimInstancesVerb> MakeClaimInstancesVerb(VerbContext* context);
+std::unique_ptr<ClaimTasksVerb> MakeClaimTasksVerb(VerbContext* context);
+std::unique_ptr<ReadNewMessagesVerb> MakeReadNewMessagesVerb(VerbContext* context);
+std::unique_ptr<ReadInboxVerb> MakeReadInboxVerb(VerbContext* context);
+std::unique_ptr<ReadInstanceVerb> MakeReadInstanceVerb(VerbContext* context);
+std::unique_ptr<ReadStatusVerb> MakeReadStatusVerb(VerbContext* context);
+std::unique_ptr<ReadHistoryVerb> MakeReadHistoryVerb(VerbContext* context);
+std::unique_ptr<ResolveHubVerb> MakeResolveHubVerb(VerbContext* context);
+std::unique_ptr<DeleteHubVerb> MakeDeleteHubVerb(VerbContext* context);
+std::unique_ptr<ListWorkersVerb> MakeListWorkersVerb(VerbContext* context);
+std::unique_ptr<SweepVerb> MakeSweepVerb(VerbContext* context);
+
+// A checkpoint call whose consumed messages are gone alone in its batch (P0D01) has lost its lease.
+class CheckpointCall : public Call<Checkpoint, CheckpointResult> {
+ public:
+  using Call::Call;
+  void Fail(absl::Status status) override;
+};
+
+}  // namespace dt::postgres
+
+#endif  // DT_STORAGE_POSTGRES_VERBS_H_
