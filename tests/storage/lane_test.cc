@@ -55,7 +55,7 @@ class Ends {
 };
 
 struct Write : Operation {
-  Write(const Verb* verb, Ends* ends) : Operation(verb), ends(ends) {}
+  Write(const Verb* its_verb, Ends* its_ends) : Operation(its_verb), ends(its_ends) {}
   void Fail(absl::Status status) override { ends->Add(value, std::move(status)); }
   std::string key;
   std::string value;
