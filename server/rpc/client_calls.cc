@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "fmt/format.h"
+#include "server/orchestration/random_ids.h"
 #include "server/rpc/sidecar_service.h"
 #include "server/rpc/wait_call.h"
 
@@ -55,8 +56,9 @@ grpc::ServerUnaryReactor* SidecarService::StartInstance(Context* context,
 
 void SidecarService::Start(HubId hub, const CreateInstanceRequest& request,
                            CreateInstanceResponse* response, Unary* reactor) {
+  thread_local orchestration::RandomIds ids;
   absl::StatusOr<orchestration::StartPlan> plan =
-      orchestration::BuildStart(request, hub, store_->Now(), ids_, options_.requests);
+      orchestration::BuildStart(request, hub, store_->Now(), ids, options_.requests);
   if (!plan.ok()) return reactor->Finish(ToGrpc(plan.status()));
   response->set_instanceid(plan->instance.instance_id);
   dispatch_->StartInstance(std::move(plan->instance), [response, reactor, ignore = plan->ignore](

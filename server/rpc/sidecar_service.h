@@ -23,7 +23,6 @@
 #include "server/orchestration/requests.h"
 #include "server/rpc/call_metadata.h"
 #include "server/rpc/history_stream.h"
-#include "server/rpc/random_ids.h"
 #include "server/rpc/status.h"
 #include "server/rpc/stream_options.h"
 #include "server/rpc/task_hubs.h"
@@ -162,7 +161,6 @@ class SidecarService final : public SidecarServiceBase {
   dispatch::DispatchThread* const dispatch_;
   const ServiceOptions options_;
   TaskHubs hubs_;
-  RandomIds ids_;
 };
 
 }  // namespace dt::rpc
