@@ -119,7 +119,7 @@ TEST_CASE("continue_sends_and_unlocks: other actions beside it are done, but the
       own ExecutionStarted @1000 name="Order" input="next" gen 1
       send other: EventRaised @1000 name="Ping"
       status RUNNING
-      continues as 0002 input="next"
+      continues as 0003 input="next"
       )"));
   // They belong to the generation that ended, so nobody waits for them.
   CHECK(order.checkpoint.generation == 0);
@@ -247,8 +247,9 @@ TEST_CASE("execution_id_form: each generation has a new one of 32 hex digits") {
     CHECK(order.state.execution_id.find_first_not_of("0123456789abcdef") == std::string::npos);
     seen.insert(order.state.execution_id);
     order.Request();
-    CHECK(order.ParsedRequest().executionid().value() == order.state.execution_id);
-    const auto& started = order.ParsedRequest().newevents(1).executionstarted();
+    const OrchestratorRequest request = order.ParsedRequest();
+    CHECK(request.executionid().value() == order.state.execution_id);
+    const ExecutionStartedEvent& started = request.newevents(1).executionstarted();
     CHECK(started.orchestrationinstance().executionid().value() == order.state.execution_id);
   }
   CHECK(seen.size() == 6);
