@@ -9,7 +9,7 @@ begin
   for v_function in
     select p.oid::regprocedure from pg_proc p
     where p.pronamespace = quote_ident(current_schema())::regnamespace
-      and (p.proname like '\_%' or p.proname in ('currenttaskhub'))
+      and (p.proname like '\_%' or p.proname in ('currenttaskhub', 'setglobalsetting'))
     order by p.oid desc
   loop
     execute format('drop function %s', v_function);

@@ -31,4 +31,6 @@ select to_regclass('Versions') is null as fresh \gset
 
 insert into Versions (semantic_version, min_daemon_version) values ('1.0.0', '1.0.0')
   on conflict do nothing;
+-- The daemon's `schema up` notes here whose functions are installed; these may be others.
+comment on table Versions is null;
 commit;

@@ -16,6 +16,9 @@ struct EmbeddedFile {
 // In the byte order of their paths.
 absl::Span<const EmbeddedFile> EmbeddedSql();
 
+// The version of the project.
+std::string_view BuildVersion();
+
 }  // namespace dt::postgres
 
 #endif  // DT_STORAGE_POSTGRES_EMBEDDED_SQL_H_

@@ -1,0 +1,223 @@
+// The schema: installed, found, upgraded, refused, dropped; versions compared.
+#include "storage/postgres/migrator.h"
+
+#include <fstream>
+#include <sstream>
+#include <thread>
+#include <vector>
+
+#include "storage/postgres/embedded_sql.h"
+#include "storage/postgres/semver.h"
+#include "tests/support/catch.h"
+#include "tests/support/postgres_fixture.h"
+
+namespace dt::postgres {
+namespace {
+
+using testing::MustBeOk;
+using testing::PostgresFixture;
+using testing::ValueOf;
+
+std::string FileOnDisk(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::stringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+// This file is tests/storage/migrator_test.cc.
+std::string SqlDir() {
+  std::string here = __FILE__;
+  return here.substr(0, here.rfind("tests/storage")) + "sql/";
+}
+
+TEST_CASE("semver_orders_numbers_as_numbers_and_prereleases_below") {
+  const char* const ordered[] = {
+      "0.9.9",        "1.0.0-alpha",  "1.0.0-alpha.1", "1.0.0-alpha.beta",
+      "1.0.0-beta",   "1.0.0-beta.2", "1.0.0-beta.11", "1.0.0-rc.1",
+      "1.0.0",        "1.0.2",        "1.0.10",        "1.2.0",
+      "1.10.0-rc.10", "1.10.0",       "2.0.0",         "10.0.0"};
+  int count = std::size(ordered);
+  for (int i = 0; i < count; ++i) {
+    for (int j = 0; j < count; ++j) {
+      CAPTURE(ordered[i], ordered[j]);
+      int order = CompareSemver(*ParseSemver(ordered[i]), *ParseSemver(ordered[j]));
+      CHECK((order < 0) == (i < j));
+      CHECK((order > 0) == (i > j));
+    }
+  }
+  CHECK(CompareSemver(*ParseSemver("1.0.0+a"), *ParseSemver("1.0.0+b")) == 0);
+}
+
+TEST_CASE("semver_refuses_what_is_no_version") {
+  std::string text =
+      GENERATE("", "1", "1.0", "1.0.0.0", "v1.0.0", "1.0.x", "01.0.0", "1.0.0-", "1.0.",
+               "1.0.0-a..b", "1.0.0-01", "-1.0.0", "1.0.0 ", "99999999999.0.0");
+  CAPTURE(text);
+  CHECK_FALSE(ParseSemver(text).has_value());
+}
+
+TEST_CASE("migrator_carries_the_files_of_sql_byte_for_byte") {
+  REQUIRE(!EmbeddedSql().empty());
+  for (const EmbeddedFile& file : EmbeddedSql()) {
+    std::string path(file.path);
+    CAPTURE(path);
+    CHECK(std::string(file.text) == FileOnDisk(SqlDir() + path));
+  }
+}
+
+TEST_CASE("migrator_up_installs_once_and_status_tells") {
+  auto connection = PostgresFixture::Connect(PostgresFixture::Shared().NewDatabase());
+  SchemaStatus status = ValueOf(ReadSchemaStatus(*connection, "dt"));
+  CHECK(status.state == SchemaState::kMissing);
+  CHECK_FALSE(status.usable());
+  CHECK(status.explanation.find("schema up") != std::string::npos);
+
+  status = ValueOf(MigrateSchema(*connection, "dt"));
+  CHECK(status.state == SchemaState::kCurrent);
+  CHECK(status.usable());
+  CHECK_FALSE(status.logic_differs);
+  CHECK(status.installed_version == ProgramVersion());
+  CHECK_FALSE(connection->in_transaction());
+
+  // A second time nothing is touched: the same transaction still marks the function.
+  auto marks = [&] {
+    Result result = ValueOf(connection->ExecuteOnce(
+        "select count(*), max(p.xmin::text) from pg_proc p join pg_namespace n on n.oid = "
+        "p.pronamespace where n.nspname = 'dt'"));
+    CHECK(result.Int(0, 0) > 5);
+    return std::string(result.Text(0, 1));
+  };
+  std::string before = marks();
+  CHECK(ValueOf(MigrateSchema(*connection, "dt")).state == SchemaState::kCurrent);
+  CHECK(marks() == before);
+}
+
+TEST_CASE("migrator_schema_name_is_free") {
+  auto connection = PostgresFixture::Connect(PostgresFixture::Shared().NewDatabase());
+  std::string odd = R"(Odd "name"; it's)";
+  CHECK(ValueOf(MigrateSchema(*connection, odd)).usable());
+  CHECK(ValueOf(MigrateSchema(*connection, "other")).usable());
+  // Functions of one schema use the tables of that schema.
+  MustBeOk(connection->RunScript("select other._ResolveHub('h', true)"));
+  Result hubs = ValueOf(connection->ExecuteOnce(
+      "select (select count(*) from other.TaskHubs), (select count(*) from " +
+      Connection::QuoteIdentifier(odd) + ".TaskHubs)"));
+  CHECK(hubs.Int(0, 0) == 1);
+  CHECK(hubs.Int(0, 1) == 0);
+  MustBeOk(DropSchema(*connection, odd));
+  CHECK(ValueOf(ReadSchemaStatus(*connection, odd)).state == SchemaState::kMissing);
+  CHECK(ValueOf(ReadSchemaStatus(*connection, "other")).usable());
+}
+
+TEST_CASE("migrator_many_at_once_install_once") {
+  std::string url = PostgresFixture::Shared().NewDatabase();
+  std::vector<std::thread> threads;
+  std::vector<absl::Status> statuses(8);
+  for (absl::Status& status : statuses) {
+    threads.emplace_back([&status, url] {
+      auto connection = PostgresFixture::Connect(url);
+      status = MigrateSchema(*connection, "dt").status();
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const absl::Status& status : statuses) {
+    CAPTURE(status.ToString());
+    CHECK(status.ok());
+  }
+}
+
+TEST_CASE("migrator_newer_schema_is_left_alone_or_refused") {
+  auto connection = PostgresFixture::Connect(PostgresFixture::Shared().NewDatabase());
+  ValueOf(MigrateSchema(*connection, "dt"));
+  // Written first, so that the highest version is not the latest row.
+  MustBeOk(
+      connection->RunScript("insert into dt.Versions values ('99.0.0', '1.0.0', '2000-01-01')"));
+  CHECK(ValueOf(ReadSchemaStatus(*connection, "dt")).state == SchemaState::kNewer);
+  CHECK(ValueOf(MigrateSchema(*connection, "dt")).state == SchemaState::kNewer);
+  MustBeOk(
+      connection->RunScript("update dt.Versions set min_daemon_version = '98.0.0' where "
+                            "semantic_version = '99.0.0'"));
+  SchemaStatus status = ValueOf(ReadSchemaStatus(*connection, "dt"));
+  CHECK(status.state == SchemaState::kTooNew);
+  CHECK_FALSE(status.usable());
+  absl::Status refused = MigrateSchema(*connection, "dt").status();
+  CHECK(refused.code() == absl::StatusCode::kFailedPrecondition);
+  CHECK_FALSE(connection->in_transaction());
+}
+
+TEST_CASE("migrator_renews_functions_of_another_build_and_refuses_other_tables") {
+  auto connection = PostgresFixture::Connect(PostgresFixture::Shared().NewDatabase());
+  ValueOf(MigrateSchema(*connection, "dt"));
+  MustBeOk(
+      connection->RunScript("comment on table dt.Versions is null; create or replace function "
+                            "dt.CurrentTaskHub() returns text language sql as 'select ''x'''"));
+  SchemaStatus status = ValueOf(ReadSchemaStatus(*connection, "dt"));
+  CHECK(status.usable());
+  CHECK(status.logic_differs);
+  CHECK_FALSE(ValueOf(MigrateSchema(*connection, "dt")).logic_differs);
+  Result hub = ValueOf(connection->ExecuteOnce("select dt.CurrentTaskHub()"));
+  CHECK(hub.Text(0, 0) == "postgres");
+
+  MustBeOk(connection->RunScript("comment on table dt.Versions is 'tables 0 functions 0'"));
+  CHECK(ValueOf(ReadSchemaStatus(*connection, "dt")).state == SchemaState::kOtherBuild);
+  CHECK(MigrateSchema(*connection, "dt").status().code() == absl::StatusCode::kFailedPrecondition);
+}
+
+TEST_CASE("migrator_failed_migration_leaves_nothing") {
+  auto connection = PostgresFixture::Connect(PostgresFixture::Shared().NewDatabase());
+  // A view of an operator where a table should be: the script fails in its middle.
+  MustBeOk(connection->RunScript("create schema dt; create view dt.History as select 1"));
+  absl::Status status = MigrateSchema(*connection, "dt").status();
+  CHECK_FALSE(status.ok());
+  CHECK(std::string(status.message()).find("schema/1.0.0.sql") != std::string::npos);
+  CHECK(ValueOf(ReadSchemaStatus(*connection, "dt")).state == SchemaState::kMissing);
+  CHECK_FALSE(connection->in_transaction());
+}
+
+TEST_CASE("migrator_says_which_right_is_missing") {
+  std::string url = PostgresFixture::Shared().NewDatabase();
+  auto owner = PostgresFixture::Connect(url);
+  MustBeOk(owner->RunScript("drop role if exists weak; create role weak login"));
+  auto weak = PostgresFixture::Connect(url + "&user=weak");
+  absl::Status status = MigrateSchema(*weak, "dt").status();
+  CHECK(status.code() == absl::StatusCode::kPermissionDenied);
+  CHECK(std::string(status.message()).find("grant create on database") != std::string::npos);
+  ValueOf(MigrateSchema(*owner, "dt"));
+  status = ReadSchemaStatus(*weak, "dt").status();
+  CHECK(status.code() == absl::StatusCode::kPermissionDenied);
+}
+
+TEST_CASE("migrator_drop_keeps_the_objects_of_others") {
+  auto connection = PostgresFixture::Connect(PostgresFixture::Shared().NewDatabase());
+  CHECK(DropSchema(*connection, "dt").code() == absl::StatusCode::kNotFound);
+  ValueOf(MigrateSchema(*connection, "dt"));
+  MustBeOk(connection->RunScript("create table dt.mine (a int)"));
+  absl::Status status = DropSchema(*connection, "dt");
+  CHECK(status.code() == absl::StatusCode::kFailedPrecondition);
+  CHECK(ValueOf(ReadSchemaStatus(*connection, "dt")).usable());
+  MustBeOk(connection->RunScript("drop table dt.mine"));
+  MustBeOk(DropSchema(*connection, "dt"));
+  Result left =
+      ValueOf(connection->ExecuteOnce("select count(*) from pg_namespace where nspname = 'dt'"));
+  CHECK(left.Int(0, 0) == 0);
+}
+
+TEST_CASE("migrator_printed_script_and_install_sql_make_what_up_makes") {
+  std::string url = PostgresFixture::Shared().NewDatabase();
+  auto connection = PostgresFixture::Connect(url);
+  MustBeOk(connection->RunScript(ValueOf(MigrationScript("printed"))));
+  SchemaStatus status = ValueOf(ReadSchemaStatus(*connection, "printed"));
+  CHECK(status.state == SchemaState::kCurrent);
+  CHECK_FALSE(status.logic_differs);
+  CHECK(MigrationScript("x", "one").status().code() == absl::StatusCode::kInvalidArgument);
+  CHECK(ValueOf(MigrationScript("x", ProgramVersion())).find("create table") == std::string::npos);
+
+  // psql alone: the same version row.
+  std::string install = FileOnDisk(SqlDir() + "install.sql");
+  CHECK(install.find("values ('" + ProgramVersion() + "', '" + status.min_daemon_version + "')") !=
+        std::string::npos);
+}
+
+}  // namespace
+}  // namespace dt::postgres
