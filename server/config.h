@@ -20,19 +20,15 @@
 #include "server/dispatch/dispatch_thread.h"
 #include "server/rpc/server.h"
 #include "server/rpc/sidecar_service.h"
+#include "storage/postgres/postgres_store.h"
 
 namespace dt {
 
 enum class LogFormat { kText, kJson };
 
 struct Config {
-  // An empty URL: `dev` starts a private PostgreSQL, everything else uses the PG* variables.
-  std::string postgres_url;
-  std::string postgres_schema = "dt";
-  int postgres_lanes = 2;
-  int postgres_batch_operations_max = 200;
-  int64_t postgres_batch_bytes_max = 8 << 20;
-  absl::Duration lease = absl::Seconds(30);
+  // With an empty URL `dev` starts a private PostgreSQL; everything else uses the PG* variables.
+  postgres::PostgresStoreOptions store;
   bool schema_up = false;
   std::string data_dir = "./durabletask-data";
   std::vector<std::string> hub_names = {"default"};

@@ -144,7 +144,7 @@ absl::Status SetSchemaName(Config& config, std::string_view text) {
     good = good && ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_');
   }
   if (!good) return Malformed(text, "a name of a-z, 0-9 and _, at most 63 characters");
-  config.postgres_schema = std::string(text);
+  config.store.schema = std::string(text);
   return absl::OkStatus();
 }
 
@@ -199,21 +199,21 @@ Setting With(absl::Status (*set)(Config&, std::string_view), Row row) {
 
 void AddDatabase(std::vector<Setting>& rows) {
   rows.push_back(
-      Named("postgres", Secret(Text("postgres", "url", FIELD(postgres_url),
+      Named("postgres", Secret(Text("postgres", "url", FIELD(store.connection.url),
                                     "PostgreSQL as a URL (postgresql://user@host/database) or "
                                     "key=value string; empty: the PG* "
                                     "variables, or in `dev` a private PostgreSQL"))));
   rows.push_back(
-      With(SetSchemaName, Text("postgres", "schema", FIELD(postgres_schema),
+      With(SetSchemaName, Text("postgres", "schema", FIELD(store.schema),
                                "schema that holds everything; one database may hold several")));
-  rows.push_back(Number("postgres", "lanes", FIELD(postgres_lanes), 1, 64,
+  rows.push_back(Number("postgres", "lanes", FIELD(store.write_lanes), 1, 64,
                         "connections that write; each carries one batch at a time"));
-  rows.push_back(Number("postgres", "batch-operations-max", FIELD(postgres_batch_operations_max), 1,
-                        10000, "operations that one batch, and so one commit, may carry"));
-  rows.push_back(Number("postgres", "batch-bytes-max", FIELD(postgres_batch_bytes_max), 1 << 10,
+  rows.push_back(Number("postgres", "batch-operations-max", FIELD(store.lane.batch_operations_max),
+                        1, 10000, "operations that one batch, and so one commit, may carry"));
+  rows.push_back(Number("postgres", "batch-bytes-max", FIELD(store.lane.batch_bytes_max), 1 << 10,
                         256 << 20, "payload bytes that one batch may carry"));
   rows.push_back(
-      Time("postgres", "lease-seconds", absl::Seconds(1), FIELD(lease), 3, 3600,
+      Time("postgres", "lease-seconds", absl::Seconds(1), FIELD(store.lease), 3, 3600,
            "after this long without a sign of life the work of a daemon is free for others"));
   rows.push_back(
       Bool("schema", "up", FIELD(schema_up),

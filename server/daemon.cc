@@ -1,0 +1,127 @@
+#include "server/daemon.h"
+
+#include <utility>
+
+#include "absl/strings/str_join.h"
+#include "absl/synchronization/notification.h"
+#include "fmt/format.h"
+#include "server/database.h"
+#include "server/version.h"
+#include "spdlog/spdlog.h"
+#include "storage/postgres/postgres_store.h"
+
+namespace dt {
+namespace {
+
+// An orchestration in one line, with nothing but the Python SDK.
+constexpr char kTryIt[] =
+    "python3 -m venv /tmp/dt && /tmp/dt/bin/pip install -q durabletask && "
+    "/tmp/dt/bin/python -c \"from durabletask import client as c, worker as w; "
+    "f=lambda ctx, name: 'Hello, '+name+'!'; f.__name__='hello'; "
+    "s=w.TaskHubGrpcWorker(host_address='{0}'); s.add_orchestrator(f); s.start(); "
+    "k=c.TaskHubGrpcClient(host_address='{0}'); i=k.schedule_new_orchestration(f, input='world'); "
+    "print(k.wait_for_orchestration_completion(i).serialized_output); s.stop()\"";
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(Config config, bool private_database,
+                                                      StopSignals& stop) {
+  std::unique_ptr<Daemon> daemon(new Daemon(std::move(config)));
+  absl::Status status = daemon->OpenDatabase(private_database, stop);
+  if (!status.ok()) return status;
+  const Config& settings = daemon->config_;
+  postgres::PostgresStoreOptions store_options = settings.store;
+  store_options.version = std::string(Version());
+  daemon->store_ = std::make_unique<postgres::PostgresStore>(std::move(store_options));
+  daemon->dispatch_ =
+      std::make_unique<dispatch::DispatchThread>(daemon->store_.get(), settings.dispatch);
+  daemon->dispatch_->Start();
+  daemon->store_->Start(daemon->dispatch_.get());
+  daemon->service_ = std::make_unique<rpc::SidecarService>(
+      daemon->store_.get(), daemon->dispatch_.get(), settings.service);
+  status = daemon->CreateHubs(stop);
+  if (!status.ok()) return status;
+  absl::StatusOr<std::unique_ptr<rpc::Server>> server =
+      rpc::Server::Start(settings.server, daemon->service_.get());
+  if (!server.ok()) return server.status();
+  daemon->server_ = *std::move(server);
+  daemon->server_->SetServing(true);
+  return daemon;
+}
+
+absl::Status Daemon::OpenDatabase(bool private_database, StopSignals& stop) {
+  if (private_database) {
+    absl::StatusOr<std::unique_ptr<postgres::PrivateCluster>> cluster =
+        StartPrivateCluster(config_);
+    if (!cluster.ok()) return cluster.status();
+    cluster_ = *std::move(cluster);
+    config_.store.connection.url = cluster_->url();
+  }
+  absl::StatusOr<std::unique_ptr<postgres::Connection>> connection = WaitForDatabase(config_, stop);
+  if (!connection.ok()) return connection.status();
+  absl::StatusOr<std::string> described = DescribeDatabase(**connection);
+  if (!described.ok()) return described.status();
+  database_ = *std::move(described);
+  absl::StatusOr<std::string> version = PrepareSchema(config_, **connection);
+  if (!version.ok()) return version.status();
+  schema_version_ = *std::move(version);
+  return absl::OkStatus();
+}
+
+absl::Status Daemon::CreateHubs(StopSignals& stop) {
+  for (const std::string& name : config_.hub_names) {
+    // PostgreSQL may go away between two statements: a hub is asked for until it is there.
+    for (absl::Status status = absl::UnknownError("");;) {
+      absl::Notification answered;
+      service_->CreateHub(name, [&](absl::StatusOr<HubId> hub) {
+        status = hub.status();
+        answered.Notify();
+      });
+      answered.WaitForNotification();
+      if (status.ok()) break;
+      if (!absl::IsUnavailable(status)) {
+        return absl::Status(status.code(), fmt::format("cannot create task hub '{}': {}", name,
+                                                       std::string(status.message())));
+      }
+      if (stop.WaitFor(absl::Seconds(1))) return absl::CancelledError("stopped while starting");
+    }
+  }
+  return absl::OkStatus();
+}
+
+std::string Daemon::Banner() const {
+  const std::vector<std::string>& addresses = server_->addresses();
+  return fmt::format(
+      "durabletask-sidecar {}\n"
+      "  database   {}{}\n"
+      "  schema     {}, version {}\n"
+      "  task hubs  {}{}\n"
+      "  listening  {}\n"
+      "  try it     {}\n",
+      Version(), database_,
+      cluster_ == nullptr ? "" : fmt::format(", private under {}", config_.data_dir),
+      config_.store.schema, schema_version_, absl::StrJoin(config_.hub_names, ", "),
+      config_.service.hubs.create_unknown ? " (others are created on first use)" : "",
+      absl::StrJoin(addresses, ", "), fmt::format(fmt::runtime(kTryIt), addresses.front()));
+}
+
+void Daemon::Stop() {
+  if (std::exchange(stopped_, true)) return;
+  if (server_ != nullptr) server_->SetServing(false);
+  if (dispatch_ != nullptr) dispatch_->Drain(config_.drain_timeout);
+  if (server_ != nullptr) server_->Shutdown(config_.shutdown_grace);
+  if (store_ != nullptr) store_->Stop();
+  // The store's callbacks are over; now nothing calls the dispatcher any more.
+  service_.reset();
+  dispatch_.reset();
+  store_.reset();
+  if (cluster_ != nullptr) {
+    const absl::Status status = cluster_->Stop();
+    if (!status.ok()) spdlog::error("{}", std::string(status.message()));
+  }
+  spdlog::info("stopped");
+}
+
+Daemon::~Daemon() { Stop(); }
+
+}  // namespace dt

@@ -1,0 +1,57 @@
+// The running daemon: everything that `serve` and `dev` wire together, started in this order and
+// ended in the reverse one.
+//
+//   private PostgreSQL (dev only) -> schema -> store -> dispatcher -> service -> hubs -> gRPC
+//   server
+//
+// Threads: one thread starts it, calls Stop, and destroys it.
+#ifndef DT_SERVER_DAEMON_H_
+#define DT_SERVER_DAEMON_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "server/config.h"
+#include "server/stop_signals.h"
+#include "storage/postgres/private_cluster.h"
+#include "storage/store.h"
+
+namespace dt {
+
+class Daemon {
+ public:
+  // Returns when it serves, or the reason why it cannot; kCancelled when a stop is asked for
+  // meanwhile. `private_database`: start a PostgreSQL of its own.
+  static absl::StatusOr<std::unique_ptr<Daemon>> Start(Config config, bool private_database,
+                                                       StopSignals& stop);
+  ~Daemon();
+
+  // What a newcomer wants to know, several lines.
+  std::string Banner() const;
+  // Drains and ends everything; see operations.md, section 4. Blocks.
+  void Stop();
+
+ private:
+  explicit Daemon(Config config) : config_(std::move(config)) {}
+
+  absl::Status OpenDatabase(bool private_database, StopSignals& stop);
+  absl::Status CreateHubs(StopSignals& stop);
+
+  Config config_;
+  std::string database_;        // described
+  std::string schema_version_;  // as found or migrated to
+  bool stopped_ = false;
+
+  // In the order of construction.
+  std::unique_ptr<postgres::PrivateCluster> cluster_;
+  std::unique_ptr<Store> store_;
+  std::unique_ptr<dispatch::DispatchThread> dispatch_;
+  std::unique_ptr<rpc::SidecarService> service_;
+  std::unique_ptr<rpc::Server> server_;
+};
+
+}  // namespace dt
+
+#endif  // DT_SERVER_DAEMON_H_
