@@ -7,8 +7,8 @@ namespace {
 
 class CompleteTasks : public CompleteTaskVerb {
  public:
-  // A repeat after an unknown outcome answers "lease lost"; the message then waits in the inbox, and
-  // the next ReadNewMessages finds it (verbs.h, `reread`).
+  // A repeat after an unknown outcome answers "lease lost"; the message then waits in the inbox,
+  // and the next ReadNewMessages finds it (verbs.h, `reread`).
   explicit CompleteTasks(VerbContext* context) : CallVerb(context, "_CompleteTasks", true) {}
 
  protected:

@@ -175,7 +175,9 @@ void EncodeOwn(const CheckpointVerb::Requests& requests, Envelope& envelope) {
 class AnswerRows {
  public:
   explicit AnswerRows(const Result& result)
-      : result_(result), columns_(result), part_(result.Column("part")),
+      : result_(result),
+        columns_(result),
+        part_(result.Column("part")),
         number_(result.Column("number")) {}
 
   // Sorts the rows by part and number; rows without number (notices) are of no interest here.

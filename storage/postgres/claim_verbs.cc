@@ -205,8 +205,7 @@ std::vector<InboxRead> ReadInboxes(const Result& result) {
 
 class ReadNewMessages : public ReadNewMessagesVerb {
  public:
-  explicit ReadNewMessages(VerbContext* context)
-      : CallVerb(context, "_ReadNewMessages", true) {}
+  explicit ReadNewMessages(VerbContext* context) : CallVerb(context, "_ReadNewMessages", true) {}
   size_t operations_max() const override { return 1; }
 
  protected:
@@ -232,10 +231,7 @@ class ReadInboxOfOne : public ReadInboxVerb {
     envelope.Int("max_messages", kInboxMessagesMax).Int("max_bytes", kInboxBytesMax);
     envelope.BeginArray("items");
     for (const InboxRequest* request : requests) {
-      envelope.BeginObject()
-          .Int("key", request->key)
-          .Int("token", request->token)
-          .EndObject();
+      envelope.BeginObject().Int("key", request->key).Int("token", request->token).EndObject();
     }
     envelope.EndArray();
   }

@@ -65,7 +65,8 @@ class Envelope {
 // Microseconds since 1970, rounded up and kept inside what the server can store.
 int64_t ToMicrosRoundedUp(absl::Time time);
 
-// A flat JSON object of strings, as jsonb prints it, sorted by key. kDataLoss if it is anything else.
+// A flat JSON object of strings, as jsonb prints it, sorted by key. kDataLoss if it is anything
+// else.
 absl::StatusOr<Tags> ParseTags(std::string_view json);
 
 }  // namespace dt::postgres

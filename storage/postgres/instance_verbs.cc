@@ -60,7 +60,8 @@ size_t BytesOf(const NewMessage& message) {
 }
 
 size_t BytesOf(const NewInstance& instance) {
-  size_t bytes = 256 + instance.instance_id.size() + instance.name.size() + BytesOf(instance.started);
+  size_t bytes =
+      256 + instance.instance_id.size() + instance.name.size() + BytesOf(instance.started);
   if (instance.input.has_value()) bytes += instance.input->size();
   for (const auto& [name, value] : instance.tags) bytes += name.size() + value.size();
   return bytes;
@@ -126,8 +127,8 @@ class Create : public CreateVerb {
       delivery.visible_at = result.Timestamp(row, result.Column("at"));
       CreateResult& reply = *replies[*index];
       reply.parent_notice = delivery;
-      reply.parent_notice_event = std::make_shared<const std::string>(
-          result.Bytes(row, result.Column("notice_event")));
+      reply.parent_notice_event =
+          std::make_shared<const std::string>(result.Bytes(row, result.Column("notice_event")));
     }
     return absl::OkStatus();
   }

@@ -64,8 +64,7 @@ void LeaseKeeper::Run() {
 
 absl::Status LeaseKeeper::EnsureConnected() {
   if (connection_ != nullptr && connection_->connected()) return absl::OkStatus();
-  absl::StatusOr<std::unique_ptr<Connection>> connection =
-      Connection::Connect(options_.connection);
+  absl::StatusOr<std::unique_ptr<Connection>> connection = Connection::Connect(options_.connection);
   if (!connection.ok()) return connection.status();
   connection_ = *std::move(connection);
   return absl::OkStatus();
@@ -79,8 +78,8 @@ absl::Status LeaseKeeper::Register() {
       .Text(options_.version)
       .Int8(absl::ToInt64Microseconds(options_.lease));
   const absl::StatusOr<Result> result = connection_->Execute(
-      {"register", CallText(options_.schema,
-                            "_RegisterWorker($1, $2, $3, $4 * interval '1 microsecond')")},
+      {"register",
+       CallText(options_.schema, "_RegisterWorker($1, $2, $3, $4 * interval '1 microsecond')")},
       params);
   if (!result.ok()) return result.status();
   SetClock(result->Timestamp(0, result->Column("now")), sent);
@@ -111,10 +110,10 @@ void LeaseKeeper::Unregister() {
   if (status.ok()) {
     Params params;
     params.Int8(worker_.load());
-    status = connection_
-                 ->Execute({"unregister", CallText(options_.schema, "_UnregisterWorker($1)")},
-                           params)
-                 .status();
+    status =
+        connection_
+            ->Execute({"unregister", CallText(options_.schema, "_UnregisterWorker($1)")}, params)
+            .status();
   }
   if (!status.ok()) {
     spdlog::warn("this daemon could not unregister, its leases end by themselves: {}",
@@ -124,7 +123,8 @@ void LeaseKeeper::Unregister() {
 }
 
 void LeaseKeeper::SetClock(absl::Time now, absl::Time sent) {
-  // The server read its clock somewhere in between; the middle is wrong by half a round trip at most.
+  // The server read its clock somewhere in between; the middle is wrong by half a round trip at
+  // most.
   const absl::Time middle = sent + (SteadyNow() - sent) / 2;
   clock_offset_us_.store(absl::ToInt64Microseconds(now - middle));
   clock_known_.store(true);

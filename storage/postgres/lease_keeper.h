@@ -2,11 +2,13 @@
 // instances and tasks are held. It also measures the database's clock.
 //
 // Invariants
-//   * A registration that was swept is never renewed: the keeper registers anew and tells it, and the
+//   * A registration that was swept is never renewed: the keeper registers anew and tells it, and
+//   the
 //     leases of the old one are gone.
 //   * Now() never runs back, whatever the clocks do.
 //
-// Threads. One thread of its own with one connection of its own; Now() and worker() from any thread.
+// Threads. One thread of its own with one connection of its own; Now() and worker() from any
+// thread.
 #ifndef DT_STORAGE_POSTGRES_LEASE_KEEPER_H_
 #define DT_STORAGE_POSTGRES_LEASE_KEEPER_H_
 
@@ -30,8 +32,8 @@ namespace dt::postgres {
 struct LeaseKeeperOptions {
   ConnectionOptions connection;
   std::string schema = "dt";
-  std::string version;                            // of the daemon, for operators
-  absl::Duration lease = absl::Seconds(30);       // renewed at a third of this
+  std::string version;                       // of the daemon, for operators
+  absl::Duration lease = absl::Seconds(30);  // renewed at a third of this
   absl::Duration retry_min = absl::Milliseconds(100);
   absl::Duration retry_max = absl::Seconds(2);
 };

@@ -128,8 +128,8 @@ template <typename Request, typename Reply>
 void PostgresStore::Submit(Lane& lane, const CallVerb<Request, Reply>& verb, HubId hub,
                            uint64_t order_key, size_t bytes, Request request,
                            Callback<Reply> done) {
-  auto call = std::make_unique<Call<Request, Reply>>(&verb, &context_, std::move(request),
-                                                     std::move(done));
+  auto call =
+      std::make_unique<Call<Request, Reply>>(&verb, &context_, std::move(request), std::move(done));
   call->hub = hub;
   call->order_key = order_key;
   call->bytes = bytes;
@@ -213,11 +213,10 @@ void PostgresStore::ReadNewMessages(WorkerId worker, Callback<std::vector<InboxR
   Submit(*claim_lane_, *verbs_->read_new_messages, 0, 0, 64, worker, std::move(done));
 }
 
-void PostgresStore::ReadInbox(HubId hub, std::string instance_id, InstanceKey key,
-                              LeaseToken token, Callback<InboxRead> done) {
+void PostgresStore::ReadInbox(HubId hub, std::string instance_id, InstanceKey key, LeaseToken token,
+                              Callback<InboxRead> done) {
   // Behind the writes of the instance: what they consumed must not be read again.
-  SubmitWrite(*verbs_->read_inbox, hub, instance_id, 64, InboxRequest{key, token},
-              std::move(done));
+  SubmitWrite(*verbs_->read_inbox, hub, instance_id, 64, InboxRequest{key, token}, std::move(done));
 }
 
 void PostgresStore::ClaimTasks(ClaimRequest request, Callback<TaskClaimResult> done) {
@@ -239,18 +238,18 @@ void PostgresStore::ReleaseTask(HubId hub, std::string instance_id, TaskRelease 
 
 void PostgresStore::SweepDeadWorkers(Callback<int64_t> done) {
   Submit(*upkeep_lane_, *verbs_->list_workers, 0, 0, 64, true,
-         Callback<std::vector<WorkerRow>>([this, done = std::move(done)](
-                                              absl::StatusOr<std::vector<WorkerRow>> rows) mutable {
-           if (!rows.ok()) {
-             std::move(done)(rows.status());
-             return;
-           }
-           std::vector<WorkerId> dead;
-           for (const WorkerRow& row : *rows) {
-             if (IsKnownDead(row.process)) dead.push_back(row.worker);
-           }
-           Submit(*upkeep_lane_, *verbs_->sweep, 0, 0, 64, std::move(dead), std::move(done));
-         }));
+         Callback<std::vector<WorkerRow>>(
+             [this, done = std::move(done)](absl::StatusOr<std::vector<WorkerRow>> rows) mutable {
+               if (!rows.ok()) {
+                 std::move(done)(rows.status());
+                 return;
+               }
+               std::vector<WorkerId> dead;
+               for (const WorkerRow& row : *rows) {
+                 if (IsKnownDead(row.process)) dead.push_back(row.worker);
+               }
+               Submit(*upkeep_lane_, *verbs_->sweep, 0, 0, 64, std::move(dead), std::move(done));
+             }));
 }
 
 void PostgresStore::ReadInstance(HubId hub, std::string instance_id, bool payloads,
@@ -259,10 +258,9 @@ void PostgresStore::ReadInstance(HubId hub, std::string instance_id, bool payloa
          InstanceRequest{std::move(instance_id), payloads}, std::move(done));
 }
 
-void PostgresStore::ReadStatus(HubId hub, std::string instance_id,
-                               Callback<InstanceStatus> done) {
-  Submit(*read_lane_, *verbs_->read_status, hub, 0, 64 + instance_id.size(),
-         std::move(instance_id), std::move(done));
+void PostgresStore::ReadStatus(HubId hub, std::string instance_id, Callback<InstanceStatus> done) {
+  Submit(*read_lane_, *verbs_->read_status, hub, 0, 64 + instance_id.size(), std::move(instance_id),
+         std::move(done));
 }
 
 void PostgresStore::ReadHistory(HubId hub, std::string instance_id,

@@ -2,8 +2,9 @@
 // encoding and decoding are in verbs.h, its rules in sql/logic.
 //
 // Routes
-//   writes       `write_lanes` lanes by hash of (hub, instance id): everything of one instance in order
-//   claims       one lane for claims and for the inboxes of leased instances; commits do not wait for
+//   writes       `write_lanes` lanes by hash of (hub, instance id): everything of one instance in
+//   order claims       one lane for claims and for the inboxes of leased instances; commits do not
+//   wait for
 //                the log, because a lost claim costs a new one
 //   reads        one lane for clients, so that they cannot delay the work
 //   upkeep       one lane for hubs and sweeps

@@ -1,5 +1,5 @@
-// Which process this is, so that another daemon on the same host can see at once that it is gone, and
-// need not wait until its lease has run out.
+// Which process this is, so that another daemon on the same host can see at once that it is gone,
+// and need not wait until its lease has run out.
 #ifndef DT_STORAGE_POSTGRES_PROCESS_IDENTITY_H_
 #define DT_STORAGE_POSTGRES_PROCESS_IDENTITY_H_
 
@@ -11,8 +11,8 @@ namespace dt::postgres {
 // "boot id/pid namespace/pid/start time" of this process; empty if /proc does not tell.
 std::string OwnProcess();
 
-// True if `process` ran under the same boot and in the same pid namespace as this process and exists
-// no more. False if that cannot be known from here.
+// True if `process` ran under the same boot and in the same pid namespace as this process and
+// exists no more. False if that cannot be known from here.
 bool IsKnownDead(std::string_view process);
 
 std::string HostName();

@@ -1,5 +1,5 @@
-// Fails operations that a lane refused, on a thread of its own, because a callback must not run on the
-// thread of the caller, who may hold locks.
+// Fails operations that a lane refused, on a thread of its own, because a callback must not run on
+// the thread of the caller, who may hold locks.
 //
 // Threads. Add from any thread. The thread lives until the destructor, which fails what is left.
 #ifndef DT_STORAGE_POSTGRES_REFUSALS_H_

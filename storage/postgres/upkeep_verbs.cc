@@ -13,8 +13,7 @@ Statement StatementOf(const VerbContext& context, const std::string& name,
 class ResolveHub : public ResolveHubVerb {
  public:
   explicit ResolveHub(VerbContext* context)
-      : CallVerb(context,
-                 StatementOf(*context, "_ResolveHub", "select ", "_ResolveHub($1, $2)")) {}
+      : CallVerb(context, StatementOf(*context, "_ResolveHub", "select ", "_ResolveHub($1, $2)")) {}
   size_t operations_max() const override { return 1; }
   void Encode(Operations operations, Params* params) const override {
     const HubRequest& request = CallOf(operations.front()).request;

@@ -3,9 +3,10 @@
 //
 // Invariants
 //   * A reply per call, in the order of the calls; callbacks run in that order.
-//   * After a call whose outcome was unknown and that was sent again, or that failed so, what it left
-//     in the inboxes of this daemon's own instances was not told in any reply. `reread` is set then:
-//     the next ReadNewMessages reads all of them.
+//   * After a call whose outcome was unknown and that was sent again, or that failed so, what it
+//   left
+//     in the inboxes of this daemon's own instances was not told in any reply. `reread` is set
+//     then: the next ReadNewMessages reads all of them.
 //
 // Threads. Encode, Complete and Fail run on the thread of the verb's lane; the context is shared.
 #ifndef DT_STORAGE_POSTGRES_VERBS_H_

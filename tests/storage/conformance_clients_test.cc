@@ -1,0 +1,238 @@
+// Store behaviour, the same for every implementation: creating, messages of clients, terminating,
+// reading. (storage.md 3.3-3.5, 5; semantics.md 5)
+#include "tests/storage/store_harness.h"
+#include "tests/support/catch.h"
+
+namespace dt::testing {
+namespace {
+
+StoreKind AnyKind() { return GENERATE(StoreKind::kMemory, StoreKind::kPostgres); }
+
+TEST_CASE("store_create_is_settled_by_the_execution_id") {
+  Harness h(AnyKind());
+  const NewInstance instance = h.Instance("one");
+  const CreateResult created = h.a().Create(instance);
+  CHECK(created.outcome == CreateOutcome::kCreated);
+  CHECK(created.key != 0);
+  CHECK(created.started_seq != 0);
+  // The same call again, as after a lost answer.
+  const CreateResult again = h.a().Create(instance);
+  CHECK(again.outcome == CreateOutcome::kAlready);
+  CHECK(again.key == created.key);
+  // Somebody else's call with the same id: a pending instance is not replaceable by default.
+  const CreateResult other = h.a().Create(h.Instance("one"));
+  CHECK(other.outcome == CreateOutcome::kExists);
+  CHECK(other.existing_status == RuntimeStatus::kPending);
+  const ClaimResult claims = h.a().ClaimAll(h.hub);
+  REQUIRE(claims.claims.size() == 1);
+  CHECK(TextsOf(claims.claims[0].messages) == std::vector<std::string>{"start"});
+}
+
+TEST_CASE("store_create_replaces_what_may_be_replaced_under_a_new_key") {
+  Harness h(AnyKind());
+  const CreateResult first = h.a().Create(h.Instance("one"));
+  h.a().Send(h.hub, "one", Event("for the first"));
+  NewInstance second = h.Instance("one");
+  second.replaceable = StatusBit(RuntimeStatus::kPending);
+  const CreateResult replaced = h.a().Create(second);
+  CHECK(replaced.outcome == CreateOutcome::kReplaced);
+  CHECK(replaced.key != first.key);
+  const Claim claim = h.a().ClaimOne(h.hub);
+  CHECK(claim.key == replaced.key);
+  CHECK(claim.execution_id == second.execution_id);
+  CHECK(TextsOf(claim.messages) == std::vector<std::string>{"start"});
+}
+
+TEST_CASE("store_replacing_a_live_child_tells_its_parent") {
+  Harness h(AnyKind());
+  h.a().Create(h.Instance("parent"));
+  Claim parent = h.a().ClaimOne(h.hub);
+  Checkpoint turn = TurnOf(parent);
+  NewChild child;
+  child.instance = h.Instance("child");
+  child.instance.parent = ParentLink{parent.key, 0, 7, "parent"};
+  turn.children.push_back(child);
+  REQUIRE(h.a().Commit(turn).outcome == CheckpointOutcome::kCommitted);
+
+  NewInstance replacing = h.Instance("child");
+  replacing.replaceable = StatusBit(RuntimeStatus::kPending);
+  const CreateResult replaced = h.a().Create(replacing);
+  REQUIRE(replaced.outcome == CreateOutcome::kReplaced);
+  REQUIRE(replaced.parent_notice.has_value());
+  CHECK(replaced.parent_notice->key == parent.key);
+  CHECK(replaced.parent_notice->lease_token == parent.lease_token);
+  // SubOrchestrationInstanceFailed is field 11 of HistoryEvent.
+  parent = After(turn, parent);
+  CHECK(h.a().Release(parent) == LeaseOutcome::kReleased);
+  const ClaimResult claims = h.a().ClaimAll(h.hub);
+  bool told = false;
+  for (const Claim& claim : claims.claims) {
+    if (claim.key != parent.key) continue;
+    REQUIRE(claim.messages.size() == 1);
+    CHECK(claim.messages[0].event_type == 11);
+    CHECK(claim.messages[0].seq == replaced.parent_notice->seq);
+    CHECK(*claim.messages[0].event == *replaced.parent_notice_event);
+    told = true;
+  }
+  CHECK(told);
+}
+
+TEST_CASE("store_message_outcomes") {
+  Harness h(AnyKind());
+  h.a().Create(h.Instance("live"));
+  h.a().Create(h.Instance("ended"));
+  h.a().Terminate(h.hub, {"ended", "enough", 0, Event("terminate", 5)});
+  CHECK(h.a().Send(h.hub, "live", Event("x")).outcome == DeliveryOutcome::kOk);
+  CHECK(h.a().Send(h.hub, "ended", Event("x")).outcome == DeliveryOutcome::kTerminal);
+  CHECK(h.a().Send(h.hub, "nobody", Event("x")).outcome == DeliveryOutcome::kNotFound);
+  CHECK(h.a().Send(h.hub + 1'000'000, "live", Event("x")).outcome == DeliveryOutcome::kNotFound);
+}
+
+TEST_CASE("store_inbox_order_is_by_time_then_by_number") {
+  Harness h(AnyKind());
+  h.a().Create(h.Instance("one"));
+  NewMessage later = Event("later");
+  later.visible_at = h.a().store().Now() + absl::Hours(1);
+  h.a().Send(h.hub, "one", later);
+  h.a().Send(h.hub, "one", Event("first"));
+  h.a().Send(h.hub, "one", Event("second"));
+  const Claim claim = h.a().ClaimOne(h.hub);
+  CHECK(TextsOf(claim.messages) == std::vector<std::string>{"start", "first", "second"});
+  REQUIRE(claim.next_due.has_value());
+  CHECK(*claim.next_due >= later.visible_at);
+  CHECK(*claim.next_due < later.visible_at + absl::Milliseconds(1));
+}
+
+TEST_CASE("store_scheduled_start_holds_earlier_messages_back") {
+  Harness h(AnyKind());
+  NewInstance instance = h.Instance("later");
+  const absl::Time start = h.a().store().Now() + absl::Hours(1);
+  instance.scheduled_start = start;
+  instance.started.visible_at = start;
+  h.a().Create(instance);
+  CHECK(h.a().Send(h.hub, "later", Event("early")).outcome == DeliveryOutcome::kOk);
+  const ClaimResult claims = h.a().ClaimAll(h.hub);
+  CHECK(claims.claims.empty());
+  REQUIRE(claims.next_due.has_value());
+  CHECK(*claims.next_due >= start);
+}
+
+TEST_CASE("store_terminate_pending_running_missing") {
+  Harness h(AnyKind());
+  h.a().Create(h.Instance("pending"));
+  CHECK(h.a().Terminate(h.hub, {"pending", "enough", 0, Event("t", 5)}).outcome ==
+        DeliveryOutcome::kDone);
+  const std::optional<InstanceRow> row = h.a().Read(h.hub, "pending");
+  REQUIRE(row.has_value());
+  CHECK(row->status == RuntimeStatus::kTerminated);
+  CHECK(row->output == "enough");
+  CHECK(row->completed_at.has_value());
+  CHECK(h.a().ClaimAll(h.hub).claims.empty());
+  CHECK(h.a().Terminate(h.hub, {"pending", "again", 0, Event("t", 5)}).outcome ==
+        DeliveryOutcome::kTerminal);
+
+  h.a().Create(h.Instance("running"));
+  const Claim claim = h.a().ClaimOne(h.hub);
+  const Delivery queued = h.a().Terminate(h.hub, {"running", "stop", 0, Event("t", 5)});
+  CHECK(queued.outcome == DeliveryOutcome::kOk);
+  CHECK(queued.lease_token == claim.lease_token);
+  CHECK(h.a().Terminate(h.hub, {"nobody", "stop", 0, Event("t", 5)}).outcome ==
+        DeliveryOutcome::kNotFound);
+  CHECK(h.a().Terminate(h.hub, {"running", "stop", 12345, Event("t", 5)}).outcome ==
+        DeliveryOutcome::kInstanceReplaced);
+}
+
+TEST_CASE("store_payload_bytes_round_trip") {
+  Harness h(AnyKind());
+  std::string all;
+  for (int byte = 0; byte < 256; ++byte) all.push_back(static_cast<char>(byte));
+  NewInstance absent = h.Instance("absent");
+  NewInstance empty = h.Instance("empty");
+  empty.input = "";
+  empty.version = "";
+  NewInstance full = h.Instance("grüße \"x\" \\ \n\t");
+  full.input = all;
+  full.version = "1.0";
+  full.tags = {{"a", ""}, {"key \"quoted\" \\", "value\nü\x01"}};
+  full.started = Event(all, 3);
+  for (const NewInstance& instance : {absent, empty, full}) h.a().Create(instance);
+
+  const auto absent_row = h.a().Read(h.hub, "absent");
+  REQUIRE(absent_row.has_value());
+  CHECK_FALSE(absent_row->input.has_value());
+  CHECK_FALSE(absent_row->version.has_value());
+  const auto empty_row = h.a().Read(h.hub, "empty");
+  REQUIRE(empty_row.has_value());
+  CHECK(empty_row->input == "");
+  CHECK(empty_row->version == "");
+  const auto full_row = h.a().Read(h.hub, full.instance_id);
+  REQUIRE(full_row.has_value());
+  CHECK(full_row->instance_id == full.instance_id);
+  CHECK(full_row->input == all);
+  CHECK(full_row->tags == full.tags);
+  for (const Claim& claim : h.a().ClaimAll(h.hub).claims) {
+    if (claim.instance_id == full.instance_id) CHECK(TextOf(claim.messages.at(0)) == all);
+  }
+}
+
+TEST_CASE("store_hub_holds_its_own_and_is_deleted_whole") {
+  Harness h(AnyKind());
+  h.a().Create(h.Instance("one"));
+  const auto resolve = [&](bool create) {
+    return h.a().Wait<HubId>(
+        [&](auto done) { h.a().store().ResolveHub("to go", create, std::move(done)); });
+  };
+  CHECK(resolve(false).status().code() == absl::StatusCode::kNotFound);
+  const HubId doomed = resolve(true).value();
+  CHECK(resolve(true).value() == doomed);
+  NewInstance instance = h.Instance("one");
+  instance.hub = doomed;
+  CHECK(h.a().Create(instance).outcome == CreateOutcome::kCreated);
+  const auto remove = [&] {
+    absl::Status status;
+    (void)h.a().Wait<bool>([&](Callback<bool> done) {
+      h.a().store().DeleteHub("to go", [&, done = std::move(done)](absl::Status s) mutable {
+        status = std::move(s);
+        std::move(done)(true);
+      });
+    });
+    return status;
+  };
+  CHECK(remove().ok());
+  CHECK(remove().code() == absl::StatusCode::kNotFound);
+  CHECK_FALSE(h.a().Read(doomed, "one").has_value());
+  CHECK(h.a().ClaimAll(doomed).claims.empty());
+  CHECK(h.a().Read(h.hub, "one").has_value());
+}
+
+TEST_CASE("store_history_is_read_in_pages") {
+  Harness h(AnyKind());
+  h.a().Create(h.Instance("one"));
+  Claim claim = h.a().ClaimOne(h.hub);
+  for (int i = 0; i < 5; ++i) {
+    Checkpoint turn = TurnOf(claim);
+    REQUIRE(h.a().Commit(turn).outcome == CheckpointOutcome::kCommitted);
+    claim = After(turn, claim);
+  }
+  const auto read = [&](std::string id, std::optional<std::string> execution, int64_t after,
+                        int64_t bytes) {
+    return h.a().Wait<std::vector<HistoryChunk>>([&](auto done) {
+      h.a().store().ReadHistory(h.hub, id, execution, after, bytes, std::move(done));
+    });
+  };
+  const auto all = read("one", std::nullopt, 0, 1 << 20);
+  REQUIRE(all.ok());
+  REQUIRE(all->size() == 5);
+  CHECK(*all->at(4).events == "turn 5");
+  CHECK(all->at(4).first_event == claim.history.at(4).first_event);
+  const auto one = read("one", claim.execution_id, 2, 1);
+  REQUIRE(one.ok());
+  REQUIRE(one->size() == 1);
+  CHECK(one->front().turn == 3);
+  CHECK(read("one", std::nullopt, 5, 1)->empty());
+  CHECK(read("one", "0123", 0, 1).status().code() == absl::StatusCode::kNotFound);
+  CHECK(read("nobody", std::nullopt, 0, 1).status().code() == absl::StatusCode::kNotFound);
+}
+
+}  // namespace
+}  // namespace dt::testing

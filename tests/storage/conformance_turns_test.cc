@@ -1,0 +1,578 @@
+// Store behaviour, the same for every implementation: claims, checkpoints and their fence,
+// delivery, leases, activity tasks, the sweep. (storage.md 3.8-3.12, 5)
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "tests/storage/store_harness.h"
+#include "tests/support/catch.h"
+
+namespace dt::testing {
+namespace {
+
+StoreKind AnyKind() { return GENERATE(StoreKind::kMemory, StoreKind::kPostgres); }
+
+// A claimed instance of this id, after a first turn if `turns` is 1.
+Claim Started(Harness& h, const std::string& id, int turns = 0) {
+  h.a().Create(h.Instance(id));
+  Claim claim = h.a().ClaimOne(h.hub);
+  REQUIRE(claim.instance_id == id);
+  for (int i = 0; i < turns; ++i) {
+    Checkpoint turn = TurnOf(claim);
+    turn.update = InstanceUpdate{};
+    REQUIRE(h.a().Commit(turn).outcome == CheckpointOutcome::kCommitted);
+    claim = After(turn, claim);
+  }
+  return claim;
+}
+
+// The instance as somebody finds it who claims it after its holder has let go.
+Claim ReleasedAndClaimed(Harness& h, const Claim& claim) {
+  REQUIRE(h.a().Release(claim) == LeaseOutcome::kReleased);
+  ClaimRequest request;
+  request.hub = h.hub;
+  for (Claim& found : h.a().ClaimWith(request).claims) {
+    if (found.key == claim.key) return std::move(found);
+  }
+  FAIL("the released instance was not ready");
+  return {};
+}
+
+TEST_CASE("store_claim_takes_the_earliest_first_and_each_once") {
+  Harness h(AnyKind());
+  for (const char* id : {"c", "a", "b"}) h.a().Create(h.Instance(id));
+  ClaimRequest two = h.Request();
+  two.max_items = 2;
+  const ClaimResult first = h.a().ClaimWith(two);
+  REQUIRE(first.claims.size() == 2);
+  CHECK(first.claims[0].instance_id == "c");
+  CHECK(first.claims[1].instance_id == "a");
+  const ClaimResult rest = h.b().ClaimWith(two);
+  REQUIRE(rest.claims.size() == 1);
+  CHECK(rest.claims[0].instance_id == "b");
+  CHECK(LeaseTokenWorker(rest.claims[0].lease_token) == h.b().worker());
+  CHECK_FALSE(rest.next_due.has_value());
+}
+
+TEST_CASE("store_claim_repeated_returns_what_its_token_holds") {
+  Harness h(AnyKind());
+  h.a().Create(h.Instance("one"));
+  ClaimRequest request = h.Request();
+  request.lease_token = h.a().NewToken();
+  REQUIRE(h.a().ClaimWith(request).claims.size() == 1);
+  h.a().Create(h.Instance("two"));
+  request.repeat = true;
+  const ClaimResult again = h.a().ClaimWith(request);
+  REQUIRE(again.claims.size() == 1);
+  CHECK(again.claims[0].instance_id == "one");
+  CHECK(TextsOf(again.claims[0].messages) == std::vector<std::string>{"start"});
+  request.lease_token = h.a().NewToken();
+  CHECK(h.a().ClaimWith(request).claims.empty());
+}
+
+TEST_CASE("store_claim_filters_by_name_and_version") {
+  Harness h(AnyKind());
+  NewInstance plain = h.Instance("plain");
+  plain.name = "Pay";
+  NewInstance versioned = h.Instance("versioned");
+  versioned.name = "pay";
+  versioned.version = "2";
+  NewInstance other = h.Instance("other");
+  other.name = "ship";
+  for (const NewInstance& instance : {plain, versioned, other}) h.a().Create(instance);
+  const auto claim = [&](std::vector<NameFilter> filters) {
+    ClaimRequest request = h.Request();
+    request.filters = std::move(filters);
+    std::vector<std::string> ids;
+    for (const Claim& found : h.a().ClaimWith(request).claims) ids.push_back(found.instance_id);
+    return ids;
+  };
+  CHECK(claim({{"nothing", {}}}).empty());
+  CHECK(claim({}).empty());
+  CHECK(claim({{"pay", {""}}}) == std::vector<std::string>{"plain"});
+  CHECK(claim({{"pay", {"1", "2"}}, {"x", {}}}) == std::vector<std::string>{"versioned"});
+  CHECK(claim({{"ship", {}}}) == std::vector<std::string>{"other"});
+}
+
+TEST_CASE("store_claim_caps_the_messages") {
+  Harness h(AnyKind());
+  h.a().Create(h.Instance("one"));
+  for (int i = 0; i < 4; ++i) h.a().Send(h.hub, "one", Event(absl::StrCat("m", i)));
+  ClaimRequest request = h.Request();
+  request.max_messages = 2;
+  const ClaimResult capped = h.a().ClaimWith(request);
+  REQUIRE(capped.claims.size() == 1);
+  CHECK(TextsOf(capped.claims[0].messages) == std::vector<std::string>{"start", "m0"});
+  CHECK(capped.claims[0].more_messages);
+  CHECK(h.a().Release(capped.claims[0]) == LeaseOutcome::kReleased);
+  request.max_messages = 1000;
+  request.max_message_bytes = 1;
+  const ClaimResult one = h.a().ClaimWith(request);
+  REQUIRE(one.claims.size() == 1);
+  CHECK(TextsOf(one.claims[0].messages) == std::vector<std::string>{"start"});
+  const auto inbox = h.a().Wait<InboxRead>([&](auto done) {
+    h.a().store().ReadInbox(h.hub, "one", one.claims[0].key, one.claims[0].lease_token,
+                            std::move(done));
+  });
+  REQUIRE(inbox.ok());
+  CHECK(TextsOf(inbox->messages) == std::vector<std::string>{"start", "m0", "m1", "m2", "m3"});
+  CHECK_FALSE(inbox->more_messages);
+}
+
+TEST_CASE("store_created_leased_is_not_offered") {
+  Harness h(AnyKind());
+  NewInstance instance = h.Instance("mine");
+  instance.lease_token = h.a().NewToken();
+  const CreateResult created = h.a().Create(instance);
+  CHECK(h.b().ClaimAll(h.hub).claims.empty());
+  Checkpoint turn;
+  turn.key = created.key;
+  turn.hub = h.hub;
+  turn.instance_id = "mine";
+  turn.lease_token = instance.lease_token;
+  turn.turn = 1;
+  turn.consumed = {created.started_seq};
+  CHECK(h.a().Commit(turn).outcome == CheckpointOutcome::kCommitted);
+}
+
+TEST_CASE("store_checkpoint_writes_everything_of_a_turn") {
+  Harness h(AnyKind());
+  Claim claim = Started(h, "one");
+  h.a().Create(h.Instance("other"));
+  Checkpoint turn = TurnOf(claim);
+  turn.update = InstanceUpdate{};
+  turn.update->custom_status = Change<std::string>::Set("half");
+  turn.update->orchestration_trace_context = Change<std::string>::Set("trace");
+  NewMessage timer = Event("timer", 13);
+  timer.generation = 0;
+  timer.visible_at = h.a().store().Now() + absl::Hours(1);
+  turn.own_messages = {Event("own"), timer};
+  turn.messages = {{"other", Event("hello")}, {"nobody", Event("lost")}};
+  turn.tasks.push_back({5, "Act", Payload("1"), Bytes("request"), 0});
+  NewChild child;
+  child.instance = h.Instance("child");
+  child.instance.parent = ParentLink{claim.key, 0, 3, "one"};
+  child.conflict = Event("conflict", 11);
+  turn.children.push_back(child);
+  const CheckpointResult result = h.a().Commit(turn);
+  REQUIRE(result.outcome == CheckpointOutcome::kCommitted);
+  REQUIRE(result.own_seqs.size() == 2);
+  REQUIRE(result.messages.size() == 2);
+  CHECK(result.messages[0].outcome == DeliveryOutcome::kOk);
+  CHECK(result.messages[0].lease_token == 0);
+  CHECK(result.messages[1].outcome == DeliveryOutcome::kNotFound);
+  REQUIRE(result.children.size() == 1);
+  CHECK(result.children[0].outcome == CreateOutcome::kCreated);
+  REQUIRE(result.task_keys.size() == 1);
+
+  const auto row = h.a().Read(h.hub, "one");
+  REQUIRE(row.has_value());
+  CHECK(row->status == RuntimeStatus::kRunning);
+  CHECK(row->custom_status == "half");
+  CHECK(row->last_updated_at >= result.committed_at);
+  const auto child_row = h.a().Read(h.hub, "child");
+  REQUIRE(child_row.has_value());
+  CHECK(child_row->parent_instance_id == "one");
+
+  const TaskClaimResult tasks = h.b().ClaimTasks(h.hub, 10);
+  REQUIRE(tasks.tasks.size() == 1);
+  CHECK(tasks.tasks[0].key == result.task_keys[0]);
+  CHECK(tasks.tasks[0].instance_id == "one");
+  CHECK(tasks.tasks[0].task_id == 5);
+  CHECK(tasks.tasks[0].version == "1");
+  CHECK(*tasks.tasks[0].request == "request");
+
+  const Claim found = ReleasedAndClaimed(h, After(turn, claim));
+  CHECK(TextsOf(found.messages) == std::vector<std::string>{"own"});
+  CHECK(found.messages[0].seq == result.own_seqs[0]);
+  CHECK(found.messages[0].generation == kAnyGeneration);
+  REQUIRE(found.next_due.has_value());
+  CHECK(*found.next_due >= timer.visible_at);
+  CHECK(found.turn == 1);
+  REQUIRE(found.history.size() == 1);
+  CHECK(*found.history[0].events == "turn 1");
+  CHECK(found.orchestration_trace_context == "trace");
+}
+
+TEST_CASE("store_checkpoint_is_fenced_by_token_and_turn") {
+  Harness h(AnyKind());
+  const Claim claim = Started(h, "one");
+  Checkpoint first = TurnOf(claim);
+  REQUIRE(h.a().Commit(first).outcome == CheckpointOutcome::kCommitted);
+  CHECK(h.a().Commit(first).outcome == CheckpointOutcome::kAlready);
+  Checkpoint stale_token = TurnOf(After(first, claim));
+  stale_token.lease_token = h.a().NewToken();
+  CHECK(h.a().Commit(stale_token).outcome == CheckpointOutcome::kLeaseLost);
+  Checkpoint skipping = TurnOf(After(first, claim));
+  skipping.turn = 3;
+  CHECK(h.a().Commit(skipping).outcome == CheckpointOutcome::kLeaseLost);
+  Checkpoint consuming_nothing_there = TurnOf(After(first, claim));
+  consuming_nothing_there.consumed = {first.consumed.at(0)};
+  consuming_nothing_there.own_messages = {Event("must not appear")};
+  CHECK(h.a().Commit(consuming_nothing_there).outcome == CheckpointOutcome::kLeaseLost);
+  Checkpoint unknown = TurnOf(claim);
+  unknown.key = claim.key + 1'000'000'000;
+  unknown.instance_id = "unknown";
+  CHECK(h.a().Commit(unknown).outcome == CheckpointOutcome::kGone);
+
+  Checkpoint second = TurnOf(After(first, claim));
+  second.release = true;
+  REQUIRE(h.a().Commit(second).outcome == CheckpointOutcome::kCommitted);
+  CHECK(h.a().Commit(second).outcome == CheckpointOutcome::kAlready);
+  CHECK(h.a().ClaimAll(h.hub).claims.empty());
+}
+
+TEST_CASE("store_end_of_an_instance_takes_its_inbox_and_free_tasks") {
+  Harness h(AnyKind());
+  Claim claim = Started(h, "one");
+  Checkpoint turn = TurnOf(claim);
+  turn.tasks = {{1, "Act", std::nullopt, Bytes("earlier"), 0}};
+  REQUIRE(h.a().Commit(turn).outcome == CheckpointOutcome::kCommitted);
+  claim = After(turn, claim);
+  h.a().Send(h.hub, "one", Event("unread"));
+
+  Checkpoint last = TurnOf(claim);
+  last.ends = true;
+  last.update = InstanceUpdate{RuntimeStatus::kFailed, {}, {}, "out", "details"};
+  last.tasks = {{2, "Act", std::nullopt, Bytes("of the last turn"), 0}};
+  REQUIRE(h.a().Commit(last).outcome == CheckpointOutcome::kCommitted);
+  CHECK(h.a().Commit(last).outcome == CheckpointOutcome::kAlready);
+  Checkpoint late = TurnOf(After(last, claim));
+  CHECK(h.a().Commit(late).outcome == CheckpointOutcome::kGone);
+
+  const auto row = h.a().Read(h.hub, "one");
+  REQUIRE(row.has_value());
+  CHECK(row->status == RuntimeStatus::kFailed);
+  CHECK(row->output == "out");
+  CHECK(row->failure == "details");
+  CHECK(row->completed_at.has_value());
+  CHECK(h.a().Send(h.hub, "one", Event("x")).outcome == DeliveryOutcome::kTerminal);
+  const TaskClaimResult tasks = h.a().ClaimTasks(h.hub, 10);
+  REQUIRE(tasks.tasks.size() == 1);
+  CHECK(*tasks.tasks[0].request == "of the last turn");
+  const TaskResult result = h.a().Complete(
+      h.hub, "one", {tasks.tasks[0].key, tasks.tasks[0].lease_token, claim.key, 0, Event("r", 7)});
+  CHECK(result.outcome == TaskOutcome::kInstanceGone);
+}
+
+TEST_CASE("store_continue_as_new_keeps_messages_without_generation") {
+  Harness h(AnyKind());
+  Claim claim = Started(h, "one");
+  Checkpoint turn = TurnOf(claim);
+  NewMessage timer = Event("old timer", 13);
+  timer.generation = 0;
+  turn.own_messages = {timer};
+  turn.tasks = {{1, "Act", std::nullopt, Bytes("old task"), 0}};
+  REQUIRE(h.a().Commit(turn).outcome == CheckpointOutcome::kCommitted);
+  claim = After(turn, claim);
+  h.a().Send(h.hub, "one", Event("waits"));
+
+  Checkpoint next = TurnOf(claim);
+  next.next_generation = NextGeneration{"fedcba98765432100123456789abcdef", "v2", "in2", "saved"};
+  NewMessage started = Event("start again", 3);
+  started.generation = 1;
+  NewMessage carried = Event("carried");
+  carried.generation = 1;
+  next.own_messages = {started, carried};
+  REQUIRE(h.a().Commit(next).outcome == CheckpointOutcome::kCommitted);
+
+  const Claim found = ReleasedAndClaimed(h, After(next, claim));
+  CHECK(found.generation == 1);
+  CHECK(found.turn == 2);
+  CHECK(found.execution_id == "fedcba98765432100123456789abcdef");
+  CHECK(found.version == "v2");
+  CHECK(found.saved_custom_status == "saved");
+  CHECK(found.history.empty());
+  CHECK(TextsOf(found.messages) == std::vector<std::string>{"start again", "carried", "waits"});
+  CHECK(h.a().ClaimTasks(h.hub, 10).tasks.empty());
+  CHECK(h.a().Read(h.hub, "one")->input == "in2");
+}
+
+TEST_CASE("store_child_conflict_is_answered_into_the_own_inbox") {
+  Harness h(AnyKind());
+  h.a().Create(h.Instance("taken"));
+  Claim taken = h.a().ClaimOne(h.hub);
+  Claim parent = Started(h, "parent");
+  Checkpoint turn = TurnOf(parent);
+  for (const char* id : {"taken", "parent", "twice", "twice"}) {
+    NewChild child;
+    child.instance = h.Instance(id);
+    child.instance.parent = ParentLink{parent.key, 0, 1, "parent"};
+    child.conflict = Event(absl::StrCat("conflict ", turn.children.size()), 11);
+    child.conflict.generation = 0;
+    turn.children.push_back(child);
+  }
+  const CheckpointResult result = h.a().Commit(turn);
+  REQUIRE(result.outcome == CheckpointOutcome::kCommitted);
+  REQUIRE(result.children.size() == 4);
+  std::vector<int64_t> conflicts;
+  for (const int i : {0, 1, 3}) {
+    CHECK(result.children[i].outcome == CreateOutcome::kExists);
+    conflicts.push_back(result.children[i].conflict_seq);
+  }
+  CHECK(result.children[2].outcome == CreateOutcome::kCreated);
+  const Claim found = ReleasedAndClaimed(h, After(turn, parent));
+  CHECK(TextsOf(found.messages) ==
+        std::vector<std::string>{"conflict 0", "conflict 1", "conflict 3"});
+  for (size_t i = 0; i < conflicts.size(); ++i) CHECK(found.messages.at(i).seq == conflicts[i]);
+}
+
+TEST_CASE("store_child_replaces_a_terminal_instance") {
+  Harness h(AnyKind());
+  h.a().Create(h.Instance("child"));
+  h.a().Terminate(h.hub, {"child", "x", 0, Event("t", 5)});
+  Claim parent = Started(h, "parent");
+  Checkpoint turn = TurnOf(parent);
+  NewChild child;
+  child.instance = h.Instance("child");
+  child.instance.lease_token = h.a().NewToken();
+  turn.children.push_back(child);
+  const CheckpointResult result = h.a().Commit(turn);
+  REQUIRE(result.children.size() == 1);
+  CHECK(result.children[0].outcome == CreateOutcome::kReplaced);
+  const auto row = h.a().Read(h.hub, "child");
+  REQUIRE(row.has_value());
+  CHECK(row->status == RuntimeStatus::kPending);
+  CHECK(row->key == result.children[0].key);
+}
+
+TEST_CASE("store_result_reaches_the_parent_of_that_generation_only") {
+  Harness h(AnyKind());
+  Claim parent = Started(h, "parent", 1);
+  Claim child = Started(h, "child");
+  Checkpoint turn = TurnOf(child);
+  turn.parent_message = Event("result", 10);
+  turn.parent_message->generation = 0;
+  turn.parent_key = parent.key;
+  turn.parent_generation = 0;
+  CheckpointResult result = h.a().Commit(turn);
+  REQUIRE(result.parent.has_value());
+  CHECK(result.parent->outcome == DeliveryOutcome::kOk);
+  CHECK(result.parent->lease_token == parent.lease_token);
+  child = After(turn, child);
+  turn = TurnOf(child);
+  turn.parent_message = Event("stale", 10);
+  turn.parent_key = parent.key;
+  turn.parent_generation = 7;
+  result = h.a().Commit(turn);
+  REQUIRE(result.parent.has_value());
+  CHECK(result.parent->outcome == DeliveryOutcome::kTerminal);
+  const Claim found = ReleasedAndClaimed(h, parent);
+  CHECK(TextsOf(found.messages) == std::vector<std::string>{"result"});
+}
+
+TEST_CASE("store_terminations_of_a_checkpoint") {
+  Harness h(AnyKind());
+  Claim parent = Started(h, "parent");
+  Checkpoint turn = TurnOf(parent);
+  NewChild child;
+  child.instance = h.Instance("child");
+  child.instance.parent = ParentLink{parent.key, 0, 1, "parent"};
+  turn.children.push_back(child);
+  REQUIRE(h.a().Commit(turn).outcome == CheckpointOutcome::kCommitted);
+  parent = After(turn, parent);
+  turn = TurnOf(parent);
+  turn.ends = true;
+  turn.update = InstanceUpdate{RuntimeStatus::kTerminated, {}, {}, "stop", std::nullopt};
+  turn.terminations = {{"child", "stop", parent.key, Event("t", 5)},
+                       {"nobody", "stop", 0, Event("t", 5)}};
+  const CheckpointResult result = h.a().Commit(turn);
+  REQUIRE(result.terminations.size() == 2);
+  CHECK(result.terminations[0].outcome == DeliveryOutcome::kDone);
+  CHECK(result.terminations[1].outcome == DeliveryOutcome::kNotFound);
+  CHECK(h.a().Read(h.hub, "child")->status == RuntimeStatus::kTerminated);
+  CHECK(h.a().ClaimAll(h.hub).claims.empty());
+}
+
+TEST_CASE("store_delivery_names_the_lease_and_wakes_only_other_daemons") {
+  Harness h(AnyKind());
+  const Claim claim = Started(h, "one", 1);
+  const Delivery own = h.a().Send(h.hub, "one", Event("own"));
+  CHECK(own.lease_token == claim.lease_token);
+  CHECK(own.key == claim.key);
+  CHECK(own.seq != 0);
+  CHECK(h.a().ReadNew().empty());
+  const Delivery foreign = h.b().Send(h.hub, "one", Event("foreign"));
+  CHECK(foreign.lease_token == claim.lease_token);
+  CHECK(h.b().ReadNew().empty());
+  const std::vector<InboxRead> reads = h.a().ReadNew();
+  REQUIRE(reads.size() == 1);
+  CHECK(reads[0].key == claim.key);
+  CHECK(reads[0].lease_token == claim.lease_token);
+  CHECK(TextsOf(reads[0].messages) == std::vector<std::string>{"own", "foreign"});
+  CHECK(reads[0].messages[1].seq == foreign.seq);
+  CHECK(h.a().ReadNew().empty());
+}
+
+TEST_CASE("store_release_recomputes_when_an_instance_is_due") {
+  Harness h(AnyKind());
+  const Claim claim = Started(h, "one", 1);
+  // Handed to the holder in memory only; a release must not lose it.
+  h.a().Send(h.hub, "one", Event("handed on"));
+  const Claim found = ReleasedAndClaimed(h, claim);
+  CHECK(TextsOf(found.messages) == std::vector<std::string>{"handed on"});
+  CHECK(h.a().Release(claim) == LeaseOutcome::kLeaseLost);
+}
+
+TEST_CASE("store_abandon_delays_and_counts_only_lost_leases") {
+  Harness h(AnyKind());
+  const Claim claim = Started(h, "one");
+  CHECK(claim.lost_leases == 0);
+  REQUIRE(h.a().Release(claim, absl::Hours(1), true) == LeaseOutcome::kReleased);
+  ClaimResult none = h.a().ClaimAll(h.hub);
+  CHECK(none.claims.empty());
+  REQUIRE(none.next_due.has_value());
+  CHECK(*none.next_due > h.a().store().Now() + absl::Minutes(50));
+  // A later message does not shorten the back-off.
+  h.a().Send(h.hub, "one", Event("x"));
+  none = h.a().ClaimAll(h.hub);
+  CHECK(none.claims.empty());
+  CHECK(*none.next_due > h.a().store().Now() + absl::Minutes(50));
+}
+
+TEST_CASE("store_discard_consumes_and_releases") {
+  Harness h(AnyKind());
+  const Claim claim = Started(h, "one", 1);
+  const Delivery first = h.a().Send(h.hub, "one", Event("unwanted"));
+  h.a().Send(h.hub, "one", Event("wanted"));
+  const auto discard = [&](LeaseToken token, bool release) {
+    DiscardRequest request{claim.key, h.hub, "one", token, {first.seq}, release};
+    return h.a().Wait<LeaseOutcome>(
+        [&](auto done) { h.a().store().DiscardMessages(std::move(request), std::move(done)); });
+  };
+  CHECK(discard(h.a().NewToken(), true).value() == LeaseOutcome::kLeaseLost);
+  CHECK(discard(claim.lease_token, true).value() == LeaseOutcome::kReleased);
+  const Claim found = h.a().ClaimOne(h.hub);
+  CHECK(TextsOf(found.messages) == std::vector<std::string>{"wanted"});
+}
+
+TEST_CASE("store_task_completes_once") {
+  Harness h(AnyKind());
+  Claim claim = Started(h, "one");
+  Checkpoint turn = TurnOf(claim);
+  const LeaseToken token = h.a().NewToken();
+  turn.tasks = {{1, "Act", std::nullopt, Bytes("a"), token}, {2, "Act", "", Bytes("b"), 0}};
+  const CheckpointResult result = h.a().Commit(turn);
+  REQUIRE(result.task_keys.size() == 2);
+  claim = After(turn, claim);
+  TaskCompletion completion{result.task_keys[0], token, claim.key, 0, Event("done", 7)};
+  completion.message.generation = 0;
+  TaskCompletion stale = completion;
+  stale.lease_token = h.a().NewToken();
+  CHECK(h.a().Complete(h.hub, "one", stale).outcome == TaskOutcome::kLeaseLost);
+  const TaskResult done = h.a().Complete(h.hub, "one", completion);
+  CHECK(done.outcome == TaskOutcome::kOk);
+  CHECK(done.delivery.key == claim.key);
+  CHECK(done.delivery.lease_token == claim.lease_token);
+  CHECK(h.a().Complete(h.hub, "one", completion).outcome == TaskOutcome::kLeaseLost);
+
+  const TaskClaimResult tasks = h.b().ClaimTasks(h.hub, 10);
+  REQUIRE(tasks.tasks.size() == 1);
+  CHECK(tasks.tasks[0].version == "");
+  const auto release = [&](bool lost, absl::Duration delay) {
+    TaskRelease request;
+    request.key = tasks.tasks[0].key;
+    request.instance_key = claim.key;
+    request.lease_token = tasks.tasks[0].lease_token;
+    request.delay = delay;
+    request.lost = lost;
+    return h.b()
+        .Wait<LeaseOutcome>([&](auto callback) {
+          h.b().store().ReleaseTask(h.hub, "one", request, std::move(callback));
+        })
+        .value();
+  };
+  CHECK(release(true, absl::ZeroDuration()) == LeaseOutcome::kReleased);
+  CHECK(release(true, absl::ZeroDuration()) == LeaseOutcome::kLeaseLost);
+  const TaskClaimResult again = h.b().ClaimTasks(h.hub, 10);
+  REQUIRE(again.tasks.size() == 1);
+  CHECK(again.tasks[0].lost_leases == 1);
+
+  const Claim found = ReleasedAndClaimed(h, claim);
+  CHECK(TextsOf(found.messages) == std::vector<std::string>{"done"});
+  CHECK(found.messages[0].generation == 0);
+}
+
+TEST_CASE("store_sweep_frees_what_a_dead_daemon_held") {
+  Harness h(AnyKind());
+  h.a().Create(h.Instance("one"));
+  Claim claim = h.b().ClaimOne(h.hub);
+  Checkpoint turn = TurnOf(claim);
+  const LeaseToken token = h.b().NewToken();
+  turn.tasks = {{1, "Act", std::nullopt, Bytes("a"), token}};
+  const CheckpointResult result = h.b().Commit(turn);
+  REQUIRE(result.outcome == CheckpointOutcome::kCommitted);
+  claim = After(turn, claim);
+  const Delivery handed = h.b().Send(h.hub, "one", Event("handed on"));
+  CHECK(handed.lease_token == claim.lease_token);
+  CHECK(h.a().Sweep() == 0);
+  h.world().DeclareDead(h.b().worker());
+  CHECK(h.a().Sweep() == 2);
+  // What the dead daemon still sends changes nothing.
+  CHECK(h.b().Commit(TurnOf(claim)).outcome == CheckpointOutcome::kLeaseLost);
+  CHECK(h.b()
+            .Complete(h.hub, "one", {result.task_keys.at(0), token, claim.key, 0, Event("r", 7)})
+            .outcome == TaskOutcome::kLeaseLost);
+  const Claim found = h.a().ClaimOne(h.hub);
+  CHECK(found.lost_leases == 1);
+  CHECK(TextsOf(found.messages) == std::vector<std::string>{"handed on"});
+  const TaskClaimResult tasks = h.a().ClaimTasks(h.hub, 10);
+  REQUIRE(tasks.tasks.size() == 1);
+  CHECK(tasks.tasks[0].lost_leases == 1);
+}
+
+TEST_CASE("store_stopped_daemon_leaves_nothing_leased") {
+  Harness h(AnyKind());
+  h.a().Create(h.Instance("one"));
+  (void)h.b().ClaimOne(h.hub);
+  h.b().Stop();
+  const Claim found = h.a().ClaimOne(h.hub);
+  CHECK(found.lost_leases == 0);
+  const auto refused = h.b().Wait<InstanceStatus>(
+      [&](auto done) { h.b().store().ReadStatus(h.hub, "one", std::move(done)); });
+  CHECK(refused.status().code() == absl::StatusCode::kUnavailable);
+}
+
+TEST_CASE("store_many_at_once") {
+  Harness h(AnyKind());
+  constexpr int kCount = 1000;
+  absl::Mutex mutex;
+  int created = 0;
+  for (int i = 0; i < kCount; ++i) {
+    h.a().store().CreateInstance(h.Instance(absl::StrCat("i", i)),
+                                 [&](absl::StatusOr<CreateResult> result) {
+                                   absl::MutexLock lock(&mutex);
+                                   if (result.ok()) ++created;
+                                 });
+  }
+  {
+    absl::MutexLock lock(&mutex);
+    mutex.Await(absl::Condition(
+        +[](int* count) { return *count == kCount; }, &created));
+  }
+  ClaimRequest request = h.Request();
+  request.max_items = kCount;
+  const ClaimResult claims = h.a().ClaimWith(request);
+  REQUIRE(claims.claims.size() == kCount);
+  int ended = 0;
+  for (const Claim& claim : claims.claims) {
+    Checkpoint turn = TurnOf(claim);
+    // Every third one is stale: it must not disturb its neighbours in the batch.
+    const bool stale = claim.key % 3 == 0;
+    if (stale) turn.turn = 9;
+    turn.ends = true;
+    turn.update = InstanceUpdate{RuntimeStatus::kCompleted, {}, {}, claim.instance_id, {}};
+    const CheckpointOutcome wanted =
+        stale ? CheckpointOutcome::kLeaseLost : CheckpointOutcome::kCommitted;
+    h.a().store().CommitCheckpoint(turn, [&, wanted](absl::StatusOr<CheckpointResult> result) {
+      absl::MutexLock lock(&mutex);
+      if (result.ok() && result->outcome == wanted) ++ended;
+    });
+  }
+  absl::MutexLock lock(&mutex);
+  CHECK(mutex.AwaitWithTimeout(absl::Condition(
+                                   +[](int* count) { return *count == kCount; }, &ended),
+                               absl::Seconds(30)));
+}
+
+}  // namespace
+}  // namespace dt::testing

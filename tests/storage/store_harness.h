@@ -1,0 +1,117 @@
+// One world for the conformance suite: a store of either kind, with as many daemons on it as a test
+// wants, and the verbs as blocking calls.
+#ifndef DT_TESTS_STORAGE_STORE_HARNESS_H_
+#define DT_TESTS_STORAGE_STORE_HARNESS_H_
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "storage/store.h"
+
+namespace dt::testing {
+
+enum class StoreKind { kMemory, kPostgres };
+
+// What lies under the stores.
+class World {
+ public:
+  virtual ~World() = default;
+  virtual std::unique_ptr<Store> NewStore() = 0;
+  // The next sweep finds this worker dead.
+  virtual void DeclareDead(WorkerId worker) = 0;
+};
+std::unique_ptr<World> NewWorld(StoreKind kind);
+
+// A daemon: a started store and what it was told.
+class Daemon : public StoreObserver {
+ public:
+  explicit Daemon(World& world);
+  ~Daemon() override;
+
+  Store& store() { return *store_; }
+  WorkerId worker() const;  // waits for the first registration
+  LeaseToken NewToken();
+  void Stop();
+
+  void OnRegistered(WorkerId worker) override;
+  void OnWake(HubId) override {}
+
+  // Starts a verb and waits for its callback.
+  template <typename T, typename Start>
+  absl::StatusOr<T> Wait(Start start);
+
+  CreateResult Create(NewInstance instance);
+  Delivery Send(HubId hub, const std::string& id, NewMessage message);
+  Delivery Terminate(HubId hub, Termination termination);
+  ClaimResult ClaimWith(ClaimRequest request);  // a token and a maximum are added if missing
+  ClaimResult ClaimAll(HubId hub);
+  // One free instance of the hub, which must be there.
+  Claim ClaimOne(HubId hub);
+  CheckpointResult Commit(Checkpoint checkpoint);
+  LeaseOutcome Release(const Claim& claim, absl::Duration delay = absl::ZeroDuration(),
+                       bool lost = false);
+  TaskClaimResult ClaimTasks(HubId hub, int max);
+  TaskResult Complete(HubId hub, const std::string& id, TaskCompletion completion);
+  std::vector<InboxRead> ReadNew();
+  std::optional<InstanceRow> Read(HubId hub, const std::string& id);
+  int64_t Sweep();
+
+ private:
+  mutable absl::Mutex mutex_;
+  WorkerId worker_ ABSL_GUARDED_BY(mutex_) = 0;
+  int64_t counter_ = 0;
+  std::unique_ptr<Store> store_;
+};
+
+// Two daemons in one hub that no other test uses.
+class Harness {
+ public:
+  explicit Harness(StoreKind kind);
+  World& world() { return *world_; }
+  HubId hub = 0;
+  Daemon& a() { return *a_; }
+  Daemon& b();
+
+  NewInstance Instance(const std::string& id) const;
+  ClaimRequest Request() const;
+
+ private:
+  std::unique_ptr<World> world_;
+  std::unique_ptr<Daemon> a_;
+  std::unique_ptr<Daemon> b_;
+};
+
+SharedBytes Bytes(std::string text);
+NewMessage Event(std::string text, int16_t type = 17);
+std::string TextOf(const Message& message);
+std::vector<std::string> TextsOf(const std::vector<Message>& messages);
+// The next checkpoint of a claimed instance, which consumes all its messages.
+Checkpoint TurnOf(const Claim& claim);
+// The claim as it is after that checkpoint: the next turn of the same lease.
+Claim After(const Checkpoint& checkpoint, Claim claim);
+
+template <typename T, typename Start>
+absl::StatusOr<T> Daemon::Wait(Start start) {
+  struct Reply {
+    absl::Mutex mutex;
+    std::optional<absl::StatusOr<T>> value ABSL_GUARDED_BY(mutex);
+    bool has_value() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) { return value.has_value(); }
+  };
+  auto reply = std::make_shared<Reply>();
+  start(Callback<T>([reply](absl::StatusOr<T> value) {
+    absl::MutexLock lock(&reply->mutex);
+    reply->value = std::move(value);
+  }));
+  absl::MutexLock lock(&reply->mutex);
+  reply->mutex.Await(absl::Condition(reply.get(), &Reply::has_value));
+  return std::move(*reply->value);
+}
+
+}  // namespace dt::testing
+
+#endif  // DT_TESTS_STORAGE_STORE_HARNESS_H_
