@@ -1,8 +1,8 @@
 // The dispatcher as the rest of the daemon sees it: a thread with a bounded mailbox around the
 // single-threaded state machine of dispatcher.h.
 //
-// All methods may be called from any thread and return at once; callbacks run on the dispatch thread
-// or a thread of the store and must not block. A full mailbox answers RESOURCE_EXHAUSTED.
+// All methods may be called from any thread and return at once; callbacks run on the dispatch
+// thread or a thread of the store and must not block. A full mailbox answers RESOURCE_EXHAUSTED.
 #ifndef DT_SERVER_DISPATCH_DISPATCH_THREAD_H_
 #define DT_SERVER_DISPATCH_DISPATCH_THREAD_H_
 
@@ -103,8 +103,8 @@ class DispatchThread : public StoreObserver {
 
   enum class WaitFor : int8_t { kStart, kCompletion };
   // Calls `done` when the instance has left PENDING or has ended (5.15-5.18): OK = read it now;
-  // kDeadlineExceeded at wait_max for an existing instance, kNotFound at wait_max for a missing one;
-  // kUnavailable while draining; kCancelled after CancelWait.
+  // kDeadlineExceeded at wait_max for an existing instance, kNotFound at wait_max for a missing
+  // one; kUnavailable while draining; kCancelled after CancelWait.
   WaitId Wait(HubId hub, std::string instance_id, WaitFor wait_for, DoneCallback done);
   void CancelWait(WaitId wait);
 

@@ -1,0 +1,298 @@
+// Activity tasks that this daemon has leased: to a worker, and from its answer to the store.
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "server/dispatch/dispatcher.h"
+#include "spdlog/spdlog.h"
+
+namespace dt::dispatch {
+namespace {
+
+// A task whose every result the database refuses is not tried again before this.
+constexpr absl::Duration kRefusedTaskDelay = absl::Minutes(1);
+constexpr absl::Duration kSetAsideReleaseMax = absl::Seconds(10);
+
+TaskFailureDetails Details(const char* type, std::string message) {
+  TaskFailureDetails details;
+  details.set_errortype(type);
+  details.set_errormessage(std::move(message));
+  details.set_isnonretriable(true);
+  return details;
+}
+
+}  // namespace
+
+HeldTask* Dispatcher::FindTask(TaskKey key) {
+  auto found = tasks_.find(key);
+  return found == tasks_.end() ? nullptr : found->second.get();
+}
+
+void Dispatcher::Hold(ActivityTask task) {
+  if (LeaseTokenWorker(task.lease_token) != worker_) return;  // swept meanwhile
+  auto held = std::make_unique<HeldTask>();
+  held->hub = table_.HubOf(task.hub);
+  held->route = table_.RouteOf(*held->hub, WorkType::kActivity, task.name, task.version);
+  ++held->route->users;
+  held->task = std::move(task);
+  HeldTask& added = *held;
+  tasks_[added.task.key] = std::move(held);
+  if (Poisoned(added.task.lost_leases)) {
+    PoisonTask(added);
+  } else {
+    Queue(added);
+  }
+}
+
+void Dispatcher::Queue(HeldTask& held) {
+  if (draining_ || held.route->streams.empty()) {
+    DropTask(held, /*release=*/true);
+    return;
+  }
+  held.phase = HeldTask::Phase::kQueued;
+  held.route->tasks.Push(held.task.instance_key, held.task.key);
+  List(*held.route);
+}
+
+void Dispatcher::DropTask(HeldTask& held, bool release, absl::Duration delay) {
+  if (held.phase == HeldTask::Phase::kQueued) {
+    held.route->tasks.Erase(held.task.instance_key, held.task.key);
+  }
+  if (held.phase == HeldTask::Phase::kDispatched) ReturnTask(held);
+  if (release) {
+    TaskRelease request;
+    request.key = held.task.key;
+    request.instance_key = held.task.instance_key;
+    request.lease_token = held.task.lease_token;
+    request.delay = delay;
+    request.lost = held.loss_unsaved;
+    Release(held.hub->id, held.task.instance_id, request);
+  }
+  Route* route = held.route;
+  tasks_.erase(held.task.key);
+  table_.Leave(route);
+}
+
+bool Dispatcher::Ambiguous(const HeldTask& held) const {
+  const auto& unnamed = held.hub->unnamed_tasks;
+  return !unnamed.empty() && unnamed.contains({held.task.instance_id, held.task.task_id});
+}
+
+bool Dispatcher::OfferTask(HeldTask& held, Stream* stream, absl::Time later) {
+  const TaskKey key = held.task.key;
+  if (stream == nullptr && later == absl::InfiniteFuture()) return false;
+  held.route->tasks.Erase(held.task.instance_key, key);
+  held.phase = HeldTask::Phase::kSetAside;
+  if (stream == nullptr) {
+    // Only streams that gave it back could take it: kept for a while, then others may try.
+    if (later - now_ > limits_.resident_linger) {
+      DropTask(held, /*release=*/true, std::min(later - now_, kSetAsideReleaseMax));
+    } else {
+      set_aside_.insert({later, WorkType::kActivity, key});
+    }
+    return true;
+  }
+  if (Ambiguous(held)) {
+    held_back_[held.hub->id].push_back(key);
+    return true;
+  }
+  held.phase = HeldTask::Phase::kDispatched;
+  held.stream = stream->id;
+  held.dispatch = ++last_dispatch_;
+  TakeCredit(*stream, WorkType::kActivity, key);
+  if (!stream->echoes_tokens()) {
+    held.unnamed = true;
+    held.hub->unnamed_tasks.insert({held.task.instance_id, held.task.task_id});
+  }
+  if (limits_.activity_hold_max > absl::ZeroDuration()) {
+    holds_[Index(WorkType::kActivity)].push_back(
+        {now_ + limits_.activity_hold_max, key, held.dispatch});
+  }
+  Send(*stream, orchestration::EncodeActivityItem(
+                    held.task,
+                    FormatToken({WorkType::kActivity, key, held.task.lease_token, held.dispatch})));
+  return true;
+}
+
+void Dispatcher::ReturnTask(HeldTask& held) {
+  FreeCredit(held.stream, WorkType::kActivity, held.task.key);
+  ForgetName(held);
+}
+
+void Dispatcher::ForgetName(HeldTask& held) {
+  if (!held.unnamed) return;
+  held.unnamed = false;
+  held.hub->unnamed_tasks.erase({held.task.instance_id, held.task.task_id});
+  RequeueHeldBack(*held.hub);
+}
+
+void Dispatcher::RequeueHeldBack(Hub& hub) {
+  auto found = held_back_.find(hub.id);
+  if (found == held_back_.end()) return;
+  const std::vector<TaskKey> keys = std::move(found->second);
+  held_back_.erase(found);
+  for (TaskKey key : keys) {
+    HeldTask* held = FindTask(key);
+    if (held != nullptr && held->phase == HeldTask::Phase::kSetAside) Queue(*held);
+  }
+}
+
+void Dispatcher::LoseTask(HeldTask& held) {
+  ForgetName(held);
+  held.phase = HeldTask::Phase::kSetAside;
+  ++held.task.lost_leases;
+  held.loss_unsaved = true;
+  if (Poisoned(held.task.lost_leases)) {
+    PoisonTask(held);
+  } else {
+    Queue(held);
+  }
+}
+
+void Dispatcher::PoisonTask(HeldTask& held) {
+  EndHeld(held,
+          orchestration::ActivityFailure(
+              held.task.task_id, held.task.generation,
+              Details("PoisonMessage",
+                      absl::StrCat("The activity was given up after ", held.task.lost_leases,
+                                   " dispatches that no worker answered.")),
+              now_),
+          /*failed_by_server=*/true, nullptr);
+}
+
+void Dispatcher::EndHeld(HeldTask& held, NewMessage message, bool failed_by_server,
+                         DoneCallback done) {
+  held.phase = HeldTask::Phase::kCompleting;
+  auto context = std::make_unique<TaskContext>();
+  context->hub = held.hub->id;
+  context->key = held.task.key;
+  context->lease_token = held.task.lease_token;
+  context->instance_key = held.task.instance_key;
+  context->instance_id = held.task.instance_id;
+  context->message = message;
+  context->failed_by_server = failed_by_server;
+  context->done = std::move(done);
+  TaskCompletion completion;
+  completion.key = held.task.key;
+  completion.lease_token = held.task.lease_token;
+  completion.instance_key = held.task.instance_key;
+  completion.generation = held.task.generation;
+  completion.message = std::move(message);
+  ++commits_in_flight_;
+  effects_->push_back(EndTask{std::move(completion), std::move(context)});
+}
+
+// --- From the worker
+
+HeldTask* Dispatcher::FindAnswered(HubId hub, const ActivityResponse& response) {
+  const std::string& token = response.completiontoken();
+  if (!token.empty()) {
+    const std::optional<CompletionToken> parsed = ParseToken(token);
+    if (!parsed.has_value() || parsed->type != WorkType::kActivity) return nullptr;
+    HeldTask* held = FindTask(parsed->key);
+    const bool match =
+        held != nullptr && held->hub->id == hub && held->phase == HeldTask::Phase::kDispatched &&
+        held->dispatch == parsed->dispatch && held->task.lease_token == parsed->lease;
+    return match ? held : nullptr;
+  }
+  // No token: exactly one task in flight must have these ids (2.5).
+  HeldTask* only = nullptr;
+  for (auto& [key, held] : tasks_) {
+    if (held->phase != HeldTask::Phase::kDispatched || held->hub->id != hub ||
+        held->task.task_id != response.taskid() ||
+        held->task.instance_id != response.instanceid()) {
+      continue;
+    }
+    if (only != nullptr) return nullptr;
+    only = held.get();
+  }
+  return only;
+}
+
+void Dispatcher::On(ActivityAnswered& event) {
+  HeldTask* held = FindAnswered(event.hub, event.response);
+  if (held == nullptr) {
+    spdlog::debug("a stale answer for activity {} of instance {} is ignored",
+                  event.response.taskid(), event.response.instanceid());
+    Reply(event.done, absl::OkStatus());
+    return;
+  }
+  if (Stream* stream = table_.Find(held->stream); stream && !stream->abandoned.empty()) {
+    stream->abandoned.erase({WorkType::kActivity, held->task.key});
+  }
+  ReturnTask(*held);
+  event.response.set_taskid(held->task.task_id);
+  NewMessage message = orchestration::ActivityResult(std::move(event.response),
+                                                     held->task.generation, now_, limits_.turn);
+  EndHeld(*held, std::move(message), /*failed_by_server=*/false, std::move(event.done));
+}
+
+void Dispatcher::AbandonTask(Abandoned& event) {
+  ActivityResponse named;  // finds by token only: an abandon names no instance
+  named.set_completiontoken(event.completion_token);
+  HeldTask* held = event.completion_token.empty() ? nullptr : FindAnswered(event.hub, named);
+  if (held != nullptr) {
+    Stream* stream = table_.Find(held->stream);
+    AddBackoff(*stream, WorkType::kActivity, held->task.key);
+    ReturnTask(*held);
+    held->phase = HeldTask::Phase::kSetAside;
+    Queue(*held);
+  }
+  Reply(event.done, absl::OkStatus());
+}
+
+// --- From the store
+
+void Dispatcher::On(TaskEnded& event) {
+  TaskContext& context = *event.context;
+  --commits_in_flight_;
+  HeldTask* held = FindTask(context.key);
+  if (held != nullptr && held->task.lease_token != context.lease_token) held = nullptr;
+  if (!event.result.ok()) {
+    OnEndFailed(context, event.result.status(), held);
+    return;
+  }
+  if (held != nullptr) DropTask(*held, /*release=*/false);
+  if (event.result->outcome == TaskOutcome::kOk) {
+    ApplyDelivery(*table_.HubOf(context.hub), event.result->delivery, context.message);
+  } else if (event.result->outcome == TaskOutcome::kLeaseLost) {
+    // Perhaps it was this call, whose first answer got lost: then the message is in the inbox.
+    ReadAgain(context.instance_key);
+  }
+  Reply(context.done, absl::OkStatus());
+}
+
+void Dispatcher::OnEndFailed(TaskContext& context, const absl::Status& status, HeldTask* held) {
+  if (!absl::IsInvalidArgument(status)) {
+    spdlog::warn(
+        "ProcessingFailure (303): the result of activity {} of instance {} could not be "
+        "stored, the activity is offered again: {}",
+        context.key, context.instance_id, status.ToString());
+    if (held != nullptr) DropTask(*held, /*release=*/true);
+    ReadAgain(context.instance_key);
+    Reply(context.done, absl::UnavailableError(status.message()));
+    return;
+  }
+  if (held == nullptr) {
+    Reply(context.done, absl::OkStatus());
+    return;
+  }
+  if (!context.failed_by_server) {
+    // The same result would be refused for ever, so the activity fails (10.1).
+    EndHeld(*held,
+            orchestration::ActivityFailure(
+                held->task.task_id, held->task.generation,
+                Details("ResultRefused", absl::StrCat("The result cannot be stored: ",
+                                                      std::string(status.message()))),
+                now_),
+            /*failed_by_server=*/true, std::move(context.done));
+    return;
+  }
+  spdlog::error(
+      "ProcessingFailure (303): activity {} of instance {}: not even its failure can be "
+      "stored: {}",
+      context.key, context.instance_id, status.ToString());
+  DropTask(*held, /*release=*/true, kRefusedTaskDelay);
+  Reply(context.done, absl::OkStatus());
+}
+
+}  // namespace dt::dispatch

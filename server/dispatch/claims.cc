@@ -1,0 +1,288 @@
+// The store as a source of work: claims, messages that others added, releases, sweeps, waiting
+// calls.
+#include <algorithm>
+
+#include "server/dispatch/dispatcher.h"
+#include "spdlog/spdlog.h"
+
+namespace dt::dispatch {
+namespace {
+
+constexpr absl::Duration kSweepInterval = absl::Seconds(5);
+constexpr absl::Duration kRetryDelay = absl::Seconds(1);
+
+}  // namespace
+
+absl::Duration Dispatcher::PollDelay(int empty_polls) {
+  const int doublings = std::clamp(empty_polls - 1, 0, 20);
+  const absl::Duration delay =
+      limits_.poll_min + Jittered(limits_.poll_delta * (int64_t{1} << doublings));
+  return std::min(delay, limits_.poll_max);
+}
+
+// --- Claims
+
+void Dispatcher::StartClaim(Pool& pool) {
+  if (pool.in_flight || pool.next_claim > now_) return;
+  const int free = pool.free();
+  if (free <= 0) return;
+  pool.in_flight = true;
+  pool.woken = false;
+  ClaimRequest request;
+  request.hub = pool.hub->id;
+  request.lease_token = NewToken();
+  request.max_items = free;
+  request.filters = pool.filters;
+  request.max_messages = limits_.turn.messages_max;
+  request.max_message_bytes = limits_.turn.message_bytes_max;
+  claims_[request.lease_token] = &pool;
+  pool.claiming = free;
+  if (pool.type == WorkType::kTurn) {
+    effects_->push_back(ClaimInstances{std::move(request)});
+  } else {
+    effects_->push_back(ClaimTasks{std::move(request)});
+  }
+}
+
+void Dispatcher::ClaimEnded(Pool& pool, size_t found, std::optional<absl::Time> next_due) {
+  pool.in_flight = false;
+  MarkDirty(*pool.hub);
+  if (found > 0) pool.empty_claims = 0;
+  const bool more = found >= static_cast<size_t>(pool.claiming);
+  if (more || pool.woken) {
+    pool.next_claim = now_;
+    return;
+  }
+  if (found == 0) ++pool.empty_claims;
+  pool.next_claim = now_ + PollDelay(pool.empty_claims);
+  if (next_due.has_value()) pool.next_claim = std::min(pool.next_claim, std::max(now_, *next_due));
+}
+
+Pool* Dispatcher::EndClaim(LeaseToken token) {
+  auto found = claims_.find(token);
+  if (found == claims_.end()) return nullptr;
+  Pool* pool = found->second;
+  claims_.erase(found);
+  return pool;
+}
+
+void Dispatcher::ClaimFailed(Pool* pool, LeaseToken token, WorkType type,
+                             const absl::Status& status) {
+  if (pool == nullptr) return;
+  // It may have leased something under this token, which nobody else knows.
+  if (!absl::IsResourceExhausted(status)) Recover(pool->hub->id, type, token, pool->claiming);
+  ClaimEnded(*pool, 0, std::nullopt);
+  pool->next_claim = std::max(pool->next_claim, now_ + limits_.poll_min);
+}
+
+void Dispatcher::On(InstancesClaimed& event) {
+  const bool recovered = recoveries_.erase(event.token) > 0;
+  if (LeaseTokenWorker(event.token) != worker_) {
+    // Claimed under a registration that was lost meanwhile; the sweep may have come before it.
+    if (!event.result.ok()) return;
+    for (Claim& claim : event.result->claims) {
+      InstanceRelease release;
+      release.key = claim.key;
+      release.hub = claim.hub;
+      release.instance_id = std::move(claim.instance_id);
+      release.lease_token = claim.lease_token;
+      Release(std::move(release));
+    }
+    return;
+  }
+  if (!event.result.ok()) {
+    if (recovered) {
+      Recover(event.hub, WorkType::kTurn, event.token, 1);
+    } else {
+      ClaimFailed(EndClaim(event.token), event.token, WorkType::kTurn, event.result.status());
+    }
+    return;
+  }
+  ClaimResult& result = *event.result;
+  const size_t found = result.claims.size();
+  for (Claim& claim : result.claims) Adopt(std::move(claim));
+  if (Pool* pool = EndClaim(event.token)) ClaimEnded(*pool, found, result.next_due);
+  if (!early_.empty()) {
+    absl::erase_if(early_, [this](const auto& entry) {
+      const LeaseToken token = entry.second.back().first;
+      return !claims_.contains(token) && !tokens_in_flight_.contains(token) &&
+             !recoveries_.contains(token);
+    });
+  }
+}
+
+void Dispatcher::On(TasksClaimed& event) {
+  const bool recovered = recoveries_.erase(event.token) > 0;
+  if (LeaseTokenWorker(event.token) != worker_) {
+    if (!event.result.ok()) return;
+    for (ActivityTask& task : event.result->tasks) {
+      TaskRelease release;
+      release.key = task.key;
+      release.instance_key = task.instance_key;
+      release.lease_token = task.lease_token;
+      Release(task.hub, std::move(task.instance_id), release);
+    }
+    return;
+  }
+  if (!event.result.ok()) {
+    if (recovered) {
+      Recover(event.hub, WorkType::kActivity, event.token, 1);
+    } else {
+      ClaimFailed(EndClaim(event.token), event.token, WorkType::kActivity, event.result.status());
+    }
+    return;
+  }
+  const size_t found = event.result->tasks.size();
+  for (ActivityTask& task : event.result->tasks) Hold(std::move(task));
+  if (Pool* pool = EndClaim(event.token)) ClaimEnded(*pool, found, event.result->next_due);
+}
+
+void Dispatcher::Recover(HubId hub, WorkType type, LeaseToken token, int count) {
+  if (ended_ || LeaseTokenWorker(token) != worker_) return;
+  recoveries_.insert(token);
+  ClaimRequest request;
+  request.hub = hub;
+  request.lease_token = token;
+  request.max_items = count;
+  request.repeat = true;
+  request.max_messages = limits_.turn.messages_max;
+  request.max_message_bytes = limits_.turn.message_bytes_max;
+  if (type == WorkType::kTurn) {
+    RetryLater(ClaimInstances{std::move(request)});
+  } else {
+    RetryLater(ClaimTasks{std::move(request)});
+  }
+}
+
+void Dispatcher::WorkFree(Hub& hub, WorkType type, absl::Time at) {
+  for (auto& pool : hub.pools) {
+    if (pool->type != type) continue;
+    if (at > now_) {
+      pool->next_claim = std::min(pool->next_claim, at);
+      continue;
+    }
+    pool->empty_claims = 0;
+    pool->woken = true;
+    pool->next_claim = now_;
+    MarkDirty(hub);
+  }
+}
+
+// --- Messages that others added
+
+void Dispatcher::PollNewMessages() {
+  if (reading_new_messages_ || !leasing() || next_read_ > now_) return;
+  if (residents_.size() == 0) {
+    next_read_ = now_ + limits_.poll_min;
+    return;
+  }
+  reading_new_messages_ = true;
+  read_woken_ = false;
+  residents_.BeginRead();
+  effects_->push_back(ReadNewMessages{worker_});
+}
+
+void Dispatcher::On(NewMessagesRead& event) {
+  if (event.worker == worker_) {
+    reading_new_messages_ = false;
+    const bool found = event.result.ok() && !event.result->empty();
+    empty_reads_ = found ? 0 : empty_reads_ + 1;
+    next_read_ = read_woken_ ? now_ : now_ + PollDelay(empty_reads_);
+  }
+  if (!event.result.ok()) {
+    // The marks may be gone and their messages not here: everything is read again.
+    for (Resident* resident : residents_.All()) {
+      resident->unread = true;
+      if (resident->phase == Resident::Phase::kReading) resident->missed = true;
+    }
+    spdlog::warn("new messages could not be read: {}", event.result.status().ToString());
+  } else {
+    for (InboxRead& read : *event.result) {
+      Resident* resident = residents_.Find(read.key, read.lease_token);
+      if (resident != nullptr) {
+        residents_.Merge(*resident, std::move(read));
+      } else if (claims_.contains(read.lease_token) ||
+                 tokens_in_flight_.contains(read.lease_token) ||
+                 recoveries_.contains(read.lease_token)) {
+        for (Message& message : read.messages) {
+          early_[read.key].emplace_back(read.lease_token, std::move(message));
+        }
+      }
+    }
+  }
+  residents_.EndRead();
+  for (Resident* resident : residents_.All()) Reconsider(*resident);
+}
+
+// --- Releases
+
+void Dispatcher::RetryLater(Effect effect) {
+  retries_.emplace_back(now_ + Jittered(kRetryDelay), std::move(effect));
+}
+
+void Dispatcher::Release(InstanceRelease release) {
+  ++releases_in_flight_;
+  effects_->push_back(ReleaseInstance{std::move(release)});
+}
+
+void Dispatcher::Release(HubId hub, std::string instance_id, TaskRelease release) {
+  ++releases_in_flight_;
+  effects_->push_back(ReleaseTask{hub, std::move(instance_id), release});
+}
+
+void Dispatcher::On(InstanceReleased& event) {
+  --releases_in_flight_;
+  if (event.result.ok()) {
+    if (*event.result == LeaseOutcome::kReleased && event.release.delay == absl::ZeroDuration()) {
+      if (Hub* hub = table_.FindHub(event.release.hub)) WorkFree(*hub, WorkType::kTurn, now_);
+    }
+    return;
+  }
+  if (ended_ || LeaseTokenWorker(event.release.lease_token) != worker_) return;
+  ++releases_in_flight_;
+  RetryLater(ReleaseInstance{std::move(event.release)});
+}
+
+void Dispatcher::On(TaskReleased& event) {
+  --releases_in_flight_;
+  if (event.result.ok()) {
+    if (*event.result == LeaseOutcome::kReleased && event.release.delay == absl::ZeroDuration()) {
+      if (Hub* hub = table_.FindHub(event.hub)) WorkFree(*hub, WorkType::kActivity, now_);
+    }
+    return;
+  }
+  if (ended_ || LeaseTokenWorker(event.release.lease_token) != worker_) return;
+  ++releases_in_flight_;
+  RetryLater(ReleaseTask{event.hub, std::move(event.instance_id), event.release});
+}
+
+// --- Upkeep and waiting calls
+
+void Dispatcher::On(Swept& event) {
+  sweeping_ = false;
+  next_sweep_ = now_ + Jittered(kSweepInterval);
+  if (!event.result.ok() || *event.result == 0) return;
+  spdlog::info("{} leases of dead workers were freed", *event.result);
+  for (const auto& [id, hub] : table_.hubs()) {
+    WorkFree(*hub, WorkType::kTurn, now_);
+    WorkFree(*hub, WorkType::kActivity, now_);
+  }
+}
+
+void Dispatcher::On(WaitAsked& event) {
+  if (draining_) {
+    Reply(event.done, absl::UnavailableError("the server is shutting down"));
+    return;
+  }
+  Hub* hub = table_.FindHub(event.hub);
+  Resident* resident = hub == nullptr ? nullptr : residents_.FindById(*hub, event.instance_id);
+  std::optional<RuntimeStatus> known;
+  if (resident != nullptr) known = resident->state.status;
+  waiters_.Add(std::move(event), known, now_, *effects_);
+}
+
+void Dispatcher::On(WaitCancelled& event) { waiters_.Cancel(event.wait, *effects_); }
+
+void Dispatcher::On(StatusRead& event) { waiters_.OnStatus(std::move(event), *effects_); }
+
+}  // namespace dt::dispatch

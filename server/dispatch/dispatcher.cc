@@ -1,0 +1,473 @@
+// Events of streams and of the process, time, and the choice of a stream for an item.
+#include "server/dispatch/dispatcher.h"
+
+#include <algorithm>
+
+#include "spdlog/spdlog.h"
+
+namespace dt::dispatch {
+namespace {
+
+// How many items of one route are looked at for one that a stream may have, when the first ones are
+// still in the back-off of the only streams with credits.
+constexpr int kRouteLookahead = 32;
+constexpr size_t kBackoffsPerStreamMax = 10000;
+
+}  // namespace
+
+Dispatcher::Dispatcher(DispatchLimits limits, orchestration::IdSource* ids, uint64_t seed)
+    : limits_(std::move(limits)),
+      ids_(ids),
+      random_(static_cast<std::minstd_rand::result_type>(seed % 2147483646 + 1)),
+      table_(limits_.stream_items_default),
+      waiters_(limits_) {}
+
+void Dispatcher::Step(std::vector<Event>& events, absl::Time now, std::vector<Effect>& effects) {
+  now_ = std::max(now_, now);
+  effects_ = &effects;
+  for (Event& event : events) {
+    std::visit([this](auto& alternative) { On(alternative); }, event);
+  }
+  events.clear();
+  OnTime();
+  Settle();
+  effects_ = nullptr;
+}
+
+absl::Duration Dispatcher::Jittered(absl::Duration duration) {
+  return duration * std::uniform_real_distribution<double>(0.8, 1.2)(random_);
+}
+
+LeaseToken Dispatcher::NewToken() { return MakeLeaseToken(worker_, ++last_token_); }
+
+void Dispatcher::Reply(DoneCallback& done, absl::Status status) {
+  if (done != nullptr) effects_->push_back(Answer{std::move(done), std::move(status)});
+  done = nullptr;
+}
+
+void Dispatcher::MarkDirty(Hub& hub) {
+  if (hub.dirty) return;
+  hub.dirty = true;
+  dirty_.push_back(&hub);
+}
+
+void Dispatcher::Settle() {
+  // Sending may end turns without a worker (poison, nothing to run), which marks hubs again.
+  while (!dirty_.empty()) {
+    Hub& hub = *dirty_.back();
+    dirty_.pop_back();
+    hub.dirty = false;
+    for (WorkType type : {WorkType::kTurn, WorkType::kActivity}) Pump(hub, type);
+    if (!leasing()) continue;
+    for (auto& pool : hub.pools) StartClaim(*pool);
+  }
+  while (residents_.bytes() > limits_.resident_bytes_max) {
+    Resident* idle = residents_.TakeIdle(now_, /*any=*/true);
+    if (idle == nullptr) break;
+    Drop(*idle, /*release=*/true);
+  }
+  PollNewMessages();
+}
+
+void Dispatcher::OnTime() {
+  while (Resident* due = residents_.TakeDue(now_)) Reconsider(*due);
+  while (Resident* idle = residents_.TakeIdle(now_, /*any=*/false)) Drop(*idle, /*release=*/true);
+  while (!set_aside_.empty() && std::get<0>(*set_aside_.begin()) <= now_) {
+    const auto [until, type, key] = *set_aside_.begin();
+    set_aside_.erase(set_aside_.begin());
+    if (type == WorkType::kTurn) {
+      if (Resident* resident = residents_.Find(key)) Reconsider(*resident);
+    } else if (HeldTask* held = FindTask(key)) {
+      if (held->phase == HeldTask::Phase::kSetAside) Queue(*held);
+    }
+  }
+  ExpireHolds();
+  PingStreams();
+  waiters_.OnTime(now_, *effects_);
+  for (const auto& [id, hub] : table_.hubs()) {
+    for (auto& pool : hub->pools) {
+      if (!pool->in_flight && pool->next_claim <= now_ && !pool->streams.empty()) MarkDirty(*hub);
+    }
+  }
+  if (next_sweep_ <= now_ && !sweeping_ && leasing()) {
+    sweeping_ = true;
+    effects_->push_back(Sweep{});
+  }
+  for (size_t i = 0; i < retries_.size();) {
+    if (retries_[i].first > now_) {
+      ++i;
+      continue;
+    }
+    effects_->push_back(std::move(retries_[i].second));
+    retries_[i] = std::move(retries_.back());
+    retries_.pop_back();
+  }
+}
+
+absl::Time Dispatcher::NextDeadline() const {
+  absl::Time next = std::min(
+      {residents_.next_due(), residents_.next_idle(), next_ping_, waiters_.NextDeadline()});
+  if (!set_aside_.empty()) next = std::min(next, std::get<0>(*set_aside_.begin()));
+  for (const auto& holds : holds_) {
+    if (!holds.empty()) next = std::min(next, holds.front().until);
+  }
+  for (const auto& [at, effect] : retries_) next = std::min(next, at);
+  if (!leasing()) return next;
+  if (!reading_new_messages_ && residents_.size() > 0) next = std::min(next, next_read_);
+  if (!sweeping_) next = std::min(next, next_sweep_);
+  for (const auto& [id, hub] : table_.hubs()) {
+    for (const auto& pool : hub->pools) {
+      if (!pool->in_flight && pool->free() > 0) next = std::min(next, pool->next_claim);
+    }
+  }
+  return next;
+}
+
+void Dispatcher::ExpireHolds() {
+  for (WorkType type : {WorkType::kTurn, WorkType::kActivity}) {
+    std::deque<HoldEntry>& holds = holds_[Index(type)];
+    while (!holds.empty()) {
+      const HoldEntry entry = holds.front();
+      Resident* resident = type == WorkType::kTurn ? residents_.Find(entry.key) : nullptr;
+      HeldTask* held = type == WorkType::kActivity ? FindTask(entry.key) : nullptr;
+      const bool turn = resident != nullptr && resident->phase == Resident::Phase::kDispatched &&
+                        resident->dispatch == entry.dispatch;
+      const bool task = held != nullptr && held->phase == HeldTask::Phase::kDispatched &&
+                        held->dispatch == entry.dispatch;
+      if ((turn || task) && entry.until > now_) break;
+      holds.pop_front();
+      if (turn) {
+        FreeCredit(resident->stream, type, entry.key);
+        LoseTurn(*resident);
+      }
+      if (task) {
+        FreeCredit(held->stream, type, entry.key);
+        LoseTask(*held);
+      }
+    }
+  }
+}
+
+void Dispatcher::PingStreams() {
+  if (next_ping_ > now_) return;
+  next_ping_ = absl::InfiniteFuture();
+  for (const auto& [id, stream] : table_.streams()) {
+    if (stream->last_write + limits_.health_ping_interval <= now_) {
+      Send(*stream, orchestration::EncodeHealthPing());
+    }
+    next_ping_ = std::min(next_ping_, stream->last_write + limits_.health_ping_interval);
+  }
+}
+
+void Dispatcher::Send(Stream& stream, orchestration::Frame frame) {
+  stream.last_write = now_;
+  effects_->push_back(WriteItem{stream.sink, std::move(frame)});
+}
+
+// --- Credits
+
+void Dispatcher::TakeCredit(Stream& stream, WorkType type, int64_t key) {
+  ++stream.credits[Index(type)].in_flight;
+  stream.in_flight[Index(type)].insert(key);
+  ++items_in_flight_;
+}
+
+void Dispatcher::FreeCredit(StreamId id, WorkType type, int64_t key) {
+  --items_in_flight_;
+  Stream* stream = table_.Find(id);
+  if (stream == nullptr) return;
+  --stream->credits[Index(type)].in_flight;
+  stream->in_flight[Index(type)].erase(key);
+  MarkDirty(*stream->hub);
+}
+
+std::optional<Reservation> Dispatcher::Reserve(Hub& hub, WorkType type, const std::string& name,
+                                               const Payload& version) {
+  if (!leasing() || hub.streams.empty()) return std::nullopt;
+  const Route& route = *table_.RouteOf(hub, type, name, version);
+  Stream* best = nullptr;
+  for (Stream* stream : route.streams) {
+    const int free = stream->credits[Index(type)].free();
+    if (free > 0 && (best == nullptr || free > best->credits[Index(type)].free())) best = stream;
+  }
+  // A credit is not promised to new work while older work waits for it.
+  if (best == nullptr || !route.empty()) return std::nullopt;
+  ++best->credits[Index(type)].reserved;
+  return Reservation{best->id, type};
+}
+
+void Dispatcher::Unreserve(const Reservation& reservation) {
+  Stream* stream = table_.Find(reservation.stream);
+  if (stream == nullptr) return;
+  --stream->credits[Index(reservation.type)].reserved;
+  MarkDirty(*stream->hub);
+}
+
+Stream* Dispatcher::Choose(const Route& route, int64_t key, bool prefer_streaming,
+                           absl::Time* later) const {
+  Stream* best = nullptr;
+  bool all_in_backoff = !route.streams.empty();
+  *later = absl::InfiniteFuture();
+  for (Stream* stream : route.streams) {
+    const absl::Time until = stream->BackoffUntil(route.type, key);
+    if (until > now_) {
+      *later = std::min(*later, until);
+      continue;
+    }
+    all_in_backoff = false;
+    const Credits& credits = stream->credits[Index(route.type)];
+    if (credits.in_flight >= credits.max) continue;
+    if (best == nullptr) {
+      best = stream;
+      continue;
+    }
+    if (prefer_streaming && best->options.history_streaming != stream->options.history_streaming) {
+      if (stream->options.history_streaming) best = stream;
+      continue;
+    }
+    if (credits.in_flight < best->credits[Index(route.type)].in_flight) best = stream;
+  }
+  if (!all_in_backoff) *later = absl::InfiniteFuture();
+  return best;
+}
+
+absl::Time Dispatcher::AddBackoff(Stream& stream, WorkType type, int64_t key) {
+  if (stream.abandoned.size() >= kBackoffsPerStreamMax) {
+    absl::erase_if(stream.abandoned, [this](const auto& entry) {
+      return entry.second.until + limits_.abandon_delay_max < now_;
+    });
+  }
+  AbandonBackoff& backoff = stream.abandoned[{type, key}];
+  const int doublings = std::min(backoff.count++, 30);
+  backoff.until = now_ + std::min(limits_.abandon_delay_max,
+                                  limits_.abandon_delay_min * (int64_t{1} << doublings));
+  return backoff.until;
+}
+
+// --- Sending
+
+void Dispatcher::List(Route& route) {
+  MarkDirty(*route.hub);
+  if (route.listed) return;
+  route.listed = true;
+  ++route.users;
+  route.hub->waiting[Index(route.type)].push_back(&route);
+}
+
+void Dispatcher::Pump(Hub& hub, WorkType type) {
+  if (draining_) return;
+  while (DispatchNext(hub, type)) {
+  }
+  std::vector<Route*>& waiting = hub.waiting[Index(type)];
+  for (size_t i = 0; i < waiting.size();) {
+    Route* route = waiting[i];
+    if (!route->empty()) {
+      ++i;
+      continue;
+    }
+    route->listed = false;
+    waiting[i] = waiting.back();
+    waiting.pop_back();
+    table_.Leave(route);
+  }
+}
+
+bool Dispatcher::DispatchNext(Hub& hub, WorkType type) {
+  // The route whose first item has waited for longest goes first; routes are few.
+  std::vector<Route*>& waiting = hub.waiting[Index(type)];
+  if (type == WorkType::kTurn && waiting.size() > 1) {
+    std::sort(waiting.begin(), waiting.end(), [](const Route* a, const Route* b) {
+      if (a->ready.empty() || b->ready.empty()) return b->ready.empty() && !a->ready.empty();
+      return *a->ready.begin() < *b->ready.begin();
+    });
+  }
+  if (type == WorkType::kActivity && waiting.size() > 1) {
+    std::rotate(waiting.begin(), waiting.begin() + 1, waiting.end());
+  }
+  for (Route* route : waiting) {
+    if (!route->empty() && DispatchFrom(*route)) return true;
+  }
+  return false;
+}
+
+bool Dispatcher::DispatchFrom(Route& route) {
+  const bool any_credit =
+      std::any_of(route.streams.begin(), route.streams.end(), [&route](const Stream* stream) {
+        const Credits& credits = stream->credits[Index(route.type)];
+        return credits.in_flight < credits.max;
+      });
+  if (!any_credit) return false;
+  const int64_t front = route.type == WorkType::kTurn ? std::get<2>(*route.ready.begin())
+                                                      : route.tasks.entries().begin()->second;
+  if (Offer(route, front)) return true;
+  // Handling an item changes the queue; so the keys are taken out of it first.
+  std::vector<int64_t> keys;
+  for (auto it = route.ready.begin(); it != route.ready.end() && keys.size() < kRouteLookahead;
+       ++it) {
+    keys.push_back(std::get<2>(*it));
+  }
+  const auto& tasks = route.tasks.entries();
+  for (auto it = tasks.begin(); it != tasks.end() && keys.size() < kRouteLookahead; ++it) {
+    keys.push_back(it->second);
+  }
+  return std::any_of(keys.begin(), keys.end(),
+                     [this, &route](int64_t key) { return Offer(route, key); });
+}
+
+bool Dispatcher::Offer(const Route& route, int64_t key) {
+  absl::Time later;
+  if (route.type == WorkType::kTurn) {
+    Resident& resident = *residents_.Find(key);
+    const bool large = resident.state.history_bytes > limits_.history_streaming_from_bytes;
+    Stream* stream = Choose(route, key, large, &later);
+    return OfferTurn(resident, stream, later);
+  }
+  HeldTask& held = *FindTask(key);
+  Stream* stream = Choose(route, key, /*prefer_streaming=*/false, &later);
+  return OfferTask(held, stream, later);
+}
+
+// --- Streams
+
+void Dispatcher::On(StreamOpened& event) {
+  if (ended_) {
+    effects_->push_back(
+        FinishStream{std::move(event.sink), absl::UnavailableError("the server is shutting down")});
+    return;
+  }
+  Stream* stream = table_.Open(event.stream, std::move(event.options), std::move(event.sink), now_);
+  next_ping_ = std::min(next_ping_, now_ + limits_.health_ping_interval);
+  RequeueSetAside(*stream->hub);
+  MarkDirty(*stream->hub);
+}
+
+void Dispatcher::On(StreamClosed& event) {
+  std::unique_ptr<Stream> stream = table_.Close(event.stream);
+  if (stream == nullptr) return;
+  Hub& hub = *stream->hub;
+  for (int64_t key : stream->in_flight[Index(WorkType::kTurn)]) {
+    --items_in_flight_;
+    if (Resident* resident = residents_.Find(key)) LoseTurn(*resident);
+  }
+  for (int64_t key : stream->in_flight[Index(WorkType::kActivity)]) {
+    --items_in_flight_;
+    if (HeldTask* held = FindTask(key)) LoseTask(*held);
+  }
+  // What no stream here accepts any more is free for other daemons.
+  for (const auto& [id, key] : absl::flat_hash_map<std::string, InstanceKey>(hub.residents)) {
+    Resident* resident = residents_.Find(key);
+    if (resident->route->streams.empty() &&
+        (resident->phase == Resident::Phase::kIdle || resident->phase == Resident::Phase::kReady)) {
+      Drop(*resident, /*release=*/true);
+    }
+  }
+  RequeueSetAside(hub);
+  MarkDirty(hub);
+}
+
+void Dispatcher::RequeueSetAside(Hub& hub) {
+  const auto all = set_aside_;
+  for (const auto& entry : all) {
+    const auto [until, type, key] = entry;
+    Resident* resident = type == WorkType::kTurn ? residents_.Find(key) : nullptr;
+    HeldTask* held = type == WorkType::kActivity ? FindTask(key) : nullptr;
+    if ((resident == nullptr || resident->hub != &hub) && (held == nullptr || held->hub != &hub)) {
+      continue;
+    }
+    set_aside_.erase(entry);
+    if (resident != nullptr) Reconsider(*resident);
+    if (held != nullptr && held->phase == HeldTask::Phase::kSetAside) Queue(*held);
+  }
+  RequeueHeldBack(hub);
+}
+
+// --- The process
+
+void Dispatcher::On(Registered& event) {
+  // Every lease of an earlier registration is gone, so nothing is released.
+  worker_ = event.worker;
+  for (Resident* resident : residents_.All()) Drop(*resident, /*release=*/false);
+  std::vector<HeldTask*> held;
+  for (auto& [key, task] : tasks_) held.push_back(task.get());
+  for (HeldTask* task : held) DropTask(*task, /*release=*/false);
+  set_aside_.clear();
+  held_back_.clear();
+  early_.clear();
+  tokens_in_flight_.clear();
+  recoveries_.clear();
+  retries_.clear();
+  for (const auto& [id, hub] : table_.hubs()) {
+    for (auto& pool : hub->pools) {
+      pool->in_flight = false;
+      pool->next_claim = absl::InfinitePast();
+      pool->empty_claims = 0;
+    }
+    MarkDirty(*hub);
+  }
+  claims_.clear();
+  empty_reads_ = 0;
+  reading_new_messages_ = false;
+  next_read_ = now_ + limits_.poll_min;
+  sweeping_ = false;
+  next_sweep_ = now_;
+}
+
+void Dispatcher::On(Woken& event) {
+  read_woken_ = true;
+  next_read_ = now_;
+  Hub* hub = table_.FindHub(event.hub);
+  if (hub == nullptr) return;
+  WorkFree(*hub, WorkType::kTurn, now_);
+  WorkFree(*hub, WorkType::kActivity, now_);
+}
+
+void Dispatcher::On(DrainBegun&) {
+  draining_ = true;
+  waiters_.EndAll(absl::UnavailableError("the server is shutting down"), *effects_);
+  // What is not at a worker is given back now, so that others go on with it.
+  for (Resident* resident : residents_.All()) {
+    if (resident->phase == Resident::Phase::kIdle || resident->phase == Resident::Phase::kReady) {
+      Drop(*resident, /*release=*/true);
+    }
+  }
+  std::vector<HeldTask*> waiting;
+  for (auto& [key, task] : tasks_) {
+    if (task->phase == HeldTask::Phase::kQueued || task->phase == HeldTask::Phase::kSetAside) {
+      waiting.push_back(task.get());
+    }
+  }
+  for (HeldTask* held : waiting) DropTask(*held, /*release=*/true);
+}
+
+void Dispatcher::On(DrainEnded&) {
+  draining_ = true;
+  ended_ = true;
+  std::vector<StreamId> open;
+  for (const auto& [id, stream] : table_.streams()) open.push_back(id);
+  for (StreamId id : open) {
+    std::unique_ptr<Stream> stream = table_.Close(id);
+    effects_->push_back(
+        FinishStream{stream->sink, absl::UnavailableError("the server is shutting down")});
+  }
+  for (Resident* resident : residents_.All()) {
+    if (resident->phase != Resident::Phase::kCommitting) Drop(*resident, /*release=*/true);
+  }
+  std::vector<HeldTask*> held;
+  for (auto& [key, task] : tasks_) {
+    if (task->phase != HeldTask::Phase::kCompleting) held.push_back(task.get());
+  }
+  for (HeldTask* task : held) DropTask(*task, /*release=*/true);
+}
+
+Dispatcher::Counts Dispatcher::Count() const {
+  Counts counts;
+  counts.residents = residents_.size();
+  counts.held_tasks = tasks_.size();
+  counts.streams = table_.streams().size();
+  counts.waits = waiters_.size();
+  counts.resident_bytes = residents_.bytes();
+  counts.items_in_flight = items_in_flight_;
+  return counts;
+}
+
+}  // namespace dt::dispatch

@@ -1,0 +1,265 @@
+// The dispatcher: which work item goes to which stream, what becomes of each answer, and what is
+// held in memory between turns. A single-threaded state machine: events and a time go in, effects
+// come out; no thread, clock, gRPC or database here.
+//
+// Invariants
+//   * At most one turn of an instance is at a worker or on its way to the store (2.2); messages
+//   that
+//     come meanwhile wait in the inbox.
+//   * Nothing is handed on before the commit that made it.
+//   * A stream never has more unanswered items of a type than its credits.
+//   * Every lease that this process holds belongs to a resident, a task, or an operation in flight;
+//   what
+//     is dropped is released, and a release is repeated until the store has answered it.
+//   * Every caller is answered exactly once.
+// Times are the store's clock.
+#ifndef DT_SERVER_DISPATCH_DISPATCHER_H_
+#define DT_SERVER_DISPATCH_DISPATCHER_H_
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/container/btree_map.h"
+#include "absl/container/btree_set.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "server/dispatch/events.h"
+#include "server/dispatch/residents.h"
+#include "server/dispatch/streams.h"
+#include "server/dispatch/waiters.h"
+
+namespace dt::dispatch {
+
+// An activity task that this daemon has leased.
+struct HeldTask {
+  enum class Phase : int8_t { kQueued, kSetAside, kDispatched, kCompleting };
+  ActivityTask task;
+  Hub* hub = nullptr;
+  Route* route = nullptr;
+  Phase phase = Phase::kQueued;
+  StreamId stream = 0;
+  int64_t dispatch = 0;
+  bool loss_unsaved = false;
+  bool unnamed = false;  // counted in Hub::unnamed_tasks
+};
+
+class Dispatcher {
+ public:
+  // `ids` must outlive the dispatcher; `seed` is for jitter only.
+  Dispatcher(DispatchLimits limits, orchestration::IdSource* ids, uint64_t seed);
+
+  // Handles the events in order, then does what has become possible or due. `now` never runs back.
+  void Step(std::vector<Event>& events, absl::Time now, std::vector<Effect>& effects);
+  // When Step wants to be called again even without an event.
+  absl::Time NextDeadline() const;
+
+  // For a drain: no item is at a worker and no answer of one on its way to the store.
+  bool quiet() const { return items_in_flight_ == 0 && commits_in_flight_ == 0; }
+  // After DrainEnded: every lease has been given back.
+  bool released() const {
+    return releases_in_flight_ == 0 && creations_in_flight_ == 0 && commits_in_flight_ == 0 &&
+           retries_.empty();
+  }
+
+  struct Counts {
+    size_t residents = 0;
+    size_t held_tasks = 0;
+    size_t streams = 0;
+    size_t waits = 0;
+    int64_t resident_bytes = 0;
+    int items_in_flight = 0;
+  };
+  Counts Count() const;
+
+ private:
+  // --- Events; dispatcher.cc, turns.cc, commits.cc, activities.cc, claims.cc
+  void On(StreamOpened& event);
+  void On(StreamClosed& event);
+  void On(TurnAnswered& event);
+  void On(ActivityAnswered& event);
+  void On(Abandoned& event);
+  void On(HistoryAsked& event);
+  void On(StartAsked& event);
+  void On(ClientDelivered& event);
+  void On(WaitAsked& event);
+  void On(WaitCancelled& event);
+  void On(Registered& event);
+  void On(Woken& event);
+  void On(DrainBegun& event);
+  void On(DrainEnded& event);
+  void On(InstancesClaimed& event);
+  void On(TasksClaimed& event);
+  void On(Committed& event);
+  void On(Discarded& event);
+  void On(Created& event);
+  void On(TaskEnded& event);
+  void On(NewMessagesRead& event);
+  void On(InboxReadDone& event);
+  void On(InstanceReleased& event);
+  void On(TaskReleased& event);
+  void On(Swept& event);
+  void On(StatusRead& event);
+
+  // --- dispatcher.cc: time, hubs, streams
+  void Settle();
+  void OnTime();
+  void ExpireHolds();
+  void PingStreams();
+  void MarkDirty(Hub& hub);
+  void Pump(Hub& hub, WorkType type);
+  void RequeueSetAside(Hub& hub);
+  bool DispatchNext(Hub& hub, WorkType type);
+  bool DispatchFrom(Route& route);
+  bool Offer(const Route& route, int64_t key);
+  void List(Route& route);
+  // The stream with the fewest unanswered items that may have the item now; null if there is none.
+  // `later`: when a stream that gave the item back may have it again, if only such are left.
+  Stream* Choose(const Route& route, int64_t key, bool prefer_streaming, absl::Time* later) const;
+  void TakeCredit(Stream& stream, WorkType type, int64_t key);
+  void FreeCredit(StreamId id, WorkType type, int64_t key);
+  void Send(Stream& stream, orchestration::Frame frame);
+  void Reply(DoneCallback& done, absl::Status status);
+  LeaseToken NewToken();
+  bool leasing() const { return worker_ != 0 && !draining_; }
+  std::optional<Reservation> Reserve(Hub& hub, WorkType type, const std::string& name,
+                                     const Payload& version);
+  void Unreserve(const Reservation& reservation);
+  absl::Time AddBackoff(Stream& stream, WorkType type, int64_t key);
+  absl::Duration Jittered(absl::Duration duration);
+
+  // --- turns.cc: residents and their turns
+  void Adopt(Claim claim);
+  void AdoptSeed(Hub& hub, const InstanceSeed& seed, InstanceKey key, int64_t started_seq,
+                 absl::Time created_at);
+  void DiscardCorrupt(const Claim& claim);
+  // Finds the phase of a resident that is not in flight: reads, waits, becomes ready or is
+  // released.
+  void Reconsider(Resident& resident);
+  void Unready(Resident& resident);
+  // Sends the turn to `stream` if that is not null; sets it aside until `later` if that is finite.
+  // False: the resident waits on in its route.
+  bool OfferTurn(Resident& resident, Stream* stream, absl::Time later);
+  void SendTurn(Resident& resident, Stream& stream);
+  // A turn without events: what it dropped is discarded, or the rest of the inbox is waited for.
+  void EndEmptyTurn(Resident& resident);
+  // The turn is lost with its stream or by its hold: offered again at once (1.11, 1.12).
+  void LoseTurn(Resident& resident);
+  void StartRead(Resident& resident);
+  // Forgets the resident; `release` unless the lease is known to be gone.
+  void Drop(Resident& resident, bool release, absl::Duration delay = absl::ZeroDuration());
+  Resident* FindAnswered(HubId hub, const std::string& token, const std::string& instance_id);
+  bool Poisoned(int32_t lost_leases) const;
+
+  // --- commits.cc: answers to checkpoints and what they hand on
+  void CommitTurn(Resident& resident, orchestration::TurnResult result, bool failed_by_server,
+                  DoneCallback done);
+  void FailTurn(Resident& resident, const TaskFailureDetails& details, DoneCallback done);
+  void LeaseProducts(Hub& hub, Checkpoint& checkpoint, CommitContext& context);
+  void OnCommitted(CommitContext& context, CheckpointResult& result, Resident* resident);
+  void ApplyToResident(CommitContext& context, const CheckpointResult& result, Resident& resident);
+  void HandOn(CommitContext& context, CheckpointResult& result);
+  void OnCommitFailed(CommitContext& context, const absl::Status& status, Resident* resident);
+  // The outcome is not known: releases and reads again whatever the checkpoint may have touched.
+  void OnCommitUnknown(CommitContext& context, Resident* resident);
+  void ApplyDelivery(Hub& hub, const Delivery& delivery, const NewMessage& message);
+  void ReadAgain(HubId hub_id, const std::string& instance_id);
+  void ReadAgain(InstanceKey key);
+
+  // --- activities.cc
+  void Hold(ActivityTask task);
+  void Queue(HeldTask& held);
+  void AbandonTask(Abandoned& event);
+  bool OfferTask(HeldTask& held, Stream* stream, absl::Time later);
+  // Whether an answer without a token could mean this task or one that is in flight (2.6).
+  bool Ambiguous(const HeldTask& held) const;
+  void RequeueHeldBack(Hub& hub);
+  // The task in flight leaves its stream.
+  void ReturnTask(HeldTask& held);
+  void ForgetName(HeldTask& held);
+  void PoisonTask(HeldTask& held);
+  void OnEndFailed(TaskContext& context, const absl::Status& status, HeldTask* held);
+  void LoseTask(HeldTask& held);
+  void EndHeld(HeldTask& held, NewMessage message, bool failed_by_server, DoneCallback done);
+  void DropTask(HeldTask& held, bool release, absl::Duration delay = absl::ZeroDuration());
+  HeldTask* FindAnswered(HubId hub, const ActivityResponse& response);
+  HeldTask* FindTask(TaskKey key);
+
+  // --- claims.cc: the store as a source of work
+  void StartClaim(Pool& pool);
+  // The pool of a claim in flight, which it is no longer; null for a repeated or unknown one.
+  Pool* EndClaim(LeaseToken token);
+  void ClaimEnded(Pool& pool, size_t found, std::optional<absl::Time> next_due);
+  void ClaimFailed(Pool* pool, LeaseToken token, WorkType type, const absl::Status& status);
+  // There is, or may be, free work of this type in the database.
+  void WorkFree(Hub& hub, WorkType type, absl::Time at);
+  // Asks for what a token holds after a lost answer.
+  void Recover(HubId hub, WorkType type, LeaseToken token, int count);
+  void PollNewMessages();
+  void Release(InstanceRelease release);
+  void Release(HubId hub, std::string instance_id, TaskRelease release);
+  void RetryLater(Effect effect);
+  absl::Duration PollDelay(int empty_polls);
+
+  const DispatchLimits limits_;
+  orchestration::IdSource* const ids_;
+  std::minstd_rand random_;
+
+  // Valid during Step.
+  absl::Time now_ = absl::InfinitePast();
+  std::vector<Effect>* effects_ = nullptr;
+
+  WorkerId worker_ = 0;
+  int64_t last_token_ = 0;
+  int64_t last_dispatch_ = 0;
+  bool draining_ = false;
+  bool ended_ = false;
+
+  StreamTable table_;
+  ResidentTable residents_;
+  absl::flat_hash_map<TaskKey, std::unique_ptr<HeldTask>> tasks_;
+  Waiters waiters_;
+  std::vector<Hub*> dirty_;
+
+  int items_in_flight_ = 0;
+  int commits_in_flight_ = 0;
+  int creations_in_flight_ = 0;
+  int releases_in_flight_ = 0;
+
+  // Items at workers in the order in which their hold ends, per type; answered ones are void.
+  struct HoldEntry {
+    absl::Time until;
+    int64_t key = 0;
+    int64_t dispatch = 0;
+  };
+  std::deque<HoldEntry> holds_[kWorkTypes];
+  // Items that every matching stream has given back, by the time when one may have them again.
+  absl::btree_set<std::tuple<absl::Time, WorkType, int64_t>> set_aside_;
+  // Tasks that would be ambiguous on the only streams that could take them (2.6), per hub.
+  absl::flat_hash_map<HubId, std::vector<TaskKey>> held_back_;
+
+  // Claims, creations and checkpoints in flight whose tokens already lease something; deliveries to
+  // what they will bring wait here for it.
+  absl::flat_hash_map<LeaseToken, Pool*> claims_;
+  absl::flat_hash_set<LeaseToken> tokens_in_flight_;
+  absl::flat_hash_map<InstanceKey, std::vector<std::pair<LeaseToken, Message>>> early_;
+  absl::flat_hash_set<LeaseToken> recoveries_;
+
+  bool reading_new_messages_ = false;
+  int empty_reads_ = 0;
+  absl::Time next_read_ = absl::InfiniteFuture();
+  bool read_woken_ = false;
+
+  bool sweeping_ = false;
+  absl::Time next_sweep_ = absl::InfiniteFuture();
+  absl::Time next_ping_ = absl::InfiniteFuture();
+  std::vector<std::pair<absl::Time, Effect>> retries_;
+};
+
+}  // namespace dt::dispatch
+
+#endif  // DT_SERVER_DISPATCH_DISPATCHER_H_

@@ -1,0 +1,122 @@
+// RunEffects: the only place where the dispatcher's wishes meet the store, the sinks and the
+// callers.
+#include <utility>
+
+#include "server/dispatch/events.h"
+
+namespace dt::dispatch {
+namespace {
+
+struct Runner {
+  Store* store;
+  const std::function<void(Event)>& post;
+
+  void operator()(WriteItem& effect) { effect.sink->Write(std::move(effect.frame)); }
+  void operator()(FinishStream& effect) { effect.sink->Finish(std::move(effect.status)); }
+  void operator()(Answer& effect) { std::move(effect.done)(std::move(effect.status)); }
+  void operator()(AnswerHistory& effect) { std::move(effect.done)(std::move(effect.result)); }
+  void operator()(AnswerCreate& effect) { std::move(effect.done)(std::move(effect.result)); }
+
+  void operator()(ClaimInstances& effect) {
+    const HubId hub = effect.request.hub;
+    const LeaseToken token = effect.request.lease_token;
+    store->ClaimInstances(std::move(effect.request),
+                          [post = post, hub, token](absl::StatusOr<ClaimResult> result) {
+                            post(InstancesClaimed{hub, token, std::move(result)});
+                          });
+  }
+  void operator()(ClaimTasks& effect) {
+    const HubId hub = effect.request.hub;
+    const LeaseToken token = effect.request.lease_token;
+    store->ClaimTasks(std::move(effect.request),
+                      [post = post, hub, token](absl::StatusOr<TaskClaimResult> result) {
+                        post(TasksClaimed{hub, token, std::move(result)});
+                      });
+  }
+  void operator()(Commit& effect) {
+    store->CommitCheckpoint(std::move(effect.checkpoint),
+                            [post = post, context = std::move(effect.context)](
+                                absl::StatusOr<CheckpointResult> result) mutable {
+                              post(Committed{std::move(context), std::move(result)});
+                            });
+  }
+  void operator()(Discard& effect) {
+    DiscardRequest& request = effect.request;
+    Discarded answer{request.key,         request.lease_token, request.release,        request.hub,
+                     request.instance_id, request.seqs,        LeaseOutcome::kReleased};
+    store->DiscardMessages(std::move(request), [post = post, answer = std::move(answer)](
+                                                   absl::StatusOr<LeaseOutcome> result) mutable {
+      answer.result = std::move(result);
+      post(std::move(answer));
+    });
+  }
+  void operator()(Create& effect) {
+    store->CreateInstance(std::move(effect.instance),
+                          [post = post, context = std::move(effect.context)](
+                              absl::StatusOr<CreateResult> result) mutable {
+                            post(Created{std::move(context), std::move(result)});
+                          });
+  }
+  void operator()(EndTask& effect) {
+    const HubId hub = effect.context->hub;
+    std::string instance_id = effect.context->instance_id;
+    store->CompleteTask(hub, std::move(instance_id), std::move(effect.completion),
+                        [post = post, context = std::move(effect.context)](
+                            absl::StatusOr<TaskResult> result) mutable {
+                          post(TaskEnded{std::move(context), std::move(result)});
+                        });
+  }
+  void operator()(ReadNewMessages& effect) {
+    store->ReadNewMessages(effect.worker, [post = post, worker = effect.worker](
+                                              absl::StatusOr<std::vector<InboxRead>> result) {
+      post(NewMessagesRead{worker, std::move(result)});
+    });
+  }
+  void operator()(ReadInbox& effect) {
+    store->ReadInbox(effect.hub, std::move(effect.instance_id), effect.key, effect.lease_token,
+                     [post = post, key = effect.key,
+                      token = effect.lease_token](absl::StatusOr<InboxRead> result) {
+                       post(InboxReadDone{key, token, std::move(result)});
+                     });
+  }
+  void operator()(ReleaseInstance& effect) {
+    InstanceRelease copy = effect.release;
+    store->ReleaseInstance(
+        std::move(effect.release),
+        [post = post, release = std::move(copy)](absl::StatusOr<LeaseOutcome> result) mutable {
+          post(InstanceReleased{std::move(release), std::move(result)});
+        });
+  }
+  void operator()(ReleaseTask& effect) {
+    TaskReleased answer{effect.hub, effect.instance_id, effect.release, LeaseOutcome::kReleased};
+    store->ReleaseTask(
+        effect.hub, std::move(effect.instance_id), effect.release,
+        [post = post, answer = std::move(answer)](absl::StatusOr<LeaseOutcome> result) mutable {
+          answer.result = std::move(result);
+          post(std::move(answer));
+        });
+  }
+  void operator()(Sweep&) {
+    store->SweepDeadWorkers(
+        [post = post](absl::StatusOr<int64_t> result) { post(Swept{std::move(result)}); });
+  }
+  void operator()(ReadStatus& effect) {
+    std::string copy = effect.instance_id;
+    store->ReadStatus(effect.hub, std::move(effect.instance_id),
+                      [post = post, hub = effect.hub,
+                       id = std::move(copy)](absl::StatusOr<InstanceStatus> result) mutable {
+                        post(StatusRead{hub, std::move(id), std::move(result)});
+                      });
+  }
+};
+
+}  // namespace
+
+void RunEffects(std::vector<Effect>& effects, Store* store,
+                const std::function<void(Event)>& post) {
+  Runner runner{store, post};
+  for (Effect& effect : effects) std::visit(runner, effect);
+  effects.clear();
+}
+
+}  // namespace dt::dispatch

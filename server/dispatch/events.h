@@ -1,0 +1,282 @@
+// What the dispatcher is told (events) and what it wants done (effects), as values. An effect on
+// the store carries a context that comes back with the answer, so that the dispatcher looks nothing
+// up that it may have forgotten meanwhile, and every waiting caller is answered whatever happened.
+#ifndef DT_SERVER_DISPATCH_EVENTS_H_
+#define DT_SERVER_DISPATCH_EVENTS_H_
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "server/dispatch/dispatch_thread.h"
+#include "server/dispatch/tokens.h"
+
+namespace dt::dispatch {
+
+// A credit that is kept for work that is being created.
+struct Reservation {
+  StreamId stream = 0;
+  WorkType type = WorkType::kTurn;
+};
+
+// What is needed to make a resident of an instance that is created leased.
+struct InstanceSeed {
+  std::string instance_id;
+  std::string execution_id;
+  std::string name;
+  Payload version;
+  std::optional<ParentLink> parent;
+  NewMessage started;
+  LeaseToken lease_token = 0;  // 0 = created free: the other fields but the id are empty
+};
+
+// What is kept of a checkpoint while it is in the store, to hand its products on in memory.
+struct CommitContext {
+  InstanceKey key = 0;
+  HubId hub = 0;
+  std::string instance_id;
+  LeaseToken lease_token = 0;
+  LeaseToken product_token = 0;  // of the tasks and children created leased; 0 = none
+  Generation generation = 0;
+  bool ends = false;
+  bool continues = false;  // as new
+  bool failed_by_server = false;
+  orchestration::StateDelta delta;
+  std::vector<int64_t> consumed;
+  std::vector<NewMessage> own_messages;
+  std::vector<AddressedMessage> messages;
+  std::optional<NewMessage> parent_message;
+  InstanceKey parent_key = 0;
+  std::vector<AddressedMessage> terminations;
+  std::vector<InstanceSeed> children;
+  std::vector<NewMessage> conflicts;  // parallel to children
+  std::vector<NewTask> tasks;
+  std::vector<Reservation> reservations;
+  DoneCallback done;  // null when no worker waits
+};
+
+struct CreateContext {
+  HubId hub = 0;
+  InstanceSeed seed;
+  std::optional<Reservation> reservation;
+  Callback<CreateResult> done;
+};
+
+struct TaskContext {
+  HubId hub = 0;
+  TaskKey key = 0;
+  LeaseToken lease_token = 0;
+  InstanceKey instance_key = 0;
+  std::string instance_id;
+  int32_t task_id = 0;
+  NewMessage message;
+  bool failed_by_server = false;
+  DoneCallback done;  // null when no worker waits
+};
+
+// --- Events: from streams and clients.
+struct StreamOpened {
+  StreamId stream = 0;
+  StreamOptions options;
+  std::shared_ptr<WorkItemSink> sink;
+};
+struct StreamClosed {
+  StreamId stream = 0;
+};
+struct TurnAnswered {
+  HubId hub = 0;
+  OrchestratorResponse response;
+  DoneCallback done;
+};
+struct ActivityAnswered {
+  HubId hub = 0;
+  ActivityResponse response;
+  DoneCallback done;
+};
+struct Abandoned {
+  WorkType type = WorkType::kTurn;
+  HubId hub = 0;
+  std::string completion_token;
+  DoneCallback done;
+};
+struct HistoryAsked {
+  HubId hub = 0;
+  std::string instance_id;
+  std::string execution_id;
+  Callback<std::vector<HistoryChunk>> done;
+};
+struct StartAsked {
+  NewInstance instance;
+  Callback<CreateResult> done;
+};
+// The store has answered a client's message, which the client knows already.
+struct ClientDelivered {
+  HubId hub = 0;
+  std::string instance_id;
+  NewMessage message;
+  absl::StatusOr<Delivery> result;
+};
+struct WaitAsked {
+  WaitId wait = 0;
+  HubId hub = 0;
+  std::string instance_id;
+  DispatchThread::WaitFor wait_for = DispatchThread::WaitFor::kCompletion;
+  DoneCallback done;
+};
+struct WaitCancelled {
+  WaitId wait = 0;
+};
+// --- Events: from the store and from the process.
+struct Registered {
+  WorkerId worker = 0;
+};
+struct Woken {
+  HubId hub = 0;
+};
+struct DrainBegun {};
+struct DrainEnded {};
+struct InstancesClaimed {
+  HubId hub = 0;
+  LeaseToken token = 0;
+  absl::StatusOr<ClaimResult> result;
+};
+struct TasksClaimed {
+  HubId hub = 0;
+  LeaseToken token = 0;
+  absl::StatusOr<TaskClaimResult> result;
+};
+struct Committed {
+  std::unique_ptr<CommitContext> context;
+  absl::StatusOr<CheckpointResult> result;
+};
+struct Discarded {
+  InstanceKey key = 0;
+  LeaseToken lease_token = 0;
+  bool released = false;
+  HubId hub = 0;
+  std::string instance_id;
+  std::vector<int64_t> seqs;
+  absl::StatusOr<LeaseOutcome> result;
+};
+struct Created {
+  std::unique_ptr<CreateContext> context;
+  absl::StatusOr<CreateResult> result;
+};
+struct TaskEnded {
+  std::unique_ptr<TaskContext> context;
+  absl::StatusOr<TaskResult> result;
+};
+struct NewMessagesRead {
+  WorkerId worker = 0;
+  absl::StatusOr<std::vector<InboxRead>> result;
+};
+struct InboxReadDone {
+  InstanceKey key = 0;
+  LeaseToken lease_token = 0;
+  absl::StatusOr<InboxRead> result;
+};
+struct InstanceReleased {
+  InstanceRelease release;
+  absl::StatusOr<LeaseOutcome> result;
+};
+struct TaskReleased {
+  HubId hub = 0;
+  std::string instance_id;
+  TaskRelease release;
+  absl::StatusOr<LeaseOutcome> result;
+};
+struct Swept {
+  absl::StatusOr<int64_t> result;
+};
+struct StatusRead {
+  HubId hub = 0;
+  std::string instance_id;
+  absl::StatusOr<InstanceStatus> result;
+};
+
+using Event = std::variant<StreamOpened, StreamClosed, TurnAnswered, ActivityAnswered, Abandoned,
+                           HistoryAsked, StartAsked, ClientDelivered, WaitAsked, WaitCancelled,
+                           Registered, Woken, DrainBegun, DrainEnded, InstancesClaimed,
+                           TasksClaimed, Committed, Discarded, Created, TaskEnded, NewMessagesRead,
+                           InboxReadDone, InstanceReleased, TaskReleased, Swept, StatusRead>;
+
+// --- Effects: to streams and callers.
+struct WriteItem {
+  std::shared_ptr<WorkItemSink> sink;
+  orchestration::Frame frame;
+};
+struct FinishStream {
+  std::shared_ptr<WorkItemSink> sink;
+  absl::Status status;
+};
+struct Answer {
+  DoneCallback done;
+  absl::Status status;
+};
+struct AnswerHistory {
+  Callback<std::vector<HistoryChunk>> done;
+  absl::StatusOr<std::vector<HistoryChunk>> result;
+};
+struct AnswerCreate {
+  Callback<CreateResult> done;
+  absl::StatusOr<CreateResult> result;
+};
+// --- Effects: to the store. Each is answered by the event of its kind.
+struct ClaimInstances {
+  ClaimRequest request;
+};
+struct ClaimTasks {
+  ClaimRequest request;
+};
+struct Commit {
+  Checkpoint checkpoint;
+  std::unique_ptr<CommitContext> context;
+};
+struct Discard {
+  DiscardRequest request;
+};
+struct Create {
+  NewInstance instance;
+  std::unique_ptr<CreateContext> context;
+};
+struct EndTask {
+  TaskCompletion completion;
+  std::unique_ptr<TaskContext> context;
+};
+struct ReadNewMessages {
+  WorkerId worker = 0;
+};
+struct ReadInbox {
+  HubId hub = 0;
+  std::string instance_id;
+  InstanceKey key = 0;
+  LeaseToken lease_token = 0;
+};
+struct ReleaseInstance {
+  InstanceRelease release;
+};
+struct ReleaseTask {
+  HubId hub = 0;
+  std::string instance_id;
+  TaskRelease release;
+};
+struct Sweep {};
+struct ReadStatus {
+  HubId hub = 0;
+  std::string instance_id;
+};
+
+using Effect =
+    std::variant<WriteItem, FinishStream, Answer, AnswerHistory, AnswerCreate, ClaimInstances,
+                 ClaimTasks, Commit, Discard, Create, EndTask, ReadNewMessages, ReadInbox,
+                 ReleaseInstance, ReleaseTask, Sweep, ReadStatus>;
+
+// Does what the effects say; the store's answers are posted as events, from the store's threads.
+// `post` must be callable from any thread as long as the store lives.
+void RunEffects(std::vector<Effect>& effects, Store* store, const std::function<void(Event)>& post);
+
+}  // namespace dt::dispatch
+
+#endif  // DT_SERVER_DISPATCH_EVENTS_H_

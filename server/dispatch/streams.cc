@@ -1,0 +1,177 @@
+#include "server/dispatch/streams.h"
+
+#include <algorithm>
+
+#include "absl/strings/ascii.h"
+
+namespace dt::dispatch {
+namespace {
+
+// Names come from users; so many different ones that are not in use are kept for a next time.
+constexpr size_t kUnusedRoutesMax = 1000;
+
+bool SameFilters(const NameFilters& a, const NameFilters& b) {
+  if (a.has_value() != b.has_value()) return false;
+  if (!a.has_value()) return true;
+  return std::equal(a->begin(), a->end(), b->begin(), b->end(),
+                    [](const NameFilter& x, const NameFilter& y) {
+                      return x.lower_name == y.lower_name && x.versions == y.versions;
+                    });
+}
+
+}  // namespace
+
+absl::Time Stream::BackoffUntil(WorkType type, int64_t key) const {
+  if (abandoned.empty()) return absl::InfinitePast();
+  auto found = abandoned.find({type, key});
+  return found == abandoned.end() ? absl::InfinitePast() : found->second.until;
+}
+
+int Pool::free() const {
+  int sum = 0;
+  for (const Stream* stream : streams) sum += std::max(0, stream->credits[Index(type)].free());
+  return sum;
+}
+
+void FairQueue::Push(InstanceKey instance, TaskKey task) {
+  Member& member = members_[instance];
+  const int64_t rank = std::max(now_rank_, member.waiting > 0 ? member.last_rank + 1 : now_rank_);
+  member.last_rank = rank;
+  ++member.waiting;
+  ranks_[task] = rank;
+  order_.insert({rank, task});
+}
+
+void FairQueue::Erase(InstanceKey instance, TaskKey task) {
+  auto rank = ranks_.find(task);
+  if (rank == ranks_.end()) return;
+  now_rank_ = std::max(now_rank_, rank->second);
+  order_.erase({rank->second, task});
+  ranks_.erase(rank);
+  auto member = members_.find(instance);
+  if (--member->second.waiting == 0) members_.erase(member);
+}
+
+bool Accepts(const NameFilters& filters, const std::string& name, const std::string& version) {
+  if (!filters.has_value()) return true;
+  const std::string lower = absl::AsciiStrToLower(name);
+  return std::any_of(filters->begin(), filters->end(), [&](const NameFilter& filter) {
+    return filter.lower_name == lower &&
+           (filter.versions.empty() || std::find(filter.versions.begin(), filter.versions.end(),
+                                                 version) != filter.versions.end());
+  });
+}
+
+Hub* StreamTable::FindHub(HubId id) {
+  auto found = hubs_.find(id);
+  return found == hubs_.end() ? nullptr : found->second.get();
+}
+
+Hub* StreamTable::HubOf(HubId id) {
+  std::unique_ptr<Hub>& hub = hubs_[id];
+  if (hub == nullptr) {
+    hub = std::make_unique<Hub>();
+    hub->id = id;
+  }
+  return hub.get();
+}
+
+Stream* StreamTable::Find(StreamId id) {
+  auto found = streams_.find(id);
+  return found == streams_.end() ? nullptr : found->second.get();
+}
+
+void StreamTable::Join(Stream& stream, WorkType type) {
+  const NameFilters& filters = stream.filters(type);
+  if (filters.has_value() && filters->empty()) return;  // an empty category means nothing (9.2)
+  Hub& hub = *stream.hub;
+  auto same = std::find_if(hub.pools.begin(), hub.pools.end(), [&](const auto& pool) {
+    return pool->type == type && SameFilters(pool->filters, filters);
+  });
+  if (same == hub.pools.end()) {
+    auto pool = std::make_unique<Pool>();
+    pool->type = type;
+    pool->hub = &hub;
+    pool->filters = filters;
+    same = hub.pools.insert(hub.pools.end(), std::move(pool));
+  }
+  (*same)->streams.push_back(&stream);
+  // What waits gets the new stream at once (2.8).
+  (*same)->next_claim = absl::InfinitePast();
+  (*same)->empty_claims = 0;
+  stream.pools[Index(type)] = same->get();
+  for (auto& [key, route] : hub.routes[Index(type)]) {
+    if (Accepts(filters, route->name, route->version)) route->streams.push_back(&stream);
+  }
+}
+
+Stream* StreamTable::Open(StreamId id, StreamOptions options, std::shared_ptr<WorkItemSink> sink,
+                          absl::Time now) {
+  auto stream = std::make_unique<Stream>();
+  stream->id = id;
+  stream->hub = HubOf(options.hub);
+  stream->options = std::move(options);
+  stream->sink = std::move(sink);
+  stream->last_write = now;
+  const int wished[kWorkTypes] = {stream->options.orchestrations_max,
+                                  stream->options.activities_max};
+  for (WorkType type : {WorkType::kTurn, WorkType::kActivity}) {
+    // 0 is "not set", never "none" (1.5).
+    stream->credits[Index(type)].max =
+        wished[Index(type)] > 0 ? wished[Index(type)] : items_default_;
+    Join(*stream, type);
+  }
+  stream->hub->streams.push_back(stream.get());
+  return (streams_[id] = std::move(stream)).get();
+}
+
+std::unique_ptr<Stream> StreamTable::Close(StreamId id) {
+  auto found = streams_.find(id);
+  if (found == streams_.end()) return nullptr;
+  std::unique_ptr<Stream> stream = std::move(found->second);
+  streams_.erase(found);
+  Hub& hub = *stream->hub;
+  auto leave = [&stream](std::vector<Stream*>& list) {
+    list.erase(std::remove(list.begin(), list.end(), stream.get()), list.end());
+  };
+  leave(hub.streams);
+  for (WorkType type : {WorkType::kTurn, WorkType::kActivity}) {
+    for (auto& [key, route] : hub.routes[Index(type)]) leave(route->streams);
+    if (Pool* pool = stream->pools[Index(type)]) leave(pool->streams);
+  }
+  return stream;
+}
+
+Route* StreamTable::RouteOf(Hub& hub, WorkType type, const std::string& name,
+                            const Payload& version) {
+  scratch_.assign(name);
+  scratch_.push_back('\0');
+  if (version.has_value()) scratch_.append(*version);
+  auto& routes = hub.routes[Index(type)];
+  auto found = routes.find(scratch_);
+  if (found != routes.end()) return found->second.get();
+  auto route = std::make_unique<Route>();
+  route->type = type;
+  route->hub = &hub;
+  route->name = name;
+  route->version = version.value_or("");
+  for (Stream* stream : hub.streams) {
+    if (stream->pools[Index(type)] != nullptr &&
+        Accepts(stream->filters(type), name, route->version)) {
+      route->streams.push_back(stream);
+    }
+  }
+  return routes.emplace(scratch_, std::move(route)).first->second.get();
+}
+
+void StreamTable::Leave(Route* route) {
+  if (--route->users > 0 || route->listed) return;
+  auto& routes = route->hub->routes[Index(route->type)];
+  if (routes.size() <= kUnusedRoutesMax) return;
+  std::string key = route->name;
+  key.push_back('\0');
+  key.append(route->version);
+  routes.erase(key);
+}
+
+}  // namespace dt::dispatch

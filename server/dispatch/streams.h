@@ -1,0 +1,170 @@
+// Who can take which work: streams with their credits and filters, and the routes between the two.
+// Plain data of the dispatcher, used by its one thread only.
+//
+//   Hub     a task hub that has, or had, streams or residents here
+//   Stream  one open GetWorkItems call
+//   Pool    the streams of a hub with equal filters for a type of work: they share one claim
+//   Route   one (type, name, version) of work that is held here, with the streams that accept it
+//
+// Invariants
+//   * A route's and a pool's list of streams is true at any time; streams are few, work is much.
+//   * in_flight + reserved <= max only for reserved credits: a claim may bring more than is free by
+//     the time it returns, then the surplus waits in its route.
+#ifndef DT_SERVER_DISPATCH_STREAMS_H_
+#define DT_SERVER_DISPATCH_STREAMS_H_
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "absl/container/btree_set.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/time/time.h"
+#include "server/dispatch/dispatch_thread.h"
+#include "server/dispatch/tokens.h"
+
+namespace dt::dispatch {
+
+struct Hub;
+struct Pool;
+
+struct Credits {
+  int max = 0;
+  int in_flight = 0;
+  int reserved = 0;
+  int free() const { return max - in_flight - reserved; }
+};
+
+// How often a stream has given an item back, and until when it does not get it again (2.7).
+struct AbandonBackoff {
+  int count = 0;
+  absl::Time until;
+};
+
+struct Stream {
+  StreamId id = 0;
+  Hub* hub = nullptr;
+  StreamOptions options;
+  std::shared_ptr<WorkItemSink> sink;
+  Credits credits[kWorkTypes];
+  Pool* pools[kWorkTypes] = {nullptr, nullptr};  // null: accepts nothing of this type
+  absl::Time last_write;
+  absl::flat_hash_set<int64_t> in_flight[kWorkTypes];  // keys of instances and of tasks
+  absl::flat_hash_map<std::pair<WorkType, int64_t>, AbandonBackoff> abandoned;
+
+  const NameFilters& filters(WorkType type) const {
+    return type == WorkType::kTurn ? options.orchestration_filters : options.activity_filters;
+  }
+  bool echoes_tokens() const { return options.library != ClientLibrary::kGo; }
+  // When this stream may get the item again; InfinitePast when it never gave it back.
+  absl::Time BackoffUntil(WorkType type, int64_t key) const;
+};
+
+// Claims for the streams of one filter set, one at a time.
+struct Pool {
+  WorkType type = WorkType::kTurn;
+  Hub* hub = nullptr;
+  NameFilters filters;
+  std::vector<Stream*> streams;
+  bool in_flight = false;
+  int claiming = 0;  // items asked for by the claim in flight
+  // Nothing is claimed before this; pushed out by claims that find nothing, pulled in by hints.
+  absl::Time next_claim = absl::InfinitePast();
+  int empty_claims = 0;  // in a row
+  bool woken = false;    // a hint came while a claim was in flight
+
+  int free() const;
+};
+
+// Tasks that are leased here and wait for a credit. Tasks of different instances take turns, so
+// that a large fan-out does not hold up a small one.
+class FairQueue {
+ public:
+  bool empty() const { return order_.empty(); }
+  size_t size() const { return order_.size(); }
+  void Push(InstanceKey instance, TaskKey task);
+  void Erase(InstanceKey instance, TaskKey task);
+  // (rank, key), first to go first.
+  using Entry = std::pair<int64_t, TaskKey>;
+  const absl::btree_set<Entry>& entries() const { return order_; }
+
+ private:
+  struct Member {
+    int64_t last_rank = 0;
+    int waiting = 0;
+  };
+  int64_t now_rank_ = 0;  // of what left last
+  absl::btree_set<Entry> order_;
+  absl::flat_hash_map<InstanceKey, Member> members_;
+  absl::flat_hash_map<TaskKey, int64_t> ranks_;
+};
+
+struct Route {
+  WorkType type = WorkType::kTurn;
+  Hub* hub = nullptr;
+  std::string name;  // with its case
+  std::string version;
+  std::vector<Stream*> streams;
+  int users = 0;  // residents or tasks that point here
+  // Residents with due messages, first to go first: (visible_at, seq, instance).
+  absl::btree_set<std::tuple<absl::Time, int64_t, InstanceKey>> ready;
+  FairQueue tasks;
+  bool listed = false;  // in Hub::waiting
+
+  bool empty() const { return ready.empty() && tasks.empty(); }
+};
+
+struct Hub {
+  HubId id = 0;
+  std::vector<Stream*> streams;
+  std::vector<std::unique_ptr<Pool>> pools;
+  // By name, NUL and version; per type of work.
+  absl::flat_hash_map<std::string, std::unique_ptr<Route>> routes[kWorkTypes];
+  std::vector<Route*> waiting[kWorkTypes];  // those with work, and a few that have none any more
+  absl::flat_hash_map<std::string, InstanceKey> residents;
+  // (instance id, task id) of the activities in flight on streams that echo no tokens (2.6).
+  absl::flat_hash_set<std::pair<std::string, int32_t>> unnamed_tasks;
+  bool dirty = false;
+};
+
+// Whether the filters let this work pass (9.2-9.5).
+bool Accepts(const NameFilters& filters, const std::string& name, const std::string& version);
+
+// The hubs and streams of the process.
+class StreamTable {
+ public:
+  explicit StreamTable(int stream_items_default) : items_default_(stream_items_default) {}
+
+  // Never null; a hub is remembered for the life of the process.
+  Hub* HubOf(HubId id);
+  Hub* FindHub(HubId id);
+  Stream* Open(StreamId id, StreamOptions options, std::shared_ptr<WorkItemSink> sink,
+               absl::Time now);
+  Stream* Find(StreamId id);
+  // Takes the stream out of hub, pools and routes and hands it back; null if unknown.
+  std::unique_ptr<Stream> Close(StreamId id);
+
+  // The route of this work, made when there is none. The caller counts `users`.
+  Route* RouteOf(Hub& hub, WorkType type, const std::string& name, const Payload& version);
+  // One user less; an unused route goes when there are many.
+  void Leave(Route* route);
+
+  const absl::flat_hash_map<StreamId, std::unique_ptr<Stream>>& streams() const { return streams_; }
+  const absl::flat_hash_map<HubId, std::unique_ptr<Hub>>& hubs() const { return hubs_; }
+
+ private:
+  void Join(Stream& stream, WorkType type);
+
+  const int items_default_;
+  absl::flat_hash_map<HubId, std::unique_ptr<Hub>> hubs_;
+  absl::flat_hash_map<StreamId, std::unique_ptr<Stream>> streams_;
+  std::string scratch_;  // for route keys
+};
+
+}  // namespace dt::dispatch
+
+#endif  // DT_SERVER_DISPATCH_STREAMS_H_

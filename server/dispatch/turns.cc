@@ -1,0 +1,421 @@
+// Residents and their turns: from a claim to the work item, and from the worker's answer to the
+// checkpoint (commits.cc).
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "server/dispatch/dispatcher.h"
+#include "spdlog/spdlog.h"
+
+namespace dt::dispatch {
+namespace {
+
+// A chunked response is held in memory until its last part.
+constexpr int64_t kMergedBytesMax = int64_t{256} << 20;
+// How long an item that all its streams gave back is kept from other daemons at most per release.
+constexpr absl::Duration kSetAsideReleaseMax = absl::Seconds(10);
+// How long an inbox is left alone that holds due messages but nothing that can run.
+constexpr absl::Duration kStalledInboxDelay = absl::Seconds(1);
+
+TaskFailureDetails Details(const char* type, std::string message) {
+  TaskFailureDetails details;
+  details.set_errortype(type);
+  details.set_errormessage(std::move(message));
+  details.set_isnonretriable(true);
+  return details;
+}
+
+}  // namespace
+
+bool Dispatcher::Poisoned(int32_t lost_leases) const {
+  return limits_.lost_leases_max > 0 && lost_leases > limits_.lost_leases_max;
+}
+
+// --- Becoming a resident
+
+void Dispatcher::Adopt(Claim claim) {
+  if (LeaseTokenWorker(claim.lease_token) != worker_) return;  // swept meanwhile
+  Hub& hub = *table_.HubOf(claim.hub);
+  if (Resident* older = residents_.FindById(hub, claim.instance_id)) {
+    Drop(*older, /*release=*/false);  // its lease is gone, else this claim were not possible
+  }
+  absl::StatusOr<orchestration::InstanceState> state = orchestration::StateFromClaim(claim);
+  if (!state.ok()) {
+    spdlog::error("instance {}: its history cannot be used and its messages are dropped: {}",
+                  claim.instance_id, state.status().ToString());
+    DiscardCorrupt(claim);
+    return;
+  }
+  auto resident = std::make_unique<Resident>();
+  resident->state = *std::move(state);
+  resident->lease = claim.lease_token;
+  resident->hub = &hub;
+  resident->route =
+      table_.RouteOf(hub, WorkType::kTurn, resident->state.name, resident->state.version);
+  ++resident->route->users;
+  resident->lost_leases = claim.lost_leases;
+  resident->inbox = std::move(claim.messages);
+  if (claim.more_messages) {
+    resident->unread_from = resident->inbox.back().visible_at;
+  } else if (claim.next_due.has_value()) {
+    resident->unread_from = *claim.next_due;
+  }
+  Resident& added = *residents_.Add(std::move(resident));
+  auto early = early_.find(added.key());
+  if (early != early_.end()) {
+    for (auto& [lease, message] : early->second) {
+      const bool known = std::any_of(added.inbox.begin(), added.inbox.end(),
+                                     [&](const Message& m) { return m.seq == message.seq; });
+      if (lease == added.lease && !known) residents_.Append(added, std::move(message));
+    }
+    early_.erase(early);
+  }
+  Reconsider(added);
+}
+
+void Dispatcher::AdoptSeed(Hub& hub, const InstanceSeed& seed, InstanceKey key, int64_t started_seq,
+                           absl::Time created_at) {
+  Claim claim;
+  claim.key = key;
+  claim.hub = hub.id;
+  claim.lease_token = seed.lease_token;
+  claim.instance_id = seed.instance_id;
+  claim.execution_id = seed.execution_id;
+  claim.name = seed.name;
+  claim.version = seed.version;
+  claim.parent = seed.parent;
+  Message started;
+  started.seq = started_seq;
+  started.generation = seed.started.generation;
+  started.visible_at = std::max(seed.started.visible_at, created_at);
+  started.event_type = seed.started.event_type;
+  started.event = seed.started.event;
+  claim.messages.push_back(std::move(started));
+  Adopt(std::move(claim));
+}
+
+void Dispatcher::DiscardCorrupt(const Claim& claim) {
+  DiscardRequest request;
+  request.key = claim.key;
+  request.hub = claim.hub;
+  request.instance_id = claim.instance_id;
+  request.lease_token = claim.lease_token;
+  for (const Message& message : claim.messages) request.seqs.push_back(message.seq);
+  request.release = true;
+  effects_->push_back(Discard{std::move(request)});
+}
+
+void Dispatcher::Drop(Resident& resident, bool release, absl::Duration delay) {
+  Unready(resident);
+  set_aside_.erase({resident.set_aside_until, WorkType::kTurn, resident.key()});
+  if (resident.phase == Resident::Phase::kDispatched) {
+    FreeCredit(resident.stream, WorkType::kTurn, resident.key());
+  }
+  if (release) {
+    InstanceRelease request;
+    request.key = resident.key();
+    request.hub = resident.hub->id;
+    request.instance_id = resident.state.instance_id;
+    request.lease_token = resident.lease;
+    request.delay = delay;
+    request.lost = resident.loss_unsaved;
+    Release(std::move(request));
+  }
+  Route* route = resident.route;
+  residents_.Remove(&resident);
+  table_.Leave(route);
+}
+
+// --- What a resident waits for
+
+void Dispatcher::Unready(Resident& resident) {
+  if (resident.ready_at.has_value()) resident.route->ready.erase(*resident.ready_at);
+  resident.ready_at.reset();
+  if (resident.phase == Resident::Phase::kReady) resident.phase = Resident::Phase::kIdle;
+}
+
+void Dispatcher::Reconsider(Resident& resident) {
+  if (resident.phase != Resident::Phase::kIdle && resident.phase != Resident::Phase::kReady) return;
+  Unready(resident);
+  residents_.SetDue(resident, std::nullopt);
+  const absl::Time due = resident.next_due();
+  if (draining_ || resident.route->streams.empty()) {
+    Drop(resident, /*release=*/true);
+    return;
+  }
+  if (due > now_) {
+    if (due != absl::InfiniteFuture()) residents_.SetDue(resident, due);
+    if (resident.idle_stamp == 0) residents_.SetIdle(resident, now_ + limits_.resident_linger);
+    return;
+  }
+  residents_.SetBusy(resident);
+  const bool known = !resident.inbox.empty() && resident.inbox.front().visible_at <= now_;
+  if (resident.unread || !known) {
+    StartRead(resident);
+    return;
+  }
+  resident.phase = Resident::Phase::kReady;
+  resident.ready_at = {resident.inbox.front().visible_at, resident.inbox.front().seq,
+                       resident.key()};
+  resident.route->ready.insert(*resident.ready_at);
+  List(*resident.route);
+}
+
+void Dispatcher::StartRead(Resident& resident) {
+  resident.phase = Resident::Phase::kReading;
+  residents_.SetBusy(resident);
+  residents_.BeginRead();
+  effects_->push_back(
+      ReadInbox{resident.hub->id, resident.state.instance_id, resident.key(), resident.lease});
+}
+
+void Dispatcher::On(InboxReadDone& event) {
+  Resident* resident = residents_.Find(event.key, event.lease_token);
+  const bool wanted = resident != nullptr && resident->phase == Resident::Phase::kReading;
+  if (wanted) {
+    resident->phase = Resident::Phase::kIdle;
+    if (!event.result.ok()) {
+      Drop(*resident, /*release=*/true);
+    } else if (event.result->lease_token != resident->lease) {
+      Drop(*resident, /*release=*/false);
+    } else {
+      residents_.Merge(*resident, *std::move(event.result));
+    }
+  }
+  residents_.EndRead();
+  if (wanted && (resident = residents_.Find(event.key, event.lease_token)) != nullptr) {
+    Reconsider(*resident);
+  }
+}
+
+// --- To the worker
+
+bool Dispatcher::OfferTurn(Resident& resident, Stream* stream, absl::Time later) {
+  if (stream == nullptr) {
+    if (later == absl::InfiniteFuture()) return false;
+    // Only streams that gave it back could take it. It is kept for a while, so that a new stream
+    // gets it at once; then other daemons may try.
+    Unready(resident);
+    if (later - now_ > limits_.resident_linger) {
+      Drop(resident, /*release=*/true, std::min(later - now_, kSetAsideReleaseMax));
+      return true;
+    }
+    resident.set_aside_until = later;
+    set_aside_.insert({later, WorkType::kTurn, resident.key()});
+    return true;
+  }
+  Unready(resident);
+  const bool more = resident.unread_from <= now_;
+  resident.turn = orchestration::PlanTurn(resident.state, residents_.Due(resident, now_), now_,
+                                          limits_.turn, more);
+  for (size_t i = 0; i < resident.turn.dropped.size(); ++i) {
+    spdlog::warn("DiscardingEvent (313): instance {}, message {}: {}", resident.state.instance_id,
+                 resident.turn.dropped[i], resident.turn.drop_reasons[i]);
+  }
+  if (resident.turn.empty()) {
+    EndEmptyTurn(resident);
+  } else if (Poisoned(resident.lost_leases)) {
+    FailTurn(resident,
+             Details("PoisonMessage",
+                     absl::StrCat("The orchestration was given up after ", resident.lost_leases,
+                                  " dispatches that no worker answered.")),
+             nullptr);
+  } else {
+    SendTurn(resident, *stream);
+  }
+  return true;
+}
+
+void Dispatcher::SendTurn(Resident& resident, Stream& stream) {
+  const int64_t key = resident.key();
+  resident.phase = Resident::Phase::kDispatched;
+  residents_.SetBusy(resident);
+  resident.stream = stream.id;
+  resident.dispatch = ++last_dispatch_;
+  resident.merged.reset();
+  resident.merged_bytes = 0;
+  TakeCredit(stream, WorkType::kTurn, key);
+  if (limits_.orchestration_hold_max > absl::ZeroDuration()) {
+    holds_[Index(WorkType::kTurn)].push_back(
+        {now_ + limits_.orchestration_hold_max, key, resident.dispatch});
+  }
+  const std::string token = FormatToken({WorkType::kTurn, key, resident.lease, resident.dispatch});
+  orchestration::RequestOptions options;
+  options.completion_token = token;
+  options.stream_history = stream.options.history_streaming && !resident.whole_history &&
+                           resident.state.history_bytes > limits_.history_streaming_from_bytes;
+  Send(stream, orchestration::EncodeOrchestratorItem(resident.state, resident.turn, options));
+}
+
+void Dispatcher::EndEmptyTurn(Resident& resident) {
+  if (resident.turn.dropped.empty()) {
+    // It waits for a message that is not due, or not read.
+    const auto future =
+        std::find_if(resident.inbox.begin(), resident.inbox.end(),
+                     [this](const Message& message) { return message.visible_at > now_; });
+    absl::Time next = future == resident.inbox.end() ? absl::InfiniteFuture() : future->visible_at;
+    if (resident.unread_from > now_) next = std::min(next, resident.unread_from);
+    if (next == absl::InfiniteFuture() || resident.unread_from <= now_) {
+      next = now_ + kStalledInboxDelay;
+      resident.unread = true;
+    }
+    residents_.SetDue(resident, next);
+    residents_.SetIdle(resident, now_ + limits_.resident_linger);
+    return;
+  }
+  resident.phase = Resident::Phase::kCommitting;
+  residents_.SetBusy(resident);
+  ++commits_in_flight_;
+  DiscardRequest request;
+  request.key = resident.key();
+  request.hub = resident.hub->id;
+  request.instance_id = resident.state.instance_id;
+  request.lease_token = resident.lease;
+  request.seqs = std::move(resident.turn.dropped);
+  effects_->push_back(Discard{std::move(request)});
+}
+
+void Dispatcher::On(Discarded& event) {
+  if (event.released) {  // of a corrupt instance, which is no resident
+    if (event.result.ok()) return;
+    InstanceRelease release;
+    release.key = event.key;
+    release.hub = event.hub;
+    release.instance_id = std::move(event.instance_id);
+    release.lease_token = event.lease_token;
+    Release(std::move(release));
+    return;
+  }
+  --commits_in_flight_;
+  Resident* resident = residents_.Find(event.key, event.lease_token);
+  if (resident == nullptr) return;
+  resident->phase = Resident::Phase::kIdle;
+  if (!event.result.ok()) {
+    Drop(*resident, /*release=*/true);
+    return;
+  }
+  if (*event.result == LeaseOutcome::kLeaseLost) {
+    Drop(*resident, /*release=*/false);
+    return;
+  }
+  residents_.Consume(*resident, std::move(event.seqs));
+  residents_.Weigh(*resident);
+  Reconsider(*resident);
+}
+
+void Dispatcher::LoseTurn(Resident& resident) {
+  resident.phase = Resident::Phase::kIdle;
+  ++resident.lost_leases;
+  resident.loss_unsaved = true;
+  resident.merged.reset();
+  resident.whole_history = false;
+  Reconsider(resident);
+}
+
+// --- From the worker
+
+Resident* Dispatcher::FindAnswered(HubId hub, const std::string& token,
+                                   const std::string& instance_id) {
+  Resident* resident = nullptr;
+  if (token.empty()) {
+    // A worker that echoes no token means the turn in flight; there is one at most (2.5).
+    Hub* found = table_.FindHub(hub);
+    if (found != nullptr) resident = residents_.FindById(*found, instance_id);
+  } else {
+    const std::optional<CompletionToken> parsed = ParseToken(token);
+    if (parsed.has_value() && parsed->type == WorkType::kTurn) {
+      resident = residents_.Find(parsed->key, parsed->lease);
+      if (resident != nullptr && resident->dispatch != parsed->dispatch) resident = nullptr;
+    }
+  }
+  if (resident == nullptr || resident->hub->id != hub ||
+      resident->phase != Resident::Phase::kDispatched) {
+    return nullptr;
+  }
+  return resident;
+}
+
+void Dispatcher::On(TurnAnswered& event) {
+  OrchestratorResponse& response = event.response;
+  Resident* resident = FindAnswered(event.hub, response.completiontoken(), response.instanceid());
+  if (resident == nullptr) {
+    spdlog::debug("a stale answer for a turn of instance {} is ignored", response.instanceid());
+    Reply(event.done, absl::OkStatus());
+    return;
+  }
+  const int64_t key = resident->key();
+  if (response.requireshistory()) {
+    // The same turn again, with everything; nothing is committed (3.17).
+    resident->whole_history = true;
+    Stream* stream = table_.Find(resident->stream);
+    FreeCredit(resident->stream, WorkType::kTurn, key);
+    SendTurn(*resident, *stream);
+    Reply(event.done, absl::OkStatus());
+    return;
+  }
+  OrchestratorResponse merged;
+  if (resident->merged != nullptr) merged = std::move(*resident->merged);
+  const auto bytes = static_cast<int64_t>(response.ByteSizeLong());
+  const bool complete = orchestration::MergeChunk(std::move(response), merged);
+  resident->merged_bytes += bytes;
+  const bool too_large = resident->merged_bytes > kMergedBytesMax;
+  if (!complete && !too_large) {
+    resident->merged = std::make_unique<OrchestratorResponse>(std::move(merged));
+    Reply(event.done, absl::OkStatus());
+    return;
+  }
+  resident->merged.reset();
+  FreeCredit(resident->stream, WorkType::kTurn, key);
+  if (Stream* stream = table_.Find(resident->stream); stream && !stream->abandoned.empty()) {
+    stream->abandoned.erase({WorkType::kTurn, key});
+  }
+  resident->phase = Resident::Phase::kCommitting;
+  resident->whole_history = false;
+  if (too_large) {
+    FailTurn(*resident,
+             Details("ResponseTooLarge",
+                     absl::StrCat("The parts of the response together have more than ",
+                                  kMergedBytesMax, " bytes.")),
+             std::move(event.done));
+    return;
+  }
+  orchestration::TurnResult result =
+      orchestration::FinishTurn(resident->state, resident->turn, std::move(merged), resident->lease,
+                                now_, *ids_, limits_.turn);
+  CommitTurn(*resident, std::move(result), /*failed_by_server=*/false, std::move(event.done));
+}
+
+void Dispatcher::On(Abandoned& event) {
+  if (event.type == WorkType::kActivity) {
+    AbandonTask(event);
+    return;
+  }
+  // An abandon names no instance, so one without a token matches nothing.
+  Resident* resident = event.completion_token.empty()
+                           ? nullptr
+                           : FindAnswered(event.hub, event.completion_token, "");
+  if (resident != nullptr) {
+    Stream* stream = table_.Find(resident->stream);
+    FreeCredit(resident->stream, WorkType::kTurn, resident->key());
+    AddBackoff(*stream, WorkType::kTurn, resident->key());
+    resident->phase = Resident::Phase::kIdle;
+    resident->merged.reset();
+    Reconsider(*resident);
+  }
+  Reply(event.done, absl::OkStatus());
+}
+
+void Dispatcher::On(HistoryAsked& event) {
+  Hub* hub = table_.FindHub(event.hub);
+  Resident* resident = hub == nullptr ? nullptr : residents_.FindById(*hub, event.instance_id);
+  if (resident == nullptr || resident->phase != Resident::Phase::kDispatched ||
+      (!event.execution_id.empty() && resident->state.execution_id != event.execution_id)) {
+    effects_->push_back(AnswerHistory{
+        std::move(event.done), absl::NotFoundError(absl::StrCat(
+                                   "no turn of instance ", event.instance_id, " with execution id ",
+                                   event.execution_id, " is in flight"))});
+    return;
+  }
+  effects_->push_back(AnswerHistory{std::move(event.done), resident->state.history});
+}
+
+}  // namespace dt::dispatch

@@ -1,0 +1,120 @@
+#include "server/dispatch/waiters.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+
+namespace dt::dispatch {
+
+bool Waiters::Satisfied(DispatchThread::WaitFor wait_for, RuntimeStatus status) {
+  return wait_for == DispatchThread::WaitFor::kStart ? status != RuntimeStatus::kPending
+                                                     : IsTerminal(status);
+}
+
+void Waiters::Ask(const Target& target, std::vector<Effect>& effects) {
+  if (!asked_.insert(target).second) return;
+  effects.push_back(ReadStatus{target.first, target.second});
+}
+
+void Waiters::Add(WaitAsked wait, std::optional<RuntimeStatus> known, absl::Time now,
+                  std::vector<Effect>& effects) {
+  if (known.has_value() && Satisfied(wait.wait_for, *known)) {
+    effects.push_back(Answer{std::move(wait.done), absl::OkStatus()});
+    return;
+  }
+  const WaitId id = wait.wait;
+  Target target{wait.hub, wait.instance_id};
+  if (!known.has_value()) {
+    // A read that is in flight may be older than this call, but then the next look finds the
+    // change.
+    Ask(target, effects);
+  }
+  by_target_[std::move(target)].push_back(id);
+  waits_.emplace(id, Wait{std::move(wait), known.has_value()});
+  looks_.emplace_back(now + limits_.wait_poll_interval, id);
+  ends_.emplace_back(now + limits_.wait_max, id);
+}
+
+void Waiters::Remove(WaitId id, absl::Status status, std::vector<Effect>& effects) {
+  auto found = waits_.find(id);
+  if (found == waits_.end()) return;
+  WaitAsked& asked = found->second.asked;
+  auto target = by_target_.find(Target{asked.hub, asked.instance_id});
+  auto& ids = target->second;
+  ids.erase(std::remove(ids.begin(), ids.end(), id), ids.end());
+  if (ids.empty()) by_target_.erase(target);
+  effects.push_back(Answer{std::move(asked.done), std::move(status)});
+  waits_.erase(found);
+}
+
+void Waiters::Cancel(WaitId wait, std::vector<Effect>& effects) {
+  Remove(wait, absl::CancelledError("the wait was cancelled"), effects);
+}
+
+void Waiters::Changed(HubId hub, const std::string& instance_id, RuntimeStatus status,
+                      std::vector<Effect>& effects) {
+  if (waits_.empty()) return;
+  auto target = by_target_.find(Target{hub, instance_id});
+  if (target == by_target_.end()) return;
+  const absl::InlinedVector<WaitId, 1> ids = target->second;
+  for (WaitId id : ids) {
+    Wait& wait = waits_.at(id);
+    wait.exists = true;
+    if (Satisfied(wait.asked.wait_for, status)) Remove(id, absl::OkStatus(), effects);
+  }
+}
+
+void Waiters::OnStatus(StatusRead read, std::vector<Effect>& effects) {
+  Target target{read.hub, std::move(read.instance_id)};
+  asked_.erase(target);
+  if (!read.result.ok()) return;  // the next look asks again
+  if (read.result->exists) {
+    Changed(target.first, target.second, read.result->status, effects);
+    return;
+  }
+  auto found = by_target_.find(target);
+  if (found == by_target_.end()) return;
+  for (WaitId id : found->second) waits_.at(id).exists = false;
+}
+
+void Waiters::OnTime(absl::Time now, std::vector<Effect>& effects) {
+  while (!looks_.empty() &&
+         (looks_.front().first <= now || !waits_.contains(looks_.front().second))) {
+    const WaitId id = looks_.front().second;
+    looks_.pop_front();
+    auto found = waits_.find(id);
+    if (found == waits_.end()) continue;
+    Ask(Target{found->second.asked.hub, found->second.asked.instance_id}, effects);
+    looks_.emplace_back(now + limits_.wait_poll_interval, id);
+  }
+  while (!ends_.empty() && (ends_.front().first <= now || !waits_.contains(ends_.front().second))) {
+    const WaitId id = ends_.front().second;
+    ends_.pop_front();
+    auto found = waits_.find(id);
+    if (found == waits_.end()) continue;
+    const std::string& name = found->second.asked.instance_id;
+    Remove(id,
+           found->second.exists
+               ? absl::DeadlineExceededError(
+                     absl::StrCat("the wait for instance ", name, " reached wait_max"))
+               : absl::NotFoundError(absl::StrCat("instance ", name, " does not exist")),
+           effects);
+  }
+}
+
+void Waiters::EndAll(const absl::Status& status, std::vector<Effect>& effects) {
+  for (auto& [id, wait] : waits_) effects.push_back(Answer{std::move(wait.asked.done), status});
+  waits_.clear();
+  by_target_.clear();
+  looks_.clear();
+  ends_.clear();
+}
+
+absl::Time Waiters::NextDeadline() const {
+  absl::Time next = absl::InfiniteFuture();
+  if (!looks_.empty()) next = looks_.front().first;
+  if (!ends_.empty()) next = std::min(next, ends_.front().first);
+  return next;
+}
+
+}  // namespace dt::dispatch
