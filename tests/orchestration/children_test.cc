@@ -153,7 +153,9 @@ TEST_CASE("child_id_running: two children of one answer with the same id") {
       history SubOrchestrationInstanceCreated #1 @1000 instanceId="kid" name="Kid"
       history SubOrchestrationInstanceCreated #2 @1000 instanceId="kid" name="Kid"
       child kid Kid
-      own SubOrchestrationInstanceFailed @1000 taskScheduledId=2 failureDetails={errorType="OrchestrationAlreadyExists" errorMessage="an orchestration with the id "kid" is running"} gen 0
+      own SubOrchestrationInstanceFailed @1000 taskScheduledId=2 \
+          failureDetails={errorType="OrchestrationAlreadyExists" errorMessage="an orchestration \
+              with the id "kid" is running"} gen 0
       status RUNNING
       )"));
 }
@@ -164,7 +166,9 @@ TEST_CASE("child_id_self: fails instead of waiting for itself") {
       history OrchestratorStarted @1000
       history ExecutionStarted @1000 name="Order"
       history SubOrchestrationInstanceCreated #1 @1000 instanceId="order-1" name="Kid"
-      own SubOrchestrationInstanceFailed @1000 taskScheduledId=1 failureDetails={errorType="OrchestrationAlreadyExists" errorMessage="an orchestration with the id "order-1" is running"} gen 0
+      own SubOrchestrationInstanceFailed @1000 taskScheduledId=1 \
+          failureDetails={errorType="OrchestrationAlreadyExists" errorMessage="an orchestration \
+              with the id "order-1" is running"} gen 0
       status RUNNING
       )"));
   CHECK(parent.Request() != "");
@@ -176,7 +180,9 @@ TEST_CASE("child_id_entity: an entity's id is no child's id") {
       history OrchestratorStarted @1000
       history ExecutionStarted @1000 name="Order"
       history SubOrchestrationInstanceCreated #1 @1000 instanceId="@counter@a" name="Kid"
-      own SubOrchestrationInstanceFailed @1000 taskScheduledId=1 failureDetails={errorType="InvalidInstanceId" errorMessage=""@counter@a" is the id of an entity, not of an orchestration"} gen 0
+      own SubOrchestrationInstanceFailed @1000 taskScheduledId=1 \
+          failureDetails={errorType="InvalidInstanceId" errorMessage=""@counter@a" is the id of \
+              an entity, not of an orchestration"} gen 0
       status RUNNING
       )"));
 }

@@ -138,7 +138,8 @@ TEST_CASE("continue_tags_version_created: kept, or replaced by the new version")
     order.Run({action});
     CHECK(order.Request() == Text(R"(
         new OrchestratorStarted @1000
-        new ExecutionStarted @1000 name="Order" version="1.0" input="new" parentTraceContext={traceParent="trace"} tags={team="shop"}
+        new ExecutionStarted @1000 name="Order" version="1.0" input="new" \
+            parentTraceContext={traceParent="trace"} tags={team="shop"}
         )"));
     CHECK(order.state.version == "1.0");
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
@@ -131,6 +132,15 @@ std::string RenderUpdate(const InstanceUpdate& update) {
 std::string Text(std::string_view raw) {
   std::vector<std::string> lines = absl::StrSplit(std::string(raw), '\n');
   if (!lines.empty() && lines.front().empty()) lines.erase(lines.begin());
+  for (size_t i = 0; i + 1 < lines.size();) {
+    if (lines[i].empty() || lines[i].back() != '\\') {
+      ++i;
+      continue;
+    }
+    lines[i].pop_back();
+    absl::StrAppend(&lines[i], absl::StripLeadingAsciiWhitespace(lines[i + 1]));
+    lines.erase(lines.begin() + static_cast<std::ptrdiff_t>(i) + 1);
+  }
   size_t indent = std::string::npos;
   for (const std::string& line : lines) {
     indent = std::min(indent, line.find_first_not_of(' '));

@@ -20,7 +20,8 @@
 namespace dt::orchestration {
 
 // Drops the first line break and the indentation that all lines share, so that expected text can be
-// written indented.
+// written indented. A line that ends with a backslash goes on in the next one, without its
+// indentation.
 std::string Text(std::string_view raw);
 
 std::string RenderTime(absl::Time time);

@@ -313,9 +313,14 @@ TEST_CASE("fail_instance: ends without a worker and tells the parent") {
     CHECK(RenderCheckpoint(result.checkpoint) == Text(R"(
         history OrchestratorStarted @1000
         history ExecutionStarted @1000 name="Kid"
-        history ExecutionCompleted @1000 orchestrationStatus=FAILED failureDetails={errorType="PoisonMessage" errorMessage="lost 100 leases" isNonRetriable=true}
-        parent SubOrchestrationInstanceFailed @1000 taskScheduledId=1 failureDetails={errorType="PoisonMessage" errorMessage="lost 100 leases" isNonRetriable=true} gen 0
-        status FAILED failure={errorType="PoisonMessage" errorMessage="lost 100 leases" isNonRetriable=true}
+        history ExecutionCompleted @1000 orchestrationStatus=FAILED \
+            failureDetails={errorType="PoisonMessage" errorMessage="lost 100 leases" \
+                isNonRetriable=true}
+        parent SubOrchestrationInstanceFailed @1000 taskScheduledId=1 \
+            failureDetails={errorType="PoisonMessage" errorMessage="lost 100 leases" \
+                isNonRetriable=true} gen 0
+        status FAILED failure={errorType="PoisonMessage" errorMessage="lost 100 leases" \
+            isNonRetriable=true}
         ends
         )"));
   }
