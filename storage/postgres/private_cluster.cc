@@ -106,6 +106,15 @@ std::vector<pid_t> ProcessesIn(const std::string& directory) {
   return found;
 }
 
+// Brings what was written to the disk, in one call: many times faster than initdb's file by file.
+absl::Status SyncFileSystem(const std::string& directory) {
+  int descriptor = open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0) return FileError("cannot open", directory, errno);
+  int failed = syncfs(descriptor) != 0 ? errno : 0;
+  close(descriptor);
+  return failed == 0 ? absl::OkStatus() : FileError("cannot sync", directory, failed);
+}
+
 absl::Status MakePrivateDirectory(const std::string& path, const SystemUser& user) {
   if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) {
     return FileError("cannot make the directory", path, errno);
@@ -231,10 +240,10 @@ absl::Status PrivateCluster::Initialize() {
   }
   if (absl::Status status = MakePrivateDirectory(unfinished, user_); !status.ok()) return status;
   ProcessOptions initdb;
-  initdb.arguments = {programs_ + "/initdb", "--pgdata=" + unfinished, "--username=postgres",
-                      "--auth=trust",        "--encoding=UTF8",        "--locale=C",
-                      "--no-instructions"};
-  if (!options_.durable) initdb.arguments.push_back("--no-sync");
+  initdb.arguments = {programs_ + "/initdb", "--pgdata=" + unfinished,
+                      "--username=postgres", "--auth=trust",
+                      "--encoding=UTF8",     "--locale=C",
+                      "--no-instructions",   "--no-sync"};
   initdb.user = user_;
   initdb.directory = unfinished;
   initdb.output_file = options_.data_dir + "/initdb.log";
@@ -244,10 +253,13 @@ absl::Status PrivateCluster::Initialize() {
         "user pass (a home directory often does not): choose another one with --data-dir. {}",
         options_.data_dir, user_.name, status.ToString()));
   }
+  if (options_.durable) {
+    if (absl::Status status = SyncFileSystem(unfinished); !status.ok()) return status;
+  }
   if (fs::rename(unfinished, PostgresDir(), error); error) {
     return FileError("cannot rename the new cluster to", PostgresDir(), error.value());
   }
-  return absl::OkStatus();
+  return options_.durable ? SyncFileSystem(options_.data_dir) : absl::OkStatus();
 }
 
 absl::Status PrivateCluster::StartAgain() {

@@ -1,0 +1,102 @@
+// Hints between daemons: "there is work in this hub", by LISTEN and NOTIFY. Never needed for
+// correctness: who polls finds everything, a hint only makes the next poll come sooner. So a hint
+// that cannot be sent is dropped, and what is missed while the connection is away is not made up
+// for.
+//
+// NOTIFY holds a lock of the whole cluster during its commit. Therefore it is never part of a write
+// transaction: hints gather for a short time, at most one per hub, and leave together in a
+// transaction of their own that does not wait for the log.
+//
+// Threads. One own thread with one connection. Every method may be called from any thread; the
+// callback runs on the own thread, without a lock, and must not block.
+#ifndef DT_STORAGE_POSTGRES_LISTENER_H_
+#define DT_STORAGE_POSTGRES_LISTENER_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/random/random.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "storage/postgres/backoff.h"
+#include "storage/postgres/connection.h"
+#include "storage/records.h"
+
+namespace dt::postgres {
+
+struct ListenerOptions {
+  // To be a direct connection where `listen` is on: transaction poolers lose LISTEN.
+  ConnectionOptions connection;
+  std::string schema = "dt";  // hints reach the daemons of the same schema only
+  bool listen = true;         // off: sends only, and connects only for that
+  absl::Duration gather = absl::Milliseconds(20);
+  absl::Duration reconnect_delay_min = absl::Milliseconds(100);
+  absl::Duration reconnect_delay_max = absl::Seconds(10);
+};
+
+struct ListenerCounters {
+  int64_t sent = 0;      // hints that left
+  int64_t received = 0;  // hints of others, told by the callback
+  int64_t connects = 0;
+};
+
+class Listener {
+ public:
+  // `on_wake` is told the hubs that other daemons name.
+  Listener(ListenerOptions options, std::function<void(HubId)> on_wake);
+  ~Listener();  // Stop()
+  Listener(const Listener&) = delete;
+  Listener& operator=(const Listener&) = delete;
+
+  // Under this id hints are sent, and those that carry it are ignored. Until it is known none is
+  // sent.
+  void SetWorker(WorkerId worker);
+  // Sends a hint for the hub soon.
+  void Notify(HubId hub);
+  // Ends the thread; hints that still wait are dropped.
+  void Stop();
+
+  ListenerCounters counters() const;
+
+ private:
+  void Run();
+  bool Connect();
+  // Until something is to be done; false when the connection broke.
+  bool Wait();
+  void Tell(const std::vector<Notification>& notifications);
+  bool SendDueHints();
+  void Interrupt() const;
+  bool Stopping() const;
+  absl::Duration UntilNextHints() const;
+
+  const ListenerOptions options_;
+  const std::function<void(HubId)> on_wake_;
+  const std::string channel_;
+  int interrupt_ = -1;  // an eventfd: readable when the thread shall look at its orders
+
+  // Of the own thread.
+  std::unique_ptr<Connection> connection_;
+  absl::Time not_before_ = absl::InfinitePast();
+  Backoff backoff_;
+  absl::BitGen random_;
+
+  mutable absl::Mutex mutex_;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  WorkerId worker_ ABSL_GUARDED_BY(mutex_) = 0;
+  absl::flat_hash_set<HubId> hints_ ABSL_GUARDED_BY(mutex_);
+  absl::Time send_at_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();
+  ListenerCounters counters_ ABSL_GUARDED_BY(mutex_);
+
+  absl::Mutex join_mutex_;
+  std::thread thread_ ABSL_GUARDED_BY(join_mutex_);
+};
+
+}  // namespace dt::postgres
+
+#endif  // DT_STORAGE_POSTGRES_LISTENER_H_
