@@ -1,6 +1,9 @@
 # How code is compiled: warnings, hardening, sanitizers.
-include(CheckPIESupported)
-check_pie_supported()
+
+# All code is part of a program, none of a shared library; said for all targets alike, because a
+# precompiled header serves only what is compiled with its flags.
+add_compile_options(-fPIE)
+add_link_options(-pie)
 
 # Flags of our own code.
 add_library(dt_flags INTERFACE)

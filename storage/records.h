@@ -1,11 +1,13 @@
-// The plain values that travel between the daemon's layers and the store: what one transaction reads
-// or writes, as structs. No behaviour, no protocol types, no database types.
+// The plain values that travel between the daemon's layers and the store: what one transaction
+// reads or writes, as structs. No behaviour, no protocol types, no database types.
 //
 // Conventions
-//   * Payloads and events are bytes, exactly as a client or worker sent them. std::optional tells an
+//   * Payloads and events are bytes, exactly as a client or worker sent them. std::optional tells
+//   an
 //     absent payload from an empty one (protocol.md, rule 5).
 //   * Records are moved along the way and never edited after hand-over.
-//   * Times are the database's clock (invariant 6). The store keeps microseconds and rounds due times
+//   * Times are the database's clock (invariant 6). The store keeps microseconds and rounds due
+//   times
 //     up, so that nothing fires early; exact times live inside the event bytes.
 #ifndef DT_STORAGE_RECORDS_H_
 #define DT_STORAGE_RECORDS_H_
@@ -26,7 +28,8 @@ using InstanceKey = int64_t;  // never reused: an instance id that is used again
 using TaskKey = int64_t;
 using WorkerId = int64_t;    // one per process start, given by the store
 using LeaseToken = int64_t;  // 0 = no lease; see MakeLeaseToken
-using Generation = int32_t;  // 0, 1, ...: each ContinueAsNew, restart in place and rewind is the next
+using Generation =
+    int32_t;  // 0, 1, ...: each ContinueAsNew, restart in place and rewind is the next
 
 // Bytes that several owners read: an event in an inbox, a chunk of history on its way to a stream.
 using SharedBytes = std::shared_ptr<const std::string>;
@@ -86,8 +89,8 @@ struct NewMessage {
   SharedBytes event;
 };
 
-// A message in an inbox. Inboxes are delivered in the order (visible_at, seq); `visible_at` is never
-// before the time the message was stored.
+// A message in an inbox. Inboxes are delivered in the order (visible_at, seq); `visible_at` is
+// never before the time the message was stored.
 struct Message {
   int64_t seq = 0;
   Generation generation = kAnyGeneration;
@@ -99,10 +102,10 @@ struct Message {
 // What became of a message or a task for somebody else.
 enum class DeliveryOutcome : int8_t {
   kOk = 0,
-  kNotFound = 1,   // no instance with this id, or its key is gone: nothing was stored
-  kTerminal = 2,   // the instance has ended, or runs another generation: nothing was stored
-  kDuplicate = 3,  // the request id is still queued: nothing was stored
-  kDone = 4,       // a termination that needed no worker: the instance is TERMINATED
+  kNotFound = 1,          // no instance with this id, or its key is gone: nothing was stored
+  kTerminal = 2,          // the instance has ended, or runs another generation: nothing was stored
+  kDuplicate = 3,         // the request id is still queued: nothing was stored
+  kDone = 4,              // a termination that needed no worker: the instance is TERMINATED
   kInstanceReplaced = 5,  // the id belongs to another instance than the one addressed
 };
 
@@ -140,8 +143,8 @@ struct NewInstance {
   Tags tags;
   std::optional<absl::Time> scheduled_start;  // set only when it lies in the future
   std::optional<ParentLink> parent;
-  std::optional<std::string> trace_context;  // serialized TraceContext
-  NewMessage started;                        // ExecutionStarted, generation 0
+  std::optional<std::string> trace_context;   // serialized TraceContext
+  NewMessage started;                         // ExecutionStarted, generation 0
   StatusSet replaceable = kTerminalStatuses;  // an existing instance in one of these is replaced
   LeaseToken lease_token = 0;                 // not 0: created already leased to the caller
 };
@@ -154,7 +157,8 @@ struct CreateResult {
   InstanceKey key = 0;                                      // for kCreated, kReplaced, kAlready
   int64_t started_seq = 0;                                  // for kCreated, kReplaced
   absl::Time created_at;
-  // A replaced live child tells its parent in the same transaction; here is that message's delivery.
+  // A replaced live child tells its parent in the same transaction; here is that message's
+  // delivery.
   std::optional<Delivery> parent_notice;
   SharedBytes parent_notice_event;
 };
@@ -185,9 +189,9 @@ struct Claim {
   Payload saved_custom_status;  // as of the last ContinueAsNew
   std::optional<ParentLink> parent;
   std::optional<std::string> orchestration_trace_context;  // serialized OrchestrationTraceContext
-  int32_t lost_leases = 0;             // dispatches that ended by a lost lease, for the poison limit
-  std::vector<Message> messages;       // due ones in order, capped by the claim's limits
-  bool more_messages = false;          // the cap cut them: read on after the turn
+  int32_t lost_leases = 0;        // dispatches that ended by a lost lease, for the poison limit
+  std::vector<Message> messages;  // due ones in order, capped by the claim's limits
+  bool more_messages = false;     // the cap cut them: read on after the turn
   std::optional<absl::Time> next_due;  // earliest message that is not among `messages`
   std::vector<HistoryChunk> history;   // of the current generation, in order
 };
@@ -230,8 +234,9 @@ struct TaskCompletion {
 
 enum class TaskOutcome : int8_t {
   kOk = 0,
-  kLeaseLost = 1,     // another lease holds the task, or it is already completed: nothing changed
-  kInstanceGone = 2,  // the task row is deleted; no live instance of that generation wants the result
+  kLeaseLost = 1,  // another lease holds the task, or it is already completed: nothing changed
+  kInstanceGone =
+      2,  // the task row is deleted; no live instance of that generation wants the result
 };
 
 struct TaskResult {
@@ -249,7 +254,8 @@ struct AddressedMessage {
 };
 
 // The termination of an instance by id. An instance that never had a turn and is not leased ends at
-// once, in the same transaction (semantics.md 3.27); any other gets `message` (ExecutionTerminated).
+// once, in the same transaction (semantics.md 3.27); any other gets `message`
+// (ExecutionTerminated).
 struct Termination {
   std::string instance_id;
   Payload reason;
@@ -286,8 +292,8 @@ struct InstanceUpdate {
   std::optional<std::string> failure;
 };
 
-// The start of the next generation. The store deletes the old generation's history, its messages and
-// its unleased tasks; messages without generation stay.
+// The start of the next generation. The store deletes the old generation's history, its messages
+// and its unleased tasks; messages without generation stay.
 struct NextGeneration {
   std::string execution_id;
   Payload version;
@@ -302,7 +308,7 @@ struct Checkpoint {
   HubId hub = 0;
   std::string instance_id;  // selects the lane, as for every other write of the instance
   LeaseToken lease_token = 0;
-  int64_t turn = 0;  // last committed turn + 1
+  int64_t turn = 0;           // last committed turn + 1
   Generation generation = 0;  // of the turn; with `next_generation` the next one begins after it
 
   std::vector<int64_t> consumed;  // message numbers; all must still be there
@@ -313,11 +319,12 @@ struct Checkpoint {
   bool release = false;  // give the lease up in the same transaction
 
   // Timers, events to itself, the next ExecutionStarted. With `next_generation`, those of the next
-  // generation whose visible_at is InfinitePast are stored as visible from -infinity, unlike any other
-  // message: reads of the inbox, also capped ones, find them before all that already waits.
+  // generation whose visible_at is InfinitePast are stored as visible from -infinity, unlike any
+  // other message: reads of the inbox, also capped ones, find them before all that already waits.
   std::vector<NewMessage> own_messages;
   std::vector<AddressedMessage> messages;
-  std::optional<NewMessage> parent_message;  // the result, for the parent (key and generation below)
+  std::optional<NewMessage>
+      parent_message;  // the result, for the parent (key and generation below)
   InstanceKey parent_key = 0;
   Generation parent_generation = 0;
   std::vector<Termination> terminations;

@@ -1,9 +1,9 @@
 // The store: everything the daemon keeps, as asynchronous verbs with a callback last.
 //
-// Threads. Every verb may be called from any thread and returns at once. Callbacks run on a thread of
-// the store, never under a lock of it, exactly once, and must not block; also after Stop() (with
-// UNAVAILABLE). The callbacks of verbs of one instance (same hub and instance id) run in the order of
-// the calls, and the verbs themselves reach the database in that order.
+// Threads. Every verb may be called from any thread and returns at once. Callbacks run on a thread
+// of the store, never under a lock of it, exactly once, and must not block; also after Stop() (with
+// UNAVAILABLE). The callbacks of verbs of one instance (same hub and instance id) run in the order
+// of the calls, and the verbs themselves reach the database in that order.
 //
 // Errors. Expected outcomes are enums in the result. The status is
 //   kUnavailable         the database cannot be reached or is shutting down; the verb was retried
@@ -14,8 +14,8 @@
 //   kInternal            a bug; details are in the log
 // One bad item never fails its neighbours of a batch.
 //
-// Repeats. A create is settled by its execution id, a checkpoint by (token, turn), a completion by the
-// vanished task row; so these may be sent again after an unknown outcome (invariant 4).
+// Repeats. A create is settled by its execution id, a checkpoint by (token, turn), a completion by
+// the vanished task row; so these may be sent again after an unknown outcome (invariant 4).
 #ifndef DT_STORAGE_STORE_H_
 #define DT_STORAGE_STORE_H_
 
@@ -40,8 +40,8 @@ using DoneCallback = absl::AnyInvocable<void(absl::Status) &&>;
 class StoreObserver {
  public:
   virtual ~StoreObserver() = default;
-  // This process is registered as `worker`; tokens of MakeLeaseToken(worker, ...) are valid. A second
-  // call means that the earlier registration was lost: every lease held under it is gone.
+  // This process is registered as `worker`; tokens of MakeLeaseToken(worker, ...) are valid. A
+  // second call means that the earlier registration was lost: every lease held under it is gone.
   virtual void OnRegistered(WorkerId worker) = 0;
   // A hint, never needed for correctness: another daemon or an SQL user left work in this hub.
   virtual void OnWake(HubId hub) = 0;
@@ -99,7 +99,7 @@ struct ClientTermination {
 struct InboxRead {
   InstanceKey key = 0;
   LeaseToken lease_token = 0;
-  std::vector<Message> messages;       // all due and future ones, in order, capped
+  std::vector<Message> messages;  // all due and future ones, in order, capped
   bool more_messages = false;
 };
 
@@ -153,8 +153,8 @@ class Store {
   virtual void CreateInstance(NewInstance instance, Callback<CreateResult> done) = 0;
   virtual void SendMessage(ClientMessage message, Callback<Delivery> done) = 0;
   // kDone (ended at once), kOk (message queued), kTerminal, kNotFound. The notice that kDone leaves
-  // for a parent is in no Delivery, also in a CheckpointResult: a parent that is leased, by whomever,
-  // learns of it by ReadNewMessages.
+  // for a parent is in no Delivery, also in a CheckpointResult: a parent that is leased, by
+  // whomever, learns of it by ReadNewMessages.
   virtual void Terminate(ClientTermination termination, Callback<Delivery> done) = 0;
 
   // --- Orchestrations

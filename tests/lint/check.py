@@ -1,0 +1,98 @@
+"""Checks of the files that no compiler reads: scripts, Python, YAML, the systemd unit, the README.
+
+Each file and each rule is one check. Ends with "N passed, N failed".
+"""
+
+import ast
+import pathlib
+import re
+import subprocess
+import sys
+
+import yaml
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+FILE_LINES_MAX = 600
+# Spelled in two parts, so that this file passes its own check.
+LEFTOVERS = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X|not imple" + r"mented)\b")
+CODE = {".cc", ".h", ".sql", ".sh", ".py", ".js", ".java", ".go"}
+
+
+def tracked():
+    output = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True)
+    return [ROOT / name for name in output.stdout.decode().split("\0") if name]
+
+
+def is_shell(path):
+    with path.open("rb") as stream:
+        return b"bash" in stream.readline(64) if path.suffix in ("", ".sh") else False
+
+
+def shell_faults(path):
+    """Syntax, and the two settings without which a script goes on after an error."""
+    done = subprocess.run(["bash", "-n", path], capture_output=True, text=True)
+    if done.returncode:
+        yield done.stderr.strip()
+    if "set -euo pipefail" not in path.read_text():
+        yield "no 'set -euo pipefail'"
+    if not path.stat().st_mode & 0o100:
+        yield "is not executable"
+
+
+def python_faults(path):
+    try:
+        ast.parse(path.read_text())
+    except SyntaxError as error:
+        yield str(error)
+
+
+def yaml_faults(path):
+    """Parses; and what claims to be a Kubernetes object has a kind, a version and a name."""
+    try:
+        documents = list(yaml.safe_load_all(path.read_text()))
+    except yaml.YAMLError as error:
+        yield str(error)
+        return
+    if "kubernetes" in path.parts:
+        for number, document in enumerate(documents, 1):
+            for key in ("apiVersion", "kind", "metadata"):
+                if not isinstance(document, dict) or key not in document:
+                    yield f"document {number} has no {key}"
+
+
+def code_faults(path):
+    lines = path.read_text().splitlines()
+    for number, line in enumerate(lines, 1):
+        if LEFTOVERS.search(line):
+            yield f"line {number}: {line.strip()}"
+    if path.suffix in (".cc", ".h") and len(lines) > FILE_LINES_MAX:
+        yield f"{len(lines)} lines, the limit is {FILE_LINES_MAX}"
+
+
+def checks_of(path):
+    if path.is_symlink() or not path.exists():
+        return
+    if is_shell(path):
+        yield shell_faults
+    if path.suffix == ".py":
+        yield python_faults
+    if path.suffix in (".yaml", ".yml"):
+        yield yaml_faults
+    if path.suffix in CODE:
+        yield code_faults
+
+
+def main():
+    passed, failed = 0, 0
+    for path in tracked():
+        for check in checks_of(path):
+            faults = list(check(path))
+            passed, failed = (passed, failed + 1) if faults else (passed + 1, failed)
+            for fault in faults:
+                print(f"FAILED {path.relative_to(ROOT)}: {fault}")
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
