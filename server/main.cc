@@ -1,0 +1,174 @@
+// durabletask-sidecar: the program. Exit codes: 0 done, 1 failed (the reason is on stderr), 2 wrong
+// usage or settings.
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+
+#include "absl/synchronization/mutex.h"
+#include "fmt/format.h"
+#include "server/command_line.h"
+#include "server/config.h"
+#include "server/daemon.h"
+#include "server/database.h"
+#include "server/logging.h"
+#include "server/rpc/health_client.h"
+#include "server/stop_signals.h"
+#include "server/version.h"
+
+namespace dt {
+namespace {
+
+constexpr int kFailed = 1;
+constexpr int kUsage = 2;
+constexpr absl::Duration kHealthCheckTimeout = absl::Seconds(5);
+
+int Fail(int code, const absl::Status& status) {
+  fmt::print(stderr, "durabletask-sidecar: {}\n", std::string(status.message()));
+  return code;
+}
+
+// Prints the answer of a verb, or its error.
+int Report(const absl::StatusOr<std::string>& text) {
+  if (!text.ok()) return Fail(kFailed, text.status());
+  fmt::print("{}", *text);
+  return 0;
+}
+
+const char* Variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+// The two variables that people know from the emulator, as ours; `dev` obeys them.
+void AddEmulatorVariables(ConfigSources& sources) {
+  const std::string names = Variable("DTS_TASK_HUB_NAMES");
+  if (!names.empty()) sources.environment.emplace_back("DURABLETASK_HUBS_NAMES", names);
+  const std::string dynamic = Variable("DTS_USE_DYNAMIC_TASK_HUBS");
+  if (dynamic.empty()) return;
+  sources.environment.emplace_back("DURABLETASK_HUBS_CREATE_UNKNOWN",
+                                   dynamic == "true" || dynamic == "1" ? "true" : "false");
+}
+
+absl::StatusOr<ConfigSources> GatherSources(const CommandLine& line) {
+  ConfigSources sources;
+  if (line.verb == CommandVerb::kDev) {
+    sources.defaults = {{"hubs.create-unknown", "true"}, {"schema.up", "true"}};
+    AddEmulatorVariables(sources);
+  }
+  sources.flags = line.flags;
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    const std::string_view text(*entry);
+    const size_t equals = text.find('=');
+    if (equals == std::string_view::npos) continue;
+    sources.environment.emplace_back(text.substr(0, equals), text.substr(equals + 1));
+  }
+  sources.file_name = line.config_file.empty() ? Variable("DURABLETASK_CONFIG") : line.config_file;
+  if (sources.file_name.empty()) return sources;
+  std::ifstream file(sources.file_name, std::ios::binary);
+  std::ostringstream text;
+  if (file) text << file.rdbuf();
+  if (!file) {
+    return absl::InvalidArgumentError(
+        fmt::format("cannot read the settings file '{}'", sources.file_name));
+  }
+  sources.file_text = text.str();
+  return sources;
+}
+
+// libpq falls back to a database named like the user on the local socket, which is hardly ever
+// meant.
+bool NamesDatabase(const Config& config) {
+  if (!config.store.connection.url.empty()) return true;
+  for (const char* name : {"PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE"}) {
+    if (*Variable(name) != '\0') return true;
+  }
+  return false;
+}
+
+int RunDaemon(const Config& config, bool private_database) {
+  SetUpLogging(config.log_level, config.log_format);
+  StopSignals stop;
+  absl::StatusOr<std::unique_ptr<Daemon>> daemon = Daemon::Start(config, private_database, stop);
+  if (!daemon.ok()) {
+    if (stop.asked() && absl::IsCancelled(daemon.status())) return 0;
+    return Fail(kFailed, daemon.status());
+  }
+  fmt::print("{}", (*daemon)->Banner());
+  std::fflush(stdout);
+  stop.Wait();
+  (*daemon)->Stop();
+  return 0;
+}
+
+int CheckServing(const CommandLine& line, const Config& config) {
+  std::string address = line.address;
+  if (address.empty() && !config.server.addresses.empty()) address = config.server.addresses[0];
+  // A daemon that listens everywhere is asked on this machine.
+  for (const std::string_view any : {"0.0.0.0:", "[::]:", "*:"}) {
+    if (address.rfind(any, 0) == 0) address = "127.0.0.1:" + address.substr(any.size());
+  }
+  const absl::Status status = rpc::CheckHealth(address, kHealthCheckTimeout);
+  if (!status.ok()) return Fail(kFailed, status);
+  fmt::print("{} is serving\n", address);
+  return 0;
+}
+
+// The verbs that need a database.
+int RunWithDatabase(const CommandLine& line, const Config& config) {
+  const bool dev = line.verb == CommandVerb::kDev;
+  if (!dev && !NamesDatabase(config)) {
+    return Fail(kUsage, absl::InvalidArgumentError(
+                            "which database? Give --postgres URL or DURABLETASK_POSTGRES_URL; "
+                            "`durabletask-sidecar dev` brings its own"));
+  }
+  switch (line.verb) {
+    case CommandVerb::kSchemaUp:
+      return Report(SchemaUp(config));
+    case CommandVerb::kSchemaStatus:
+      return Report(SchemaStatus(config));
+    case CommandVerb::kSchemaDrop:
+      if (!line.yes) {
+        return Fail(kUsage, absl::InvalidArgumentError(fmt::format(
+                                "this deletes schema {} with all task hubs and instances in it; "
+                                "add --yes if you mean it",
+                                config.store.schema)));
+      }
+      return Report(SchemaDrop(config));
+    default:
+      return RunDaemon(config, dev && config.store.connection.url.empty());
+  }
+}
+
+int Run(const CommandLine& line) {
+  if (line.verb == CommandVerb::kHelp) return Report(HelpText());
+  if (line.verb == CommandVerb::kVersion)
+    return Report(fmt::format("{} ({})\n", Version(), Commit()));
+  if (line.verb == CommandVerb::kConfigDocs) return Report(SettingsMarkdown());
+  const absl::StatusOr<ConfigSources> sources = GatherSources(line);
+  if (!sources.ok()) return Fail(kUsage, sources.status());
+  const absl::StatusOr<LoadedConfig> loaded = LoadConfig(*sources);
+  if (!loaded.ok()) return Fail(kUsage, loaded.status());
+  const Config& config = loaded->config;
+  if (line.print_config || line.verb == CommandVerb::kConfigPrint) {
+    return Report(PrintConfig(*loaded));
+  }
+  if (line.verb == CommandVerb::kConfigCheck) return Report(std::string("the settings are good\n"));
+  if (line.verb == CommandVerb::kHealthCheck) return CheckServing(line, config);
+  if (line.verb == CommandVerb::kSchemaPrint) return Report(SchemaScript(config));
+  return RunWithDatabase(line, config);
+}
+
+}  // namespace
+}  // namespace dt
+
+int main(int argc, char** argv) {
+  // Debian builds Abseil with its search for lock cycles on: one global lock around every mutex of
+  // gRPC and of ours. Our mutexes are never nested, which clang's thread safety analysis watches.
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
+  const absl::StatusOr<dt::CommandLine> line = dt::ParseCommandLine(argc, argv);
+  if (!line.ok()) return dt::Fail(dt::kUsage, line.status());
+  return dt::Run(*line);
+}
