@@ -303,6 +303,7 @@ absl::Status PrivateCluster::Launch() {
       {"wal_compression", "on"},
       {"checkpoint_timeout", "15min"},
       {"autovacuum_naptime", "10s"},
+      {"recovery_init_sync_method", "syncfs"},  // after a crash: not file by file
       {"jit", "off"},
       {"log_timezone", "UTC"},
       {"log_line_prefix", "%m [%p] %a "},
