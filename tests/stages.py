@@ -44,6 +44,7 @@ STAGES = (
     Stage("asan-ubsan", BUILD.format("asan-ubsan")),
     Stage("recovery", "tests/recovery/run", ("release",)),
     Stage("tsan", BUILD.format("tsan")),
+    Stage("docs", "tests/docs/run", ("release",)),
     Stage("sdk-python", "tests/sdk/run python", ("release",)),
     Stage("cpp-asan-ubsan", CPP.format("asan-ubsan"), ("asan-ubsan",)),
     Stage("sdk-javascript", "tests/sdk/run javascript", ("release",)),
