@@ -2,7 +2,8 @@
 
 Two stages run at a time; builds are niced, so that daemons under test get the processor first. A
 stage prints to build/test-logs/STAGE.log. Its result is the last line of the log that one of the
-known test programs prints as a summary; a stage without such a line, as a build, counts as one.
+known test programs prints as a summary; a stage without such a line, as a build, counts as one. The
+times printed are since the start, of the stage, and of the processor.
 """
 
 import argparse
@@ -57,9 +58,18 @@ QUICK = ("cpp",)
 
 # How the test programs sum up: a pattern and what its groups mean, by name.
 SUMMARIES = (
-    # ours, and pytest
-    re.compile(r"^=* ?(?:(?P<failed>\d+) failed,? ?)?(?P<passed>\d+) passed"
-               r"(?:, (?P<failed2>\d+) failed)?(?:, (?P<skipped>\d+) skipped)?(?:,? .*)?$"),
+    # Ours.
+    re.compile(r"^(?P<passed>\d+) passed, (?P<failed>\d+) failed(?:, (?P<skipped>\d+) skipped)?$"),
+    # pytest: "=== 1 failed, 12 passed, 2 skipped in 3.21s ===", with the parts that are not zero.
+    re.compile(r"^=*\s*(?:(?P<failed>\d+) failed)?(?:, )?(?:(?P<passed>\d+) passed)?"
+               r"(?:, (?P<skipped>\d+) skipped)?(?:, \d+ \w+)* in [\d.:]+s.*$"),
+    # node --test: one number a line.
+    re.compile(r"^. pass (?P<passed>\d+)$"),
+    re.compile(r"^. fail (?P<failed>\d+)$"),
+    re.compile(r"^. skipped (?P<skipped>\d+)$"),
+    # Maven, the sum of all classes.
+    re.compile(r"^(?:\[\w+\] )?Tests run: (?P<run>\d+), Failures: (?P<failures>\d+), "
+               r"Errors: (?P<errors>\d+), Skipped: (?P<skipped>\d+)$"),
 )
 
 
@@ -84,17 +94,16 @@ def environment():
 
 def read_result(log, status):
     """The numbers of a finished stage; a failed status is at least one failure."""
-    result = None
+    numbers = {}
     for line in log.read_text(errors="replace").splitlines():
         for pattern in SUMMARIES:
             match = pattern.match(line)
             if match:
-                groups = {name: int(value) for name, value in match.groupdict().items() if value}
-                result = Result(groups.get("passed", 0),
-                                groups.get("failed", 0) + groups.get("failed2", 0),
-                                groups.get("skipped", 0))
-    if result is None:
-        result = Result(passed=0 if status else 1)
+                numbers.update({name: int(value or 0) for name, value in match.groupdict().items()})
+    if "run" in numbers:
+        numbers["failed"] = numbers.pop("failures") + numbers.pop("errors")
+        numbers["passed"] = numbers.pop("run") - numbers["failed"] - numbers["skipped"]
+    result = Result(**numbers) if numbers else Result(passed=0 if status else 1)
     if status and result.failed == 0:
         result.failed = 1
     return result
@@ -115,7 +124,7 @@ class Run:
                 return
             if any(self.results.get(name, Result()).failed for name in stage.needs):
                 self.waiting.remove(stage)
-                self.finish(stage, Result(failed=1), 0, "not run, what it needs failed")
+                self.finish(stage, Result(failed=1), 0, 0, "not run, what it needs failed")
             elif all(name in self.results for name in stage.needs):
                 self.waiting.remove(stage)
                 with open(LOGS / f"{stage.name}.log", "wb") as log:
@@ -128,24 +137,25 @@ class Run:
     def reap(self):
         for stage, (process, start) in list(self.running.items()):
             seconds = time.monotonic() - start
-            status = process.poll()
-            if status is None and seconds > STAGE_SECONDS_MAX:
+            late = seconds > STAGE_SECONDS_MAX
+            if late:
                 os.killpg(process.pid, signal.SIGKILL)  # its own group, so nothing else is hit
-                process.wait()
-                status = "timeout"
-            if status is not None:
+            done, status, usage = os.wait4(process.pid, 0 if late else os.WNOHANG)
+            if done:
                 del self.running[stage]
                 log = LOGS / f"{stage.name}.log"
-                result = read_result(log, status)
-                self.finish(stage, result, seconds, "" if not status else f"status {status}")
+                code = os.waitstatus_to_exitcode(status)
+                result = read_result(log, code)
+                note = f"killed after {STAGE_SECONDS_MAX} s" if late else f"status {code}" if code else ""
+                self.finish(stage, result, seconds, usage.ru_utime + usage.ru_stime, note)
                 if result.failed:
                     lines = log.read_text(errors="replace").splitlines()[-TAIL_LINES:]
                     print(f"--- the last lines of {log.relative_to(ROOT)}:", *lines, "---", sep="\n")
 
-    def finish(self, stage, result, seconds, note):
+    def finish(self, stage, result, seconds, cpu_seconds, note):
         self.results[stage.name] = result
         words = [f"{time.monotonic() - self.begin:6.0f} s  {stage.name:15}",
-                 f"{'FAILED' if result.failed else 'ok':6} {seconds:5.0f} s ",
+                 f"{'FAILED' if result.failed else 'ok':6} {seconds:5.0f} s, cpu {cpu_seconds:5.0f} s ",
                  f"{result.passed} passed, {result.failed} failed"]
         if result.skipped:
             words.append(f", {result.skipped} skipped")
