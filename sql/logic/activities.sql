@@ -8,7 +8,7 @@
 create or replace function _LockNextTask(p_hub int, p_batch jsonb, p_bytes bytea[])
 returns table (key bigint, instance_key bigint, generation int, instance_id text, task_id int,
                name text, version bytea, lost_leases smallint, request bytea, due timestamptz)
-language plpgsql set search_path from current as $$
+language plpgsql set search_path from current set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
   v_now timestamptz := _Now();
@@ -73,7 +73,7 @@ return exists (
 -- Locks: hot rows of the parents by key; then the tasks. Repeat: the second time is "lease lost".
 create or replace function _CompleteTasks(p_hub int, p_batch jsonb, p_bytes bytea[])
 returns table (item int, outcome smallint, token bigint, seq bigint, at timestamptz)
-language plpgsql set search_path from current as $$
+language plpgsql set search_path from current set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
   v_now timestamptz := _Now();
@@ -158,7 +158,7 @@ end $$;
 -- Locks: class 3 by key. Repeat: the second time is "lease lost".
 create or replace function _AbandonTasks(p_hub int, p_batch jsonb, p_bytes bytea[])
 returns table (item int, outcome smallint)
-language plpgsql set search_path from current as $$
+language plpgsql set search_path from current set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
   v_now timestamptz := _Now();

@@ -28,7 +28,7 @@
 create or replace function _CheckpointOrchestration(p_hub int, p_batch jsonb, p_bytes bytea[])
 returns table (part smallint, item int, number int, outcome smallint, key bigint, token bigint,
                seq bigint, at timestamptz)
-language plpgsql set search_path from current as $$
+language plpgsql set search_path from current set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
   v_now timestamptz := _Now();
@@ -176,7 +176,7 @@ end $$;
 -- whom they write to: addressed instances, parents, terminated instances and existing instances with
 -- the id of a child, each of the latter two with its parent.
 create or replace function _LockTargets(p_hub int, p_batch jsonb, p_own bigint[]) returns void
-language plpgsql set search_path from current as $$
+language plpgsql set search_path from current set enable_seqscan = off as $$
 declare
   v_ids text[];
   v_keys bigint[];
@@ -199,7 +199,7 @@ end $$;
 -- _FenceOutcomes: the outcomes of items of which some have no hot row any more: an ended instance
 -- knows the token and turn that ended it.
 create or replace function _FenceOutcomes(p_keys bigint[], p_tokens bigint[], p_turns bigint[])
-returns smallint[] language plpgsql set search_path from current as $$
+returns smallint[] language plpgsql set search_path from current set enable_seqscan = off as $$
 begin
   return (
     select array_agg((case
@@ -217,7 +217,7 @@ end $$;
 -- _OnlyItems: the batch without what belongs to items that are not committed. Lists that become empty
 -- are left out; "item" still counts over the whole batch.
 create or replace function _OnlyItems(p_batch jsonb, p_outcomes smallint[]) returns jsonb
-language plpgsql set search_path from current as $$
+language plpgsql set search_path from current set enable_seqscan = off as $$
 begin
   return (
     select jsonb_object_agg(k.name, k.entries)
@@ -235,7 +235,7 @@ create or replace function _CheckpointMessages(p_hub int, p_batch jsonb, p_bytes
                                                p_keys bigint[], p_now timestamptz, p_worker bigint)
 returns table (part smallint, item int, number int, outcome smallint, key bigint, token bigint,
                seq bigint, at timestamptz)
-language plpgsql set search_path from current as $$
+language plpgsql set search_path from current set enable_seqscan = off as $$
 #variable_conflict use_column
 begin
   if p_batch ? 'messages' then
@@ -266,7 +266,7 @@ end $$;
 create or replace function _CheckpointChildren(p_hub int, p_children jsonb, p_bytes bytea[],
                                                p_keys bigint[], p_now timestamptz)
 returns table (number int, outcome smallint, key bigint, seq bigint)
-language plpgsql set search_path from current as $$
+language plpgsql set search_path from current set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
   v_bytes bytea[] := p_bytes;
@@ -310,15 +310,15 @@ begin
 end $$;
 
 -- _CheckpointEnds: for committed items that end, begin the next generation or release. Ended: hot row,
--- inbox, free tasks, held and wanted entity locks go. Next generation: history, messages and free
--- tasks of the old one go; messages without generation stay. Released: the lease is freed later, by
--- _FreeInstances, when all messages are in.
+-- inbox and free tasks go. Next generation: history, messages and free tasks of the old one go;
+-- messages without generation stay. Released: the lease is freed later, by _FreeInstances, when all
+-- messages are in.
 create or replace function _CheckpointEnds(p_keys bigint[], p_tokens bigint[], p_turns bigint[],
                                            p_generations int[], p_ends boolean[],
                                            p_releases boolean[], p_nexts boolean[],
                                            p_outcomes smallint[], p_next_rows jsonb,
                                            p_bytes bytea[], p_now timestamptz)
-returns void language plpgsql set search_path from current as $$
+returns void language plpgsql set search_path from current set enable_seqscan = off as $$
 declare
   v_bytes bytea[] := p_bytes;
   v_ended bigint[];
@@ -335,10 +335,6 @@ begin
     delete from ReadyInstances r where r.instance_key = any (v_ended);
     delete from NewEvents e where e.instance_key = any (v_ended);
     delete from NewTasks t where t.instance_key = any (v_ended) and t.lease_token is null;
-    update Entities e
-      set locked_by_key = null, locked_by_generation = null, critical_section = null
-      where e.locked_by_key = any (v_ended);
-    delete from EntityLockRequests l where l.owner_key = any (v_ended);
   end if;
   if v_next is not null then
     delete from History h using unnest(v_next, v_next_generations) c(key, generation)
@@ -347,10 +343,6 @@ begin
       where e.instance_key = c.key and e.generation <= c.generation;
     delete from NewTasks t using unnest(v_next, v_next_generations) c(key, generation)
       where t.instance_key = c.key and t.generation <= c.generation and t.lease_token is null;
-    update Entities e
-      set locked_by_key = null, locked_by_generation = null, critical_section = null
-      where e.locked_by_key = any (v_next);
-    delete from EntityLockRequests l where l.owner_key = any (v_next);
     update Instances i
       set execution_id = c.execution_id, generation = p_generations[c.item] + 1,
           version = v_bytes[c.version], input = v_bytes[c.input],
@@ -373,7 +365,7 @@ end $$;
 create or replace function _CheckpointUpdates(p_keys bigint[], p_tokens bigint[], p_turns bigint[],
                                               p_ends boolean[], p_updates jsonb, p_bytes bytea[],
                                               p_now timestamptz)
-returns void language plpgsql set search_path from current as $$
+returns void language plpgsql set search_path from current set enable_seqscan = off as $$
 declare
   v_bytes bytea[] := p_bytes;
 begin

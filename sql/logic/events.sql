@@ -46,3 +46,170 @@ begin
     || _PbBytes(11, case when p_task_id = 0 then ''::bytea else _PbNumber(1, p_task_id) end
        || _PbBytes(2, _PbBytes(1, convert_to(p_error_type, 'UTF8')) || _PbBytes(2, p_message)));
 end $$;
+
+-- _PbFields: the fields of a serialized message in order: number (varint, or the bits of a fixed one)
+-- or bytes, by wire type. Stops quietly at bytes that are no message: views show what there is.
+create or replace function _PbFields(p_data bytea)
+returns table (field int, number bigint, bytes bytea)
+language plpgsql immutable strict parallel safe as $$
+declare
+  v_at int := 0;
+  v_end int := length(p_data);
+  v_key bigint := null;
+  v_value bigint;
+  v_shift int;
+  v_byte int;
+begin
+  while v_at < v_end loop
+    v_value := 0;
+    v_shift := 0;
+    loop
+      exit when v_at >= v_end or v_shift > 63;
+      v_byte := get_byte(p_data, v_at);
+      v_at := v_at + 1;
+      v_value := v_value | ((v_byte & 127)::bigint << v_shift);
+      v_shift := v_shift + 7;
+      exit when v_byte < 128;
+    end loop;
+    if v_key is null then
+      v_key := v_value;
+      field := (v_key >> 3)::int;
+      number := null;
+      bytes := null;
+      if v_key & 7 in (1, 5) then  -- fixed 64 and 32: not used by the protocol's events
+        v_at := v_at + case v_key & 7 when 1 then 8 else 4 end;
+        v_key := null;
+      elsif v_key & 7 not in (0, 2) or field < 1 then
+        return;
+      end if;
+    elsif v_key & 7 = 0 then
+      number := v_value;
+      v_key := null;
+      return next;
+    else
+      if v_value < 0 or v_value > v_end - v_at then
+        return;
+      end if;
+      bytes := substr(p_data, v_at + 1, v_value::int);
+      v_at := v_at + v_value::int;
+      v_key := null;
+      return next;
+    end if;
+  end loop;
+end $$;
+
+-- _PbField: the bytes of the last field of this number; null if there is none.
+create or replace function _PbField(p_data bytea, p_field int) returns bytea
+language plpgsql immutable strict parallel safe set search_path from current as $$
+declare
+  v_bytes bytea;
+begin
+  select f.bytes into v_bytes from _PbFields(p_data) with ordinality f
+    where f.field = p_field and f.bytes is not null order by f.ordinality desc limit 1;
+  return v_bytes;
+end $$;
+
+-- _PbNumberField: the number of a varint field; 0 if there is none, as proto3 means it.
+create or replace function _PbNumberField(p_data bytea, p_field int) returns bigint
+language plpgsql immutable strict parallel safe set search_path from current as $$
+begin
+  return coalesce((select f.number from _PbFields(p_data) f
+                   where f.field = p_field and f.number is not null limit 1), 0);
+end $$;
+
+-- _PbWrapped: the bytes of a StringValue field; null if it is unset, '' if it is set and empty.
+create or replace function _PbWrapped(p_data bytea, p_field int) returns bytea
+language plpgsql immutable strict parallel safe set search_path from current as $$
+declare
+  v_wrapper bytea := _PbField(p_data, p_field);
+begin
+  return case when v_wrapper is not null then coalesce(_PbField(v_wrapper, 1), '') end;
+end $$;
+
+-- _PbTime: a Timestamp message, to the microsecond (rounded down).
+create or replace function _PbTime(p_data bytea) returns timestamptz
+language plpgsql immutable strict parallel safe set search_path from current as $$
+begin
+  return 'epoch'::timestamptz + _PbNumberField(p_data, 1) * interval '1 second'
+    + _PbNumberField(p_data, 2) / 1000 * interval '1 microsecond';
+end $$;
+
+-- _AsText: bytes for people: the text itself, or escaped where it holds NUL or no valid UTF-8.
+create or replace function _AsText(p_data bytea) returns text
+language plpgsql immutable strict parallel safe as $$
+begin
+  return convert_from(p_data, 'UTF8');
+exception when character_not_in_repertoire or untranslatable_character then
+  return encode(p_data, 'escape');
+end $$;
+
+-- _EventTypeName: the name of a field of HistoryEvent; an unknown one is its number.
+create or replace function _EventTypeName(p_type int) returns text
+language sql immutable parallel safe
+return coalesce((array[null, null, 'ExecutionStarted', 'ExecutionCompleted', 'ExecutionTerminated',
+  'TaskScheduled', 'TaskCompleted', 'TaskFailed', 'SubOrchestrationInstanceCreated',
+  'SubOrchestrationInstanceCompleted', 'SubOrchestrationInstanceFailed', 'TimerCreated',
+  'TimerFired', 'OrchestratorStarted', 'OrchestratorCompleted', 'EventSent', 'EventRaised',
+  'GenericEvent', 'HistoryState', 'ContinueAsNew', 'ExecutionSuspended', 'ExecutionResumed',
+  'EntityOperationSignaled', 'EntityOperationCalled', 'EntityOperationCompleted',
+  'EntityOperationFailed', 'EntityLockRequested', 'EntityLockGranted', 'EntityUnlockSent',
+  'ExecutionRewound'])[p_type], p_type::text);
+
+-- _StatusName: a runtime status as text.
+create or replace function _StatusName(p_status int) returns text
+language sql immutable parallel safe
+return coalesce((array['Running', 'Completed', 'ContinuedAsNew', 'Failed', 'Canceled', 'Terminated',
+                       'Pending', 'Suspended'])[p_status + 1], p_status::text);
+
+-- _DecodeEvents: the events of one chunk of history (each with the tag 0x1A and its length before it),
+-- one row each. event_index counts from 0. Which field means what, per kind of event: protocol.md 6.
+create or replace function _DecodeEvents(p_chunk bytea)
+returns table (event_index int, event_type text, task_id int, occurred timestamptz, name text,
+               runtime_status text, visible_time timestamptz, trace_context text, payload text,
+               reason text, version text)
+language plpgsql immutable strict parallel safe set search_path from current as $$
+declare
+  v_event bytea;
+  v_event_id int;
+  v_type int;
+  v_body bytea;
+  v_name_field int;
+  v_payload_field int;
+  v_failure bytea;
+begin
+  event_index := -1;
+  for v_event in select f.bytes from _PbFields(p_chunk) f where f.field = 3 loop
+    event_index := event_index + 1;
+    -- A negative number is a varint of 64 bits.
+    v_event_id := _PbNumberField(v_event, 1);
+    occurred := _PbTime(_PbField(v_event, 2));
+    select f.field, f.bytes into v_type, v_body
+      from _PbFields(v_event) f where f.field > 2 and f.bytes is not null limit 1;
+    event_type := _EventTypeName(v_type);
+    v_name_field := case when v_type in (3, 6, 17) then 1
+                         when v_type in (9, 16, 23, 24) then 2 when v_type = 30 then 5 end;
+    name := _AsText(_PbField(v_body, v_name_field));
+    v_payload_field := case when v_type in (5, 18, 20, 21, 22) then 1
+                            when v_type in (4, 7, 10, 17, 25) then 2
+                            when v_type in (3, 6, 16) then 3 when v_type in (9, 23, 24) then 4 end;
+    payload := _AsText(_PbWrapped(v_body, v_payload_field));
+    task_id := case when v_type in (7, 8, 10, 11) then _PbNumberField(v_body, 1)
+                    when v_type = 13 then _PbNumberField(v_body, 2)
+                    when v_event_id >= 0 then v_event_id end;
+    runtime_status := case when v_type = 4 then _StatusName(_PbNumberField(v_body, 1)::int) end;
+    visible_time := case when v_type in (12, 13) then _PbTime(_PbField(v_body, 1))
+                         when v_type = 3 then _PbTime(_PbField(v_body, 6)) end;
+    v_failure := _PbField(v_body, case when v_type = 4 then 3
+                                       when v_type in (8, 11, 26) then 2 end);
+    reason := case when v_failure is not null
+                   then concat_ws(': ', _AsText(_PbField(v_failure, 1)),
+                                  _AsText(_PbField(v_failure, 2)))
+                   when v_type in (5, 21, 22, 30) then _AsText(_PbWrapped(v_body, 1)) end;
+    version := _AsText(_PbWrapped(v_body, case when v_type in (3, 6) then 2
+                                               when v_type = 9 then 3 when v_type = 30 then 6 end));
+    trace_context := _AsText(_PbField(_PbField(v_body, case when v_type = 3 then 7
+                                                            when v_type = 6 then 4
+                                                            when v_type = 9 then 5 end), 1));
+    return next;
+  end loop;
+end $$;

@@ -5,7 +5,7 @@
 -- their hot rows and rows of Instances. Tasks that a worker runs right now go as well: their
 -- completion then finds no task.
 create or replace function _DeleteInstances(p_keys bigint[]) returns void
-language plpgsql set search_path from current as $$
+language plpgsql set search_path from current set enable_seqscan = off as $$
 begin
   delete from ReadyInstances r where r.instance_key = any (p_keys);
   delete from NewTasks t where t.instance_key = any (p_keys);
@@ -28,7 +28,7 @@ end $$;
 create or replace function _TellParents(p_keys bigint[], p_error_type text, p_messages bytea[],
                                         p_now timestamptz)
 returns table (child_key bigint, key bigint, token bigint, seq bigint, at timestamptz, event bytea)
-language plpgsql set search_path from current as $$
+language plpgsql set search_path from current set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
   v_row record;
@@ -58,7 +58,7 @@ end $$;
 -- _LockInstances: locks the hot rows of instances and of their parents in one order. Parents are
 -- always created before their children, so their keys are lower.
 create or replace function _LockInstances(p_keys bigint[]) returns void
-language plpgsql set search_path from current as $$
+language plpgsql set search_path from current set enable_seqscan = off as $$
 declare
   v_all bigint[];
 begin
@@ -84,7 +84,7 @@ create or replace function _InsertInstances(p_hub int, p_items jsonb, p_bytes by
 returns table (item int, outcome smallint, status smallint, key bigint, seq bigint,
                at timestamptz, notice_item int, notice_key bigint, notice_token bigint,
                notice_event bytea)
-language plpgsql set search_path from current as $$
+language plpgsql set search_path from current set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
   v_bytes bytea[] := p_bytes;
@@ -208,7 +208,7 @@ create or replace function _CreateInstances(p_hub int, p_batch jsonb, p_bytes by
 returns table (item int, outcome smallint, status smallint, key bigint, seq bigint,
                at timestamptz, notice_item int, notice_key bigint, notice_token bigint,
                notice_event bytea)
-language plpgsql set search_path from current as $$
+language plpgsql set search_path from current set enable_seqscan = off as $$
 #variable_conflict use_column
 begin
   return query
@@ -220,7 +220,7 @@ end $$;
 -- Locks: hot rows by key. Repeat: adds the message again (at least once).
 create or replace function _AddOrchestrationEvents(p_hub int, p_batch jsonb, p_bytes bytea[])
 returns table (item int, outcome smallint, key bigint, token bigint, seq bigint, at timestamptz)
-language plpgsql set search_path from current as $$
+language plpgsql set search_path from current set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
   v_now timestamptz := _Now();
@@ -239,7 +239,7 @@ end $$;
 create or replace function _Deliver(p_hub int, p_items jsonb, p_bytes bytea[], p_now timestamptz,
                                     p_worker bigint)
 returns table (item int, outcome smallint, key bigint, token bigint, seq bigint, at timestamptz)
-language plpgsql set search_path from current as $$
+language plpgsql set search_path from current set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
   v_bytes bytea[] := p_bytes;
@@ -293,7 +293,7 @@ create or replace function _Terminate(p_hub int, p_items jsonb, p_bytes bytea[],
                                       p_now timestamptz, p_worker bigint)
 returns table (item int, outcome smallint, key bigint, token bigint, seq bigint, at timestamptz,
                notice_event bytea)
-language plpgsql set search_path from current as $$
+language plpgsql set search_path from current set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
   v_bytes bytea[] := p_bytes;
@@ -358,7 +358,7 @@ end $$;
 create or replace function _TerminateInstances(p_hub int, p_batch jsonb, p_bytes bytea[])
 returns table (item int, outcome smallint, key bigint, token bigint, seq bigint, at timestamptz,
                notice_event bytea)
-language plpgsql set search_path from current as $$
+language plpgsql set search_path from current set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
   v_now timestamptz := _Now();

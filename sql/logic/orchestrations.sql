@@ -7,7 +7,7 @@
 -- becomes ready no later than its message; the holder of a lease, unless it is the caller, is told to
 -- read its inbox. Caller holds the hot rows' locks.
 create or replace function _WakeInstances(p_keys bigint[], p_at timestamptz[], p_worker bigint)
-returns void language plpgsql set search_path from current as $$
+returns void language plpgsql set search_path from current set enable_seqscan = off as $$
 begin
   update ReadyInstances r
   set next_due = case when r.lease_token is null
@@ -26,7 +26,7 @@ end $$;
 --   p_not_before  per instance: back-off, null = none
 --   p_lost        per instance: 1 adds to lost_leases
 create or replace function _FreeInstances(p_keys bigint[], p_not_before timestamptz[], p_lost int[])
-returns void language plpgsql set search_path from current as $$
+returns void language plpgsql set search_path from current set enable_seqscan = off as $$
 begin
   update ReadyInstances r
   set lease_token = null, owner_wake = null, not_before = f.not_before,
@@ -52,7 +52,7 @@ returns table (part smallint, key bigint, number bigint, generation int, type in
                version bytea, status smallint, custom_status bytea, saved_custom_status bytea,
                trace_context bytea, parent_key bigint, parent_generation int, parent_task_id int,
                parent_instance_id text, lost_leases smallint, more boolean)
-language plpgsql set search_path from current as $$
+language plpgsql set search_path from current set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
   v_now timestamptz := _Now();
@@ -144,7 +144,7 @@ create or replace function _DueMessages(p_key bigint, p_until timestamptz, p_max
                                         p_max_bytes bigint)
 returns table (seq bigint, visible_at timestamptz, generation int, event_type smallint,
                event bytea, taken boolean)
-language sql volatile set search_path from current as $$
+language sql volatile set search_path from current set enable_seqscan = off as $$
   select d.seq, d.visible_at, d.generation, d.event_type, d.event,
          d.number = 1 or (d.number <= p_max and d.total_bytes <= p_max_bytes)
   from (select e.seq, e.visible_at, e.generation, e.event_type, e.event,
@@ -162,29 +162,30 @@ $$;
 create or replace function _ReadNewMessages(p_hub int, p_batch jsonb, p_bytes bytea[])
 returns table (key bigint, token bigint, seq bigint, generation int, event_type smallint,
                visible_at timestamptz, event bytea, more boolean)
-language plpgsql set search_path from current as $$
+language plpgsql set search_path from current set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
   v_first bigint := (p_batch ->> 'worker')::bigint << 40;
   v_last bigint := v_first + (1::bigint << 40) - 1;
   v_keys bigint[];
 begin
+  -- Found without an order, so that no other index than the one for this query is of use; an idle
+  -- poll ends here. Locked in order then.
   if p_batch ?| '{again,all}' then
-    select array_agg(c.instance_key) into v_keys
-    from (select r.instance_key from ReadyInstances r
-          where r.lease_token between v_first and v_last
-          order by r.instance_key for no key update) c;
+    select array_agg(r.instance_key) into v_keys from ReadyInstances r
+    where r.lease_token between v_first and v_last;
   else
-    select array_agg(c.instance_key) into v_keys
-    from (select r.instance_key from ReadyInstances r
-          where r.lease_token between v_first and v_last and r.owner_wake is not null
-          order by r.instance_key for no key update) c;
+    select array_agg(r.instance_key) into v_keys from ReadyInstances r
+    where r.lease_token between v_first and v_last and r.owner_wake is not null;
   end if;
   if v_keys is null then
     return;
   end if;
+  perform 1 from ReadyInstances r where r.instance_key = any (v_keys)
+    order by r.instance_key for no key update;
   update ReadyInstances r set owner_wake = null
-    where r.instance_key = any (v_keys) and r.owner_wake is not null;
+    where r.instance_key = any (v_keys) and r.owner_wake is not null
+      and r.lease_token between v_first and v_last;
   return query
     select r.instance_key, r.lease_token, w.seq, w.generation, w.event_type, w.visible_at, w.event,
            not w.taken
@@ -202,7 +203,7 @@ end $$;
 create or replace function _ReadInbox(p_hub int, p_batch jsonb, p_bytes bytea[])
 returns table (key bigint, token bigint, seq bigint, generation int, event_type smallint,
                visible_at timestamptz, event bytea, more boolean)
-language plpgsql set search_path from current as $$
+language plpgsql set search_path from current set enable_seqscan = off as $$
 #variable_conflict use_column
 begin
   return query
@@ -220,7 +221,7 @@ end $$;
 -- Locks: hot rows by key. Repeat: the second time is "lease lost".
 create or replace function _AbandonOrchestrations(p_hub int, p_batch jsonb, p_bytes bytea[])
 returns table (item int, outcome smallint)
-language plpgsql set search_path from current as $$
+language plpgsql set search_path from current set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
   v_now timestamptz := _Now();
@@ -251,9 +252,10 @@ end $$;
 -- "release" is set. One row per item: outcome 0 done, 1 lease lost.
 --   p_batch {items: [{key, token, seqs, release}]}
 -- Locks: hot rows by key, then the messages. Repeat: yes while the lease stands.
-create or replace function _DiscardEventsAndUnlockInstance(p_hub int, p_batch jsonb, p_bytes bytea[])
+create or replace function _DiscardEventsAndUnlockInstance(p_hub int, p_batch jsonb,
+                                                           p_bytes bytea[])
 returns table (item int, outcome smallint)
-language plpgsql set search_path from current as $$
+language plpgsql set search_path from current set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
   v_items int[];

@@ -8,7 +8,7 @@ returns table (item int, key bigint, execution_id text, generation int, name tex
                status smallint, created_time timestamptz, last_updated_time timestamptz,
                completed_time timestamptz, scheduled_start timestamptz, parent_instance_id text,
                tags jsonb, input bytea, output bytea, custom_status bytea, failure bytea)
-language sql volatile set search_path from current as $$
+language sql volatile set search_path from current set enable_seqscan = off as $$
   select c.ord::int, i.instance_key, i.execution_id, i.generation, i.name, i.version,
          i.runtime_status, i.created_time, i.last_updated_time, i.completed_time,
          i.scheduled_start, i.parent_instance_id, i.tags,
@@ -23,7 +23,7 @@ $$;
 -- _WaitStates: the light form, for all waiting calls. p_batch {items: [{id}]}
 create or replace function _WaitStates(p_hub int, p_batch jsonb, p_bytes bytea[])
 returns table (item int, status smallint)
-language sql volatile set search_path from current as $$
+language sql volatile set search_path from current set enable_seqscan = off as $$
   select c.ord::int, i.runtime_status
   from rows from (jsonb_to_recordset(p_batch -> 'items') as (id text)) with ordinality c(id, ord)
   join Instances i on i.hub_id = p_hub and i.instance_id = c.id
@@ -35,7 +35,7 @@ $$;
 --   p_batch {items: [{id, execution_id, after_turn, max_bytes}]}
 create or replace function _ReadHistory(p_hub int, p_batch jsonb, p_bytes bytea[])
 returns table (item int, turn bigint, first_event int, event_count int, events bytea)
-language sql volatile set search_path from current as $$
+language sql volatile set search_path from current set enable_seqscan = off as $$
   select c.ord::int, h.turn, h.first_event, h.event_count, h.events
   from rows from (jsonb_to_recordset(p_batch -> 'items')
                     as (id text, execution_id text, after_turn bigint, max_bytes bigint))

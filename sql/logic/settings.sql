@@ -3,7 +3,7 @@
 -- CurrentTaskHub: the hub of an SQL user. TaskHubMode 1 (default): the name of the login; 0: the
 -- application name, which the client sets itself and which therefore is no security boundary. Longer
 -- than 50 characters: the first 16, "__" and the MD5 as 32 upper-case hex digits.
-create or replace function CurrentTaskHub() returns text language plpgsql stable
+create or replace function CurrentTaskHub() returns text language plpgsql stable security definer
 set search_path from current as $$
 declare
   v_name text;

@@ -1,0 +1,61 @@
+-- What SQL users look at. All filter by CurrentTaskHub() and are barriers: a condition of the user is
+-- not evaluated on rows of other hubs. New columns are appended only. The daemon reads no view.
+
+create or replace view vInstances with (security_barrier) as
+select h.name as TaskHub, i.instance_id as InstanceID, i.execution_id as ExecutionID,
+       i.name as Name, _AsText(i.version) as Version, i.created_time as CreatedTime,
+       i.last_updated_time as LastUpdatedTime, i.completed_time as CompletedTime,
+       _StatusName(i.runtime_status) as RuntimeStatus,
+       _AsText(_PbField(i.trace_context, 1)) as TraceContext,
+       _AsText(i.custom_status) as CustomStatusText, _AsText(i.input) as InputText,
+       _AsText(i.output) as OutputText, i.parent_instance_id as ParentInstanceID, i.tags as Tags,
+       concat_ws(': ', _AsText(_PbField(i.failure, 1)), _AsText(_PbField(i.failure, 2)))
+         as FailureDetails,
+       w.host as LockedBy, w.lease_until as LockExpiration, i.scheduled_start as ScheduledStart
+from Instances i
+join TaskHubs h on h.hub_id = i.hub_id
+left join ReadyInstances r on r.instance_key = i.instance_key
+left join Workers w on w.worker_id = r.lease_token >> 40
+where h.name = CurrentTaskHub();
+
+create or replace view vHistory with (security_barrier) as
+select h.name as TaskHub, i.instance_id as InstanceID, i.execution_id as ExecutionID,
+       (c.first_event + e.event_index)::bigint as SequenceNumber, e.event_type as EventType,
+       e.task_id as TaskID, e.occurred as Timestamp, true as IsPlayed, e.name as Name,
+       e.runtime_status as RuntimeStatus, e.visible_time as VisibleTime,
+       e.trace_context as TraceContext, e.payload as Payload
+from Instances i
+join TaskHubs h on h.hub_id = i.hub_id
+join History c on c.instance_key = i.instance_key and c.generation = i.generation
+cross join lateral _DecodeEvents(c.events) e
+where h.name = CurrentTaskHub();
+
+-- _InstanceHistory: the row type of GetInstanceHistory, for the events of all hubs. For nobody but
+-- that function.
+create or replace view _InstanceHistory as
+select i.instance_id as InstanceID, i.execution_id as ExecutionID,
+       (c.first_event + e.event_index)::bigint as SequenceNumber, e.event_type as EventType,
+       e.name as Name, e.runtime_status as RuntimeStatus, e.task_id as TaskID,
+       e.occurred as Timestamp, true as IsPlayed, e.visible_time as VisibleTime,
+       e.reason as Reason, e.payload as PayloadText, c.events_payload as PayloadID,
+       i.parent_instance_id as ParentInstanceID, e.version as Version,
+       e.trace_context as TraceContext, i.tags as Tags, i.hub_id as HubID, c.turn as Turn
+from Instances i
+join History c on c.instance_key = i.instance_key and c.generation = i.generation
+cross join lateral _DecodeEvents(c.events) e;
+
+-- GetInstanceHistory: the events of an instance's current generation in order, one row each. A missing
+-- instance has no rows. Payloads only when asked for.
+create or replace function GetInstanceHistory(InstanceID text,
+                                              GetInputsAndOutputs boolean default false)
+returns setof _InstanceHistory
+language sql stable security definer set search_path from current as $$
+  select v.InstanceID, v.ExecutionID, v.SequenceNumber, v.EventType, v.Name,
+         v.RuntimeStatus, v.TaskID, v.Timestamp, v.IsPlayed, v.VisibleTime, v.Reason,
+         case when $2 then v.PayloadText end, v.PayloadID, v.ParentInstanceID, v.Version,
+         v.TraceContext, v.Tags, v.HubID, v.Turn
+  from _InstanceHistory v
+  where v.HubID = (select h.hub_id from TaskHubs h where h.name = CurrentTaskHub())
+    and v.InstanceID = $1
+  order by v.Turn, v.SequenceNumber
+$$;
