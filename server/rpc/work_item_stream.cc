@@ -142,9 +142,9 @@ void WorkItemStream::CloseAtDispatcher() {
 
 void WorkItemStream::OnDone() {
   CloseAtDispatcher();
-  spdlog::info("worker stream closed: {}", name_);
   std::shared_ptr<WorkItemStream> last;
   absl::MutexLock lock(&mutex_);
+  spdlog::info("worker stream closed: {}: {}", name_, std::string(end_->message()));
   last.swap(self_);
 }
 

@@ -1,0 +1,88 @@
+// A store that passes every verb on, for tests that change one of them.
+#ifndef DT_TESTS_RPC_FORWARDING_STORE_H_
+#define DT_TESTS_RPC_FORWARDING_STORE_H_
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "storage/store.h"
+
+namespace dt::testing {
+
+class ForwardingStore : public Store {
+ public:
+  explicit ForwardingStore(Store* store) : store_(store) {}
+
+  void Start(StoreObserver* observer) override { store_->Start(observer); }
+  void Stop() override { store_->Stop(); }
+  absl::Time Now() const override { return store_->Now(); }
+  void ResolveHub(std::string name, bool create, Callback<HubId> done) override {
+    store_->ResolveHub(std::move(name), create, std::move(done));
+  }
+  void DeleteHub(std::string name, DoneCallback done) override {
+    store_->DeleteHub(std::move(name), std::move(done));
+  }
+  void CreateInstance(NewInstance instance, Callback<CreateResult> done) override {
+    store_->CreateInstance(std::move(instance), std::move(done));
+  }
+  void SendMessage(ClientMessage message, Callback<Delivery> done) override {
+    store_->SendMessage(std::move(message), std::move(done));
+  }
+  void Terminate(ClientTermination termination, Callback<Delivery> done) override {
+    store_->Terminate(std::move(termination), std::move(done));
+  }
+  void ClaimInstances(ClaimRequest request, Callback<ClaimResult> done) override {
+    store_->ClaimInstances(std::move(request), std::move(done));
+  }
+  void CommitCheckpoint(Checkpoint checkpoint, Callback<CheckpointResult> done) override {
+    store_->CommitCheckpoint(std::move(checkpoint), std::move(done));
+  }
+  void DiscardMessages(DiscardRequest request, Callback<LeaseOutcome> done) override {
+    store_->DiscardMessages(std::move(request), std::move(done));
+  }
+  void ReleaseInstance(InstanceRelease release, Callback<LeaseOutcome> done) override {
+    store_->ReleaseInstance(std::move(release), std::move(done));
+  }
+  void ReadNewMessages(WorkerId worker, Callback<std::vector<InboxRead>> done) override {
+    store_->ReadNewMessages(worker, std::move(done));
+  }
+  void ReadInbox(HubId hub, std::string instance_id, InstanceKey key, LeaseToken token,
+                 Callback<InboxRead> done) override {
+    store_->ReadInbox(hub, std::move(instance_id), key, token, std::move(done));
+  }
+  void ClaimTasks(ClaimRequest request, Callback<TaskClaimResult> done) override {
+    store_->ClaimTasks(std::move(request), std::move(done));
+  }
+  void CompleteTask(HubId hub, std::string instance_id, TaskCompletion completion,
+                    Callback<TaskResult> done) override {
+    store_->CompleteTask(hub, std::move(instance_id), std::move(completion), std::move(done));
+  }
+  void ReleaseTask(HubId hub, std::string instance_id, TaskRelease release,
+                   Callback<LeaseOutcome> done) override {
+    store_->ReleaseTask(hub, std::move(instance_id), std::move(release), std::move(done));
+  }
+  void SweepDeadWorkers(Callback<int64_t> done) override {
+    store_->SweepDeadWorkers(std::move(done));
+  }
+  void ReadInstance(HubId hub, std::string instance_id, bool payloads,
+                    Callback<std::optional<InstanceRow>> done) override {
+    store_->ReadInstance(hub, std::move(instance_id), payloads, std::move(done));
+  }
+  void ReadStatus(HubId hub, std::string instance_id, Callback<InstanceStatus> done) override {
+    store_->ReadStatus(hub, std::move(instance_id), std::move(done));
+  }
+  void ReadHistory(HubId hub, std::string instance_id, std::optional<std::string> execution_id,
+                   int64_t after_turn, int64_t max_bytes,
+                   Callback<std::vector<HistoryChunk>> done) override {
+    store_->ReadHistory(hub, std::move(instance_id), std::move(execution_id), after_turn, max_bytes,
+                        std::move(done));
+  }
+
+ private:
+  Store* const store_;
+};
+
+}  // namespace dt::testing
+
+#endif  // DT_TESTS_RPC_FORWARDING_STORE_H_

@@ -1,0 +1,115 @@
+// A daemon in this process, without PostgreSQL: service and gRPC server on a free port of the
+// loopback, over a dispatcher and a store in memory; and a worker and client that speak the
+// protocol by hand.
+#ifndef DT_TESTS_RPC_RPC_FIXTURE_H_
+#define DT_TESTS_RPC_RPC_FIXTURE_H_
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/synchronization/mutex.h"
+#include "absl/synchronization/notification.h"
+#include "absl/time/time.h"
+#include "grpcpp/client_context.h"
+#include "proto/orchestrator_service.grpc.pb.h"
+#include "server/dispatch/dispatch_thread.h"
+#include "server/rpc/server.h"
+#include "server/rpc/sidecar_service.h"
+#include "tests/support/memory_store.h"
+
+namespace dt::testing {
+
+using Stub = TaskHubSidecarService::Stub;
+using Metadata = std::map<std::string, std::string>;
+
+// Long enough for a loaded machine: reaching it means that something hangs.
+inline constexpr absl::Duration kPatience = absl::Seconds(20);
+
+// A call's context with a deadline and this metadata.
+std::unique_ptr<grpc::ClientContext> NewContext(const Metadata& metadata = {});
+
+struct TestServerOptions {
+  rpc::ServiceOptions service;
+  rpc::ServerOptions server;
+  dispatch::DispatchLimits dispatch;
+  // Puts a store of the test in front of the one in memory.
+  std::function<std::unique_ptr<Store>(Store*)> wrap_store;
+};
+
+class TestServer {
+ public:
+  explicit TestServer(TestServerOptions options = {});
+  ~TestServer();
+
+  Stub& stub() { return *stub_; }
+  const std::string& address() const { return server_->addresses().front(); }
+  std::shared_ptr<grpc::Channel> NewChannel(const std::string& user_agent = "") const;
+  MemoryDatabase& database() { return database_; }
+  rpc::Server& server() { return *server_; }
+  void Drain() { dispatch_->Drain(absl::Milliseconds(100)); }
+
+  // Starts an orchestration and returns its id; fails the test otherwise.
+  std::string Start(const std::string& name, const std::string& instance_id = "",
+                    const Metadata& metadata = {});
+  GetInstanceResponse Get(const std::string& instance_id, bool payloads = true,
+                          const Metadata& metadata = {});
+
+ private:
+  MemoryDatabase database_;
+  MemoryStore memory_store_;
+  std::unique_ptr<Store> wrapped_store_;
+  std::unique_ptr<dispatch::DispatchThread> dispatch_;
+  std::unique_ptr<rpc::SidecarService> service_;
+  std::unique_ptr<rpc::Server> server_;
+  std::unique_ptr<Stub> stub_;
+};
+
+// One GetWorkItems stream and the items that came on it.
+class FakeWorker {
+ public:
+  explicit FakeWorker(Stub& stub, const GetWorkItemsRequest& request = {},
+                      const Metadata& metadata = {});
+  ~FakeWorker();
+
+  // The next item that is no health ping; nullopt after `timeout` or at the end of the stream.
+  std::optional<WorkItem> Next(absl::Duration timeout = kPatience);
+  // Waits until so many pings have come.
+  bool WaitForPings(int count, absl::Duration timeout = kPatience);
+  // Waits for the end of the stream; nullopt when it is still open after `timeout`.
+  std::optional<grpc::Status> WaitForEnd(absl::Duration timeout = kPatience);
+  void Cancel() { context_.TryCancel(); }
+
+  // Answers an orchestrator item with these actions.
+  grpc::Status Complete(const WorkItem& item, const std::vector<OrchestratorAction>& actions);
+  grpc::Status CompleteActivity(const WorkItem& item, const std::string& result);
+
+ private:
+  void Run();
+
+  Stub& stub_;
+  const Metadata metadata_;
+  grpc::ClientContext context_;
+  std::unique_ptr<grpc::ClientReader<WorkItem>> reader_;
+  absl::Mutex mutex_;
+  std::deque<WorkItem> items_ ABSL_GUARDED_BY(mutex_);
+  int pings_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::optional<grpc::Status> end_ ABSL_GUARDED_BY(mutex_);
+  std::thread thread_;
+};
+
+OrchestratorAction CompleteAction(int id, const std::string& result,
+                                  OrchestrationStatus status = ORCHESTRATION_STATUS_COMPLETED);
+OrchestratorAction FailAction(int id, const std::string& message);
+OrchestratorAction ScheduleAction(int id, const std::string& name, const std::string& input);
+OrchestratorAction TimerAction(int id, absl::Time fire_at);
+OrchestratorAction ChildAction(int id, const std::string& name, const std::string& instance_id);
+
+}  // namespace dt::testing
+
+#endif  // DT_TESTS_RPC_RPC_FIXTURE_H_

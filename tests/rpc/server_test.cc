@@ -1,0 +1,134 @@
+// The gRPC server around the service: health, reflection, addresses, refused RPCs, status texts.
+#include "server/rpc/server.h"
+
+#include <unistd.h>
+
+#include "fmt/format.h"
+#include "grpcpp/generic/generic_stub.h"
+#include "server/rpc/frame_buffer.h"
+#include "server/rpc/health_client.h"
+#include "server/rpc/status.h"
+#include "tests/rpc/rpc_fixture.h"
+#include "tests/support/catch.h"
+
+namespace dt::testing {
+namespace {
+
+TEST_CASE("health: serving, not serving, not there") {
+  TestServer server;
+  CHECK(rpc::CheckHealth(server.address(), kPatience).ok());
+  server.server().SetServing(false);
+  const absl::Status not_serving = rpc::CheckHealth(server.address(), kPatience);
+  CHECK(absl::IsUnavailable(not_serving));
+  CHECK(not_serving.message().find("not serving") != absl::string_view::npos);
+  server.server().SetServing(true);
+  CHECK(rpc::CheckHealth(server.address(), kPatience).ok());
+  const std::string address = server.address();
+  server.server().Shutdown(absl::ZeroDuration());
+  CHECK(absl::IsUnavailable(rpc::CheckHealth(address, kPatience)));
+}
+
+TEST_CASE("listen_in_use: a second server on the address says so instead of sharing it") {
+  TestServer server;
+  rpc::ServerOptions options;
+  options.addresses = {server.address()};
+  grpc::Service service;
+  const auto second = rpc::Server::Start(options, &service);
+  CHECK(absl::IsFailedPrecondition(second.status()));
+  CHECK(second.status().message() ==
+        fmt::format("cannot listen on {}: Address already in use; stop the other process or choose "
+                    "another address with --listen",
+                    server.address()));
+}
+
+TEST_CASE("listen_unix: a socket is listened on, and not taken from a living server") {
+  const std::string path = fmt::format("unix:/tmp/dt-rpc-test-{}.sock", getpid());
+  grpc::Service service;
+  rpc::ServerOptions options;
+  options.addresses = {path, "127.0.0.1:0"};
+  auto first = rpc::Server::Start(options, &service);
+  REQUIRE(first.ok());
+  (*first)->SetServing(true);
+  REQUIRE((*first)->addresses().size() == 2);
+  CHECK((*first)->addresses()[0] == path);
+  CHECK(rpc::CheckHealth(path, kPatience).ok());
+  CHECK(rpc::CheckHealth((*first)->addresses()[1], kPatience).ok());
+  options.addresses = {path};
+  const auto second = rpc::Server::Start(options, &service);
+  CHECK(absl::IsFailedPrecondition(second.status()));
+  CHECK(rpc::CheckHealth(path, kPatience).ok());
+}
+
+TEST_CASE("listen_bad_addresses: malformed ones are named") {
+  grpc::Service service;
+  for (const char* address : {"", "4001", ":4001", "host:", "host:x", "host:70000", "unix:"}) {
+    rpc::ServerOptions options;
+    options.addresses = {address};
+    const auto server = rpc::Server::Start(options, &service);
+    INFO(address);
+    CHECK(absl::IsInvalidArgument(server.status()));
+  }
+  CHECK(absl::IsInvalidArgument(rpc::Server::Start({}, &service).status()));
+}
+
+// Calls an RPC with an empty message and returns its status.
+grpc::Status CallEmpty(TestServer& server, const std::string& method) {
+  grpc::GenericStub stub(server.NewChannel());
+  const std::unique_ptr<grpc::ClientContext> context = NewContext();
+  const grpc::ByteBuffer request(nullptr, 0);
+  grpc::ByteBuffer response;
+  grpc::Status status;
+  absl::Notification done;
+  stub.UnaryCall(context.get(), method, grpc::StubOptions(), &request, &response,
+                 [&](grpc::Status answer) {
+                   status = std::move(answer);
+                   done.Notify();
+                 });
+  done.WaitForNotification();
+  return status;
+}
+
+TEST_CASE("unserved: RPCs of later versions answer UNIMPLEMENTED with a sentence") {
+  TestServer server;
+  for (const char* rpc :
+       {"QueryInstances", "ListInstanceIds", "PurgeInstances", "RestartInstance", "RewindInstance",
+        "SkipGracefulOrchestrationTerminations", "SignalEntity", "GetEntity", "QueryEntities",
+        "CleanEntityStorage", "CompleteEntityTask", "AbandonTaskEntityWorkItem"}) {
+    INFO(rpc);
+    const grpc::Status status = CallEmpty(server, fmt::format("/TaskHubSidecarService/{}", rpc));
+    CHECK(status.error_code() == grpc::StatusCode::UNIMPLEMENTED);
+    CHECK(status.error_message().rfind(fmt::format("{} is not available: ", rpc), 0) == 0);
+  }
+}
+
+TEST_CASE("status_text: a long message is cut at a character") {
+  std::string text;
+  while (text.size() < 3000) text += "\xE2\x82\xAC";
+  const grpc::Status status = rpc::ToGrpc(absl::InternalError(text));
+  CHECK(status.error_code() == grpc::StatusCode::INTERNAL);
+  CHECK(status.error_message().size() <= rpc::kStatusMessageBytesMax + 3);
+  CHECK((status.error_message().size() - 3) % 3 == 0);
+  CHECK(rpc::FromGrpc(status).code() == absl::StatusCode::kInternal);
+  CHECK(rpc::ToGrpc(absl::OkStatus()).ok());
+}
+
+TEST_CASE("frame_buffer: the bytes of a frame in order, large pieces shared") {
+  orchestration::Frame frame;
+  std::string expected;
+  for (const size_t size : {0, 10, 5000, 20, 30, 2048, 2047, 9000}) {
+    frame.push_back(std::make_shared<const std::string>(size, static_cast<char>('a' + size % 26)));
+    expected += *frame.back();
+  }
+  grpc::ByteBuffer buffer = rpc::MakeByteBuffer(frame);
+  CHECK(frame[2].use_count() == 2);
+  CHECK(frame[1].use_count() == 1);
+  grpc::Slice slice;
+  REQUIRE(buffer.DumpToSingleSlice(&slice).ok());
+  CHECK(std::string(reinterpret_cast<const char*>(slice.begin()), slice.size()) == expected);
+  buffer.Clear();
+  CHECK(frame[2].use_count() == 1);
+  CHECK(rpc::MakeByteBuffer(orchestration::Frame{}).Length() == 0);
+}
+
+}  // namespace
+}  // namespace dt::testing
