@@ -172,7 +172,7 @@ begin
   with released as (
     update NewTasks t
     set lease_token = null, ready_at = v_now + c.delay * interval '1 microsecond',
-        lost_leases = least(t.lost_leases + c.lost::int, 32767)
+        lost_leases = least(t.lost_leases + coalesce(c.lost, false)::int, 32767)
     from jsonb_to_recordset(p_batch -> 'items')
       c(key bigint, task bigint, token bigint, delay bigint, lost boolean)
     where t.instance_key = c.key and t.task_key = c.task and t.lease_token = c.token

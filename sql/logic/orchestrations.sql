@@ -232,7 +232,7 @@ declare
 begin
   select array_agg(l.ord), array_agg(l.key), array_agg(l.not_before), array_agg(l.lost)
     into v_items, v_keys, v_not_before, v_lost
-  from (select c.ord, c.key, c.lost::int as lost,
+  from (select c.ord, c.key, coalesce(c.lost, false)::int as lost,
                case when c.delay > 0 then v_now + c.delay * interval '1 microsecond' end
                  as not_before
         from rows from (jsonb_to_recordset(p_batch -> 'items')
