@@ -154,7 +154,7 @@ end $$;
 
 -- _AbandonTasks: gives leased tasks back, free after "delay" microseconds. One row per item: outcome
 -- 0 released, 1 lease lost.
---   p_batch {items: [{key, task, token, delay, lost}]}
+--   p_batch {items: [{key, task, token, delay, lost}]}; "lost" is left out when it is false
 -- Locks: class 3 by key. Repeat: the second time is "lease lost".
 create or replace function _AbandonTasks(p_hub int, p_batch jsonb, p_bytes bytea[])
 returns table (item int, outcome smallint)

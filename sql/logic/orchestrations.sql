@@ -217,7 +217,8 @@ begin
 end $$;
 
 -- _AbandonOrchestrations: gives leases up. One row per item: outcome 0 released, 1 lease lost.
---   p_batch {items: [{key, token, delay, lost}]}   delay in microseconds
+--   p_batch {items: [{key, token, delay, lost}]}   delay in microseconds; "lost" is
+-- left out when it is false
 -- Locks: hot rows by key. Repeat: the second time is "lease lost".
 create or replace function _AbandonOrchestrations(p_hub int, p_batch jsonb, p_bytes bytea[])
 returns table (item int, outcome smallint)

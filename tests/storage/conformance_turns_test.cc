@@ -415,8 +415,14 @@ TEST_CASE("store_release_recomputes_when_an_instance_is_due") {
 
 TEST_CASE("store_abandon_delays_and_counts_only_lost_leases") {
   Harness h(AnyKind());
-  const Claim claim = Started(h, "one");
+  Claim claim = Started(h, "one");
   CHECK(claim.lost_leases == 0);
+  REQUIRE(h.a().Release(claim, absl::ZeroDuration(), false) == LeaseOutcome::kReleased);
+  claim = h.a().ClaimOne(h.hub);
+  CHECK(claim.lost_leases == 0);
+  REQUIRE(h.a().Release(claim, absl::ZeroDuration(), true) == LeaseOutcome::kReleased);
+  claim = h.a().ClaimOne(h.hub);
+  CHECK(claim.lost_leases == 1);
   REQUIRE(h.a().Release(claim, absl::Hours(1), true) == LeaseOutcome::kReleased);
   ClaimResult none = h.a().ClaimAll(h.hub);
   CHECK(none.claims.empty());
@@ -465,7 +471,7 @@ TEST_CASE("store_task_completes_once") {
   CHECK(done.delivery.lease_token == claim.lease_token);
   CHECK(h.a().Complete(h.hub, "one", completion).outcome == TaskOutcome::kLeaseLost);
 
-  const TaskClaimResult tasks = h.b().ClaimTasks(h.hub, 10);
+  TaskClaimResult tasks = h.b().ClaimTasks(h.hub, 10);
   REQUIRE(tasks.tasks.size() == 1);
   CHECK(tasks.tasks[0].version == "");
   const auto release = [&](bool lost, absl::Duration delay) {
@@ -481,6 +487,10 @@ TEST_CASE("store_task_completes_once") {
         })
         .value();
   };
+  CHECK(release(false, absl::ZeroDuration()) == LeaseOutcome::kReleased);
+  tasks = h.b().ClaimTasks(h.hub, 10);
+  REQUIRE(tasks.tasks.size() == 1);
+  CHECK(tasks.tasks[0].lost_leases == 0);
   CHECK(release(true, absl::ZeroDuration()) == LeaseOutcome::kReleased);
   CHECK(release(true, absl::ZeroDuration()) == LeaseOutcome::kLeaseLost);
   const TaskClaimResult again = h.b().ClaimTasks(h.hub, 10);
