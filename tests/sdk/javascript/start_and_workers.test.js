@@ -62,7 +62,8 @@ describe("start", { concurrency: 8 }, () => {
 
   // start_bad_ids, raise_event_missing: a clear refusal, and nothing is left behind.
   hubTest("bad_input_is_refused", async (hub) => {
-    await refused(code.INVALID_ARGUMENT, "@a@b", hub.start("echo", 1, { instanceId: "@a@b" }));
+    await refused(
+      code.INVALID_ARGUMENT, "instanceId", hub.start("echo", 1, { instanceId: "@a@b" }));
     await refused(
       code.INVALID_ARGUMENT, "length", hub.start("echo", 1, { instanceId: "x".repeat(513) }));
     await refused(code.NOT_FOUND, "nobody", hub.client.raiseOrchestrationEvent("nobody", "finish"));

@@ -116,7 +116,7 @@ def test_reuse_policy_invalid(hub):
 def test_bad_input_is_refused(hub):
     """start_bad_ids, raise_event_missing: a clear refusal, and nothing is left behind."""
     invalid = grpc.StatusCode.INVALID_ARGUMENT
-    assert_refused(invalid, "@a@b", hub.start, echo, instance_id="@a@b")
+    assert_refused(invalid, "instanceId", hub.start, echo, instance_id="@a@b")
     assert_refused(invalid, "length", hub.start, echo, instance_id="x" * 513)
     assert_refused(invalid, "name", hub.start, "")
     missing = grpc.StatusCode.NOT_FOUND

@@ -153,7 +153,7 @@ def test_continue_as_new_keeps_the_creation_time(hub):
         if count == 3:
             yield ctx.wait_for_external_event("stop")
             return "stopped"
-        ctx.continue_as_new(count + 1)
+        ctx.continue_as_new(count + 1, save_events=True)
 
     before = datetime.now(timezone.utc).replace(tzinfo=None)
     loop_id = hub.start(loop, 0)

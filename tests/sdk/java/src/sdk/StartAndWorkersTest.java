@@ -79,7 +79,7 @@ class StartAndWorkersTest extends HubTest {
   /** start_bad_ids, raise_event_missing: a clear refusal, and nothing is left behind. */
   @Test
   void badInputIsRefused() {
-    refused(Status.Code.INVALID_ARGUMENT, "@a@b", id("@a@b"));
+    refused(Status.Code.INVALID_ARGUMENT, "instanceId", id("@a@b"));
     refused(Status.Code.INVALID_ARGUMENT, "length", id("x".repeat(513)));
     StatusRuntimeException missing =
         assertThrows(
