@@ -69,7 +69,8 @@ return exists (
 
 -- _CompleteTasks: tasks out, their results into the inboxes of their parents. One row per item:
 -- outcome 0 ok, 1 lease lost (nothing changed), 2 instance gone (the task is deleted).
---   p_batch {worker, items: [{task, token, key, generation, message_generation, at, type, event}]}
+--   p_batch {worker, and columns (arrays in text form): task, token, key, generation,
+--            message_generation, at, type, event}
 -- Locks: hot rows of the parents by key; then the tasks. Repeat: the second time is "lease lost".
 create or replace function _CompleteTasks(p_hub int, p_batch jsonb, p_bytes bytea[])
 returns table (item int, outcome smallint, token bigint, seq bigint, at timestamptz)
@@ -79,14 +80,14 @@ declare
   v_now timestamptz := _Now();
   v_bytes bytea[] := p_bytes;
   v_worker bigint := p_batch ->> 'worker';
-  v_keys bigint[];
-  v_tasks bigint[];
-  v_tokens bigint[];
-  v_generations int[];
-  v_message_generations int[];
-  v_at timestamptz[];
-  v_types smallint[];
-  v_events int[];
+  v_keys bigint[] := p_batch ->> 'key';
+  v_tasks bigint[] := p_batch ->> 'task';
+  v_tokens bigint[] := p_batch ->> 'token';
+  v_generations int[] := p_batch ->> 'generation';
+  v_message_generations int[] := p_batch ->> 'message_generation';
+  v_at bigint[] := p_batch ->> 'at';
+  v_types smallint[] := p_batch ->> 'type';
+  v_events int[] := p_batch ->> 'event';
   v_deleted int[];
   v_live int[];
   v_live_tokens bigint[];
@@ -94,14 +95,6 @@ declare
   v_seqs bigint[];
   v_outcomes smallint[];
 begin
-  select array_agg(c.key), array_agg(c.task), array_agg(c.token), array_agg(c.generation),
-         array_agg(c.message_generation), array_agg(greatest(v_now, _Time(c.at))),
-         array_agg(c.type), array_agg(c.event)
-    into v_keys, v_tasks, v_tokens, v_generations, v_message_generations, v_at, v_types, v_events
-  from jsonb_to_recordset(p_batch -> 'items')
-    c(task bigint, token bigint, key bigint, generation int, message_generation int, at bigint,
-      type smallint, event int);
-
   perform 1 from ReadyInstances r where r.instance_key = any (v_keys)
     order by r.instance_key for no key update;
 
@@ -123,19 +116,21 @@ begin
   if v_live is not null then
     with inserted as (
       insert into NewEvents (instance_key, visible_at, generation, event_type, event)
-      select v_keys[l.ord], v_at[l.ord], v_message_generations[l.ord], v_types[l.ord],
-             v_bytes[v_events[l.ord]]
+      select v_keys[l.ord], greatest(v_now, _Time(v_at[l.ord])), v_message_generations[l.ord],
+             v_types[l.ord], v_bytes[v_events[l.ord]]
       from unnest(v_live) l(ord)
       returning seq)
     select array_agg(n.seq) into v_seqs from inserted n;
     if v_foreign then
       perform _WakeInstances((select array_agg(v_keys[l.ord]) from unnest(v_live) l(ord)),
-                             (select array_agg(v_at[l.ord]) from unnest(v_live) l(ord)), v_worker);
+                             (select array_agg(greatest(v_now, _Time(v_at[l.ord])))
+                              from unnest(v_live) l(ord)), v_worker);
     end if;
   end if;
 
   if cardinality(v_live) = cardinality(v_keys) then
-    return query select l.ord::int, 0::smallint, l.token, l.seq, v_at[l.ord]
+    return query select l.ord::int, 0::smallint, l.token, l.seq,
+             greatest(v_now, _Time(v_at[l.ord]))
       from unnest(v_live, v_live_tokens, v_seqs) l(ord, token, seq);
     return;
   end if;
@@ -147,7 +142,7 @@ begin
     v_outcomes[v_live[v_index]] := 0;
   end loop;
   return query
-    select c.ord::int, c.outcome, l.token, l.seq, v_at[c.ord]
+    select c.ord::int, c.outcome, l.token, l.seq, greatest(v_now, _Time(v_at[c.ord]))
     from unnest(v_outcomes) with ordinality c(outcome, ord)
     left join unnest(v_live, v_live_tokens, v_seqs) l(ord, token, seq) on l.ord = c.ord;
 end $$;

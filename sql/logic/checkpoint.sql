@@ -9,16 +9,20 @@
 -- first message, or for outcome 3 the conflict in the own inbox), 6 tasks (key = task key).
 --
 --   p_batch {
---     items: [{key, token, turn, generation, ends, release, next, consumed, history, first_event,
---              event_count}]                     history: position in p_bytes; next: has a generation
+--     key, token, turn, generation, flags, history, first_event, event_count: columns of the items;
+--         flags: 1 ends, 2 releases, 4 has a next generation; history: a position in p_bytes
+--     consumed_item, consumed_seq: columns of the consumed messages
+--     task_item, task_id, task_version, task_request, task_token: columns of new tasks;
+--         task_name: their names, a JSON array
 --     updates: [{item, status, custom_status_kind, custom_status, trace_kind, trace, output, failure}]
 --     generations: [{item, execution_id, version, input, saved_custom_status}]
 --     own: [{item, generation, at, type, event}]
 --     messages: [{item, id, generation, at, type, event}]
 --     parents: [{item, key, parent_generation, generation, at, type, event}]
 --     terminations: [{item, id, reason, only_child_of, generation, at, type, event}]
---     children: [{item, ...as _InsertInstances..., conflict: {generation, at, type, event}}]
---     tasks: [{item, task_id, name, version, request, token}]}
+--     children: [{item, ...as _InsertInstances..., conflict: {generation, at, type, event}}]}
+--   What every turn has comes as columns, arrays in PostgreSQL's text form: they cost a fraction of a
+--   list of records.
 --   A list may be absent; its statements are then not run. *_kind: 0 keep, 1 set, 2 clear.
 --
 -- The fence: the token holds the instance and the turn is the next one. All consumed messages must be
@@ -33,35 +37,19 @@ language plpgsql set search_path from current set enable_seqscan = off as $$
 declare
   v_now timestamptz := _Now();
   v_bytes bytea[] := p_bytes;
-  v_keys bigint[];
-  v_tokens bigint[];
-  v_turns bigint[];
-  v_generations int[];
-  v_ends boolean[];
-  v_releases boolean[];
-  v_nexts boolean[];
-  v_history int[];
-  v_first_events int[];
-  v_event_counts int[];
+  v_keys bigint[] := p_batch ->> 'key';
+  v_tokens bigint[] := p_batch ->> 'token';
+  v_turns bigint[] := p_batch ->> 'turn';
+  v_generations int[] := p_batch ->> 'generation';
+  v_flags int[] := p_batch ->> 'flags';
+  v_consumed_items int[] := p_batch ->> 'consumed_item';
+  v_consumed_seqs bigint[] := p_batch ->> 'consumed_seq';
+  v_lists jsonb := p_batch;
   v_outcomes smallint[];
-  v_worker bigint;
-  v_all_committed boolean;
-  v_any_committed boolean;
-  v_any_special boolean;
+  v_worker bigint := v_tokens[1] >> 40;
   v_expected bigint;
   v_deleted bigint;
 begin
-  select array_agg(c.key), array_agg(c.token), array_agg(c.turn), array_agg(c.generation),
-         array_agg(coalesce(c.ends, false)), array_agg(coalesce(c.release, false)),
-         array_agg(coalesce(c.next, false)), array_agg(c.history), array_agg(c.first_event),
-         array_agg(c.event_count), max(c.token) >> 40,
-         coalesce(bool_or(c.ends or c.release or c.next), false), sum(cardinality(c.consumed))
-    into v_keys, v_tokens, v_turns, v_generations, v_ends, v_releases, v_nexts, v_history,
-         v_first_events, v_event_counts, v_worker, v_any_special, v_expected
-  from jsonb_to_recordset(p_batch -> 'items')
-    c(key bigint, token bigint, turn bigint, generation int, ends boolean, release boolean,
-      next boolean, history int, first_event int, event_count int, consumed bigint[]);
-
   if p_batch ?| '{messages,parents,terminations,children}' then
     perform _LockTargets(p_hub, p_batch, v_keys);
   end if;
@@ -79,28 +67,23 @@ begin
   if cardinality(v_outcomes) is distinct from cardinality(v_keys) then
     v_outcomes := _FenceOutcomes(v_keys, v_tokens, v_turns);
   end if;
-  v_all_committed := 0 = all (v_outcomes);
-  v_any_committed := 0 = any (v_outcomes);
-
   return query
     select 0::smallint, o.ord::int, null::int, o.outcome, null::bigint, null::bigint, null::bigint,
            v_now
     from unnest(v_outcomes) with ordinality o(outcome, ord);
-  if not v_any_committed then
+  v_expected := cardinality(v_consumed_items);
+  if 0 <> all (v_outcomes) then
     return;
-  end if;
-  if not v_all_committed then
-    p_batch := _OnlyItems(p_batch, v_outcomes);
-    select sum(cardinality(c.consumed)) into v_expected
-    from jsonb_to_recordset(p_batch -> 'items') c(consumed bigint[]);
+  elsif 0 <> any (v_outcomes) then
+    v_lists := coalesce(_OnlyItems(p_batch, v_outcomes), '{}');
+    select count(*) into v_expected from unnest(v_consumed_items) c(item)
+    where v_outcomes[c.item] = 0;
   end if;
 
   if v_expected > 0 then
     delete from NewEvents e
-    using (select c.key, s.seq from jsonb_to_recordset(p_batch -> 'items')
-             c(key bigint, consumed bigint[])
-           cross join unnest(c.consumed) s(seq)) d
-    where e.instance_key = d.key and e.seq = d.seq;
+    using unnest(v_consumed_items, v_consumed_seqs) c(item, seq)
+    where e.instance_key = v_keys[c.item] and e.seq = c.seq and v_outcomes[c.item] = 0;
     get diagnostics v_deleted = row_count;
     if v_deleted <> v_expected then
       raise exception 'a consumed message is gone' using errcode = 'P0D01';
@@ -109,24 +92,25 @@ begin
 
   insert into History (instance_key, turn, generation, first_event, event_count, events)
     select c.key, c.turn, c.generation, c.first_event, c.event_count, v_bytes[c.history]
-    from unnest(v_keys, v_turns, v_generations, v_first_events, v_event_counts, v_history, v_nexts,
+    from unnest(v_keys, v_turns, v_generations, (p_batch ->> 'first_event')::int[],
+                (p_batch ->> 'event_count')::int[], (p_batch ->> 'history')::int[], v_flags,
                 v_outcomes)
-      c(key, turn, generation, first_event, event_count, history, next, outcome)
-    where c.outcome = 0 and c.history is not null and not c.next;
+      c(key, turn, generation, first_event, event_count, history, flags, outcome)
+    where c.outcome = 0 and c.history is not null and c.flags & 4 = 0;
 
-  if p_batch ?| '{messages,parents,terminations,children}' then
-    return query select * from _CheckpointMessages(p_hub, p_batch, p_bytes, v_keys, v_now,
+  if v_lists ?| '{messages,parents,terminations,children}' then
+    return query select * from _CheckpointMessages(p_hub, v_lists, p_bytes, v_keys, v_now,
                                                    v_worker);
   end if;
-  if p_batch ? 'own' then
+  if v_lists ? 'own' then
     return query
     with inserted as (
       insert into NewEvents (instance_key, visible_at, generation, event_type, event)
       select v_keys[c.item],
              -- The first messages of a next generation come before all that already waits.
-             case when c.at is null and v_nexts[c.item] then '-infinity'
+             case when c.at is null and v_flags[c.item] & 4 = 4 then '-infinity'
                   else greatest(v_now, _Time(c.at)) end, c.generation, c.type, v_bytes[c.event]
-      from jsonb_to_recordset(p_batch -> 'own')
+      from jsonb_to_recordset(v_lists -> 'own')
         c(item int, generation int, at bigint, type smallint, event int)
       returning seq, visible_at)
     select 1::smallint, null::int, (row_number() over ())::int, 0::smallint, null::bigint,
@@ -134,19 +118,23 @@ begin
     from inserted n;
   end if;
 
-  if v_any_special then
-    perform _CheckpointEnds(v_keys, v_tokens, v_turns, v_generations, v_ends, v_releases, v_nexts,
-                            v_outcomes, p_batch -> 'generations', p_bytes, v_now);
+  if 0 <> any (v_flags) then
+    perform _CheckpointEnds(v_keys, v_tokens, v_turns, v_generations, v_flags, v_outcomes,
+                            v_lists -> 'generations', p_bytes, v_now);
   end if;
-  if p_batch ? 'tasks' then
+  if p_batch ? 'task_item' then
     return query
     with inserted as (
       insert into NewTasks (instance_key, hub_id, generation, task_id, name, version, request,
                             lease_token, ready_at)
-      select v_keys[c.item], p_hub, v_generations[c.item], c.task_id, c.name, v_bytes[c.version],
-             v_bytes[c.request], c.token, v_now
-      from jsonb_to_recordset(p_batch -> 'tasks')
-        c(item int, task_id int, name text, version int, request int, token bigint)
+      select v_keys[c.item], p_hub, v_generations[c.item], c.task_id,
+             p_batch -> 'task_name' ->> (c.ord::int - 1), v_bytes[c.version], v_bytes[c.request],
+             c.token, v_now
+      from unnest((p_batch ->> 'task_item')::int[], (p_batch ->> 'task_id')::int[],
+                  (p_batch ->> 'task_version')::int[], (p_batch ->> 'task_request')::int[],
+                  (p_batch ->> 'task_token')::bigint[])
+        with ordinality c(item, task_id, version, request, token, ord)
+      where v_outcomes[c.item] = 0
       returning task_key)
     select 6::smallint, null::int, (row_number() over ())::int, 0::smallint, n.task_key,
            null::bigint, null::bigint, null::timestamptz
@@ -155,19 +143,19 @@ begin
 
   -- Turns that keep their lease: a heap-only update.
   update ReadyInstances r set turn = c.turn, lost_leases = 0
-    from unnest(v_keys, v_turns, v_ends, v_releases, v_nexts, v_outcomes)
-      c(key, turn, ends, release, next, outcome)
-    where r.instance_key = c.key and c.outcome = 0 and not (c.ends or c.release or c.next);
-  if p_batch ? 'updates' then
-    perform _CheckpointUpdates(v_keys, v_tokens, v_turns, v_ends, p_batch -> 'updates', p_bytes,
+    from unnest(v_keys, v_turns, v_flags, v_outcomes) c(key, turn, flags, outcome)
+    where r.instance_key = c.key and c.outcome = 0 and c.flags = 0;
+  if v_lists ? 'updates' then
+    perform _CheckpointUpdates(v_keys, v_tokens, v_turns, v_flags, v_lists -> 'updates', p_bytes,
                                v_now);
   end if;
-  if v_any_special and true = any (v_releases) then
+  -- Released and not ended. Last, so that it sees every message of this call.
+  if 2 = any (v_flags) or 6 = any (v_flags) then
     perform _FreeInstances(f.keys, array_fill(null::timestamptz, array[cardinality(f.keys)]),
                            array_fill(0, array[cardinality(f.keys)]))
-    from (select array_agg(c.key) as keys from unnest(v_keys, v_ends, v_releases, v_outcomes)
-            c(key, ends, release, outcome)
-          where c.release and not c.ends and c.outcome = 0) f
+    from (select array_agg(c.key) as keys from unnest(v_keys, v_flags, v_outcomes)
+            c(key, flags, outcome)
+          where c.flags & 3 = 2 and c.outcome = 0) f
     where f.keys is not null;
   end if;
 end $$;
@@ -214,8 +202,8 @@ begin
     left join Instances i on i.instance_key = c.key);
 end $$;
 
--- _OnlyItems: the batch without what belongs to items that are not committed. Lists that become empty
--- are left out; "item" still counts over the whole batch.
+-- _OnlyItems: the lists of a batch without what belongs to items that are not committed. Lists that
+-- become empty are left out; "item" still counts over the whole batch. Columns are left as they are.
 create or replace function _OnlyItems(p_batch jsonb, p_outcomes smallint[]) returns jsonb
 language plpgsql set search_path from current set enable_seqscan = off as $$
 begin
@@ -224,8 +212,8 @@ begin
     from (select l.key as name, jsonb_agg(e.entry order by e.ord) as entries
           from jsonb_each(p_batch) l
           cross join jsonb_array_elements(l.value) with ordinality e(entry, ord)
-          where p_outcomes[case when l.key = 'items' then e.ord
-                                else (e.entry ->> 'item')::int end] = 0
+          where jsonb_typeof(l.value) = 'array' and l.key <> 'task_name'
+            and p_outcomes[(e.entry ->> 'item')::int] = 0
           group by l.key) k);
 end $$;
 
@@ -314,8 +302,7 @@ end $$;
 -- messages without generation stay. Released: the lease is freed later, by _FreeInstances, when all
 -- messages are in.
 create or replace function _CheckpointEnds(p_keys bigint[], p_tokens bigint[], p_turns bigint[],
-                                           p_generations int[], p_ends boolean[],
-                                           p_releases boolean[], p_nexts boolean[],
+                                           p_generations int[], p_flags int[],
                                            p_outcomes smallint[], p_next_rows jsonb,
                                            p_bytes bytea[], p_now timestamptz)
 returns void language plpgsql set search_path from current set enable_seqscan = off as $$
@@ -325,12 +312,12 @@ declare
   v_next bigint[];
   v_next_generations int[];
 begin
-  select array_agg(c.key) filter (where c.ends), array_agg(c.key) filter (where c.next),
-         array_agg(c.generation) filter (where c.next)
+  select array_agg(c.key) filter (where c.flags & 1 = 1),
+         array_agg(c.key) filter (where c.flags & 4 = 4),
+         array_agg(c.generation) filter (where c.flags & 4 = 4)
     into v_ended, v_next, v_next_generations
-  from unnest(p_keys, p_generations, p_ends, p_nexts, p_outcomes)
-    c(key, generation, ends, next, outcome)
-  where c.outcome = 0 and (c.ends or c.next);
+  from unnest(p_keys, p_generations, p_flags, p_outcomes) c(key, generation, flags, outcome)
+  where c.outcome = 0 and c.flags & 5 <> 0;
   if v_ended is not null then
     delete from ReadyInstances r where r.instance_key = any (v_ended);
     delete from NewEvents e where e.instance_key = any (v_ended);
@@ -354,16 +341,16 @@ begin
   end if;
   update ReadyInstances r
     set turn = c.turn, lost_leases = 0,
-        generation = case when c.next then c.generation + 1 else r.generation end,
-        released_token = case when c.release then c.token end
-    from unnest(p_keys, p_tokens, p_turns, p_generations, p_ends, p_releases, p_nexts, p_outcomes)
-      c(key, token, turn, generation, ends, release, next, outcome)
-    where r.instance_key = c.key and c.outcome = 0 and (c.release or c.next) and not c.ends;
+        generation = case when c.flags & 4 = 4 then c.generation + 1 else r.generation end,
+        released_token = case when c.flags & 2 = 2 then c.token end
+    from unnest(p_keys, p_tokens, p_turns, p_generations, p_flags, p_outcomes)
+      c(key, token, turn, generation, flags, outcome)
+    where r.instance_key = c.key and c.outcome = 0 and c.flags <> 0 and c.flags & 1 = 0;
 end $$;
 
 -- _CheckpointUpdates: the visible changes of committed turns.
 create or replace function _CheckpointUpdates(p_keys bigint[], p_tokens bigint[], p_turns bigint[],
-                                              p_ends boolean[], p_updates jsonb, p_bytes bytea[],
+                                              p_flags int[], p_updates jsonb, p_bytes bytea[],
                                               p_now timestamptz)
 returns void language plpgsql set search_path from current set enable_seqscan = off as $$
 declare
@@ -375,9 +362,9 @@ begin
                       when 2 then null else i.custom_status end,
       orchestration_trace_context = case u.trace_kind when 1 then v_bytes[u.trace]
                       when 2 then null else i.orchestration_trace_context end,
-      completed_time = case when p_ends[u.item] then p_now end,
-      last_token = case when p_ends[u.item] then p_tokens[u.item] end,
-      last_turn = case when p_ends[u.item] then p_turns[u.item] end,
+      completed_time = case when p_flags[u.item] & 1 = 1 then p_now end,
+      last_token = case when p_flags[u.item] & 1 = 1 then p_tokens[u.item] end,
+      last_turn = case when p_flags[u.item] & 1 = 1 then p_turns[u.item] end,
       output = v_bytes[u.output], failure = v_bytes[u.failure]
   from jsonb_to_recordset(p_updates)
     u(item int, status smallint, custom_status_kind int, custom_status int, trace_kind int,

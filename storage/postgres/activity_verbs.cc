@@ -13,23 +13,35 @@ class CompleteTasks : public CompleteTaskVerb {
 
  protected:
   void EncodeCalls(const Requests& requests, Envelope& envelope) const override {
-    envelope.Int("worker", context()->worker.load()).BeginArray("items");
+    Column task, token, key, generation, message_generation, at, type, event;
     for (const TaskCompletion* completion : requests) {
       const NewMessage& message = completion->message;
-      envelope.BeginObject()
-          .Int("task", completion->key)
-          .Int("token", completion->lease_token)
-          .Int("key", completion->instance_key)
-          .Int("generation", completion->generation);
-      if (message.generation != kAnyGeneration) {
-        envelope.Int("message_generation", message.generation);
+      task.Add(completion->key);
+      token.Add(completion->lease_token);
+      key.Add(completion->instance_key);
+      generation.Add(completion->generation);
+      if (message.generation == kAnyGeneration) {
+        message_generation.AddNull();
+      } else {
+        message_generation.Add(message.generation);
       }
-      envelope.Time("at", message.visible_at)
-          .Int("type", message.event_type)
-          .Shared("event", message.event)
-          .EndObject();
+      if (message.visible_at == absl::InfinitePast()) {
+        at.AddNull();
+      } else {
+        at.Add(ToMicrosRoundedUp(message.visible_at));
+      }
+      type.Add(message.event_type);
+      event.AddOptional(envelope.Position(message.event));
     }
-    envelope.EndArray();
+    envelope.Int("worker", context()->worker.load())
+        .Numbers("task", task)
+        .Numbers("token", token)
+        .Numbers("key", key)
+        .Numbers("generation", generation)
+        .Numbers("message_generation", message_generation)
+        .Numbers("at", at)
+        .Numbers("type", type)
+        .Numbers("event", event);
   }
 
   absl::Status DecodeReplies(const Result& result, const Requests& requests,

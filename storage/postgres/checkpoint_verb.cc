@@ -43,22 +43,76 @@ void EncodeList(std::string_view name, const CheckpointVerb::Requests& requests,
   if (begun) envelope.EndArray();
 }
 
-void EncodeItem(const Checkpoint& checkpoint, Envelope& envelope) {
-  envelope.BeginObject()
-      .Int("key", checkpoint.key)
-      .Int("token", checkpoint.lease_token)
-      .Int("turn", checkpoint.turn)
-      .Int("generation", checkpoint.generation)
-      .Flag("ends", checkpoint.ends)
-      .Flag("release", checkpoint.release)
-      .Flag("next", checkpoint.next_generation.has_value());
-  if (!checkpoint.consumed.empty()) envelope.IntList("consumed", checkpoint.consumed);
-  if (checkpoint.history.has_value()) {
-    envelope.Shared("history", checkpoint.history->events)
-        .Int("first_event", checkpoint.history->first_event)
-        .Int("event_count", checkpoint.history->event_count);
+constexpr int kEndsFlag = 1;
+constexpr int kReleaseFlag = 2;
+constexpr int kNextGenerationFlag = 4;
+
+int FlagsOf(const Checkpoint& checkpoint) {
+  return (checkpoint.ends ? kEndsFlag : 0) | (checkpoint.release ? kReleaseFlag : 0) |
+         (checkpoint.next_generation.has_value() ? kNextGenerationFlag : 0);
+}
+
+void EncodeItems(const CheckpointVerb::Requests& requests, Envelope& envelope) {
+  Column key, token, turn, generation, flags, history, first_event, event_count;
+  Column consumed_item, consumed_seq;
+  int64_t item = 0;
+  for (const Checkpoint* checkpoint : requests) {
+    ++item;
+    key.Add(checkpoint->key);
+    token.Add(checkpoint->lease_token);
+    turn.Add(checkpoint->turn);
+    generation.Add(checkpoint->generation);
+    flags.Add(FlagsOf(*checkpoint));
+    if (checkpoint->history.has_value()) {
+      history.AddOptional(envelope.Position(checkpoint->history->events));
+      first_event.Add(checkpoint->history->first_event);
+      event_count.Add(checkpoint->history->event_count);
+    } else {
+      history.AddNull();
+      first_event.AddNull();
+      event_count.AddNull();
+    }
+    for (const int64_t seq : checkpoint->consumed) {
+      consumed_item.Add(item);
+      consumed_seq.Add(seq);
+    }
   }
-  envelope.EndObject();
+  envelope.Numbers("key", key)
+      .Numbers("token", token)
+      .Numbers("turn", turn)
+      .Numbers("generation", generation)
+      .Numbers("flags", flags)
+      .Numbers("history", history)
+      .Numbers("first_event", first_event)
+      .Numbers("event_count", event_count)
+      .Numbers("consumed_item", consumed_item)
+      .Numbers("consumed_seq", consumed_seq);
+}
+
+void EncodeTasks(const CheckpointVerb::Requests& requests, Envelope& envelope) {
+  Column item, task_id, version, request, token;
+  for (size_t i = 0; i < requests.size(); ++i) {
+    for (const NewTask& task : requests[i]->tasks) {
+      if (item.empty()) envelope.BeginArray("task_name");
+      envelope.String({}, task.name);
+      item.Add(static_cast<int64_t>(i) + 1);
+      task_id.Add(task.task_id);
+      version.AddOptional(envelope.Position(task.version));
+      request.AddOptional(envelope.Position(task.request));
+      if (task.lease_token == 0) {
+        token.AddNull();
+      } else {
+        token.Add(task.lease_token);
+      }
+    }
+  }
+  if (item.empty()) return;
+  envelope.EndArray()
+      .Numbers("task_item", item)
+      .Numbers("task_id", task_id)
+      .Numbers("task_version", version)
+      .Numbers("task_request", request)
+      .Numbers("task_token", token);
 }
 
 void EncodeUpdate(const InstanceUpdate& update, int64_t item, Envelope& envelope) {
@@ -84,17 +138,6 @@ void EncodeChild(const NewChild& child, int64_t item, Envelope& envelope) {
   envelope.BeginObject().Int("item", item);
   EncodeNewInstance(child.instance, envelope);
   envelope.BeginObject("conflict").Message(child.conflict).EndObject().EndObject();
-}
-
-void EncodeTask(const NewTask& task, int64_t item, Envelope& envelope) {
-  envelope.BeginObject()
-      .Int("item", item)
-      .Int("task_id", task.task_id)
-      .String("name", task.name)
-      .OptionalBytes("version", task.version)
-      .Shared("request", task.request);
-  if (task.lease_token != 0) envelope.Int("token", task.lease_token);
-  envelope.EndObject();
 }
 
 // What the turns write to other instances.
@@ -163,12 +206,6 @@ void EncodeOwn(const CheckpointVerb::Requests& requests, Envelope& envelope) {
         }
       },
       envelope);
-  EncodeList(
-      "tasks", requests, [](const Checkpoint& c) { return c.tasks.size(); },
-      [&](const Checkpoint& c, int64_t item) {
-        for (const NewTask& task : c.tasks) EncodeTask(task, item, envelope);
-      },
-      envelope);
 }
 
 // The rows of an answer, by part, in the order of the call's lists.
@@ -228,9 +265,8 @@ class CommitCheckpoints : public CheckpointVerb {
 
  protected:
   void EncodeCalls(const Requests& requests, Envelope& envelope) const override {
-    envelope.BeginArray("items");
-    for (const Checkpoint* checkpoint : requests) EncodeItem(*checkpoint, envelope);
-    envelope.EndArray();
+    EncodeItems(requests, envelope);
+    EncodeTasks(requests, envelope);
     EncodeOwn(requests, envelope);
     EncodeOutgoing(requests, envelope);
   }

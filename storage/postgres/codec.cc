@@ -104,6 +104,37 @@ class TagReader {
 
 }  // namespace
 
+Column& Column::Add(int64_t value) {
+  absl::StrAppend(&text_, text_.empty() ? "" : ",", value);
+  return *this;
+}
+
+Column& Column::AddNull() {
+  text_.append(text_.empty() ? "NULL" : ",NULL");
+  return *this;
+}
+
+Envelope& Envelope::Numbers(std::string_view key, const Column& column) {
+  Key(key);
+  absl::StrAppend(&text_, "\"{", column.text_, "}\"");
+  return *this;
+}
+
+int64_t Envelope::Position(std::string_view value) {
+  bytes_.emplace_back(value);
+  return static_cast<int64_t>(bytes_.size());
+}
+
+std::optional<int64_t> Envelope::Position(const std::optional<std::string>& value) {
+  if (!value.has_value()) return std::nullopt;
+  return Position(std::string_view(*value));
+}
+
+std::optional<int64_t> Envelope::Position(const SharedBytes& value) {
+  if (value == nullptr) return std::nullopt;
+  return Position(std::string_view(*value));
+}
+
 void Envelope::Key(std::string_view key) {
   if (!text_.empty() && text_.back() != '{' && text_.back() != '[') text_.push_back(',');
   if (key.empty()) return;
@@ -202,16 +233,15 @@ Envelope& Envelope::TagObject(std::string_view key, const Tags& tags) {
 }
 
 Envelope& Envelope::Bytes(std::string_view key, std::string_view value) {
-  bytes_.emplace_back(value);
-  return Int(key, static_cast<int64_t>(bytes_.size()));
+  return Int(key, Position(value));
 }
 
 Envelope& Envelope::OptionalBytes(std::string_view key, const std::optional<std::string>& value) {
-  return value.has_value() ? Bytes(key, *value) : *this;
+  return OptionalInt(key, Position(value));
 }
 
 Envelope& Envelope::Shared(std::string_view key, const SharedBytes& value) {
-  return value != nullptr ? Bytes(key, *value) : *this;
+  return OptionalInt(key, Position(value));
 }
 
 Envelope& Envelope::Message(const NewMessage& message) {
