@@ -143,9 +143,13 @@ void WorkItemStream::CloseAtDispatcher() {
 void WorkItemStream::OnDone() {
   CloseAtDispatcher();
   std::shared_ptr<WorkItemStream> last;
-  absl::MutexLock lock(&mutex_);
-  spdlog::info("worker stream closed: {}: {}", name_, std::string(end_->message()));
-  last.swap(self_);
+  absl::Status end;
+  {
+    absl::MutexLock lock(&mutex_);
+    end = *end_;  // Finish was called, so it is set
+    last.swap(self_);
+  }
+  spdlog::info("worker stream closed: {}: {}", name_, std::string(end.message()));
 }
 
 }  // namespace dt::rpc
