@@ -53,7 +53,6 @@ class DispatchThread::Impl {
     const absl::Time deadline = absl::Now() + timeout;
     {
       absl::MutexLock lock(&mutex_);
-      drain_seen_ = false;
       auto quiet = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return drain_seen_ && quiet_; };
       mutex_.AwaitWithDeadline(absl::Condition(&quiet), deadline);
     }
