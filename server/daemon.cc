@@ -119,7 +119,6 @@ void Daemon::Stop() {
     const absl::Status status = cluster_->Stop();
     if (!status.ok()) spdlog::error("{}", std::string(status.message()));
   }
-  spdlog::info("stopped");
 }
 
 Daemon::~Daemon() { Stop(); }

@@ -17,6 +17,7 @@
 #include "server/rpc/health_client.h"
 #include "server/stop_signals.h"
 #include "server/version.h"
+#include "spdlog/spdlog.h"
 
 namespace dt {
 namespace {
@@ -89,7 +90,6 @@ bool NamesDatabase(const Config& config) {
 }
 
 int RunDaemon(const Config& config, bool private_database) {
-  SetUpLogging(config.log_level, config.log_format);
   StopSignals stop;
   absl::StatusOr<std::unique_ptr<Daemon>> daemon = Daemon::Start(config, private_database, stop);
   if (!daemon.ok()) {
@@ -100,6 +100,7 @@ int RunDaemon(const Config& config, bool private_database) {
   std::fflush(stdout);
   stop.Wait();
   (*daemon)->Stop();
+  spdlog::info("stopped");
   return 0;
 }
 
@@ -152,6 +153,7 @@ int Run(const CommandLine& line) {
   const absl::StatusOr<LoadedConfig> loaded = LoadConfig(*sources);
   if (!loaded.ok()) return Fail(kUsage, loaded.status());
   const Config& config = loaded->config;
+  SetUpLogging(config.log_level, config.log_format);
   if (line.print_config || line.verb == CommandVerb::kConfigPrint) {
     return Report(PrintConfig(*loaded));
   }

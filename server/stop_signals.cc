@@ -3,11 +3,13 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#include "absl/time/clock.h"
 #include "spdlog/spdlog.h"
 
 namespace dt {
 namespace {
 
+constexpr absl::Duration kSameWish = absl::Milliseconds(500);
 constexpr int kEndOfThread = SIGUSR1;  // sent by the destructor to its own thread only
 
 }  // namespace
@@ -26,16 +28,19 @@ StopSignals::~StopSignals() {
 }
 
 void StopSignals::Run() {
+  absl::Time asked_at;
   while (true) {
     int signal = 0;
     if (sigwait(&signals_, &signal) != 0) continue;
     if (signal == kEndOfThread) return;
     if (asked_.HasBeenNotified()) {
+      if (absl::Now() - asked_at < kSameWish) continue;
       // Leases stay until they expire or the next start finds this process gone.
       spdlog::warn("second signal: exit without waiting");
       _exit(1);
     }
     spdlog::info("signal {}: draining; a second signal exits at once", signal);
+    asked_at = absl::Now();
     asked_.Notify();
   }
 }

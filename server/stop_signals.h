@@ -1,5 +1,6 @@
-// SIGTERM and SIGINT for the whole process, taken by one thread: the first asks to stop, the second
-// ends the process at once.
+// SIGTERM and SIGINT for the whole process, taken by one thread: the first asks to stop, a second
+// one ends the process at once. Signals that follow the first within a moment are the same wish:
+// wrappers such as timeout(1) signal the process and then its whole group.
 #ifndef DT_SERVER_STOP_SIGNALS_H_
 #define DT_SERVER_STOP_SIGNALS_H_
 
