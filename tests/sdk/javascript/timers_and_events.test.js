@@ -41,7 +41,7 @@ describe("timers and events", { concurrency: 8 }, () => {
   hubTest("timers_fire_in_order_of_their_times", async (hub) => {
     async function* racer(ctx) {
       const at = (ms) => new Date(ctx.currentUtcDateTime.getTime() + ms);
-      const timers = [600, 300, -1000].map((ms) => ({ ms, task: ctx.createTimer(at(ms)) }));
+      const timers = [3000, 1500, -1000].map((ms) => ({ ms, task: ctx.createTimer(at(ms)) }));
       const fired = [];
       while (timers.length > 0) {
         const first = yield whenAny(timers.map((timer) => timer.task));
@@ -51,7 +51,7 @@ describe("timers and events", { concurrency: 8 }, () => {
       return fired;
     }
     await hub.worker({ racer });
-    assert.deepEqual(await hub.output("racer"), [-1000, 300, 600]);
+    assert.deepEqual(await hub.output("racer"), [-1000, 1500, 3000]);
   });
 
   // Events raised before any worker has seen the instance are kept, in order.

@@ -31,7 +31,7 @@ def test_timers_fire_in_order_of_their_times(hub):
     def racer(ctx, _):
         fired = []
         milliseconds = {}
-        for delay in (600, 300, -1000):
+        for delay in (3000, 1500, -1000):
             milliseconds[ctx.create_timer(timedelta(milliseconds=delay))] = delay
         while milliseconds:
             first = yield task.when_any(list(milliseconds))
@@ -39,7 +39,7 @@ def test_timers_fire_in_order_of_their_times(hub):
         return fired
 
     hub.worker(racer)
-    assert hub.output(racer) == [-1000, 300, 600]
+    assert hub.output(racer) == [-1000, 1500, 3000]
 
 
 def test_event_raised_before_the_start(hub):
