@@ -1,0 +1,112 @@
+"""The load: orchestrations whose outputs name the very executions of the activities they used."""
+
+import functools
+import itertools
+import json
+import logging
+import threading
+
+import grpc
+from durabletask import task
+from durabletask.client import OrchestrationState, OrchestrationStatus, TaskHubGrpcClient
+from durabletask.grpc_options import GrpcWorkerResiliencyOptions
+from durabletask.worker import ConcurrencyOptions, TaskHubGrpcWorker
+
+from processes import SECONDS, eventually
+
+ORCHESTRATIONS = 500
+CHAIN = 3
+FAN_OUT = 2
+ACTIVITIES = CHAIN + FAN_OUT  # of one orchestration
+
+# Everything can be in flight at once, so that a kill meets all of it.
+CONCURRENCY = ConcurrencyOptions(maximum_concurrent_orchestration_work_items=ORCHESTRATIONS,
+                                 maximum_concurrent_activity_work_items=ORCHESTRATIONS)
+RECONNECT = GrpcWorkerResiliencyOptions(reconnect_backoff_base_seconds=0.2,
+                                        reconnect_backoff_cap_seconds=1.0)
+
+
+def order(ctx, number):
+    """Three steps one after the other, then two at once; returns what each step returned."""
+    results = []
+    for step in range(CHAIN):
+        result = yield ctx.call_activity("step", input=[number, step])
+        results.append(result)
+    rest = [ctx.call_activity("step", input=[number, step]) for step in range(CHAIN, ACTIVITIES)]
+    results += yield task.when_all(rest)
+    return results
+
+
+class Steps:
+    """The activity. No two executions return the same, so one that ran twice can be told apart."""
+
+    def __init__(self):
+        self._executions = itertools.count(1)
+        self._count = 0
+        self._changed = threading.Condition()
+
+    def step(self, _, task_input):
+        number, step = task_input
+        execution = next(self._executions)
+        with self._changed:
+            self._count = max(self._count, execution)
+            self._changed.notify_all()
+        return [number, step, execution]
+
+    @property
+    def count(self) -> int:
+        with self._changed:
+            return self._count
+
+    def wait_for(self, count: int) -> None:
+        """Returns when so many executions have begun."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._count >= count, SECONDS), (
+                f"{self._count} activities ran instead of {count}")
+
+
+def quiet_logger() -> logging.Logger:
+    """The SDK logs each lost connection; here they are the point."""
+    logger = logging.getLogger("durabletask.recovery")
+    logger.setLevel(logging.CRITICAL)
+    return logger
+
+
+def start_worker(address: str, steps: Steps) -> TaskHubGrpcWorker:
+    worker = TaskHubGrpcWorker(host_address=address, logger=quiet_logger(),
+                               concurrency_options=CONCURRENCY, resiliency_options=RECONNECT)
+    worker.add_orchestrator(order)
+    worker.add_activity(steps.step)
+    worker.start()
+    return worker
+
+
+def start_orchestrations(address: str) -> list[str]:
+    client = TaskHubGrpcClient(host_address=address, logger=quiet_logger())
+    ids = [client.schedule_new_orchestration(order, input=number)
+           for number in range(ORCHESTRATIONS)]
+    client.close()
+    return ids
+
+
+def completed(client: TaskHubGrpcClient, instance_id: str) -> OrchestrationState | None:
+    """Waits for its end; None when the server cannot be reached, as it was down a moment ago."""
+    try:
+        return client.wait_for_orchestration_completion(instance_id, timeout=SECONDS)
+    except grpc.RpcError as error:
+        if error.code() != grpc.StatusCode.UNAVAILABLE:
+            raise
+        return None
+
+
+def outputs(address: str, ids: list[str]) -> list[list]:
+    """Waits for all of them, which must be completed; what each returned."""
+    client = TaskHubGrpcClient(host_address=address, logger=quiet_logger())
+    found = []
+    for instance_id in ids:
+        state = eventually(functools.partial(completed, client, instance_id), instance_id)
+        assert state.runtime_status == OrchestrationStatus.COMPLETED, (
+            f"{instance_id}: {state.runtime_status} {state.failure_details}")
+        found.append(json.loads(state.serialized_output))
+    client.close()
+    return found

@@ -1,0 +1,146 @@
+"""The processes under test: a private PostgreSQL, and daemons on it. All die with this process."""
+
+import ctypes
+import functools
+import glob
+import json
+import os
+import pathlib
+import pwd
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from typing import Any
+
+SECONDS = 60  # The bound of every wait; a test that needs so long has failed.
+SIDECAR = os.environ["DTPG_SIDECAR"]
+ROLE = "recovery"  # Its name is also the task hub that the SQL views show to it.
+PR_SET_PDEATHSIG = 1
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def eventually(condition: Callable[[], Any], what: str) -> Any:
+    """Asks until the answer is true and returns it; fails after SECONDS."""
+    deadline = time.monotonic() + SECONDS
+    while not (answer := condition()):
+        assert time.monotonic() < deadline, f"not within {SECONDS} s: {what}"
+        time.sleep(0.02)
+    return answer
+
+
+def die_with_parent(sent: int) -> None:
+    """Runs in the child: the kernel sends it this signal when the tests end, however they end."""
+    if _libc.prctl(PR_SET_PDEATHSIG, sent, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl")
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Postgres:
+    """A PostgreSQL server of our own, reached by a unix socket in its directory."""
+
+    def __init__(self, directory: pathlib.Path):
+        self._bin = pathlib.Path(sorted(glob.glob("/usr/lib/postgresql/*/bin"))[-1])
+        self._data = directory / "data"
+        self.directory = directory
+        # The server refuses to run as root.
+        self._user: dict[str, Any] = {}
+        if os.geteuid() == 0:
+            account = pwd.getpwnam("postgres")
+            self._user = dict(user=account.pw_uid, group=account.pw_gid, extra_groups=[])
+            os.chown(directory, account.pw_uid, account.pw_gid)
+        subprocess.run(
+            [self._bin / "initdb", "--pgdata", self._data, "--username", ROLE, "--auth", "trust",
+             "--encoding", "UTF8", "--locale", "C", "--no-sync"],
+            check=True, stdout=subprocess.DEVNULL, cwd=directory, **self._user)
+        self.log = directory / "postgres.log"
+        self._process: subprocess.Popen | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Starts the server; after a kill it waits until the last one's backends have gone."""
+        def running() -> bool:
+            if self._process is None or self._process.poll() is not None:
+                with open(self.log, "ab") as log:
+                    self._process = subprocess.Popen(
+                        [self._bin / "postgres", "-D", self._data, "-k", self.directory,
+                         "-c", "listen_addresses=", "-c", "recovery_init_sync_method=syncfs"],
+                        stdout=log, stderr=log, cwd=self.directory, **self._user,
+                        preexec_fn=functools.partial(die_with_parent, signal.SIGQUIT))
+            ready = subprocess.run([self._bin / "pg_isready", "--quiet", "-h", self.directory])
+            return ready.returncode == 0
+        eventually(running, "PostgreSQL accepts connections")
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> None:
+        if self._process and self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)  # fast shutdown
+            self._process.wait(SECONDS)
+
+    def url(self, database: str) -> str:
+        return f"postgresql:///{database}?host={self.directory}&user={ROLE}"
+
+    def query(self, database: str, sql: str) -> list[dict]:
+        """The rows of a query, by column name in lower case."""
+        done = subprocess.run(
+            [self._bin / "psql", "-XqAt", "-v", "ON_ERROR_STOP=1", self.url(database), "-c",
+             f"select coalesce(json_agg(r), '[]') from ({sql}) r"],
+            capture_output=True, text=True)
+        assert done.returncode == 0, f"{sql}: {done.stderr}"
+        return json.loads(done.stdout)
+
+    def create_database(self, name: str) -> None:
+        subprocess.run([self._bin / "createdb", "-h", self.directory, "-U", ROLE, name], check=True)
+
+
+class Daemon:
+    """One `durabletask-sidecar serve` on a port that it keeps over restarts."""
+
+    def __init__(self, name: str, url: str, directory: pathlib.Path):
+        self._url = url
+        self.address = f"127.0.0.1:{free_port()}"
+        self.log = directory / f"{name}.log"
+        self._process: subprocess.Popen | None = None
+        self.start()
+
+    def start(self) -> None:
+        with open(self.log, "ab") as log:
+            self._process = subprocess.Popen(
+                [SIDECAR, "serve", "--postgres", self._url, "--listen", self.address,
+                 "--hubs", ROLE, "--hubs-default", ROLE],
+                stdout=log, stderr=log,
+                preexec_fn=functools.partial(die_with_parent, signal.SIGKILL))
+        eventually(self._serves, f"the daemon serves; its log: {self.log}")
+
+    def _serves(self) -> bool:
+        assert self._process.poll() is None, self.log.read_text()
+        check = subprocess.run([SIDECAR, "healthcheck", "--address", self.address],
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return check.returncode == 0
+
+    def kill(self) -> None:
+        assert self._process.poll() is None, self.log.read_text()
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> int | None:
+        """Asks it to end, as an operator would; its exit status, or None if it was killed before."""
+        if self._process.poll() is not None:
+            return None
+        self._process.terminate()
+        return self._process.wait(SECONDS)
+
+
+def schema_up(url: str) -> None:
+    subprocess.run([SIDECAR, "schema", "up", "--postgres", url], check=True,
+                   stdout=subprocess.DEVNULL)

@@ -1,0 +1,139 @@
+"""kill -9 in the middle of 500 running orchestrations.
+
+Whatever is killed: all orchestrations complete, each activity's result is recorded once, the outputs are
+made of exactly these results, and nothing is left in the queues. Activities may run more than once; that is
+what "at least once" means, and how often is printed.
+"""
+
+import json
+import time
+
+import pytest
+
+from load import ACTIVITIES, ORCHESTRATIONS, Steps, outputs, start_orchestrations, start_worker
+from processes import Daemon, eventually, schema_up
+
+# A third of the activities: every orchestration runs, and none has been through.
+KILL_AT = ORCHESTRATIONS * ACTIVITIES // 3
+
+
+class House:
+    """A database with daemons and workers on it, and what was started there."""
+
+    def __init__(self, postgres, name: str):
+        self.postgres = postgres
+        self.database = name
+        postgres.create_database(name)
+        schema_up(postgres.url(name))
+        self.steps = Steps()
+        self.daemons: list[Daemon] = []
+        self._workers = []
+
+    def add_daemon(self) -> Daemon:
+        name = f"{self.database}-{len(self.daemons)}"
+        daemon = Daemon(name, self.postgres.url(self.database), self.postgres.directory)
+        self.daemons.append(daemon)
+        return daemon
+
+    def add_worker(self, daemon: Daemon) -> None:
+        self._workers.append(start_worker(daemon.address, self.steps))
+
+    def query(self, sql: str) -> list[dict]:
+        return self.postgres.query(self.database, sql)
+
+    def close(self) -> None:
+        for worker in self._workers:
+            worker.stop()
+        statuses = [daemon.stop() for daemon in self.daemons]
+        for daemon in self.daemons:
+            print(f"--- the end of {daemon.log.name}:\n{daemon.log.read_text()[-4000:]}")
+        assert all(status in (0, None) for status in statuses), f"exit statuses {statuses}"
+
+
+@pytest.fixture
+def house(postgres, request):
+    house = House(postgres, request.node.name.removeprefix("test_"))
+    yield house
+    house.close()
+
+
+def check_in_the_middle(house: House) -> None:
+    """What the database shows now is a run that is neither beginning nor ending."""
+    [counts] = house.query(
+        "select count(*) filter (where RuntimeStatus = 'Running') as running,"
+        " count(*) filter (where RuntimeStatus = 'Completed') as completed from dt.vInstances")
+    print(f"at the kill: {counts}")
+    assert counts["running"] >= ORCHESTRATIONS // 2
+
+
+def check_history(house: House, found: dict[str, list]) -> None:
+    """Each activity was scheduled once and has one result, the one that the output shows."""
+    events = house.query(
+        "select InstanceID, EventType, TaskID, Payload from dt.vHistory"
+        " where EventType in ('TaskScheduled', 'TaskCompleted', 'TaskFailed', 'ExecutionStarted',"
+        " 'ExecutionCompleted')")
+    by_instance: dict[str, list] = {instance_id: [] for instance_id in found}
+    for event in events:
+        by_instance[event["instanceid"]].append(event)
+    for instance_id, output in found.items():
+        kinds = [event["eventtype"] for event in by_instance[instance_id]]
+        assert kinds.count("ExecutionStarted") == 1, (instance_id, kinds)
+        assert kinds.count("ExecutionCompleted") == 1, (instance_id, kinds)
+        assert kinds.count("TaskFailed") == 0, (instance_id, kinds)
+        for kind in ("TaskScheduled", "TaskCompleted"):
+            tasks = [e["taskid"] for e in by_instance[instance_id] if e["eventtype"] == kind]
+            assert len(tasks) == len(set(tasks)) == ACTIVITIES, (instance_id, kind, tasks)
+        results = [json.loads(event["payload"]) for event in by_instance[instance_id]
+                   if event["eventtype"] == "TaskCompleted"]
+        assert sorted(results) == sorted(output), instance_id
+
+
+def check_all(house: House, address: str, ids: list[str]) -> None:
+    begin = time.monotonic()
+    found = dict(zip(ids, outputs(address, ids), strict=True))
+    print(f"all completed {time.monotonic() - begin:.1f} s after the service was back;"
+          f" {house.steps.count} executions of {ORCHESTRATIONS * ACTIVITIES} activities")
+    for number, instance_id in enumerate(ids):
+        steps = [result[:2] for result in found[instance_id]]
+        assert steps == [[number, step] for step in range(ACTIVITIES)], instance_id
+    check_history(house, found)
+    eventually(lambda: house.query("select 1 from dt.NewTasks union all select 1 from dt.NewEvents")
+               == [], "the queues are empty")
+    states = house.query("select RuntimeStatus, count(*) as n from dt.vInstances group by 1")
+    assert states == [{"runtimestatus": "Completed", "n": ORCHESTRATIONS}]
+
+
+def test_kill_daemon(house):
+    """The daemon is killed and started again: it goes on at once, without waiting for a lease."""
+    daemon = house.add_daemon()
+    ids = start_orchestrations(daemon.address)
+    house.add_worker(daemon)
+    house.steps.wait_for(KILL_AT)
+    daemon.kill()
+    check_in_the_middle(house)
+    daemon.start()
+    check_all(house, daemon.address, ids)
+
+
+def test_kill_postgres(house):
+    """PostgreSQL is killed and started again under a daemon that stays."""
+    daemon = house.add_daemon()
+    ids = start_orchestrations(daemon.address)
+    house.add_worker(daemon)
+    house.steps.wait_for(KILL_AT)
+    check_in_the_middle(house)
+    house.postgres.kill()
+    house.postgres.start()
+    check_all(house, daemon.address, ids)
+
+
+def test_kill_one_of_two_daemons(house):
+    """Two daemons share the work; one is killed for good, and the other does the rest."""
+    victim, survivor = house.add_daemon(), house.add_daemon()
+    ids = start_orchestrations(victim.address)
+    house.add_worker(victim)
+    house.add_worker(survivor)
+    house.steps.wait_for(KILL_AT)
+    victim.kill()
+    check_in_the_middle(house)
+    check_all(house, survivor.address, ids)
