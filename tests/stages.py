@@ -20,7 +20,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 LOGS = ROOT / "build" / "test-logs"
 SLOTS = 2
 TAIL_LINES = 60
-STAGE_SECONDS_MAX = 20 * 60
+STAGE_SECONDS_MAX = 40 * 60
 
 BUILD = "nice cmake --preset {0} && nice cmake --build --preset {0} -- -k 0"
 CPP = "tests/cpp {0}"
