@@ -151,7 +151,7 @@ def test_custom_status_over_failure_and_continue_as_new(hub):
     def unlucky(ctx, generation):
         if generation == 1:
             ctx.set_custom_status("set once")
-            ctx.continue_as_new(2)
+            ctx.continue_as_new(2, save_events=True)
         else:
             yield ctx.wait_for_external_event("fail")
             raise RuntimeError("as told")
