@@ -179,6 +179,7 @@ absl::Status SetVersionBytes(Config& config, std::string_view text) {
   if (!number.ok()) return number.status();
   config.service.requests.version_bytes_max = *number;
   config.service.streams.version_bytes_max = *number;
+  config.dispatch.turn.version_bytes_max = static_cast<size_t>(*number);
   return absl::OkStatus();
 }
 
@@ -215,6 +216,11 @@ void AddDatabase(std::vector<Setting>& rows) {
   rows.push_back(
       Time("postgres", "lease-seconds", absl::Seconds(1), FIELD(store.lease), 3, 3600,
            "after this long without a sign of life the work of a daemon is free for others"));
+  rows.push_back(Bool("postgres", "listen", FIELD(store.listen),
+                      "hear from other daemons by LISTEN; without it they are found by polling"));
+  rows.push_back(
+      Secret(Text("postgres", "listen-url", FIELD(store.listen_url),
+                  "a direct connection for LISTEN, past a pooler; empty: postgres-url")));
   rows.push_back(
       Bool("schema", "up", FIELD(schema_up),
            "create or migrate the schema at start; otherwise `serve` only checks its version"));

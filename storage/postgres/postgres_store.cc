@@ -28,6 +28,15 @@ LaneOptions ReadLane(const PostgresStoreOptions& options) {
   return lane;
 }
 
+ListenerOptions HintOptions(const PostgresStoreOptions& options) {
+  ListenerOptions hints;
+  hints.connection = options.connection;
+  if (!options.listen_url.empty()) hints.connection.url = options.listen_url;
+  hints.schema = options.schema;
+  hints.listen = options.listen;
+  return hints;
+}
+
 LeaseKeeperOptions KeeperOptions(const PostgresStoreOptions& options) {
   LeaseKeeperOptions keeper;
   keeper.connection = options.connection;
@@ -90,11 +99,17 @@ PostgresStore::PostgresStore(PostgresStoreOptions options)
       keeper_(KeeperOptions(options_),
               [this](WorkerId worker) {
                 context_.worker.store(worker);
-                observer_->OnRegistered(worker);
+                listener_.SetWorker(worker);
+                observer_.load()->OnRegistered(worker);
               }),
+      listener_(HintOptions(options_),
+                [this](HubId hub) {
+                  if (StoreObserver* observer = observer_.load()) observer->OnWake(hub);
+                }),
       claim_lane_(std::make_unique<Lane>(ClaimLane(options_))),
       read_lane_(std::make_unique<Lane>(ReadLane(options_))),
       upkeep_lane_(std::make_unique<Lane>(LaneFor(options_, "upkeep"))) {
+  context_.hint = [this](HubId hub) { listener_.Notify(hub); };
   for (int i = 0; i < options_.write_lanes; ++i) {
     write_lanes_.push_back(
         std::make_unique<Lane>(LaneFor(options_, absl::StrCat("writes ", i + 1))));
@@ -104,7 +119,7 @@ PostgresStore::PostgresStore(PostgresStoreOptions options)
 PostgresStore::~PostgresStore() { Stop(); }
 
 void PostgresStore::Start(StoreObserver* observer) {
-  observer_ = observer;
+  observer_.store(observer);
   keeper_.Start();
 }
 
@@ -114,6 +129,7 @@ void PostgresStore::Stop() {
   claim_lane_->Stop(options_.drain);
   read_lane_->Stop(options_.drain);
   upkeep_lane_->Stop(options_.drain);
+  listener_.Stop();
   keeper_.Stop();
 }
 
@@ -244,6 +260,8 @@ void PostgresStore::SweepDeadWorkers(Callback<int64_t> done) {
                  std::move(done)(rows.status());
                  return;
                }
+               // One row is this daemon's own.
+               context_.peers.store(rows->size() > 1, std::memory_order_relaxed);
                std::vector<WorkerId> dead;
                for (const WorkerRow& row : *rows) {
                  if (IsKnownDead(row.process)) dead.push_back(row.worker);

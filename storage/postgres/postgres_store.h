@@ -2,12 +2,13 @@
 // encoding and decoding are in verbs.h, its rules in sql/logic.
 //
 // Routes
-//   writes       `write_lanes` lanes by hash of (hub, instance id): everything of one instance in
-//   order claims       one lane for claims and for the inboxes of leased instances; commits do not
-//   wait for
-//                the log, because a lost claim costs a new one
+//   writes       `write_lanes` lanes by hash of (hub, instance id): what concerns one instance is
+//                done in order
+//   claims       one lane for claims and for the inboxes of leased instances; its commits do not
+//                wait for the log, because a lost claim costs a new one
 //   reads        one lane for clients, so that they cannot delay the work
 //   upkeep       one lane for hubs and sweeps
+//   hints        one connection that listens, and notifies while other daemons are registered
 //   lease keeper a connection of its own
 //
 // Threads. As store.h: any thread may call; callbacks run on the threads of the lanes, or on the
@@ -15,6 +16,7 @@
 #ifndef DT_STORAGE_POSTGRES_POSTGRES_STORE_H_
 #define DT_STORAGE_POSTGRES_POSTGRES_STORE_H_
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -23,6 +25,7 @@
 #include "absl/time/time.h"
 #include "storage/postgres/lane.h"
 #include "storage/postgres/lease_keeper.h"
+#include "storage/postgres/listener.h"
 #include "storage/postgres/refusals.h"
 #include "storage/postgres/verbs.h"
 #include "storage/store.h"
@@ -38,6 +41,10 @@ struct PostgresStoreOptions {
   absl::Duration claim_statement_timeout = absl::Seconds(10);
   absl::Duration read_statement_timeout = absl::Seconds(30);
   absl::Duration drain = absl::Seconds(10);  // how long Stop() lets queued work finish
+  // Hints between daemons by LISTEN; off behind a pooler in transaction mode, unless listen_url
+  // goes past it (empty = connection.url). Without hints polling finds all work, only later.
+  bool listen = true;
+  std::string listen_url;
   LaneOptions lane;  // limits and delays of every lane; name and connection are set here
 };
 
@@ -92,9 +99,10 @@ class PostgresStore : public Store {
   const PostgresStoreOptions options_;
   VerbContext context_;
   const std::unique_ptr<const Verbs> verbs_;
-  StoreObserver* observer_ = nullptr;
+  std::atomic<StoreObserver*> observer_{nullptr};
   Refusals refusals_;
   LeaseKeeper keeper_;
+  Listener listener_;
   std::vector<std::unique_ptr<Lane>> write_lanes_;
   std::unique_ptr<Lane> claim_lane_;
   std::unique_ptr<Lane> read_lane_;

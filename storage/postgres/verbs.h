@@ -4,8 +4,7 @@
 // Invariants
 //   * A reply per call, in the order of the calls; callbacks run in that order.
 //   * After a call whose outcome was unknown and that was sent again, or that failed so, what it
-//   left
-//     in the inboxes of this daemon's own instances was not told in any reply. `reread` is set
+//     left in the inboxes of this daemon's own instances was not told in any reply. `reread` is set
 //     then: the next ReadNewMessages reads all of them.
 //
 // Threads. Encode, Complete and Fail run on the thread of the verb's lane; the context is shared.
@@ -13,6 +12,7 @@
 #define DT_STORAGE_POSTGRES_VERBS_H_
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -22,6 +22,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "storage/postgres/codec.h"
+#include "storage/postgres/hints.h"
 #include "storage/postgres/lane.h"
 #include "storage/records.h"
 #include "storage/store.h"
@@ -33,6 +34,10 @@ struct VerbContext {
   std::string schema;
   std::atomic<WorkerId> worker{0};
   std::atomic<bool> reread{false};
+  // Other daemons share the schema, as far as is known: then hints are worth their commit.
+  std::atomic<bool> peers{true};
+  // Called with the hub of work that other daemons may do; must not block.
+  std::function<void(HubId)> hint = nullptr;
 };
 
 // `select * from <schema>.<function>($1, $2, $3)`: hub, envelope, bytes.
@@ -53,6 +58,10 @@ class Call : public Operation {
   }
   void Finish(absl::StatusOr<Reply> reply) {
     if (encoded > 1) context_->reread.store(true);
+    if (reply.ok() && context_->peers.load(std::memory_order_relaxed) &&
+        LeavesWork(request, *reply, context_->worker.load())) {
+      context_->hint(hub);
+    }
     std::move(done_)(std::move(reply));
   }
 
