@@ -117,6 +117,9 @@ struct Delivery {
   LeaseToken lease_token = 0;
   int64_t seq = 0;
   absl::Time visible_at;
+  // The holder has not been given earlier messages of this inbox (owner_wake is set): it reads the
+  // inbox instead of appending, or this message would overtake them.
+  bool unread = false;
 };
 
 // ---------------------------------------------------------------------------------------------

@@ -129,6 +129,7 @@ Delivery MemoryDatabase::Deliver(WorkerId worker, Instance* target, NewMessage m
   delivery.seq = Insert(*target, std::move(message));
   delivery.visible_at = target->inbox_times[delivery.seq];
   delivery.lease_token = target->lease;
+  delivery.unread = target->owner_wake;
   if (target->lease == 0) {
     Wake(target->hub);
   } else if (worker == 0 || LeaseTokenWorker(target->lease) != worker) {
@@ -278,7 +279,7 @@ WorkerId MemoryDatabase::RegisterWorker(absl::Duration lease) {
 bool MemoryDatabase::RenewWorker(WorkerId worker, absl::Duration lease) {
   absl::MutexLock lock(&mutex_);
   auto found = workers_.find(worker);
-  if (found == workers_.end()) return false;
+  if (found == workers_.end() || found->second.swept) return false;
   found->second.lease_until = NowLocked() + lease;
   return true;
 }
@@ -298,7 +299,8 @@ int64_t MemoryDatabase::Sweep() {
   }
   for (WorkerId worker : dead) {
     freed += FreeLeases(worker, /*lost=*/true);
-    workers_.erase(worker);
+    // It is swept again and again: a verb of the dead process may come late.
+    workers_[worker] = {absl::InfinitePast(), /*swept=*/true};
   }
   return freed;
 }

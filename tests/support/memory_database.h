@@ -127,6 +127,7 @@ class MemoryDatabase {
 
   struct Worker {
     absl::Time lease_until;
+    bool swept = false;
   };
 
   absl::Time NowLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
