@@ -28,7 +28,15 @@ HeldTask* Dispatcher::FindTask(TaskKey key) {
 }
 
 void Dispatcher::Hold(ActivityTask task) {
-  if (LeaseTokenWorker(task.lease_token) != worker_) return;  // swept meanwhile
+  if (LeaseTokenWorker(task.lease_token) != worker_) {
+    // Leased under a registration that was lost meanwhile; the sweep may have come before it.
+    TaskRelease release;
+    release.key = task.key;
+    release.instance_key = task.instance_key;
+    release.lease_token = task.lease_token;
+    Release(task.hub, std::move(task.instance_id), release);
+    return;
+  }
   auto held = std::make_unique<HeldTask>();
   held->hub = table_.HubOf(task.hub);
   held->route = table_.RouteOf(*held->hub, WorkType::kActivity, task.name, task.version);

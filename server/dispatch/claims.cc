@@ -1,6 +1,7 @@
 // The store as a source of work: claims, messages that others added, releases, sweeps, waiting
 // calls.
 #include <algorithm>
+#include <limits>
 
 #include "server/dispatch/dispatcher.h"
 #include "spdlog/spdlog.h"
@@ -66,84 +67,50 @@ Pool* Dispatcher::EndClaim(LeaseToken token) {
   return pool;
 }
 
-void Dispatcher::ClaimFailed(Pool* pool, LeaseToken token, WorkType type,
-                             const absl::Status& status) {
-  if (pool == nullptr) return;
-  // It may have leased something under this token, which nobody else knows.
-  if (!absl::IsResourceExhausted(status)) Recover(pool->hub->id, type, token, pool->claiming);
-  ClaimEnded(*pool, 0, std::nullopt);
-  pool->next_claim = std::max(pool->next_claim, now_ + limits_.poll_min);
+void Dispatcher::ClaimFailed(HubId hub, LeaseToken token, WorkType type, const absl::Status& status,
+                             bool recovered) {
+  // It may have leased something under this token, which nobody else knows. A full queue of the
+  // store took nothing on.
+  if (recovered || !absl::IsResourceExhausted(status)) Recover(hub, type, token);
+  if (Pool* pool = EndClaim(token)) {
+    ClaimEnded(*pool, 0, std::nullopt);
+    pool->next_claim = std::max(pool->next_claim, now_ + limits_.poll_min);
+  }
+  ForgetToken(token);
 }
 
 void Dispatcher::On(InstancesClaimed& event) {
   const bool recovered = recoveries_.erase(event.token) > 0;
-  if (LeaseTokenWorker(event.token) != worker_) {
-    // Claimed under a registration that was lost meanwhile; the sweep may have come before it.
-    if (!event.result.ok()) return;
-    for (Claim& claim : event.result->claims) {
-      InstanceRelease release;
-      release.key = claim.key;
-      release.hub = claim.hub;
-      release.instance_id = std::move(claim.instance_id);
-      release.lease_token = claim.lease_token;
-      Release(std::move(release));
-    }
-    return;
-  }
   if (!event.result.ok()) {
-    if (recovered) {
-      Recover(event.hub, WorkType::kTurn, event.token, 1);
-    } else {
-      ClaimFailed(EndClaim(event.token), event.token, WorkType::kTurn, event.result.status());
-    }
+    ClaimFailed(event.hub, event.token, WorkType::kTurn, event.result.status(), recovered);
     return;
   }
   ClaimResult& result = *event.result;
   const size_t found = result.claims.size();
   for (Claim& claim : result.claims) Adopt(std::move(claim));
   if (Pool* pool = EndClaim(event.token)) ClaimEnded(*pool, found, result.next_due);
-  if (!early_.empty()) {
-    absl::erase_if(early_, [this](const auto& entry) {
-      const LeaseToken token = entry.second.back().first;
-      return !claims_.contains(token) && !tokens_in_flight_.contains(token) &&
-             !recoveries_.contains(token);
-    });
-  }
+  ForgetToken(event.token);
 }
 
 void Dispatcher::On(TasksClaimed& event) {
   const bool recovered = recoveries_.erase(event.token) > 0;
-  if (LeaseTokenWorker(event.token) != worker_) {
-    if (!event.result.ok()) return;
-    for (ActivityTask& task : event.result->tasks) {
-      TaskRelease release;
-      release.key = task.key;
-      release.instance_key = task.instance_key;
-      release.lease_token = task.lease_token;
-      Release(task.hub, std::move(task.instance_id), release);
-    }
-    return;
-  }
   if (!event.result.ok()) {
-    if (recovered) {
-      Recover(event.hub, WorkType::kActivity, event.token, 1);
-    } else {
-      ClaimFailed(EndClaim(event.token), event.token, WorkType::kActivity, event.result.status());
-    }
+    ClaimFailed(event.hub, event.token, WorkType::kActivity, event.result.status(), recovered);
     return;
   }
   const size_t found = event.result->tasks.size();
   for (ActivityTask& task : event.result->tasks) Hold(std::move(task));
   if (Pool* pool = EndClaim(event.token)) ClaimEnded(*pool, found, event.result->next_due);
+  ForgetToken(event.token);
 }
 
-void Dispatcher::Recover(HubId hub, WorkType type, LeaseToken token, int count) {
-  if (ended_ || LeaseTokenWorker(token) != worker_) return;
+void Dispatcher::Recover(HubId hub, WorkType type, LeaseToken token) {
+  if (ended_) return;
   recoveries_.insert(token);
   ClaimRequest request;
   request.hub = hub;
   request.lease_token = token;
-  request.max_items = count;
+  request.max_items = std::numeric_limits<int>::max();
   request.repeat = true;
   request.max_messages = limits_.turn.messages_max;
   request.max_message_bytes = limits_.turn.message_bytes_max;
@@ -152,6 +119,19 @@ void Dispatcher::Recover(HubId hub, WorkType type, LeaseToken token, int count) 
   } else {
     RetryLater(ClaimTasks{std::move(request)});
   }
+}
+
+bool Dispatcher::Expected(LeaseToken token) const {
+  return claims_.contains(token) || tokens_in_flight_.contains(token) ||
+         recoveries_.contains(token);
+}
+
+void Dispatcher::ForgetToken(LeaseToken token) {
+  tokens_in_flight_.erase(token);
+  if (recoveries_.contains(token)) return;  // more is to come
+  suspects_.erase(token);
+  if (early_.empty()) return;
+  absl::erase_if(early_, [token](const auto& entry) { return entry.second.back().first == token; });
 }
 
 void Dispatcher::WorkFree(Hub& hub, WorkType type, absl::Time at) {
@@ -189,29 +169,41 @@ void Dispatcher::On(NewMessagesRead& event) {
     empty_reads_ = found ? 0 : empty_reads_ + 1;
     next_read_ = read_woken_ ? now_ : now_ + PollDelay(empty_reads_);
   }
+  std::vector<InstanceKey> touched;
+  if (event.worker == worker_) touched.swap(awaiting_read_);
+  for (InstanceKey key : touched) {
+    if (Resident* resident = residents_.Find(key)) resident->awaits_read = false;
+  }
   if (!event.result.ok()) {
     // The marks may be gone and their messages not here: everything is read again.
+    spdlog::warn("new messages could not be read: {}", event.result.status().ToString());
+    SuspectInFlight();
     for (Resident* resident : residents_.All()) {
       resident->unread = true;
       if (resident->phase == Resident::Phase::kReading) resident->missed = true;
+      touched.push_back(resident->key());
     }
-    spdlog::warn("new messages could not be read: {}", event.result.status().ToString());
   } else {
     for (InboxRead& read : *event.result) {
-      Resident* resident = residents_.Find(read.key, read.lease_token);
-      if (resident != nullptr) {
-        residents_.Merge(*resident, std::move(read));
-      } else if (claims_.contains(read.lease_token) ||
-                 tokens_in_flight_.contains(read.lease_token) ||
-                 recoveries_.contains(read.lease_token)) {
-        for (Message& message : read.messages) {
-          early_[read.key].emplace_back(read.lease_token, std::move(message));
-        }
-      }
+      touched.push_back(read.key);
+      MergeNewMessages(std::move(read));
     }
   }
   residents_.EndRead();
-  for (Resident* resident : residents_.All()) Reconsider(*resident);
+  for (InstanceKey key : touched) {
+    if (Resident* resident = residents_.Find(key)) Reconsider(*resident);
+  }
+}
+
+void Dispatcher::MergeNewMessages(InboxRead read) {
+  const LeaseToken token = read.lease_token;
+  if (Resident* resident = residents_.Find(read.key, token)) {
+    residents_.Merge(*resident, std::move(read));
+    return;
+  }
+  if (!Expected(token)) return;  // it was given up; the release finds them
+  // The marks are gone, so the claim that brings the instance must read again.
+  suspects_.insert(token);
 }
 
 // --- Releases
@@ -238,7 +230,7 @@ void Dispatcher::On(InstanceReleased& event) {
     }
     return;
   }
-  if (ended_ || LeaseTokenWorker(event.release.lease_token) != worker_) return;
+  if (ended_) return;
   ++releases_in_flight_;
   RetryLater(ReleaseInstance{std::move(event.release)});
 }
@@ -251,7 +243,7 @@ void Dispatcher::On(TaskReleased& event) {
     }
     return;
   }
-  if (ended_ || LeaseTokenWorker(event.release.lease_token) != worker_) return;
+  if (ended_) return;
   ++releases_in_flight_;
   RetryLater(ReleaseTask{event.hub, std::move(event.instance_id), event.release});
 }

@@ -127,10 +127,11 @@ void Dispatcher::On(Committed& event) {
         "DuplicateExecutionDetected (307): instance {}: its lease was lost, the turn is "
         "not applied",
         context.instance_id);
-    if (resident != nullptr) Drop(*resident, /*release=*/false);
+    // The lease may still be held here: then a message of the turn was not there any more.
+    if (resident != nullptr) Drop(*resident, /*release=*/true);
     Reply(context.done, absl::OkStatus());
   }
-  if (context.product_token != 0) tokens_in_flight_.erase(context.product_token);
+  if (context.product_token != 0) ForgetToken(context.product_token);
 }
 
 void Dispatcher::OnCommitted(CommitContext& context, CheckpointResult& result, Resident* resident) {
@@ -273,16 +274,12 @@ void Dispatcher::OnCommitUnknown(CommitContext& context, Resident* resident) {
   // If it did commit: the release finds the next turn in the database, the products are found under
   // their token, and residents that were sent something read their inbox.
   if (resident != nullptr) Drop(*resident, /*release=*/true);
-  int products[kWorkTypes] = {0, 0};
-  for (const InstanceSeed& child : context.children) {
-    if (child.lease_token != 0) ++products[Index(WorkType::kTurn)];
+  const auto leased = [](const auto& product) { return product.lease_token != 0; };
+  if (std::any_of(context.children.begin(), context.children.end(), leased)) {
+    Recover(context.hub, WorkType::kTurn, context.product_token);
   }
-  for (const NewTask& task : context.tasks) {
-    if (task.lease_token != 0) ++products[Index(WorkType::kActivity)];
-  }
-  for (WorkType type : {WorkType::kTurn, WorkType::kActivity}) {
-    if (products[Index(type)] == 0) continue;
-    Recover(context.hub, type, context.product_token, products[Index(type)]);
+  if (std::any_of(context.tasks.begin(), context.tasks.end(), leased)) {
+    Recover(context.hub, WorkType::kActivity, context.product_token);
   }
   for (const AddressedMessage& message : context.messages) {
     ReadAgain(context.hub, message.instance_id);
@@ -311,11 +308,20 @@ void Dispatcher::ApplyDelivery(Hub& hub, const Delivery& delivery, const NewMess
   if (LeaseTokenWorker(delivery.lease_token) != worker_) return;
   Message stored = Stored(message, delivery.seq, delivery.visible_at);
   if (Resident* resident = residents_.Find(delivery.key, delivery.lease_token)) {
+    if (delivery.unread) {
+      ReadAgain(delivery.key);
+      return;
+    }
     residents_.Append(*resident, std::move(stored));
+    // Earlier events of other daemons may be on their way with the read in flight.
+    if (reading_new_messages_ && message.generation == kAnyGeneration) {
+      resident->awaits_read = true;
+      awaiting_read_.push_back(delivery.key);
+    }
     Reconsider(*resident);
-  } else if (claims_.contains(delivery.lease_token) ||
-             tokens_in_flight_.contains(delivery.lease_token)) {
+  } else if (Expected(delivery.lease_token)) {
     early_[delivery.key].emplace_back(delivery.lease_token, std::move(stored));
+    if (delivery.unread) suspects_.insert(delivery.lease_token);
   } else {
     // It was given up meanwhile; the release makes the message claimable.
     WorkFree(hub, WorkType::kTurn, delivery.visible_at);
@@ -337,6 +343,7 @@ void Dispatcher::ReadAgain(HubId hub_id, const std::string& instance_id) {
   Hub* hub = table_.FindHub(hub_id);
   Resident* resident = hub == nullptr ? nullptr : residents_.FindById(*hub, instance_id);
   if (resident == nullptr) {
+    SuspectInFlight();
     if (hub != nullptr) WorkFree(*hub, WorkType::kTurn, now_);
     return;
   }
@@ -347,8 +354,17 @@ void Dispatcher::ReadAgain(HubId hub_id, const std::string& instance_id) {
 
 void Dispatcher::ReadAgain(InstanceKey key) {
   Resident* resident = residents_.Find(key);
-  if (resident == nullptr) return;
+  if (resident == nullptr) {
+    SuspectInFlight();
+    return;
+  }
   ReadAgain(resident->hub->id, resident->state.instance_id);
+}
+
+void Dispatcher::SuspectInFlight() {
+  for (const auto& [token, pool] : claims_) suspects_.insert(token);
+  suspects_.insert(tokens_in_flight_.begin(), tokens_in_flight_.end());
+  suspects_.insert(recoveries_.begin(), recoveries_.end());
 }
 
 // --- Creation by a client
@@ -386,9 +402,9 @@ void Dispatcher::On(Created& event) {
   const InstanceSeed& seed = context.seed;
   if (!event.result.ok()) {
     if (seed.lease_token != 0 && !absl::IsInvalidArgument(event.result.status())) {
-      Recover(context.hub, WorkType::kTurn, seed.lease_token, 1);
+      Recover(context.hub, WorkType::kTurn, seed.lease_token);
     }
-    tokens_in_flight_.erase(seed.lease_token);
+    ForgetToken(seed.lease_token);
     effects_->push_back(AnswerCreate{std::move(context.done), std::move(event.result)});
     return;
   }
@@ -404,13 +420,13 @@ void Dispatcher::On(Created& event) {
       result.outcome == CreateOutcome::kCreated || result.outcome == CreateOutcome::kReplaced;
   if (created && seed.lease_token == 0) {
     WorkFree(hub, WorkType::kTurn, now_);
-  } else if (created && LeaseTokenWorker(seed.lease_token) == worker_) {
+  } else if (created) {
     AdoptSeed(hub, seed, result.key, result.started_seq, result.created_at);
   } else if (result.outcome == CreateOutcome::kAlready && seed.lease_token != 0) {
     // An earlier try of the store made it, under this token, and its answer got lost.
-    Recover(context.hub, WorkType::kTurn, seed.lease_token, 1);
+    Recover(context.hub, WorkType::kTurn, seed.lease_token);
   }
-  tokens_in_flight_.erase(seed.lease_token);
+  ForgetToken(seed.lease_token);
 }
 
 }  // namespace dt::dispatch

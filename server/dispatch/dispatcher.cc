@@ -225,7 +225,7 @@ Stream* Dispatcher::Choose(const Route& route, int64_t key, bool prefer_streamin
       if (stream->options.history_streaming) best = stream;
       continue;
     }
-    if (credits.in_flight < best->credits[Index(route.type)].in_flight) best = stream;
+    if (stream->unanswered() < best->unanswered()) best = stream;
   }
   if (!all_in_backoff) *later = absl::InfiniteFuture();
   return best;
@@ -354,9 +354,8 @@ void Dispatcher::On(StreamClosed& event) {
     if (HeldTask* held = FindTask(key)) LoseTask(*held);
   }
   // What no stream here accepts any more is free for other daemons.
-  for (const auto& [id, key] : absl::flat_hash_map<std::string, InstanceKey>(hub.residents)) {
-    Resident* resident = residents_.Find(key);
-    if (resident->route->streams.empty() &&
+  for (Resident* resident : residents_.All()) {
+    if (resident->hub == &hub && resident->route->streams.empty() &&
         (resident->phase == Resident::Phase::kIdle || resident->phase == Resident::Phase::kReady)) {
       Drop(*resident, /*release=*/true);
     }
@@ -394,8 +393,8 @@ void Dispatcher::On(Registered& event) {
   held_back_.clear();
   early_.clear();
   tokens_in_flight_.clear();
-  recoveries_.clear();
-  retries_.clear();
+  suspects_.clear();
+  awaiting_read_.clear();
   for (const auto& [id, hub] : table_.hubs()) {
     for (auto& pool : hub->pools) {
       pool->in_flight = false;

@@ -169,6 +169,8 @@ class Dispatcher {
   void ApplyDelivery(Hub& hub, const Delivery& delivery, const NewMessage& message);
   void ReadAgain(HubId hub_id, const std::string& instance_id);
   void ReadAgain(InstanceKey key);
+  // What claims and creations in flight will bring may lack messages: it is read again on arrival.
+  void SuspectInFlight();
 
   // --- activities.cc
   void Hold(ActivityTask task);
@@ -194,12 +196,18 @@ class Dispatcher {
   // The pool of a claim in flight, which it is no longer; null for a repeated or unknown one.
   Pool* EndClaim(LeaseToken token);
   void ClaimEnded(Pool& pool, size_t found, std::optional<absl::Time> next_due);
-  void ClaimFailed(Pool* pool, LeaseToken token, WorkType type, const absl::Status& status);
+  void ClaimFailed(HubId hub, LeaseToken token, WorkType type, const absl::Status& status,
+                   bool recovered);
   // There is, or may be, free work of this type in the database.
   void WorkFree(Hub& hub, WorkType type, absl::Time at);
   // Asks for what a token holds after a lost answer.
-  void Recover(HubId hub, WorkType type, LeaseToken token, int count);
+  void Recover(HubId hub, WorkType type, LeaseToken token);
+  // Whether an answer in flight may bring instances under this token.
+  bool Expected(LeaseToken token) const;
+  // Nothing more comes under this token.
+  void ForgetToken(LeaseToken token);
   void PollNewMessages();
+  void MergeNewMessages(InboxRead read);
   void Release(InstanceRelease release);
   void Release(HubId hub, std::string instance_id, TaskRelease release);
   void RetryLater(Effect effect);
@@ -249,7 +257,10 @@ class Dispatcher {
   absl::flat_hash_map<InstanceKey, std::vector<std::pair<LeaseToken, Message>>> early_;
   absl::flat_hash_set<LeaseToken> recoveries_;
 
+  absl::flat_hash_set<LeaseToken> suspects_;
+
   bool reading_new_messages_ = false;
+  std::vector<InstanceKey> awaiting_read_;  // residents with awaits_read
   int empty_reads_ = 0;
   absl::Time next_read_ = absl::InfiniteFuture();
   bool read_woken_ = false;

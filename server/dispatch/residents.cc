@@ -175,6 +175,9 @@ std::vector<Resident*> ResidentTable::All() {
   std::vector<Resident*> all;
   all.reserve(residents_.size());
   for (auto& [key, resident] : residents_) all.push_back(resident.get());
+  // In a known order, so that a run of the state machine can be repeated.
+  std::sort(all.begin(), all.end(),
+            [](const Resident* a, const Resident* b) { return a->key() < b->key(); });
   return all;
 }
 

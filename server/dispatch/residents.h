@@ -46,8 +46,9 @@ struct Resident {
   std::vector<Message> inbox;
   // Messages from here on are in the database only; InfiniteFuture = there are none.
   absl::Time unread_from = absl::InfiniteFuture();
-  bool unread = false;  // must be read again before the next turn, whatever the time
-  bool missed = false;  // a message was left to a later read while one was under way
+  bool unread = false;       // must be read again before the next turn, whatever the time
+  bool awaits_read = false;  // the next turn waits for the read of new messages in flight
+  bool missed = false;       // a message was left to a later read while one was under way
   // Numbers that came by a read and not by an answer: the answer may follow and is then known.
   absl::flat_hash_set<int64_t> read_seqs;
 

@@ -20,6 +20,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/btree_map.h"
 #include "absl/container/btree_set.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
@@ -53,13 +54,14 @@ struct Stream {
   Credits credits[kWorkTypes];
   Pool* pools[kWorkTypes] = {nullptr, nullptr};  // null: accepts nothing of this type
   absl::Time last_write;
-  absl::flat_hash_set<int64_t> in_flight[kWorkTypes];  // keys of instances and of tasks
+  absl::btree_set<int64_t> in_flight[kWorkTypes];  // keys of instances and of tasks
   absl::flat_hash_map<std::pair<WorkType, int64_t>, AbandonBackoff> abandoned;
 
   const NameFilters& filters(WorkType type) const {
     return type == WorkType::kTurn ? options.orchestration_filters : options.activity_filters;
   }
   bool echoes_tokens() const { return options.library != ClientLibrary::kGo; }
+  int unanswered() const { return credits[0].in_flight + credits[1].in_flight; }
   // When this stream may get the item again; InfinitePast when it never gave it back.
   absl::Time BackoffUntil(WorkType type, int64_t key) const;
 };
@@ -153,15 +155,15 @@ class StreamTable {
   // One user less; an unused route goes when there are many.
   void Leave(Route* route);
 
-  const absl::flat_hash_map<StreamId, std::unique_ptr<Stream>>& streams() const { return streams_; }
-  const absl::flat_hash_map<HubId, std::unique_ptr<Hub>>& hubs() const { return hubs_; }
+  const absl::btree_map<StreamId, std::unique_ptr<Stream>>& streams() const { return streams_; }
+  const absl::btree_map<HubId, std::unique_ptr<Hub>>& hubs() const { return hubs_; }
 
  private:
   void Join(Stream& stream, WorkType type);
 
   const int items_default_;
-  absl::flat_hash_map<HubId, std::unique_ptr<Hub>> hubs_;
-  absl::flat_hash_map<StreamId, std::unique_ptr<Stream>> streams_;
+  absl::btree_map<HubId, std::unique_ptr<Hub>> hubs_;
+  absl::btree_map<StreamId, std::unique_ptr<Stream>> streams_;
   std::string scratch_;  // for route keys
 };
 

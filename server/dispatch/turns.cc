@@ -33,7 +33,16 @@ bool Dispatcher::Poisoned(int32_t lost_leases) const {
 // --- Becoming a resident
 
 void Dispatcher::Adopt(Claim claim) {
-  if (LeaseTokenWorker(claim.lease_token) != worker_) return;  // swept meanwhile
+  if (LeaseTokenWorker(claim.lease_token) != worker_) {
+    // Leased under a registration that was lost meanwhile; the sweep may have come before it.
+    InstanceRelease release;
+    release.key = claim.key;
+    release.hub = claim.hub;
+    release.instance_id = std::move(claim.instance_id);
+    release.lease_token = claim.lease_token;
+    Release(std::move(release));
+    return;
+  }
   Hub& hub = *table_.HubOf(claim.hub);
   if (Resident* older = residents_.FindById(hub, claim.instance_id)) {
     Drop(*older, /*release=*/false);  // its lease is gone, else this claim were not possible
@@ -69,6 +78,7 @@ void Dispatcher::Adopt(Claim claim) {
     }
     early_.erase(early);
   }
+  if (suspects_.contains(added.lease)) added.unread = true;
   Reconsider(added);
 }
 
@@ -148,6 +158,7 @@ void Dispatcher::Reconsider(Resident& resident) {
     return;
   }
   residents_.SetBusy(resident);
+  if (resident.awaits_read) return;
   const bool known = !resident.inbox.empty() && resident.inbox.front().visible_at <= now_;
   if (resident.unread || !known) {
     StartRead(resident);
@@ -173,10 +184,8 @@ void Dispatcher::On(InboxReadDone& event) {
   const bool wanted = resident != nullptr && resident->phase == Resident::Phase::kReading;
   if (wanted) {
     resident->phase = Resident::Phase::kIdle;
-    if (!event.result.ok()) {
+    if (!event.result.ok() || event.result->lease_token != resident->lease) {
       Drop(*resident, /*release=*/true);
-    } else if (event.result->lease_token != resident->lease) {
-      Drop(*resident, /*release=*/false);
     } else {
       residents_.Merge(*resident, *std::move(event.result));
     }
