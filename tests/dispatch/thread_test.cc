@@ -1,0 +1,143 @@
+// The dispatcher in its thread, on a store with a thread, with workers that answer from threads.
+#include <atomic>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/blocking_counter.h"
+#include "absl/synchronization/notification.h"
+#include "server/dispatch/random_ids.h"
+#include "server/orchestration/requests.h"
+#include "tests/dispatch/fixture.h"
+
+namespace dt::testing {
+namespace {
+
+using dispatch::DispatchThread;
+
+// A stream whose worker is a thread of its own.
+class WorkerThread : public dispatch::WorkItemSink {
+ public:
+  WorkerThread(DispatchThread* dispatch, HubId hub, const Functions* functions)
+      : dispatch_(dispatch), hub_(hub), functions_(functions), thread_([this] { Run(); }) {}
+  ~WorkerThread() override {
+    {
+      absl::MutexLock lock(&mutex_);
+      stopping_ = true;
+    }
+    thread_.join();
+  }
+
+  void Write(orchestration::Frame frame) override {
+    std::string bytes;
+    for (const SharedBytes& slice : frame) bytes += *slice;
+    absl::MutexLock lock(&mutex_);
+    frames_.push_back(std::move(bytes));
+  }
+  void Finish(absl::Status status) override {
+    absl::MutexLock lock(&mutex_);
+    finished_ = std::move(status);
+  }
+  absl::Status finished() {
+    absl::MutexLock lock(&mutex_);
+    return finished_;
+  }
+
+ private:
+  void Run() {
+    while (true) {
+      std::vector<std::string> frames;
+      {
+        absl::MutexLock lock(&mutex_);
+        auto work = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+          return stopping_ || !frames_.empty();
+        };
+        mutex_.Await(absl::Condition(&work));
+        if (stopping_) return;
+        frames.swap(frames_);
+      }
+      for (const std::string& bytes : frames) Answer(bytes);
+    }
+  }
+  void Answer(const std::string& bytes) {
+    WorkItem item;
+    if (!item.ParseFromString(bytes) || item.has_healthping()) return;
+    if (item.has_orchestratorrequest()) {
+      dispatch_->CompleteOrchestration(hub_, RunTurn(*functions_, item), [](absl::Status) {});
+    } else {
+      dispatch_->CompleteActivity(hub_, RunActivity(*functions_, item), [](absl::Status) {});
+    }
+  }
+
+  DispatchThread* const dispatch_;
+  const HubId hub_;
+  const Functions* const functions_;
+  absl::Mutex mutex_;
+  std::vector<std::string> frames_ ABSL_GUARDED_BY(mutex_);
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Status finished_ ABSL_GUARDED_BY(mutex_);
+  std::thread thread_;
+};
+
+NewInstance ChainInstance(HubId hub, const std::string& id, dispatch::RandomIds& ids) {
+  CreateInstanceRequest request;
+  request.set_instanceid(id);
+  request.set_name("Chain");
+  request.mutable_input()->set_value("5");
+  return orchestration::BuildStart(request, hub, absl::Now(), ids, {})->instance;
+}
+
+TEST_CASE("dispatch_thread chains from start to end through mailbox, store and worker threads") {
+  constexpr int kChains = 200;
+  FakeClock no_clock;
+  const Functions functions = SomeFunctions(no_clock);
+  MemoryDatabase database([] { return absl::Now(); });
+  const HubId hub = *database.ResolveHub("default", true);
+  MemoryStore store(&database, MemoryStore::Mode::kThread);
+  DispatchThread dispatch(&store, {});
+  dispatch.Start();
+  store.Start(&dispatch);
+  auto first = std::make_shared<WorkerThread>(&dispatch, hub, &functions);
+  auto second = std::make_shared<WorkerThread>(&dispatch, hub, &functions);
+  dispatch::StreamOptions options;
+  options.hub = hub;
+  dispatch.OpenStream(options, first);
+  dispatch.OpenStream(options, second);
+  dispatch::RandomIds ids;
+  std::atomic<int> started{0};
+  absl::BlockingCounter completed(kChains);
+  for (int i = 0; i < kChains; ++i) {
+    dispatch.StartInstance(
+        ChainInstance(hub, absl::StrCat("c", i), ids),
+        [&started](absl::StatusOr<CreateResult> result) { started += result.ok() ? 1 : 0; });
+    dispatch.Wait(hub, absl::StrCat("c", i), DispatchThread::WaitFor::kCompletion,
+                  [&completed](absl::Status) { completed.DecrementCount(); });
+  }
+  completed.Wait();
+  CHECK(started == kChains);
+  for (int i = 0; i < kChains; ++i) {
+    CHECK(database.ReadInstance(hub, absl::StrCat("c", i), true)->output == "1,2,3,4,5");
+  }
+  dispatch.Drain(absl::Seconds(10));
+  CHECK(absl::IsUnavailable(first->finished()));
+  CHECK(absl::IsUnavailable(second->finished()));
+  CHECK(database.Count().leased_instances == 0);
+  store.Stop();
+}
+
+TEST_CASE("dispatch_thread_mailbox_full a full mailbox answers RESOURCE_EXHAUSTED") {
+  MemoryDatabase database([] { return absl::Now(); });
+  MemoryStore store(&database, MemoryStore::Mode::kThread);
+  dispatch::DispatchLimits limits;
+  limits.mailbox_events_max = 2;
+  DispatchThread dispatch(&store, limits);  // not started: nothing is taken out
+  std::vector<absl::Status> answers;
+  for (int i = 0; i < 3; ++i) {
+    dispatch.CompleteOrchestration(1, OrchestratorResponse(),
+                                   [&answers](absl::Status status) { answers.push_back(status); });
+  }
+  REQUIRE(answers.size() == 1);
+  CHECK(absl::IsResourceExhausted(answers[0]));
+}
+
+}  // namespace
+}  // namespace dt::testing

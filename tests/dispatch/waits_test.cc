@@ -1,0 +1,229 @@
+// Waiting calls, drain, memory, several daemons.
+#include "absl/strings/str_cat.h"
+#include "tests/dispatch/fixture.h"
+
+namespace dt::testing {
+namespace {
+
+using WaitFor = dispatch::DispatchThread::WaitFor;
+
+TEST_CASE("wait_start it blocks while PENDING and returns then and later") {
+  OneDaemon one;
+  const Functions functions = SomeFunctions(one.clock);
+  std::optional<absl::Status> waiting;
+  one.daemon.Start(one.hub, "l", "Listen", "");
+  one.daemon.Wait(one.hub, "l", WaitFor::kStart, &waiting);
+  one.Pass(absl::Seconds(3));
+  CHECK(!waiting.has_value());
+  const FakeStream stream = one.daemon.Open(one.hub);
+  one.daemon.RunWorkers({stream}, functions);
+  CHECK(waiting == absl::OkStatus());
+  one.daemon.Raise(one.hub, "l", "go", "x");
+  one.daemon.RunWorkers({stream}, functions);
+  std::optional<absl::Status> terminal;
+  one.daemon.Wait(one.hub, "l", WaitFor::kStart, &terminal);
+  one.daemon.Settle();
+  CHECK(terminal == absl::OkStatus());
+}
+
+TEST_CASE("wait_completion_over_continue it returns only at the end") {
+  OneDaemon one;
+  Functions functions = SomeFunctions(one.clock);
+  functions.orchestrators["Loop"] = [](const Replay& replay, Actions& actions) {
+    const int left = std::stoi(replay.input());
+    if (left > 0) {
+      if (actions.Task(1, "Echo", "x").has_value()) actions.ContinueAsNew(absl::StrCat(left - 1));
+    } else if (!replay.Events("go").empty()) {
+      actions.Complete("end");
+    }
+  };
+  const FakeStream stream = one.daemon.Open(one.hub);
+  one.daemon.Start(one.hub, "l", "Loop", "3");
+  std::optional<absl::Status> answer;
+  one.daemon.Wait(one.hub, "l", WaitFor::kCompletion, &answer);
+  one.daemon.RunWorkers({stream}, functions);
+  one.Pass(absl::Seconds(2));
+  CHECK(!answer.has_value());
+  one.daemon.Raise(one.hub, "l", "go", "");
+  one.daemon.RunWorkers({stream}, functions);
+  CHECK(answer == absl::OkStatus());
+}
+
+TEST_CASE("wait_missing_then_created a wait may come before the start") {
+  OneDaemon one;
+  const Functions functions = SomeFunctions(one.clock);
+  const FakeStream stream = one.daemon.Open(one.hub);
+  std::optional<absl::Status> answer;
+  one.daemon.Wait(one.hub, "c", WaitFor::kCompletion, &answer);
+  one.Pass(absl::Seconds(2));
+  CHECK(!answer.has_value());
+  one.daemon.Start(one.hub, "c", "Chain", "1");
+  one.daemon.RunWorkers({stream}, functions);
+  CHECK(answer == absl::OkStatus());
+}
+
+TEST_CASE("wait_max a wait is bounded: NOT_FOUND if missing, DEADLINE_EXCEEDED if not") {
+  dispatch::DispatchLimits limits;
+  limits.wait_max = absl::Seconds(10);
+  OneDaemon one(limits);
+  std::optional<absl::Status> missing;
+  std::optional<absl::Status> pending;
+  one.daemon.Start(one.hub, "p", "Chain", "1");
+  one.daemon.Wait(one.hub, "nobody", WaitFor::kStart, &missing);
+  one.daemon.Wait(one.hub, "p", WaitFor::kStart, &pending);
+  one.Pass(absl::Seconds(11));
+  CHECK(absl::IsNotFound(missing.value()));
+  CHECK(absl::IsDeadlineExceeded(pending.value()));
+  CHECK(one.daemon.dispatcher().Count().waits == 0);
+}
+
+TEST_CASE("wait_disconnect a thousand waits that are cancelled leave nothing behind") {
+  OneDaemon one;
+  std::vector<std::optional<absl::Status>> answers(1000);
+  std::vector<dispatch::WaitId> waits;
+  for (auto& answer : answers) {
+    waits.push_back(one.daemon.Wait(one.hub, "nobody", WaitFor::kCompletion, &answer));
+  }
+  one.daemon.Settle();
+  CHECK(one.daemon.dispatcher().Count().waits == 1000);
+  for (dispatch::WaitId wait : waits) one.daemon.Post(dispatch::WaitCancelled{wait});
+  one.daemon.Settle();
+  CHECK(one.daemon.dispatcher().Count().waits == 0);
+  for (const auto& answer : answers) CHECK(absl::IsCancelled(answer.value()));
+}
+
+TEST_CASE("wait_elsewhere the end at another daemon is found within the poll interval") {
+  OneDaemon one;
+  const Functions functions = SomeFunctions(one.clock);
+  MemoryStore other_store(&one.database, MemoryStore::Mode::kStepped);
+  FakeDaemon other(&other_store, &other_store);
+  std::optional<absl::Status> answer;
+  one.daemon.Wait(one.hub, "c", WaitFor::kCompletion, &answer);
+  one.daemon.Settle();
+  const FakeStream stream = other.Open(one.hub);
+  other.Start(one.hub, "c", "Chain", "1");
+  other.RunWorkers({stream}, functions);
+  CHECK(!answer.has_value());
+  one.Pass(absl::Seconds(2));
+  CHECK(answer == absl::OkStatus());
+}
+
+TEST_CASE("drain completions are accepted, nothing new is sent, every lease is given back") {
+  OneDaemon one;
+  const Functions functions = SomeFunctions(one.clock);
+  const FakeStream stream = one.daemon.Open(one.hub);
+  one.daemon.Start(one.hub, "f", "FanOut", "3");
+  one.daemon.Start(one.hub, "l", "Listen", "");
+  one.daemon.Settle();
+  one.daemon.Work(stream, functions);
+  one.daemon.Work(stream, functions);
+  one.daemon.Settle();
+  std::optional<absl::Status> waiting;
+  one.daemon.Wait(one.hub, "l", WaitFor::kCompletion, &waiting);
+  const WorkItem task = stream.sink->Take().value();
+  one.daemon.Post(dispatch::DrainBegun{});
+  one.daemon.Settle();
+  CHECK(absl::IsUnavailable(waiting.value()));
+  CHECK(!one.daemon.dispatcher().quiet());
+  std::optional<absl::Status> answer;
+  one.daemon.Answer(one.hub, RunActivity(functions, task), &answer);
+  while (const auto item = stream.sink->Take()) {
+    one.daemon.Answer(one.hub, RunActivity(functions, *item));
+  }
+  one.daemon.Settle();
+  CHECK(answer == absl::OkStatus());
+  CHECK(one.daemon.dispatcher().quiet());
+  CHECK(stream.sink->waiting() == 0);
+  one.daemon.Post(dispatch::DrainEnded{});
+  one.daemon.Settle();
+  CHECK(one.daemon.dispatcher().released());
+  CHECK(one.database.Count().leased_instances == 0);
+  CHECK(one.database.Count().leased_tasks == 0);
+  CHECK(one.database.Count().tasks == 0);
+}
+
+TEST_CASE("drain_timeout items that no worker answers are given back too") {
+  OneDaemon one;
+  const Functions functions = SomeFunctions(one.clock);
+  const FakeStream stream = one.daemon.Open(one.hub);
+  one.daemon.Start(one.hub, "f", "FanOut", "3");
+  one.daemon.Start(one.hub, "c", "Chain", "1");
+  one.daemon.Settle();
+  one.daemon.Work(stream, functions);
+  one.daemon.Settle();
+  one.daemon.Post(dispatch::DrainBegun{});
+  one.daemon.Post(dispatch::DrainEnded{});
+  one.daemon.Settle();
+  CHECK(one.daemon.dispatcher().Count().items_in_flight == 0);
+  CHECK(one.daemon.dispatcher().released());
+  CHECK(one.database.Count().leased_instances == 0);
+  CHECK(one.database.Count().leased_tasks == 0);
+  CHECK(one.database.Count().tasks == 3);
+}
+
+TEST_CASE("resident_memory over the budget idle residents are given back, and work goes on") {
+  dispatch::DispatchLimits limits;
+  limits.resident_bytes_max = 20000;
+  OneDaemon one(limits);
+  const Functions functions = SomeFunctions(one.clock);
+  const FakeStream stream = one.daemon.Open(one.hub);
+  for (int i = 0; i < 50; ++i) one.daemon.Start(one.hub, absl::StrCat(i), "Listen", "");
+  one.daemon.RunWorkers({stream}, functions);
+  CHECK(one.daemon.dispatcher().Count().resident_bytes <= 20000);
+  CHECK(one.database.Count().live == 50);
+  for (int i = 0; i < 50; ++i) one.daemon.Raise(one.hub, absl::StrCat(i), "go", absl::StrCat(i));
+  one.daemon.RunWorkers({stream}, functions);
+  for (int i = 0; i < 50; ++i) CHECK(one.Output(absl::StrCat(i)) == absl::StrCat(i));
+}
+
+TEST_CASE("message_from_elsewhere a resident learns of other daemons' messages, hint or not") {
+  OneDaemon one;
+  const Functions functions = SomeFunctions(one.clock);
+  MemoryStore other_store(&one.database, MemoryStore::Mode::kStepped);
+  FakeDaemon other(&other_store, &other_store);
+  const FakeStream stream = one.daemon.Open(one.hub);
+  one.daemon.Start(one.hub, "hinted", "Listen", "");
+  one.daemon.Start(one.hub, "polled", "Listen", "");
+  one.daemon.RunWorkers({stream}, functions);
+  other.Raise(one.hub, "hinted", "go", "1");
+  other.Settle();
+  one.store.Notify(one.database.TakeWoken());
+  one.daemon.RunWorkers({stream}, functions);
+  CHECK(one.Output("hinted") == "1");
+  other.Raise(one.hub, "polled", "go", "2");
+  other.Settle();
+  one.Pass(absl::Seconds(4));
+  one.daemon.RunWorkers({stream}, functions);
+  CHECK(one.Output("polled") == "2");
+}
+
+TEST_CASE("idle_polls an idle daemon asks ever more seldom") {
+  OneDaemon one;
+  one.daemon.Open(one.hub);
+  one.Pass(absl::Seconds(10));
+  const int64_t before = one.database.Count().claims;
+  one.Pass(absl::Seconds(60));
+  const int64_t claims = one.database.Count().claims - before;
+  CHECK(claims >= 2 * 60 / 3);
+  CHECK(claims <= 2 * 60 / 3 + 4);
+}
+
+TEST_CASE("swept_daemon a daemon that was taken for dead begins anew") {
+  OneDaemon one;
+  const Functions functions = SomeFunctions(one.clock);
+  const FakeStream stream = one.daemon.Open(one.hub);
+  one.daemon.Start(one.hub, "f", "FanOut", "5");
+  one.daemon.Settle();
+  one.daemon.Work(stream, functions);
+  one.daemon.Settle();
+  const WorkerId before = one.store.worker();
+  one.database.DeclareDead(before);
+  one.database.Sweep();
+  one.store.Heartbeat();
+  CHECK(one.store.worker() != before);
+  one.daemon.RunWorkers({stream}, functions);
+  CHECK(one.Output("f") == "5");
+}
+
+}  // namespace
+}  // namespace dt::testing

@@ -1,0 +1,72 @@
+// Random runs of whole worlds. Each prints its seed when it fails; DT_SIMULATION_SEEDS=n runs that
+// many seeds per kind of world, DT_SIMULATION_SEED=s begins with s.
+#include <cstdlib>
+#include <string>
+
+#include "absl/strings/numbers.h"
+#include "spdlog/spdlog.h"
+#include "tests/simulation/world.h"
+#include "tests/support/catch.h"
+
+namespace dt::testing {
+namespace {
+
+int FromEnvironment(const char* name, int otherwise) {
+  const char* text = std::getenv(name);
+  int number = 0;
+  return text != nullptr && absl::SimpleAtoi(text, &number) ? number : otherwise;
+}
+
+void RunSeeds(WorldOptions options) {
+  spdlog::set_level(spdlog::level::critical);  // faults are the normal case here
+  const int first = FromEnvironment("DT_SIMULATION_SEED", 1);
+  const int count = FromEnvironment("DT_SIMULATION_SEEDS", 5);
+  for (int seed = first; seed < first + count; ++seed) {
+    options.seed = static_cast<uint64_t>(seed);
+    INFO("DT_SIMULATION_SEED=" << seed);
+    World world(options);
+    const std::string wrong = world.Run();
+    CAPTURE(wrong);
+    REQUIRE(wrong.empty());
+  }
+}
+
+TEST_CASE("simulation_calm one daemon without faults") {
+  WorldOptions options;
+  options.daemons = 1;
+  options.crash = options.stream_loss = 0;
+  RunSeeds(options);
+}
+
+TEST_CASE("simulation_streams two daemons whose streams break") {
+  WorldOptions options;
+  options.crash = 0;
+  options.stream_loss = 0.02;
+  RunSeeds(options);
+}
+
+TEST_CASE("simulation_faults refused calls, lost and late answers") {
+  WorldOptions options;
+  options.crash = 0;
+  options.faults = {0.02, 0.02, 0.1};
+  RunSeeds(options);
+}
+
+TEST_CASE("simulation_crashes three daemons that die") {
+  WorldOptions options;
+  options.daemons = 3;
+  options.crash = 0.003;
+  RunSeeds(options);
+}
+
+TEST_CASE("simulation_everything crashes, faults, lost streams, and living daemons swept") {
+  WorldOptions options;
+  options.daemons = 3;
+  options.crash = 0.002;
+  options.sweep_alive = 0.001;
+  options.faults = {0.01, 0.01, 0.1};
+  RunSeeds(options);
+}
+
+}  // namespace
+}  // namespace dt::testing

@@ -1,0 +1,261 @@
+#include "tests/support/fault_store.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace dt::testing {
+namespace {
+
+constexpr int kDelayCallsMax = 20;
+
+}  // namespace
+
+void FaultStore::SetScript(FaultScript script) {
+  absl::MutexLock lock(&mutex_);
+  script_ = script;
+}
+
+void FaultStore::FailNext(Verb verb, absl::Status status, bool applied) {
+  absl::MutexLock lock(&mutex_);
+  planned_.push_back({verb, std::move(status), applied});
+}
+
+FaultStore::Fate FaultStore::Draw(Verb verb) {
+  absl::MutexLock lock(&mutex_);
+  Fate fate;
+  auto planned = std::find_if(planned_.begin(), planned_.end(),
+                              [verb](const Planned& entry) { return entry.verb == verb; });
+  if (planned != planned_.end()) {
+    fate.apply = planned->applied;
+    fate.status = std::move(planned->status);
+    planned_.erase(planned);
+    return fate;
+  }
+  auto happens = [this](double probability) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return std::uniform_real_distribution<double>(0, 1)(random_) < probability;
+  };
+  if (happens(script_.refuse)) {
+    fate.apply = false;
+    fate.status = absl::UnavailableError("refused by the test");
+  } else if (happens(script_.lose)) {
+    fate.status = absl::UnavailableError("the answer was lost by the test");
+  }
+  if (happens(script_.delay)) {
+    fate.delay_calls = std::uniform_int_distribution<int>(1, kDelayCallsMax)(random_);
+  }
+  return fate;
+}
+
+void FaultStore::After(int calls, absl::AnyInvocable<void() &&> run) {
+  if (calls == 0) {
+    std::move(run)();
+    return;
+  }
+  inner_->ReadStatus(
+      0, "", [this, calls, run = std::move(run)](const absl::StatusOr<InstanceStatus>&) mutable {
+        After(calls - 1, std::move(run));
+      });
+}
+
+void FaultStore::Ready(size_t lane, const std::shared_ptr<Slot>& slot,
+                       absl::AnyInvocable<void() &&> run) {
+  std::vector<std::shared_ptr<Slot>> ready;
+  {
+    absl::MutexLock lock(&mutex_);
+    slot->run = std::move(run);
+    Lane& slots = lanes_[lane];
+    while (!slots.empty() && slots.front()->run != nullptr) {
+      ready.push_back(std::move(slots.front()));
+      slots.pop_front();
+    }
+  }
+  for (const std::shared_ptr<Slot>& front : ready) std::move(front->run)();
+}
+
+template <typename T, typename Call>
+void FaultStore::Pass(Verb verb, size_t lane, Call call, Callback<T> done) {
+  Fate fate = Draw(verb);
+  auto slot = std::make_shared<Slot>();
+  {
+    absl::MutexLock lock(&mutex_);
+    lanes_[lane].push_back(slot);
+  }
+  const bool apply = fate.apply;
+  Callback<T> answer = [this, lane, slot, fate = std::move(fate),
+                        done = std::move(done)](absl::StatusOr<T> result) mutable {
+    if (!fate.status.ok()) result = fate.status;
+    After(fate.delay_calls,
+          [this, lane, slot, done = std::move(done), result = std::move(result)]() mutable {
+            Ready(lane, slot, [done = std::move(done), result = std::move(result)]() mutable {
+              std::move(done)(std::move(result));
+            });
+          });
+  };
+  if (apply) {
+    call(std::move(answer));
+    return;
+  }
+  // A harmless call brings the answer onto the store's thread.
+  inner_->ReadStatus(0, "",
+                     [answer = std::move(answer)](const absl::StatusOr<InstanceStatus>&) mutable {
+                       std::move(answer)(absl::StatusOr<T>(absl::UnknownError("not applied")));
+                     });
+}
+
+void FaultStore::ResolveHub(std::string name, bool create, Callback<HubId> done) {
+  inner_->ResolveHub(std::move(name), create, std::move(done));
+}
+
+void FaultStore::DeleteHub(std::string name, DoneCallback done) {
+  inner_->DeleteHub(std::move(name), std::move(done));
+}
+
+void FaultStore::CreateInstance(NewInstance instance, Callback<CreateResult> done) {
+  const size_t lane = LaneOf(instance.instance_id);
+  Pass<CreateResult>(
+      Verb::kCreate, lane,
+      [&](Callback<CreateResult> answer) {
+        inner_->CreateInstance(std::move(instance), std::move(answer));
+      },
+      std::move(done));
+}
+
+void FaultStore::SendMessage(ClientMessage message, Callback<Delivery> done) {
+  const size_t lane = LaneOf(message.instance_id);
+  Pass<Delivery>(
+      Verb::kOther, lane,
+      [&](Callback<Delivery> answer) {
+        inner_->SendMessage(std::move(message), std::move(answer));
+      },
+      std::move(done));
+}
+
+void FaultStore::Terminate(ClientTermination termination, Callback<Delivery> done) {
+  const size_t lane = LaneOf(termination.termination.instance_id);
+  Pass<Delivery>(
+      Verb::kOther, lane,
+      [&](Callback<Delivery> answer) {
+        inner_->Terminate(std::move(termination), std::move(answer));
+      },
+      std::move(done));
+}
+
+void FaultStore::ClaimInstances(ClaimRequest request, Callback<ClaimResult> done) {
+  Pass<ClaimResult>(
+      Verb::kClaim, kOtherLane,
+      [&](Callback<ClaimResult> answer) {
+        inner_->ClaimInstances(std::move(request), std::move(answer));
+      },
+      std::move(done));
+}
+
+void FaultStore::CommitCheckpoint(Checkpoint checkpoint, Callback<CheckpointResult> done) {
+  const size_t lane = LaneOf(checkpoint.instance_id);
+  Pass<CheckpointResult>(
+      Verb::kCheckpoint, lane,
+      [&](Callback<CheckpointResult> answer) {
+        inner_->CommitCheckpoint(std::move(checkpoint), std::move(answer));
+      },
+      std::move(done));
+}
+
+void FaultStore::DiscardMessages(DiscardRequest request, Callback<LeaseOutcome> done) {
+  const size_t lane = LaneOf(request.instance_id);
+  Pass<LeaseOutcome>(
+      Verb::kOther, lane,
+      [&](Callback<LeaseOutcome> answer) {
+        inner_->DiscardMessages(std::move(request), std::move(answer));
+      },
+      std::move(done));
+}
+
+void FaultStore::ReleaseInstance(InstanceRelease release, Callback<LeaseOutcome> done) {
+  const size_t lane = LaneOf(release.instance_id);
+  Pass<LeaseOutcome>(
+      Verb::kRelease, lane,
+      [&](Callback<LeaseOutcome> answer) {
+        inner_->ReleaseInstance(std::move(release), std::move(answer));
+      },
+      std::move(done));
+}
+
+void FaultStore::ReadNewMessages(WorkerId worker, Callback<std::vector<InboxRead>> done) {
+  Pass<std::vector<InboxRead>>(
+      Verb::kOther, kOtherLane,
+      [&](Callback<std::vector<InboxRead>> answer) {
+        inner_->ReadNewMessages(worker, std::move(answer));
+      },
+      std::move(done));
+}
+
+void FaultStore::ReadInbox(HubId hub, std::string instance_id, InstanceKey key, LeaseToken token,
+                           Callback<InboxRead> done) {
+  const size_t lane = LaneOf(instance_id);
+  Pass<InboxRead>(
+      Verb::kOther, lane,
+      [&](Callback<InboxRead> answer) {
+        inner_->ReadInbox(hub, std::move(instance_id), key, token, std::move(answer));
+      },
+      std::move(done));
+}
+
+void FaultStore::ClaimTasks(ClaimRequest request, Callback<TaskClaimResult> done) {
+  Pass<TaskClaimResult>(
+      Verb::kClaim, kOtherLane,
+      [&](Callback<TaskClaimResult> answer) {
+        inner_->ClaimTasks(std::move(request), std::move(answer));
+      },
+      std::move(done));
+}
+
+void FaultStore::CompleteTask(HubId hub, std::string instance_id, TaskCompletion completion,
+                              Callback<TaskResult> done) {
+  const size_t lane = LaneOf(instance_id);
+  Pass<TaskResult>(
+      Verb::kCompleteTask, lane,
+      [&](Callback<TaskResult> answer) {
+        inner_->CompleteTask(hub, std::move(instance_id), std::move(completion), std::move(answer));
+      },
+      std::move(done));
+}
+
+void FaultStore::ReleaseTask(HubId hub, std::string instance_id, TaskRelease release,
+                             Callback<LeaseOutcome> done) {
+  const size_t lane = LaneOf(instance_id);
+  Pass<LeaseOutcome>(
+      Verb::kRelease, lane,
+      [&](Callback<LeaseOutcome> answer) {
+        inner_->ReleaseTask(hub, std::move(instance_id), release, std::move(answer));
+      },
+      std::move(done));
+}
+
+void FaultStore::SweepDeadWorkers(Callback<int64_t> done) {
+  Pass<int64_t>(
+      Verb::kOther, kOtherLane,
+      [&](Callback<int64_t> answer) { inner_->SweepDeadWorkers(std::move(answer)); },
+      std::move(done));
+}
+
+void FaultStore::ReadInstance(HubId hub, std::string instance_id, bool payloads,
+                              Callback<std::optional<InstanceRow>> done) {
+  inner_->ReadInstance(hub, std::move(instance_id), payloads, std::move(done));
+}
+
+void FaultStore::ReadStatus(HubId hub, std::string instance_id, Callback<InstanceStatus> done) {
+  Pass<InstanceStatus>(
+      Verb::kOther, kOtherLane,
+      [&](Callback<InstanceStatus> answer) {
+        inner_->ReadStatus(hub, std::move(instance_id), std::move(answer));
+      },
+      std::move(done));
+}
+
+void FaultStore::ReadHistory(HubId hub, std::string instance_id,
+                             std::optional<std::string> execution_id, int64_t after_turn,
+                             int64_t max_bytes, Callback<std::vector<HistoryChunk>> done) {
+  inner_->ReadHistory(hub, std::move(instance_id), std::move(execution_id), after_turn, max_bytes,
+                      std::move(done));
+}
+
+}  // namespace dt::testing

@@ -1,0 +1,113 @@
+// A Store with the faults of a database far away: calls that are refused, answers that get lost
+// after the commit, answers that come late. By a seeded script, so that a failing run can be
+// repeated.
+//
+// Threads: those of the wrapped store. Answers of one instance keep their order, as store.h
+// promises.
+#ifndef DT_TESTS_SUPPORT_FAULT_STORE_H_
+#define DT_TESTS_SUPPORT_FAULT_STORE_H_
+
+#include <array>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "storage/store.h"
+
+namespace dt::testing {
+
+// Probabilities of one call, 0 to 1.
+struct FaultScript {
+  double refuse = 0;  // not applied, UNAVAILABLE
+  double lose = 0;    // applied, UNAVAILABLE all the same
+  double delay = 0;   // the answer waits for some further calls to the store
+};
+
+class FaultStore : public Store {
+ public:
+  // `inner` must outlive this store.
+  FaultStore(Store* inner, uint64_t seed, FaultScript script = {})
+      : inner_(inner), random_(static_cast<std::minstd_rand::result_type>(seed % 2147483646 + 1)) {
+    SetScript(script);
+  }
+
+  void SetScript(FaultScript script);
+
+  enum class Verb : int8_t { kCreate, kCheckpoint, kCompleteTask, kClaim, kRelease, kOther };
+  // The next call of this verb is answered with `status`, applied or not. Goes before the script.
+  void FailNext(Verb verb, absl::Status status, bool applied = false);
+
+  void Start(StoreObserver* observer) override { inner_->Start(observer); }
+  void Stop() override { inner_->Stop(); }
+  absl::Time Now() const override { return inner_->Now(); }
+  void ResolveHub(std::string name, bool create, Callback<HubId> done) override;
+  void DeleteHub(std::string name, DoneCallback done) override;
+  void CreateInstance(NewInstance instance, Callback<CreateResult> done) override;
+  void SendMessage(ClientMessage message, Callback<Delivery> done) override;
+  void Terminate(ClientTermination termination, Callback<Delivery> done) override;
+  void ClaimInstances(ClaimRequest request, Callback<ClaimResult> done) override;
+  void CommitCheckpoint(Checkpoint checkpoint, Callback<CheckpointResult> done) override;
+  void DiscardMessages(DiscardRequest request, Callback<LeaseOutcome> done) override;
+  void ReleaseInstance(InstanceRelease release, Callback<LeaseOutcome> done) override;
+  void ReadNewMessages(WorkerId worker, Callback<std::vector<InboxRead>> done) override;
+  void ReadInbox(HubId hub, std::string instance_id, InstanceKey key, LeaseToken token,
+                 Callback<InboxRead> done) override;
+  void ClaimTasks(ClaimRequest request, Callback<TaskClaimResult> done) override;
+  void CompleteTask(HubId hub, std::string instance_id, TaskCompletion completion,
+                    Callback<TaskResult> done) override;
+  void ReleaseTask(HubId hub, std::string instance_id, TaskRelease release,
+                   Callback<LeaseOutcome> done) override;
+  void SweepDeadWorkers(Callback<int64_t> done) override;
+  void ReadInstance(HubId hub, std::string instance_id, bool payloads,
+                    Callback<std::optional<InstanceRow>> done) override;
+  void ReadStatus(HubId hub, std::string instance_id, Callback<InstanceStatus> done) override;
+  void ReadHistory(HubId hub, std::string instance_id, std::optional<std::string> execution_id,
+                   int64_t after_turn, int64_t max_bytes,
+                   Callback<std::vector<HistoryChunk>> done) override;
+
+ private:
+  struct Fate {
+    bool apply = true;
+    int delay_calls = 0;
+    absl::Status status;  // not OK: what is answered
+  };
+  struct Planned {
+    Verb verb;
+    absl::Status status;
+    bool applied;
+  };
+  // An answer in its place in the order of its lane; `run` is set when it has come.
+  struct Slot {
+    absl::AnyInvocable<void() &&> run;
+  };
+  static constexpr size_t kLanes = 4;
+  static constexpr size_t kOtherLane = kLanes;  // claims, wake reads, upkeep
+  using Lane = std::deque<std::shared_ptr<Slot>>;
+
+  Fate Draw(Verb verb);
+  // Calls `call` with a callback, or not, by its fate; `done` is run in the order of the lane.
+  template <typename T, typename Call>
+  void Pass(Verb verb, size_t lane, Call call, Callback<T> done);
+  // Runs the answer after so many further round trips to the store.
+  void After(int calls, absl::AnyInvocable<void() &&> run);
+  void Ready(size_t lane, const std::shared_ptr<Slot>& slot, absl::AnyInvocable<void() &&> run);
+  static size_t LaneOf(const std::string& instance_id) {
+    return std::hash<std::string>()(instance_id) % kLanes;
+  }
+
+  Store* const inner_;
+  absl::Mutex mutex_;
+  std::minstd_rand random_ ABSL_GUARDED_BY(mutex_);
+  FaultScript script_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Planned> planned_ ABSL_GUARDED_BY(mutex_);
+  std::array<Lane, kLanes + 1> lanes_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace dt::testing
+
+#endif  // DT_TESTS_SUPPORT_FAULT_STORE_H_
