@@ -72,8 +72,9 @@ void Dispatcher::Adopt(Claim claim) {
   auto early = early_.find(added.key());
   if (early != early_.end()) {
     for (auto& [lease, message] : early->second) {
-      const bool known = std::any_of(added.inbox.begin(), added.inbox.end(),
-                                     [&](const Message& m) { return m.seq == message.seq; });
+      const bool known =
+          std::any_of(added.inbox.begin(), added.inbox.end(),
+                      [seq = message.seq](const Message& m) { return m.seq == seq; });
       if (lease == added.lease && !known) residents_.Append(added, std::move(message));
     }
     early_.erase(early);

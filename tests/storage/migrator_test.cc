@@ -25,11 +25,7 @@ std::string FileOnDisk(const std::string& path) {
   return text.str();
 }
 
-// This file is tests/storage/migrator_test.cc.
-std::string SqlDir() {
-  std::string here = __FILE__;
-  return here.substr(0, here.rfind("tests/storage")) + "sql/";
-}
+std::string SqlDir() { return DT_SOURCE_DIR "/sql/"; }
 
 TEST_CASE("semver_orders_numbers_as_numbers_and_prereleases_below") {
   const char* const ordered[] = {
