@@ -43,40 +43,6 @@ TEST_CASE("store_create_replaces_what_may_be_replaced_under_a_new_key") {
   CHECK(TextsOf(claim.messages) == std::vector<std::string>{"start"});
 }
 
-TEST_CASE("store_replacing_a_live_child_tells_its_parent") {
-  Harness h(AnyKind());
-  h.a().Create(h.Instance("parent"));
-  Claim parent = h.a().ClaimOne(h.hub);
-  Checkpoint turn = TurnOf(parent);
-  NewChild child;
-  child.instance = h.Instance("child");
-  child.instance.parent = ParentLink{parent.key, 0, 7, "parent"};
-  turn.children.push_back(child);
-  REQUIRE(h.a().Commit(turn).outcome == CheckpointOutcome::kCommitted);
-
-  NewInstance replacing = h.Instance("child");
-  replacing.replaceable = StatusBit(RuntimeStatus::kPending);
-  const CreateResult replaced = h.a().Create(replacing);
-  REQUIRE(replaced.outcome == CreateOutcome::kReplaced);
-  REQUIRE(replaced.parent_notice.has_value());
-  CHECK(replaced.parent_notice->key == parent.key);
-  CHECK(replaced.parent_notice->lease_token == parent.lease_token);
-  // SubOrchestrationInstanceFailed is field 11 of HistoryEvent.
-  parent = After(turn, parent);
-  CHECK(h.a().Release(parent) == LeaseOutcome::kReleased);
-  const ClaimResult claims = h.a().ClaimAll(h.hub);
-  bool told = false;
-  for (const Claim& claim : claims.claims) {
-    if (claim.key != parent.key) continue;
-    REQUIRE(claim.messages.size() == 1);
-    CHECK(claim.messages[0].event_type == 11);
-    CHECK(claim.messages[0].seq == replaced.parent_notice->seq);
-    CHECK(*claim.messages[0].event == *replaced.parent_notice_event);
-    told = true;
-  }
-  CHECK(told);
-}
-
 TEST_CASE("store_message_outcomes") {
   Harness h(AnyKind());
   h.a().Create(h.Instance("live"));
@@ -140,6 +106,28 @@ TEST_CASE("store_terminate_pending_running_missing") {
         DeliveryOutcome::kNotFound);
   CHECK(h.a().Terminate(h.hub, {"running", "stop", 12345, Event("t", 5)}).outcome ==
         DeliveryOutcome::kInstanceReplaced);
+}
+
+TEST_CASE("terminate_pending_scheduled: it ends at once and its start is dropped") {
+  Harness h(AnyKind());
+  NewInstance instance = h.Instance("later");
+  const absl::Time start = h.a().store().Now() + absl::Milliseconds(50);
+  instance.scheduled_start = start;
+  instance.started.visible_at = start;
+  h.a().Create(instance);
+  CHECK(h.a().Terminate(h.hub, {"later", "enough", 0, Event("t", 5)}).outcome ==
+        DeliveryOutcome::kDone);
+  // Also after its time nothing is left that could be dispatched.
+  while (h.a().store().Now() < start) {
+  }
+  const ClaimResult claims = h.a().ClaimAll(h.hub);
+  CHECK(claims.claims.empty());
+  CHECK_FALSE(claims.next_due.has_value());
+  const std::optional<InstanceRow> row = h.a().Read(h.hub, "later");
+  REQUIRE(row.has_value());
+  CHECK(row->status == RuntimeStatus::kTerminated);
+  CHECK(row->output == "enough");
+  CHECK(row->completed_at.has_value());
 }
 
 TEST_CASE("store_payload_bytes_round_trip") {

@@ -11,32 +11,6 @@ namespace {
 
 StoreKind AnyKind() { return GENERATE(StoreKind::kMemory, StoreKind::kPostgres); }
 
-// A claimed instance of this id, after a first turn if `turns` is 1.
-Claim Started(Harness& h, const std::string& id, int turns = 0) {
-  h.a().Create(h.Instance(id));
-  Claim claim = h.a().ClaimOne(h.hub);
-  REQUIRE(claim.instance_id == id);
-  for (int i = 0; i < turns; ++i) {
-    Checkpoint turn = TurnOf(claim);
-    turn.update = InstanceUpdate{};
-    REQUIRE(h.a().Commit(turn).outcome == CheckpointOutcome::kCommitted);
-    claim = After(turn, claim);
-  }
-  return claim;
-}
-
-// The instance as somebody finds it who claims it after its holder has let go.
-Claim ReleasedAndClaimed(Harness& h, const Claim& claim) {
-  REQUIRE(h.a().Release(claim) == LeaseOutcome::kReleased);
-  ClaimRequest request;
-  request.hub = h.hub;
-  for (Claim& found : h.a().ClaimWith(request).claims) {
-    if (found.key == claim.key) return std::move(found);
-  }
-  FAIL("the released instance was not ready");
-  return {};
-}
-
 TEST_CASE("store_claim_takes_the_earliest_first_and_each_once") {
   Harness h(AnyKind());
   for (const char* id : {"c", "a", "b"}) h.a().Create(h.Instance(id));
@@ -285,102 +259,6 @@ TEST_CASE("store_continue_as_new_keeps_messages_without_generation") {
   CHECK(TextsOf(found.messages) == std::vector<std::string>{"start again", "carried", "waits"});
   CHECK(h.a().ClaimTasks(h.hub, 10).tasks.empty());
   CHECK(h.a().Read(h.hub, "one")->input == "in2");
-}
-
-TEST_CASE("store_child_conflict_is_answered_into_the_own_inbox") {
-  Harness h(AnyKind());
-  h.a().Create(h.Instance("taken"));
-  Claim taken = h.a().ClaimOne(h.hub);
-  Claim parent = Started(h, "parent");
-  Checkpoint turn = TurnOf(parent);
-  for (const char* id : {"taken", "parent", "twice", "twice"}) {
-    NewChild child;
-    child.instance = h.Instance(id);
-    child.instance.parent = ParentLink{parent.key, 0, 1, "parent"};
-    child.conflict = Event(absl::StrCat("conflict ", turn.children.size()), 11);
-    child.conflict.generation = 0;
-    turn.children.push_back(child);
-  }
-  const CheckpointResult result = h.a().Commit(turn);
-  REQUIRE(result.outcome == CheckpointOutcome::kCommitted);
-  REQUIRE(result.children.size() == 4);
-  std::vector<int64_t> conflicts;
-  for (const int i : {0, 1, 3}) {
-    CHECK(result.children[i].outcome == CreateOutcome::kExists);
-    conflicts.push_back(result.children[i].conflict_seq);
-  }
-  CHECK(result.children[2].outcome == CreateOutcome::kCreated);
-  const Claim found = ReleasedAndClaimed(h, After(turn, parent));
-  CHECK(TextsOf(found.messages) ==
-        std::vector<std::string>{"conflict 0", "conflict 1", "conflict 3"});
-  for (size_t i = 0; i < conflicts.size(); ++i) CHECK(found.messages.at(i).seq == conflicts[i]);
-}
-
-TEST_CASE("store_child_replaces_a_terminal_instance") {
-  Harness h(AnyKind());
-  h.a().Create(h.Instance("child"));
-  h.a().Terminate(h.hub, {"child", "x", 0, Event("t", 5)});
-  Claim parent = Started(h, "parent");
-  Checkpoint turn = TurnOf(parent);
-  NewChild child;
-  child.instance = h.Instance("child");
-  child.instance.lease_token = h.a().NewToken();
-  turn.children.push_back(child);
-  const CheckpointResult result = h.a().Commit(turn);
-  REQUIRE(result.children.size() == 1);
-  CHECK(result.children[0].outcome == CreateOutcome::kReplaced);
-  const auto row = h.a().Read(h.hub, "child");
-  REQUIRE(row.has_value());
-  CHECK(row->status == RuntimeStatus::kPending);
-  CHECK(row->key == result.children[0].key);
-}
-
-TEST_CASE("store_result_reaches_the_parent_of_that_generation_only") {
-  Harness h(AnyKind());
-  Claim parent = Started(h, "parent", 1);
-  Claim child = Started(h, "child");
-  Checkpoint turn = TurnOf(child);
-  turn.parent_message = Event("result", 10);
-  turn.parent_message->generation = 0;
-  turn.parent_key = parent.key;
-  turn.parent_generation = 0;
-  CheckpointResult result = h.a().Commit(turn);
-  REQUIRE(result.parent.has_value());
-  CHECK(result.parent->outcome == DeliveryOutcome::kOk);
-  CHECK(result.parent->lease_token == parent.lease_token);
-  child = After(turn, child);
-  turn = TurnOf(child);
-  turn.parent_message = Event("stale", 10);
-  turn.parent_key = parent.key;
-  turn.parent_generation = 7;
-  result = h.a().Commit(turn);
-  REQUIRE(result.parent.has_value());
-  CHECK(result.parent->outcome == DeliveryOutcome::kTerminal);
-  const Claim found = ReleasedAndClaimed(h, parent);
-  CHECK(TextsOf(found.messages) == std::vector<std::string>{"result"});
-}
-
-TEST_CASE("store_terminations_of_a_checkpoint") {
-  Harness h(AnyKind());
-  Claim parent = Started(h, "parent");
-  Checkpoint turn = TurnOf(parent);
-  NewChild child;
-  child.instance = h.Instance("child");
-  child.instance.parent = ParentLink{parent.key, 0, 1, "parent"};
-  turn.children.push_back(child);
-  REQUIRE(h.a().Commit(turn).outcome == CheckpointOutcome::kCommitted);
-  parent = After(turn, parent);
-  turn = TurnOf(parent);
-  turn.ends = true;
-  turn.update = InstanceUpdate{RuntimeStatus::kTerminated, {}, {}, "stop", std::nullopt};
-  turn.terminations = {{"child", "stop", parent.key, Event("t", 5)},
-                       {"nobody", "stop", 0, Event("t", 5)}};
-  const CheckpointResult result = h.a().Commit(turn);
-  REQUIRE(result.terminations.size() == 2);
-  CHECK(result.terminations[0].outcome == DeliveryOutcome::kDone);
-  CHECK(result.terminations[1].outcome == DeliveryOutcome::kNotFound);
-  CHECK(h.a().Read(h.hub, "child")->status == RuntimeStatus::kTerminated);
-  CHECK(h.a().ClaimAll(h.hub).claims.empty());
 }
 
 TEST_CASE("store_delivery_names_the_lease_and_wakes_only_other_daemons") {

@@ -250,4 +250,28 @@ Claim After(const Checkpoint& checkpoint, Claim claim) {
   return claim;
 }
 
+Claim Started(Harness& h, const std::string& id, int turns) {
+  h.a().Create(h.Instance(id));
+  Claim claim = h.a().ClaimOne(h.hub);
+  REQUIRE(claim.instance_id == id);
+  for (int i = 0; i < turns; ++i) {
+    Checkpoint turn = TurnOf(claim);
+    turn.update = InstanceUpdate{};
+    REQUIRE(h.a().Commit(turn).outcome == CheckpointOutcome::kCommitted);
+    claim = After(turn, claim);
+  }
+  return claim;
+}
+
+Claim ReleasedAndClaimed(Harness& h, const Claim& claim) {
+  REQUIRE(h.a().Release(claim) == LeaseOutcome::kReleased);
+  ClaimRequest request;
+  request.hub = h.hub;
+  for (Claim& found : h.a().ClaimWith(request).claims) {
+    if (found.key == claim.key) return std::move(found);
+  }
+  FAIL("the released instance was not ready");
+  return {};
+}
+
 }  // namespace dt::testing

@@ -94,6 +94,10 @@ std::vector<std::string> TextsOf(const std::vector<Message>& messages);
 Checkpoint TurnOf(const Claim& claim);
 // The claim as it is after that checkpoint: the next turn of the same lease.
 Claim After(const Checkpoint& checkpoint, Claim claim);
+// A new instance of this id claimed by `a`, after so many first turns.
+Claim Started(Harness& h, const std::string& id, int turns = 0);
+// The instance as somebody finds it who claims it after its holder `a` has let go.
+Claim ReleasedAndClaimed(Harness& h, const Claim& claim);
 
 template <typename T, typename Start>
 absl::StatusOr<T> Daemon::Wait(Start start) {
