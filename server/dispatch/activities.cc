@@ -3,6 +3,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/dispatch/dispatcher.h"
+#include "server/dispatch/failures.h"
 #include "spdlog/spdlog.h"
 
 namespace dt::dispatch {
@@ -10,15 +11,6 @@ namespace {
 
 // A task whose every result the database refuses is not tried again before this.
 constexpr absl::Duration kRefusedTaskDelay = absl::Minutes(1);
-constexpr absl::Duration kSetAsideReleaseMax = absl::Seconds(10);
-
-TaskFailureDetails Details(const char* type, std::string message) {
-  TaskFailureDetails details;
-  details.set_errortype(type);
-  details.set_errormessage(std::move(message));
-  details.set_isnonretriable(true);
-  return details;
-}
 
 }  // namespace
 
@@ -160,9 +152,9 @@ void Dispatcher::PoisonTask(HeldTask& held) {
   EndHeld(held,
           orchestration::ActivityFailure(
               held.task.task_id, held.task.generation,
-              Details("PoisonMessage",
-                      absl::StrCat("The activity was given up after ", held.task.lost_leases,
-                                   " dispatches that no worker answered.")),
+              ServerFailure("PoisonMessage",
+                            absl::StrCat("The activity was given up after ", held.task.lost_leases,
+                                         " dispatches that no worker answered.")),
               now_),
           /*failed_by_server=*/true, nullptr);
 }
@@ -289,8 +281,8 @@ void Dispatcher::OnEndFailed(TaskContext& context, const absl::Status& status, H
     EndHeld(*held,
             orchestration::ActivityFailure(
                 held->task.task_id, held->task.generation,
-                Details("ResultRefused", absl::StrCat("The result cannot be stored: ",
-                                                      std::string(status.message()))),
+                ServerFailure("ResultRefused", absl::StrCat("The result cannot be stored: ",
+                                                            std::string(status.message()))),
                 now_),
             /*failed_by_server=*/true, std::move(context.done));
     return;

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/dispatch/dispatcher.h"
+#include "server/dispatch/failures.h"
 #include "spdlog/spdlog.h"
 
 namespace dt::dispatch {
@@ -256,11 +257,9 @@ void Dispatcher::OnCommitFailed(CommitContext& context, const absl::Status& stat
   }
   if (!context.failed_by_server) {
     // The same answer would be refused for ever, so it ends the orchestration (10.1).
-    TaskFailureDetails details;
-    details.set_errortype("CheckpointRefused");
-    details.set_errormessage(
+    const TaskFailureDetails details = ServerFailure(
+        "CheckpointRefused",
         absl::StrCat("The result of the turn cannot be stored: ", std::string(status.message())));
-    details.set_isnonretriable(true);
     FailTurn(*resident, details, std::move(context.done));
     return;
   }

@@ -213,6 +213,9 @@ class Dispatcher {
   void RetryLater(Effect effect);
   absl::Duration PollDelay(int empty_polls);
 
+  // How long an item that all its streams gave back is kept from other daemons at most per release.
+  static constexpr absl::Duration kSetAsideReleaseMax = absl::Seconds(10);
+
   const DispatchLimits limits_;
   orchestration::IdSource* const ids_;
   std::minstd_rand random_;

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/dispatch/dispatcher.h"
+#include "server/dispatch/failures.h"
 #include "spdlog/spdlog.h"
 
 namespace dt::dispatch {
@@ -11,18 +12,8 @@ namespace {
 
 // A chunked response is held in memory until its last part.
 constexpr int64_t kMergedBytesMax = int64_t{256} << 20;
-// How long an item that all its streams gave back is kept from other daemons at most per release.
-constexpr absl::Duration kSetAsideReleaseMax = absl::Seconds(10);
 // How long an inbox is left alone that holds due messages but nothing that can run.
 constexpr absl::Duration kStalledInboxDelay = absl::Seconds(1);
-
-TaskFailureDetails Details(const char* type, std::string message) {
-  TaskFailureDetails details;
-  details.set_errortype(type);
-  details.set_errormessage(std::move(message));
-  details.set_isnonretriable(true);
-  return details;
-}
 
 }  // namespace
 
@@ -225,9 +216,9 @@ bool Dispatcher::OfferTurn(Resident& resident, Stream* stream, absl::Time later)
     EndEmptyTurn(resident);
   } else if (Poisoned(resident.lost_leases)) {
     FailTurn(resident,
-             Details("PoisonMessage",
-                     absl::StrCat("The orchestration was given up after ", resident.lost_leases,
-                                  " dispatches that no worker answered.")),
+             ServerFailure("PoisonMessage", absl::StrCat("The orchestration was given up after ",
+                                                         resident.lost_leases,
+                                                         " dispatches that no worker answered.")),
              nullptr);
   } else {
     SendTurn(resident, *stream);
@@ -382,9 +373,9 @@ void Dispatcher::On(TurnAnswered& event) {
   resident->whole_history = false;
   if (too_large) {
     FailTurn(*resident,
-             Details("ResponseTooLarge",
-                     absl::StrCat("The parts of the response together have more than ",
-                                  kMergedBytesMax, " bytes.")),
+             ServerFailure("ResponseTooLarge",
+                           absl::StrCat("The parts of the response together have more than ",
+                                        kMergedBytesMax, " bytes.")),
              std::move(event.done));
     return;
   }
