@@ -90,8 +90,9 @@ begin
     end if;
   end if;
 
-  insert into History (instance_key, turn, generation, first_event, event_count, events)
-    select c.key, c.turn, c.generation, c.first_event, c.event_count, v_bytes[c.history]
+  insert into History (instance_key, turn, committed_time, generation, first_event, event_count,
+                       events)
+    select c.key, c.turn, v_now, c.generation, c.first_event, c.event_count, v_bytes[c.history]
     from unnest(v_keys, v_turns, v_generations, (p_batch ->> 'first_event')::int[],
                 (p_batch ->> 'event_count')::int[], (p_batch ->> 'history')::int[], v_flags,
                 v_outcomes)

@@ -1,7 +1,8 @@
 -- Reads for clients: many instances per call, on connections of their own. Locks: none. Repeat: yes.
 
 -- _QuerySingle: instances by id. One row per item that exists; payload columns are null unless the
--- item asks for them.
+-- item asks for them. A turn that changes nothing visible does not write the instance's row, so of a
+-- live instance the time of the last turn counts as well.
 --   p_batch {items: [{id, payloads}]}
 create or replace function _QuerySingle(p_hub int, p_batch jsonb, p_bytes bytea[])
 returns table (item int, key bigint, execution_id text, generation int, name text, version bytea,
@@ -10,8 +11,13 @@ returns table (item int, key bigint, execution_id text, generation int, name tex
                tags jsonb, input bytea, output bytea, custom_status bytea, failure bytea)
 language sql volatile set search_path from current set enable_seqscan = off as $$
   select c.ord::int, i.instance_key, i.execution_id, i.generation, i.name, i.version,
-         i.runtime_status, i.created_time, i.last_updated_time, i.completed_time,
-         i.scheduled_start, i.parent_instance_id, i.tags,
+         i.runtime_status, i.created_time,
+         case when i.completed_time is not null then i.last_updated_time
+              else greatest(i.last_updated_time,
+                            (select h.committed_time from History h
+                             where h.instance_key = i.instance_key and h.generation = i.generation
+                             order by h.turn desc limit 1)) end,
+         i.completed_time, i.scheduled_start, i.parent_instance_id, i.tags,
          case when c.payloads then i.input end, case when c.payloads then i.output end,
          case when c.payloads then i.custom_status end,
          case when c.payloads then i.failure end

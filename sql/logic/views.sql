@@ -4,12 +4,16 @@
 create or replace view vInstances with (security_barrier) as
 select h.name as TaskHub, i.instance_id as InstanceID, i.execution_id as ExecutionID,
        i.name as Name, _AsText(i.version) as Version, i.created_time as CreatedTime,
-       i.last_updated_time as LastUpdatedTime, i.completed_time as CompletedTime,
+       case when i.completed_time is not null then i.last_updated_time
+            else greatest(i.last_updated_time,
+                          (select c.committed_time from History c
+                           where c.instance_key = i.instance_key and c.generation = i.generation
+                           order by c.turn desc limit 1)) end as LastUpdatedTime, i.completed_time as CompletedTime,
        _StatusName(i.runtime_status) as RuntimeStatus,
        _AsText(_PbField(i.trace_context, 1)) as TraceContext,
        _AsText(i.custom_status) as CustomStatusText, _AsText(i.input) as InputText,
        _AsText(i.output) as OutputText, i.parent_instance_id as ParentInstanceID, i.tags as Tags,
-       concat_ws(': ', _AsText(_PbField(i.failure, 1)), _AsText(_PbField(i.failure, 2)))
+       nullif(concat_ws(': ', _AsText(_PbField(i.failure, 1)), _AsText(_PbField(i.failure, 2))), '')
          as FailureDetails,
        w.host as LockedBy, w.lease_until as LockExpiration, i.scheduled_start as ScheduledStart
 from Instances i

@@ -70,7 +70,7 @@ create table Instances (
   tags jsonb,
   -- The columns that turns change lie together, so that WAL holds only this middle part of the row.
   runtime_status smallint not null,
-  last_updated_time timestamptz not null,
+  last_updated_time timestamptz not null,  -- of this row; a live instance's turns may be newer
   completed_time timestamptz,
   last_token bigint,
   last_turn bigint,
@@ -170,6 +170,7 @@ create index newtasks_free on NewTasks (hub_id, ready_at, task_key) where lease_
 create table History (
   instance_key bigint not null,
   turn bigint not null,
+  committed_time timestamptz not null,
   generation int not null,
   first_event int not null,
   event_count int not null,

@@ -195,6 +195,17 @@ TEST_CASE("store_checkpoint_is_fenced_by_token_and_turn") {
   CHECK(h.a().ClaimAll(h.hub).claims.empty());
 }
 
+TEST_CASE("store_every_turn_counts_as_an_update") {
+  Harness h(AnyKind());
+  const Claim claim = Started(h, "one", 1);
+  // Nothing that is visible changes, so the instance's row is not written.
+  const CheckpointResult result = h.a().Commit(TurnOf(claim));
+  REQUIRE(result.outcome == CheckpointOutcome::kCommitted);
+  const auto row = h.a().Read(h.hub, "one");
+  REQUIRE(row.has_value());
+  CHECK(row->last_updated_at >= result.committed_at);
+}
+
 TEST_CASE("store_end_of_an_instance_takes_its_inbox_and_free_tasks") {
   Harness h(AnyKind());
   Claim claim = Started(h, "one");

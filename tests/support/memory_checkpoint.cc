@@ -44,6 +44,7 @@ void MemoryDatabase::ApplyState(Checkpoint& checkpoint, Instance& instance) {
   instance.turn = checkpoint.turn;
   instance.last_token = checkpoint.lease_token;
   instance.lost_leases = 0;
+  instance.row.last_updated_at = NowLocked();
   if (checkpoint.history.has_value()) instance.history.push_back(*std::move(checkpoint.history));
   if (checkpoint.update.has_value()) ApplyUpdate(*std::move(checkpoint.update), instance);
   if (checkpoint.next_generation.has_value()) {
@@ -55,7 +56,6 @@ void MemoryDatabase::ApplyState(Checkpoint& checkpoint, Instance& instance) {
 void MemoryDatabase::ApplyUpdate(InstanceUpdate update, Instance& instance) {
   InstanceRow& row = instance.row;
   row.status = update.status;
-  row.last_updated_at = NowLocked();
   using Kind = Change<std::string>::Kind;
   if (update.custom_status.kind == Kind::kSet) row.custom_status = update.custom_status.value;
   if (update.custom_status.kind == Kind::kClear) row.custom_status.reset();
@@ -77,7 +77,6 @@ void MemoryDatabase::ApplyNextGeneration(NextGeneration next, Instance& instance
   instance.row.execution_id = std::move(next.execution_id);
   instance.row.version = std::move(next.version);
   instance.row.input = std::move(next.input);
-  instance.row.last_updated_at = NowLocked();
   instance.saved_custom_status = std::move(next.saved_custom_status);
   std::vector<int64_t> old;
   for (const auto& [order, message] : instance.inbox) {
