@@ -161,8 +161,9 @@ void PostgresStore::SubmitWrite(const CallVerb<Request, Reply>& verb, HubId hub,
 }
 
 void PostgresStore::ResolveHub(std::string name, bool create, Callback<HubId> done) {
-  Submit(*upkeep_lane_, *verbs_->resolve_hub, 0, 0, name.size(),
-         HubRequest{std::move(name), create}, std::move(done));
+  const size_t bytes = name.size();
+  Submit(*upkeep_lane_, *verbs_->resolve_hub, 0, 0, bytes, HubRequest{std::move(name), create},
+         std::move(done));
 }
 
 void PostgresStore::DeleteHub(std::string name, DoneCallback done) {
@@ -272,13 +273,14 @@ void PostgresStore::SweepDeadWorkers(Callback<int64_t> done) {
 
 void PostgresStore::ReadInstance(HubId hub, std::string instance_id, bool payloads,
                                  Callback<std::optional<InstanceRow>> done) {
-  Submit(*read_lane_, *verbs_->read_instance, hub, 0, 64 + instance_id.size(),
+  const size_t bytes = 64 + instance_id.size();
+  Submit(*read_lane_, *verbs_->read_instance, hub, 0, bytes,
          InstanceRequest{std::move(instance_id), payloads}, std::move(done));
 }
 
 void PostgresStore::ReadStatus(HubId hub, std::string instance_id, Callback<InstanceStatus> done) {
-  Submit(*read_lane_, *verbs_->read_status, hub, 0, 64 + instance_id.size(), std::move(instance_id),
-         std::move(done));
+  const size_t bytes = 64 + instance_id.size();
+  Submit(*read_lane_, *verbs_->read_status, hub, 0, bytes, std::move(instance_id), std::move(done));
 }
 
 void PostgresStore::ReadHistory(HubId hub, std::string instance_id,
