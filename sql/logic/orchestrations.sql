@@ -144,16 +144,19 @@ create or replace function _DueMessages(p_key bigint, p_until timestamptz, p_max
                                         p_max_bytes bigint)
 returns table (seq bigint, visible_at timestamptz, generation int, event_type smallint,
                event bytea, taken boolean)
-language sql volatile set search_path from current set enable_seqscan = off as $$
-  select d.seq, d.visible_at, d.generation, d.event_type, d.event,
-         d.number = 1 or (d.number <= p_max and d.total_bytes <= p_max_bytes)
-  from (select e.seq, e.visible_at, e.generation, e.event_type, e.event,
-               row_number() over w as number, sum(length(e.event)) over w as total_bytes
-        from (select n.* from NewEvents n
-              where n.instance_key = p_key and n.visible_at <= p_until
-              order by n.visible_at, n.seq limit p_max + 1) e
-        window w as (order by e.visible_at, e.seq)) d
-$$;
+language plpgsql set search_path from current set enable_seqscan = off as $$
+#variable_conflict use_column
+begin
+  return query
+    select d.seq, d.visible_at, d.generation, d.event_type, d.event,
+           d.number = 1 or (d.number <= p_max and d.total_bytes <= p_max_bytes)
+    from (select e.seq, e.visible_at, e.generation, e.event_type, e.event,
+                 row_number() over w as number, sum(length(e.event)) over w as total_bytes
+          from (select n.* from NewEvents n
+                where n.instance_key = p_key and n.visible_at <= p_until
+                order by n.visible_at, n.seq limit p_max + 1) e
+          window w as (order by e.visible_at, e.seq)) d;
+end $$;
 
 -- _ReadNewMessages: the inboxes of the instances leased by a worker that somebody else wrote to, and
 -- forgets that they are new. Rows as _ReadInbox.

@@ -174,6 +174,10 @@ absl::Status Connection::ApplySessionSettings() {
       {"TimeZone", "UTC"},
       {"DateStyle", "ISO, MDY"},
       {"jit", "off"},
+      // Array parameters of a few elements look cheaper when planned for their values, so the
+      // server would plan every statement of every call again: a sixth of its time at low load
+      // (perf).
+      {"plan_cache_mode", "force_generic_plan"},
       {"statement_timeout", Milliseconds(options_.statement_timeout)},
       {"lock_timeout", Milliseconds(options_.lock_timeout)},
       {"idle_in_transaction_session_timeout", Milliseconds(options_.idle_in_transaction_timeout)},
