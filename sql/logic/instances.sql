@@ -234,7 +234,8 @@ begin
 end $$;
 
 -- _Deliver: puts addressed messages into the inboxes of live instances. One row per item: outcome
--- 0 ok, 1 not found, 2 ended or another generation. Caller holds the hot rows' locks.
+-- 0 ok, 1 not found, 2 ended or another generation, 6 ok, but the caller itself holds the instance and
+-- has not been given earlier messages of others. Caller holds the hot rows' locks.
 --   p_items [{id, generation, at, type, event}], or with "key" in place of "id"
 create or replace function _Deliver(p_hub int, p_items jsonb, p_bytes bytea[], p_now timestamptz,
                                     p_worker bigint)
@@ -250,8 +251,9 @@ declare
   v_live int[];
   v_seqs bigint[];
 begin
-  select array_agg((case when k.key is null then 1 when r.instance_key is null then 2 else 0 end)
-                     ::smallint order by c.ord),
+  select array_agg((case when k.key is null then 1 when r.instance_key is null then 2
+                         when r.owner_wake is not null and r.lease_token >> 40 = p_worker then 6
+                         else 0 end)::smallint order by c.ord),
          array_agg(k.key order by c.ord), array_agg(r.lease_token order by c.ord),
          array_agg(greatest(p_now, _Time(c.at)) order by c.ord),
          array_agg(c.ord order by c.ord) filter (where r.instance_key is not null)
@@ -269,7 +271,7 @@ begin
       select v_keys[c.ord], v_at[c.ord], c.generation, c.type, v_bytes[c.event]
       from rows from (jsonb_to_recordset(p_items) as (generation int, type smallint, event int))
         with ordinality c(generation, type, event, ord)
-      where v_outcomes[c.ord] = 0
+      where v_outcomes[c.ord] in (0, 6)
       order by c.ord
       returning seq)
     select array_agg(n.seq) into v_seqs from inserted n;

@@ -18,9 +18,14 @@ absl::StatusOr<size_t> ItemIndex(const Result& result, int row, int column, size
   return static_cast<size_t>(item - 1);
 }
 
+// The outcome of _Deliver for Delivery::unread; no DeliveryOutcome has this number.
+constexpr int64_t kOkButUnread = 6;
+
 Delivery DeliveryColumns::Read(const Result& result, int row) const {
   Delivery delivery;
-  delivery.outcome = static_cast<DeliveryOutcome>(result.Int(row, outcome));
+  const int64_t code = result.Int(row, outcome);
+  delivery.unread = code == kOkButUnread;
+  delivery.outcome = delivery.unread ? DeliveryOutcome::kOk : static_cast<DeliveryOutcome>(code);
   delivery.key = result.OptionalInt(row, key).value_or(0);
   delivery.lease_token = result.OptionalInt(row, token).value_or(0);
   delivery.seq = result.OptionalInt(row, seq).value_or(0);

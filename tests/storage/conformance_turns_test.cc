@@ -292,6 +292,21 @@ TEST_CASE("store_delivery_names_the_lease_and_wakes_only_other_daemons") {
   CHECK(h.a().ReadNew().empty());
 }
 
+TEST_CASE("store_delivery_says_when_it_would_overtake_messages_of_others") {
+  Harness h(AnyKind());
+  const Claim claim = Started(h, "one", 1);
+  CHECK_FALSE(h.a().Send(h.hub, "one", Event("own")).unread);
+  CHECK_FALSE(h.b().Send(h.hub, "one", Event("from b")).unread);
+  const Delivery behind = h.a().Send(h.hub, "one", Event("behind"));
+  CHECK(behind.outcome == DeliveryOutcome::kOk);
+  CHECK(behind.unread);
+  const std::vector<InboxRead> read = h.a().ReadNew();
+  REQUIRE(read.size() == 1);
+  CHECK(read[0].lease_token == claim.lease_token);
+  CHECK(TextsOf(read[0].messages) == std::vector<std::string>{"own", "from b", "behind"});
+  CHECK_FALSE(h.a().Send(h.hub, "one", Event("after")).unread);
+}
+
 TEST_CASE("store_release_recomputes_when_an_instance_is_due") {
   Harness h(AnyKind());
   const Claim claim = Started(h, "one", 1);

@@ -6,6 +6,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "storage/postgres/embedded_sql.h"
 #include "storage/postgres/semver.h"
 #include "tests/support/catch.h"
@@ -18,14 +19,13 @@ using testing::MustBeOk;
 using testing::PostgresFixture;
 using testing::ValueOf;
 
-std::string FileOnDisk(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
+// A file of sql/ as it is in the source tree.
+std::string FileOnDisk(const std::string& name) {
+  std::ifstream file(absl::StrCat(DT_SOURCE_DIR "/sql/", name), std::ios::binary);
   std::stringstream text;
   text << file.rdbuf();
   return text.str();
 }
-
-std::string SqlDir() { return DT_SOURCE_DIR "/sql/"; }
 
 TEST_CASE("semver_orders_numbers_as_numbers_and_prereleases_below") {
   const char* const ordered[] = {
@@ -58,7 +58,7 @@ TEST_CASE("migrator_carries_the_files_of_sql_byte_for_byte") {
   for (const EmbeddedFile& file : EmbeddedSql()) {
     std::string path(file.path);
     CAPTURE(path);
-    CHECK(std::string(file.text) == FileOnDisk(SqlDir() + path));
+    CHECK(std::string(file.text) == FileOnDisk(path));
   }
 }
 
@@ -210,7 +210,7 @@ TEST_CASE("migrator_printed_script_and_install_sql_make_what_up_makes") {
   CHECK(ValueOf(MigrationScript("x", ProgramVersion())).find("create table") == std::string::npos);
 
   // psql alone: the same version row.
-  std::string install = FileOnDisk(SqlDir() + "install.sql");
+  std::string install = FileOnDisk("install.sql");
   CHECK(install.find("values ('" + ProgramVersion() + "', '" + status.min_daemon_version + "')") !=
         std::string::npos);
 }
