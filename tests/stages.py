@@ -88,7 +88,10 @@ def environment():
     symbolizer = "/usr/lib/llvm-14/bin/llvm-symbolizer"
     env["ASAN_OPTIONS"] = f"detect_stack_use_after_return=1:external_symbolizer_path={symbolizer}"
     env["UBSAN_OPTIONS"] = f"print_stacktrace=1:external_symbolizer_path={symbolizer}"
-    env["TSAN_OPTIONS"] = f"second_deadlock_stack=1:external_symbolizer_path={symbolizer}"
+    # Libraries that are not instrumented say nothing about the order of what they do.
+    env["TSAN_OPTIONS"] = ("ignore_noninstrumented_modules=1:second_deadlock_stack=1:"
+                           f"suppressions={ROOT}/tests/sanitizers/tsan.supp:"
+                           f"external_symbolizer_path={symbolizer}")
     return env
 
 
