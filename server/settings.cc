@@ -207,8 +207,10 @@ void AddDatabase(std::vector<Setting>& rows) {
   rows.push_back(
       With(SetSchemaName, Text("postgres", "schema", FIELD(store.schema),
                                "schema that holds everything; one database may hold several")));
-  rows.push_back(Number("postgres", "lanes", FIELD(store.write_lanes), 1, 64,
-                        "connections that write; each carries one batch at a time"));
+  rows.push_back(
+      Number("postgres", "lanes", FIELD(store.write_lanes), 1, 64,
+             "connections that write, each one batch at a time; more of them commit more often, "
+             "which pays when the database is far away or has cores to spare"));
   rows.push_back(Number("postgres", "batch-operations-max", FIELD(store.lane.batch_operations_max),
                         1, 10000, "operations that one batch, and so one commit, may carry"));
   rows.push_back(Number("postgres", "batch-bytes-max", FIELD(store.lane.batch_bytes_max), 1 << 10,

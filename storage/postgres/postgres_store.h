@@ -36,7 +36,7 @@ struct PostgresStoreOptions {
   ConnectionOptions connection;
   std::string schema = "dt";
   std::string version = "0";  // of the daemon, shown in table Workers
-  int write_lanes = 2;
+  int write_lanes = 1;
   absl::Duration lease = absl::Seconds(30);
   absl::Duration claim_statement_timeout = absl::Seconds(10);
   absl::Duration read_statement_timeout = absl::Seconds(30);
