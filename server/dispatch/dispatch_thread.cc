@@ -8,7 +8,7 @@
 #include "absl/random/random.h"
 #include "absl/synchronization/mutex.h"
 #include "server/dispatch/dispatcher.h"
-#include "server/dispatch/random_ids.h"
+#include "server/orchestration/random_ids.h"
 
 namespace dt::dispatch {
 
@@ -104,7 +104,7 @@ class DispatchThread::Impl {
 
   Store* const store_;
   const size_t events_max_;
-  RandomIds ids_;
+  orchestration::RandomIds ids_;
   Dispatcher dispatcher_;  // of the thread only
   std::atomic<bool> draining_{false};
   std::atomic<uint64_t> last_id_{0};

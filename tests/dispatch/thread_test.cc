@@ -5,7 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/blocking_counter.h"
 #include "absl/synchronization/notification.h"
-#include "server/dispatch/random_ids.h"
+#include "server/orchestration/random_ids.h"
 #include "server/orchestration/requests.h"
 #include "tests/dispatch/fixture.h"
 
@@ -78,7 +78,7 @@ class WorkerThread : public dispatch::WorkItemSink {
   std::thread thread_;
 };
 
-NewInstance ChainInstance(HubId hub, const std::string& id, dispatch::RandomIds& ids) {
+NewInstance ChainInstance(HubId hub, const std::string& id, orchestration::RandomIds& ids) {
   CreateInstanceRequest request;
   request.set_instanceid(id);
   request.set_name("Chain");
@@ -102,7 +102,7 @@ TEST_CASE("dispatch_thread chains from start to end through mailbox, store and w
   options.hub = hub;
   dispatch.OpenStream(options, first);
   dispatch.OpenStream(options, second);
-  dispatch::RandomIds ids;
+  orchestration::RandomIds ids;
   std::atomic<int> started{0};
   absl::BlockingCounter completed(kChains);
   for (int i = 0; i < kChains; ++i) {

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "server/dispatch/dispatcher.h"
-#include "server/dispatch/random_ids.h"
+#include "server/orchestration/random_ids.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/fake_worker.h"
 #include "tests/support/memory_store.h"
@@ -76,7 +76,7 @@ class FakeDaemon : public StoreObserver {
 
   Store* const store_;
   MemoryStore* const steps_;
-  dispatch::RandomIds ids_;
+  orchestration::RandomIds ids_;
   dispatch::Dispatcher dispatcher_;
   std::vector<dispatch::Event> events_;
   std::vector<dispatch::Effect> effects_;
