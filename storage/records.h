@@ -296,7 +296,9 @@ struct InstanceUpdate {
 };
 
 // The start of the next generation. The store deletes the old generation's history, its messages
-// and its unleased tasks; messages without generation stay.
+// and its unleased tasks; messages without generation stay. An EventRaised or ExecutionSuspended
+// that was bound to the old generation is one that an earlier turn carried over and no turn has
+// seen: it moves on to the next generation, after the checkpoint's own first messages.
 struct NextGeneration {
   std::string execution_id;
   Payload version;

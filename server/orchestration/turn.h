@@ -63,8 +63,8 @@ struct Turn {
   // Why each was dropped, parallel to `dropped`: for log event 313.
   std::vector<const char*> drop_reasons;
   bool corrupt = false;  // history without ExecutionStarted: drop everything, log
-  // Front messages that the limits kept out. A ContinueAsNew of this turn sends them again, for the
-  // store deletes what is bound to the generation that ends.
+  // Front messages that the limits kept out. A ContinueAsNew of this turn consumes them and sends
+  // them again, bound to the next generation and after what it carries over itself.
   std::vector<TurnEvent> deferred;
   // No events: nothing to run; the caller discards `dropped`.
   bool empty() const { return events.empty(); }

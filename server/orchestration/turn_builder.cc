@@ -146,8 +146,12 @@ void TurnBuilder::CarryOver(CompleteOrchestrationAction& action) {
     messages.push_back(ToMessage(event, next));
   }
   for (NewMessage& event : self_events_) messages.push_back(std::move(event));
+  // Front messages that this turn was given but did not process follow. The store moves on those
+  // that it was not given.
   const auto send_again = [&](const TurnEvent& event) {
     messages.push_back({next, absl::InfinitePast(), event.event_type, event.event});
+    result_.checkpoint.consumed.push_back(event.seq);
+    std::erase(result_.returned, event.seq);
   };
   for (size_t i = context_.processed; i < context_.turn.events.size(); ++i) {
     const TurnEvent& event = context_.turn.events[i];

@@ -300,8 +300,8 @@ end $$;
 
 -- _CheckpointEnds: for committed items that end, begin the next generation or release. Ended: hot row,
 -- inbox and free tasks go. Next generation: history, messages and free tasks of the old one go;
--- messages without generation stay. Released: the lease is freed later, by _FreeInstances, when all
--- messages are in.
+-- messages without generation stay, and carried-over ones that no turn has been given yet are carried
+-- on. Released: the lease is freed later, by _FreeInstances, when all messages are in.
 create or replace function _CheckpointEnds(p_keys bigint[], p_tokens bigint[], p_turns bigint[],
                                            p_generations int[], p_flags int[],
                                            p_outcomes smallint[], p_next_rows jsonb,
@@ -327,8 +327,16 @@ begin
   if v_next is not null then
     delete from History h using unnest(v_next, v_next_generations) c(key, generation)
       where h.instance_key = c.key and h.generation <= c.generation;
-    delete from NewEvents e using unnest(v_next, v_next_generations) c(key, generation)
-      where e.instance_key = c.key and e.generation <= c.generation;
+    -- EventRaised (17) and ExecutionSuspended (21) are bound to a generation only when they were carried
+    -- over into it. New numbers put them behind what this turn carries over.
+    with old as (
+      delete from NewEvents e using unnest(v_next, v_next_generations) c(key, generation)
+      where e.instance_key = c.key and e.generation <= c.generation
+      returning e.instance_key, e.seq, c.generation + 1 as next_generation, e.event_type, e.event)
+    insert into NewEvents (instance_key, visible_at, generation, event_type, event)
+      select o.instance_key, '-infinity', o.next_generation, o.event_type, o.event
+      from old o where o.event_type in (17, 21)
+      order by o.seq;
     delete from NewTasks t using unnest(v_next, v_next_generations) c(key, generation)
       where t.instance_key = c.key and t.generation <= c.generation and t.lease_token is null;
     update Instances i

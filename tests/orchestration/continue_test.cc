@@ -66,6 +66,7 @@ TEST_CASE("carryover_order: what does not fit one turn survives the next Continu
       own EventRaised @1 name="d" input="3" gen 2
       continues as 0003 input="2"
       )"));
+  CHECK(order.inbox.size() == 4);  // those that were sent again are consumed
 }
 
 TEST_CASE("carryover_order: only raised events are carried over") {

@@ -69,6 +69,7 @@ void Orchestration::Begin(const NewInstance& instance) {
   row_.version = instance.version;
   row_.parent = instance.parent;
   Put(instance.started);
+  if (instance.scheduled_start) held_until_ = *instance.scheduled_start;
   state = Value(StateFromClaim(Load()));
 }
 
@@ -132,6 +133,7 @@ void Orchestration::FailTask(int32_t id, const TaskFailureDetails& details) {
 
 std::vector<Message> Orchestration::Due() const {
   std::vector<Message> due;
+  if (now_ < held_until_) return due;
   for (const Message& message : inbox) {
     if (message.visible_at <= now_) due.push_back(message);
   }

@@ -83,7 +83,8 @@ class Orchestration {
   void CheckReload() const;
 
   absl::Time now_;
-  Claim row_;  // without messages
+  absl::Time held_until_ = absl::InfinitePast();  // the scheduled start: the store holds all back
+  Claim row_;                                     // without messages
   int64_t last_seq_ = 0;
 };
 

@@ -148,8 +148,7 @@ TEST_CASE("start_scheduled: in the future, rounded up for the schedule and exact
   const NewInstance instance = Start(request)->instance;
   CHECK(instance.scheduled_start == absl::FromUnixSeconds(1003) + absl::Microseconds(1));
   CHECK(RenderMessage(instance.started) ==
-        "ExecutionStarted @1000 name=\"Order\" scheduledStartTimestamp=1003.0000001 gen 0 due "
-        "1003.000001");
+        "ExecutionStarted @1000 name=\"Order\" scheduledStartTimestamp=1003.0000001 gen 0");
   *request.mutable_scheduledstarttimestamp() = Seconds(1003, 1'000'000'000);
   CHECK(StartError(request).code() == absl::StatusCode::kInvalidArgument);
   *request.mutable_scheduledstarttimestamp() = Seconds(int64_t{1} << 60);

@@ -74,13 +74,30 @@ TEST_CASE("store_scheduled_start_holds_earlier_messages_back") {
   NewInstance instance = h.Instance("later");
   const absl::Time start = h.a().store().Now() + absl::Hours(1);
   instance.scheduled_start = start;
-  instance.started.visible_at = start;
   h.a().Create(instance);
   CHECK(h.a().Send(h.hub, "later", Event("early")).outcome == DeliveryOutcome::kOk);
   const ClaimResult claims = h.a().ClaimAll(h.hub);
   CHECK(claims.claims.empty());
   REQUIRE(claims.next_due.has_value());
   CHECK(*claims.next_due >= start);
+}
+
+TEST_CASE("store_scheduled_start_comes_before_a_flood_of_earlier_events") {
+  Harness h(AnyKind());
+  NewInstance instance = h.Instance("later");
+  instance.scheduled_start = h.a().store().Now() + absl::Milliseconds(200);
+  h.a().Create(instance);
+  for (int i = 0; i < 5; ++i) h.a().Send(h.hub, "later", Event("early"));
+  ClaimRequest capped = h.Request();
+  capped.max_messages = 3;
+  ClaimResult claims;
+  while (claims.claims.empty()) {
+    claims = h.a().ClaimWith(capped);
+    CHECK((claims.claims.empty() || h.a().store().Now() >= *instance.scheduled_start));
+  }
+  CHECK(TextsOf(claims.claims.at(0).messages) ==
+        std::vector<std::string>{"start", "early", "early"});
+  CHECK(claims.claims.at(0).more_messages);
 }
 
 TEST_CASE("store_terminate_pending_running_missing") {
@@ -113,7 +130,6 @@ TEST_CASE("terminate_pending_scheduled: it ends at once and its start is dropped
   NewInstance instance = h.Instance("later");
   const absl::Time start = h.a().store().Now() + absl::Milliseconds(50);
   instance.scheduled_start = start;
-  instance.started.visible_at = start;
   h.a().Create(instance);
   CHECK(h.a().Terminate(h.hub, {"later", "enough", 0, Event("t", 5)}).outcome ==
         DeliveryOutcome::kDone);

@@ -272,6 +272,38 @@ TEST_CASE("store_continue_as_new_keeps_messages_without_generation") {
   CHECK(h.a().Read(h.hub, "one")->input == "in2");
 }
 
+TEST_CASE("store_continue_as_new_carries_on_what_no_turn_was_given") {
+  Harness h(AnyKind());
+  Claim claim = Started(h, "one");
+  const auto bound_to = [](Generation generation, NewMessage message) {
+    message.generation = generation;
+    return message;
+  };
+  Checkpoint first = TurnOf(claim);
+  first.next_generation = NextGeneration{"00000000000000000000000000000001", {}, {}, {}};
+  first.own_messages = {bound_to(1, Event("start 1", 3)), bound_to(1, Event("a")),
+                        bound_to(1, Event("b")), bound_to(1, Event("c", 21))};
+  first.release = true;
+  REQUIRE(h.a().Commit(first).outcome == CheckpointOutcome::kCommitted);
+
+  ClaimRequest capped = h.Request();
+  capped.max_messages = 2;
+  claim = h.a().ClaimWith(capped).claims.at(0);
+  REQUIRE(TextsOf(claim.messages) == std::vector<std::string>{"start 1", "a"});
+  REQUIRE(claim.more_messages);
+  // A timer of the generation that ends is not carried on.
+  h.a().Send(h.hub, "one", bound_to(1, Event("timer", 13)));
+  Checkpoint second = TurnOf(claim);
+  second.next_generation = NextGeneration{"00000000000000000000000000000002", {}, {}, {}};
+  second.own_messages = {bound_to(2, Event("start 2", 3)), bound_to(2, Event("d"))};
+  second.release = true;
+  REQUIRE(h.a().Commit(second).outcome == CheckpointOutcome::kCommitted);
+
+  const Claim found = h.a().ClaimOne(h.hub);
+  CHECK(TextsOf(found.messages) == std::vector<std::string>{"start 2", "d", "b", "c"});
+  for (const Message& message : found.messages) CHECK(message.generation == 2);
+}
+
 TEST_CASE("store_delivery_names_the_lease_and_wakes_only_other_daemons") {
   Harness h(AnyKind());
   const Claim claim = Started(h, "one", 1);

@@ -5,6 +5,13 @@
 #include "tests/support/memory_database.h"
 
 namespace dt::testing {
+namespace {
+
+// Field numbers of HistoryEvent (protocol.md 6.1).
+constexpr int16_t kEventRaised = 17;
+constexpr int16_t kExecutionSuspended = 21;
+
+}  // namespace
 
 CheckpointOutcome MemoryDatabase::CheckFence(const Checkpoint& checkpoint) {
   const Instance* instance = Find(checkpoint.key);
@@ -30,8 +37,9 @@ CheckpointResult MemoryDatabase::CommitCheckpoint(WorkerId worker, Checkpoint ch
   ++checkpoints_;
   result.committed_at = NowLocked();
   Instance& instance = *Find(checkpoint.key);
-  ApplyState(checkpoint, instance);
+  std::vector<NewMessage> carried_on = ApplyState(checkpoint, instance);
   ApplyOutgoing(worker, checkpoint, instance, result);
+  for (NewMessage& message : carried_on) Insert(instance, std::move(message), /*front=*/true);
   if (checkpoint.release && instance.live) {
     SetLease(instance, 0);
     Wake(instance.hub);
@@ -39,7 +47,8 @@ CheckpointResult MemoryDatabase::CommitCheckpoint(WorkerId worker, Checkpoint ch
   return result;
 }
 
-void MemoryDatabase::ApplyState(Checkpoint& checkpoint, Instance& instance) {
+std::vector<NewMessage> MemoryDatabase::ApplyState(Checkpoint& checkpoint, Instance& instance) {
+  std::vector<NewMessage> carried_on;
   for (int64_t seq : checkpoint.consumed) Remove(instance, seq);
   instance.turn = checkpoint.turn;
   instance.last_token = checkpoint.lease_token;
@@ -48,9 +57,10 @@ void MemoryDatabase::ApplyState(Checkpoint& checkpoint, Instance& instance) {
   if (checkpoint.history.has_value()) instance.history.push_back(*std::move(checkpoint.history));
   if (checkpoint.update.has_value()) ApplyUpdate(*std::move(checkpoint.update), instance);
   if (checkpoint.next_generation.has_value()) {
-    ApplyNextGeneration(*checkpoint.next_generation, instance);
+    carried_on = ApplyNextGeneration(*checkpoint.next_generation, instance);
   }
   if (checkpoint.ends) End(instance);
+  return carried_on;
 }
 
 void MemoryDatabase::ApplyUpdate(InstanceUpdate update, Instance& instance) {
@@ -70,7 +80,8 @@ void MemoryDatabase::ApplyUpdate(InstanceUpdate update, Instance& instance) {
   row.failure = std::move(update.failure);
 }
 
-void MemoryDatabase::ApplyNextGeneration(NextGeneration next, Instance& instance) {
+std::vector<NewMessage> MemoryDatabase::ApplyNextGeneration(NextGeneration next,
+                                                            Instance& instance) {
   DropFreeTasks(instance);
   instance.history.clear();
   ++instance.row.generation;
@@ -79,12 +90,18 @@ void MemoryDatabase::ApplyNextGeneration(NextGeneration next, Instance& instance
   instance.row.input = std::move(next.input);
   instance.saved_custom_status = std::move(next.saved_custom_status);
   std::vector<int64_t> old;
+  std::vector<NewMessage> carried_on;
   for (const auto& [order, message] : instance.inbox) {
-    if (message.generation != kAnyGeneration && message.generation != instance.row.generation) {
-      old.push_back(message.seq);
+    if (message.generation == kAnyGeneration || message.generation == instance.row.generation) {
+      continue;
     }
+    old.push_back(message.seq);
+    if (message.event_type != kEventRaised && message.event_type != kExecutionSuspended) continue;
+    carried_on.push_back(
+        {instance.row.generation, absl::InfinitePast(), message.event_type, message.event});
   }
   for (int64_t seq : old) Remove(instance, seq);
+  return carried_on;
 }
 
 void MemoryDatabase::ApplyOutgoing(WorkerId worker, Checkpoint& checkpoint, Instance& instance,

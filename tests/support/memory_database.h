@@ -153,9 +153,11 @@ class MemoryDatabase {
   void EraseTask(TaskKey key) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   CreateResult Create(WorkerId worker, NewInstance instance) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   CheckpointOutcome CheckFence(const Checkpoint& checkpoint) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void ApplyState(Checkpoint& checkpoint, Instance& instance) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Both return the messages that are carried on into the next generation.
+  std::vector<NewMessage> ApplyState(Checkpoint& checkpoint, Instance& instance)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ApplyUpdate(InstanceUpdate update, Instance& instance) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void ApplyNextGeneration(NextGeneration next, Instance& instance)
+  std::vector<NewMessage> ApplyNextGeneration(NextGeneration next, Instance& instance)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ApplyOutgoing(WorkerId worker, Checkpoint& checkpoint, Instance& instance,
                      CheckpointResult& result) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
