@@ -287,6 +287,13 @@ void AddLimits(std::vector<Setting>& rows) {
   rows.push_back(
       With(SetTagsBytes, Number("limits", "tags-bytes-max", FIELD(service.requests.tags_bytes_max),
                                 0, 1 << 30, "size of all tags of an instance together")));
+  rows.push_back(Number("limits", "page-rows-default", FIELD(service.pages.rows_default), 1, 100000,
+                        "rows of a page of instances, for clients that name no number"));
+  rows.push_back(Number("limits", "page-rows-max", FIELD(service.pages.rows_max), 1, 100000,
+                        "the same, at most, whatever a client asks for"));
+  rows.push_back(Number("limits", "page-bytes-max", FIELD(service.pages.bytes_max), 1 << 10,
+                        kIntMax,
+                        "size of the payloads of a page; most clients take no message of 4 MiB"));
   rows.push_back(Number(
       "limits", "history-bytes-max", FIELD(dispatch.turn.history_bytes_max), 1 << 20, kBytesMax,
       "size of the history of one generation; beyond it the orchestration fails"));

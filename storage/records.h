@@ -388,6 +388,35 @@ struct InstanceRow {
   std::optional<std::string> failure;  // serialized TaskFailureDetails
 };
 
+// A place in a list that is ordered by (time, instance id).
+struct InstancePosition {
+  absl::Time time;
+  std::string instance_id;
+};
+
+// Which orchestrations a list shows, and which page of it. Entities are in none. A bound that is
+// not set does not bound.
+struct InstanceSearch {
+  HubId hub = 0;
+  // By completion: only ended ones, ordered and bounded by the completed time; else by the created
+  // time. Among equal times by instance id, bytewise.
+  bool by_completion = false;
+  StatusSet statuses = 0;          // 0 = any
+  std::optional<absl::Time> from;  // inclusive, in whole microseconds
+  std::optional<absl::Time> to;    // exclusive, in whole microseconds
+  std::string id_prefix;
+  std::optional<InstancePosition> after;  // the last one of the page before
+  // A page has at least one row, if there is one, and then no more than these.
+  int max_rows = 100;
+  int64_t max_bytes = 3 << 20;
+  bool payloads = false;
+};
+
+struct InstancePage {
+  std::vector<InstanceRow> rows;
+  bool more = false;
+};
+
 // A light answer for waiting calls.
 struct InstanceStatus {
   bool exists = false;

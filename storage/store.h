@@ -186,6 +186,9 @@ class Store {
   virtual void ReadInstance(HubId hub, std::string instance_id, bool payloads,
                             Callback<std::optional<InstanceRow>> done) = 0;
   virtual void ReadStatus(HubId hub, std::string instance_id, Callback<InstanceStatus> done) = 0;
+  // A page of orchestrations. Pages are read one by one: a row that is written between two of them
+  // shows as it is then, one that is deleted hides no other.
+  virtual void SearchInstances(InstanceSearch search, Callback<InstancePage> done) = 0;
   // The history of the current generation after `after_turn`, in order, at least one chunk and then
   // about `max_bytes`; an empty vector at the end. kNotFound if there is no such instance, or
   // `execution_id` is given and not current.

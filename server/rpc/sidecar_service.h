@@ -7,7 +7,7 @@
 // the callbacks may hold pointers to them.
 //
 // The handlers stand in one file per family: client_calls.cc, worker_calls.cc, history_calls.cc,
-// hub_calls.cc, and unserved_calls.cc for the RPCs that this version refuses.
+// query_calls.cc, hub_calls.cc, and unserved_calls.cc for the RPCs that this version refuses.
 #ifndef DT_SERVER_RPC_SIDECAR_SERVICE_H_
 #define DT_SERVER_RPC_SIDECAR_SERVICE_H_
 
@@ -20,6 +20,7 @@
 #include "grpcpp/support/server_callback.h"
 #include "proto/orchestrator_service.grpc.pb.h"
 #include "server/dispatch/dispatch_thread.h"
+#include "server/orchestration/pages.h"
 #include "server/orchestration/requests.h"
 #include "server/rpc/call_metadata.h"
 #include "server/rpc/history_stream.h"
@@ -33,6 +34,7 @@ namespace dt::rpc {
 struct ServiceOptions {
   TaskHubOptions hubs;
   orchestration::RequestLimits requests;
+  orchestration::PageLimits pages;
   StreamLimits streams;
   HistoryLimits history;
   // Deleting a hub, or creating it anew, deletes data (5.36).
@@ -99,6 +101,12 @@ class SidecarService final : public SidecarServiceBase {
   Unary* ResumeInstance(Context* context, const ResumeRequest* request,
                         ResumeResponse* response) override;
 
+  // Lists: query_calls.cc
+  Unary* QueryInstances(Context* context, const QueryInstancesRequest* request,
+                        QueryInstancesResponse* response) override;
+  Unary* ListInstanceIds(Context* context, const ListInstanceIdsRequest* request,
+                         ListInstanceIdsResponse* response) override;
+
   // Management: hub_calls.cc
   Unary* CreateTaskHub(Context* context, const CreateTaskHubRequest* request,
                        CreateTaskHubResponse* response) override;
@@ -114,10 +122,6 @@ class SidecarService final : public SidecarServiceBase {
                         RewindInstanceResponse* response) override;
   Unary* RestartInstance(Context* context, const RestartInstanceRequest* request,
                          RestartInstanceResponse* response) override;
-  Unary* QueryInstances(Context* context, const QueryInstancesRequest* request,
-                        QueryInstancesResponse* response) override;
-  Unary* ListInstanceIds(Context* context, const ListInstanceIdsRequest* request,
-                         ListInstanceIdsResponse* response) override;
   Unary* PurgeInstances(Context* context, const PurgeInstancesRequest* request,
                         PurgeInstancesResponse* response) override;
   Unary* SkipGracefulOrchestrationTerminations(

@@ -17,7 +17,6 @@ grpc::ServerUnaryReactor* Refuse(grpc::CallbackServerContext* context, std::stri
 }
 
 constexpr std::string_view kEntities = "entities";
-constexpr std::string_view kQueries = "instance queries";
 constexpr std::string_view kManagement =
     "purge, restart, rewind and batch termination of instances";
 
@@ -45,18 +44,6 @@ grpc::ServerUnaryReactor* SidecarService::RestartInstance(Context* context,
                                                           const RestartInstanceRequest*,
                                                           RestartInstanceResponse*) {
   return Refuse(context, "RestartInstance", kManagement);
-}
-
-grpc::ServerUnaryReactor* SidecarService::QueryInstances(Context* context,
-                                                         const QueryInstancesRequest*,
-                                                         QueryInstancesResponse*) {
-  return Refuse(context, "QueryInstances", kQueries);
-}
-
-grpc::ServerUnaryReactor* SidecarService::ListInstanceIds(Context* context,
-                                                          const ListInstanceIdsRequest*,
-                                                          ListInstanceIdsResponse*) {
-  return Refuse(context, "ListInstanceIds", kQueries);
 }
 
 grpc::ServerUnaryReactor* SidecarService::PurgeInstances(Context* context,

@@ -43,6 +43,92 @@ begin
     join Instances i on i.hub_id = p_hub and i.instance_id = c.id;
 end $$;
 
+-- _QueryManyOrchestrations: a page of orchestrations in the order of (created time, id), or of ended ones
+-- in the order of (completed time, id). At least one row, then at most so many rows and bytes of
+-- payloads; "more" of the last row tells whether another page follows. One page per call.
+--   p_batch {completed, statuses, from, to, prefix, after_time, after_id, rows, bytes, payloads}
+--           statuses: a StatusSet, 0 = any; from inclusive, to exclusive; a missing key does not bound
+-- The statement is put together of the conditions that are there, and planned for their values, since
+-- no single plan suits a page of everything, of the few that failed, and of a prefix that few ids
+-- have. The status conditions that partial indexes have as predicates are written as those predicates.
+create or replace function _QueryManyOrchestrations(p_hub int, p_batch jsonb, p_bytes bytea[])
+returns table (key bigint, instance_id text, execution_id text, generation int, name text,
+               version bytea, status smallint, created_time timestamptz,
+               last_updated_time timestamptz, completed_time timestamptz,
+               scheduled_start timestamptz, parent_instance_id text, tags jsonb, input bytea,
+               output bytea, custom_status bytea, failure bytea, more boolean)
+language plpgsql set search_path from current set enable_seqscan = off as $$
+#variable_conflict use_column
+declare
+  c_live constant int := (1 << 0) | (1 << 6) | (1 << 7);
+  c_unsuccessful constant int := (1 << 3) | (1 << 4) | (1 << 5);
+  v_statuses int := p_batch ->> 'statuses';
+  v_prefix text := p_batch ->> 'prefix';
+  v_payloads boolean := p_batch ? 'payloads';
+  v_time text := case when p_batch ? 'completed' then 'i.completed_time' else 'i.created_time' end;
+  v_where text;
+begin
+  v_where := concat_ws(' and ', 'i.hub_id = $1', 'i.kind = 0',
+    case when p_batch ? 'completed' then 'i.completed_time is not null' end,
+    case when v_statuses = 0 then null
+         when v_statuses & ~c_live = 0 then 'i.completed_time is null'
+         when v_statuses & ~c_unsuccessful = 0 then 'i.runtime_status in (3, 4, 5)' end,
+    case when v_statuses <> 0 then '(1 << i.runtime_status) & $2 <> 0' end,
+    case when p_batch ? 'from' then v_time || ' >= $3' end,
+    case when p_batch ? 'to' then v_time || ' < $4' end,
+    case when v_prefix is not null then 'i.instance_id >= $5' end,
+    case when _PrefixEnd(v_prefix) is not null then 'i.instance_id < $6' end,
+    -- The second form alone would be right; the first is the one that bounds an index scan.
+    case when p_batch ? 'after_id'
+         then v_time || ' >= $7 and (' || v_time || ', i.instance_id) > ($7, $8)' end);
+  return query execute
+    'select t.instance_key, t.instance_id, t.execution_id, t.generation, t.name, t.version,
+            t.runtime_status, t.created_time,
+            case when t.completed_time is not null then t.last_updated_time
+                 else greatest(t.last_updated_time,
+                               (select h.committed_time from History h
+                                where h.instance_key = t.instance_key
+                                  and h.generation = t.generation
+                                order by h.turn desc limit 1)) end,
+            t.completed_time, t.scheduled_start, t.parent_instance_id, t.tags,
+            case when $11 then t.input end, case when $11 then t.output end,
+            case when $11 then t.custom_status end, case when $11 then t.failure end, t.more
+     from (select p.*, p.place = 1 or (p.place <= $9 and p.total_bytes <= $10) as taken,
+                  coalesce(lead(p.place) over w > $9 or lead(p.total_bytes) over w > $10, false)
+                    as more
+           from (select i.*, row_number() over w as place,
+                        sum(case when $11 then coalesce(length(i.input), 0)
+                              + coalesce(length(i.output), 0) + coalesce(length(i.custom_status), 0)
+                              + coalesce(length(i.failure), 0) else 0 end) over w as total_bytes
+                 from (select i.* from Instances i where ' || v_where || '
+                       order by ' || v_time || ', i.instance_id limit $9 + 1) i
+                 window w as (order by ' || v_time || ', i.instance_id)) p
+           window w as (order by p.place)) t
+     where t.taken order by t.place'
+    using p_hub, v_statuses, _Time((p_batch ->> 'from')::bigint), _Time((p_batch ->> 'to')::bigint),
+          v_prefix, _PrefixEnd(v_prefix), _Time((p_batch ->> 'after_time')::bigint),
+          p_batch ->> 'after_id', (p_batch ->> 'rows')::int, (p_batch ->> 'bytes')::bigint,
+          v_payloads;
+end $$;
+
+-- _PrefixEnd: the first text, in byte order, after all that begin with p_prefix; null = there is none.
+-- The last character is replaced by the next one, which is not a surrogate (those are no characters).
+create or replace function _PrefixEnd(p_prefix text) returns text
+language plpgsql immutable strict parallel safe as $$
+declare
+  v_rest text := p_prefix;
+  v_last int;
+begin
+  while v_rest <> '' loop
+    v_last := ascii(right(v_rest, 1));
+    v_rest := left(v_rest, -1);
+    if v_last < 1114111 then
+      return v_rest || chr(case when v_last = 55295 then 57344 else v_last + 1 end);
+    end if;
+  end loop;
+  return null;
+end $$;
+
 -- _ReadHistory: chunks of the current generation after a turn, in order, at least one and then up to
 -- about max_bytes. One row with chunk null if the instance exists and there is nothing after the turn;
 -- no row if there is no such instance or execution.

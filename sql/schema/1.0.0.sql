@@ -89,12 +89,16 @@ create table Instances (
         toast.autovacuum_vacuum_scale_factor = 0.05);
 -- Every verb that names an instance by id; reuse of an id is decided here.
 create unique index instances_id on Instances (hub_id, instance_id);
--- QueryInstances: pages by created time.
-create index instances_created on Instances (hub_id, created_time, instance_key);
+-- QueryInstances: pages by created time, of all and of two kinds that may be rare among the others:
+-- those that are not finished, and those that did not end well (failed, canceled, terminated).
+create index instances_created on Instances (hub_id, created_time);
+create index instances_live on Instances (hub_id, created_time) where completed_time is null;
+create index instances_unsuccessful on Instances (hub_id, created_time)
+  where runtime_status in (3, 4, 5);
 -- Purge, rewind and termination of descendants: the children of an instance.
 create index instances_parent on Instances (parent_key) where parent_key is not null;
 -- ListInstanceIds, purge by completed time: finished instances only.
-create index instances_completed on Instances (hub_id, completed_time, instance_key)
+create index instances_completed on Instances (hub_id, completed_time)
   where completed_time is not null;
 
 -- The hot rows. While leased, next_due is not maintained: whoever frees the lease recomputes it.

@@ -22,8 +22,8 @@ LaneOptions ClaimLane(const PostgresStoreOptions& options) {
   return lane;
 }
 
-LaneOptions ReadLane(const PostgresStoreOptions& options) {
-  LaneOptions lane = LaneFor(options, "reads");
+LaneOptions ReadLane(const PostgresStoreOptions& options, std::string name) {
+  LaneOptions lane = LaneFor(options, std::move(name));
   lane.connection.statement_timeout = options.read_statement_timeout;
   return lane;
 }
@@ -65,6 +65,7 @@ struct PostgresStore::Verbs {
         read_inbox(MakeReadInboxVerb(context)),
         read_instance(MakeReadInstanceVerb(context)),
         read_status(MakeReadStatusVerb(context)),
+        search(MakeSearchVerb(context)),
         read_history(MakeReadHistoryVerb(context)),
         resolve_hub(MakeResolveHubVerb(context)),
         delete_hub(MakeDeleteHubVerb(context)),
@@ -85,6 +86,7 @@ struct PostgresStore::Verbs {
   const std::unique_ptr<const ReadInboxVerb> read_inbox;
   const std::unique_ptr<const ReadInstanceVerb> read_instance;
   const std::unique_ptr<const ReadStatusVerb> read_status;
+  const std::unique_ptr<const SearchVerb> search;
   const std::unique_ptr<const ReadHistoryVerb> read_history;
   const std::unique_ptr<const ResolveHubVerb> resolve_hub;
   const std::unique_ptr<const DeleteHubVerb> delete_hub;
@@ -107,7 +109,8 @@ PostgresStore::PostgresStore(PostgresStoreOptions options)
                   if (StoreObserver* observer = observer_.load()) observer->OnWake(hub);
                 }),
       claim_lane_(std::make_unique<Lane>(ClaimLane(options_))),
-      read_lane_(std::make_unique<Lane>(ReadLane(options_))),
+      read_lane_(std::make_unique<Lane>(ReadLane(options_, "reads"))),
+      search_lane_(std::make_unique<Lane>(ReadLane(options_, "searches"))),
       upkeep_lane_(std::make_unique<Lane>(LaneFor(options_, "upkeep"))) {
   context_.hint = [this](HubId hub) { listener_.Notify(hub); };
   for (int i = 0; i < options_.write_lanes; ++i) {
@@ -128,6 +131,7 @@ void PostgresStore::Stop() {
   for (const std::unique_ptr<Lane>& lane : write_lanes_) lane->Stop(options_.drain);
   claim_lane_->Stop(options_.drain);
   read_lane_->Stop(options_.drain);
+  search_lane_->Stop(options_.drain);
   upkeep_lane_->Stop(options_.drain);
   listener_.Stop();
   keeper_.Stop();
@@ -283,6 +287,12 @@ void PostgresStore::ReadStatus(HubId hub, std::string instance_id, Callback<Inst
   Submit(*read_lane_, *verbs_->read_status, hub, 0, bytes, std::move(instance_id), std::move(done));
 }
 
+void PostgresStore::SearchInstances(InstanceSearch search, Callback<InstancePage> done) {
+  const HubId hub = search.hub;
+  const size_t bytes = 256 + search.id_prefix.size();
+  Submit(*search_lane_, *verbs_->search, hub, 0, bytes, std::move(search), std::move(done));
+}
+
 void PostgresStore::ReadHistory(HubId hub, std::string instance_id,
                                 std::optional<std::string> execution_id, int64_t after_turn,
                                 int64_t max_bytes, Callback<std::vector<HistoryChunk>> done) {
@@ -309,6 +319,7 @@ LaneCounters PostgresStore::counters() const {
   for (const std::unique_ptr<Lane>& lane : write_lanes_) add(*lane);
   add(*claim_lane_);
   add(*read_lane_);
+  add(*search_lane_);
   add(*upkeep_lane_);
   return sum;
 }

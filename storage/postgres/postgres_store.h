@@ -7,6 +7,7 @@
 //   claims       one lane for claims and for the inboxes of leased instances; its commits do not
 //                wait for the log, because a lost claim costs a new one
 //   reads        one lane for clients, so that they cannot delay the work
+//   searches     one lane for lists of instances, so that a slow one delays no other client
 //   upkeep       one lane for hubs and sweeps
 //   hints        one connection that listens, and notifies while other daemons are registered
 //   lease keeper a connection of its own
@@ -77,6 +78,7 @@ class PostgresStore : public Store {
   void ReadInstance(HubId hub, std::string instance_id, bool payloads,
                     Callback<std::optional<InstanceRow>> done) override;
   void ReadStatus(HubId hub, std::string instance_id, Callback<InstanceStatus> done) override;
+  void SearchInstances(InstanceSearch search, Callback<InstancePage> done) override;
   void ReadHistory(HubId hub, std::string instance_id, std::optional<std::string> execution_id,
                    int64_t after_turn, int64_t max_bytes,
                    Callback<std::vector<HistoryChunk>> done) override;
@@ -106,6 +108,7 @@ class PostgresStore : public Store {
   std::vector<std::unique_ptr<Lane>> write_lanes_;
   std::unique_ptr<Lane> claim_lane_;
   std::unique_ptr<Lane> read_lane_;
+  std::unique_ptr<Lane> search_lane_;
   std::unique_ptr<Lane> upkeep_lane_;
 };
 

@@ -5,6 +5,32 @@
 namespace dt::postgres {
 namespace {
 
+// The columns that _QuerySingle and _QueryManyOrchestrations share.
+absl::StatusOr<InstanceRow> ReadRow(const Result& result, int row) {
+  InstanceRow instance;
+  instance.key = result.Int(row, result.Column("key"));
+  instance.execution_id = result.OptionalText(row, result.Column("execution_id")).value_or("");
+  instance.generation = static_cast<Generation>(result.Int(row, result.Column("generation")));
+  instance.name = result.Text(row, result.Column("name"));
+  instance.version = result.OptionalBytes(row, result.Column("version"));
+  instance.status = static_cast<RuntimeStatus>(result.Int(row, result.Column("status")));
+  instance.created_at = result.Timestamp(row, result.Column("created_time"));
+  instance.last_updated_at = result.Timestamp(row, result.Column("last_updated_time"));
+  instance.completed_at = result.OptionalTimestamp(row, result.Column("completed_time"));
+  instance.scheduled_start = result.OptionalTimestamp(row, result.Column("scheduled_start"));
+  instance.parent_instance_id = result.OptionalText(row, result.Column("parent_instance_id"));
+  if (const auto tags = result.OptionalText(row, result.Column("tags"))) {
+    absl::StatusOr<Tags> parsed = ParseTags(*tags);
+    if (!parsed.ok()) return parsed.status();
+    instance.tags = *std::move(parsed);
+  }
+  instance.input = result.OptionalBytes(row, result.Column("input"));
+  instance.output = result.OptionalBytes(row, result.Column("output"));
+  instance.custom_status = result.OptionalBytes(row, result.Column("custom_status"));
+  instance.failure = result.OptionalBytes(row, result.Column("failure"));
+  return instance;
+}
+
 class ReadInstances : public ReadInstanceVerb {
  public:
   explicit ReadInstances(VerbContext* context) : CallVerb(context, "_QuerySingle", true) {}
@@ -37,32 +63,6 @@ class ReadInstances : public ReadInstanceVerb {
     }
     return absl::OkStatus();
   }
-
- private:
-  static absl::StatusOr<InstanceRow> ReadRow(const Result& result, int row) {
-    InstanceRow instance;
-    instance.key = result.Int(row, result.Column("key"));
-    instance.execution_id = result.OptionalText(row, result.Column("execution_id")).value_or("");
-    instance.generation = static_cast<Generation>(result.Int(row, result.Column("generation")));
-    instance.name = result.Text(row, result.Column("name"));
-    instance.version = result.OptionalBytes(row, result.Column("version"));
-    instance.status = static_cast<RuntimeStatus>(result.Int(row, result.Column("status")));
-    instance.created_at = result.Timestamp(row, result.Column("created_time"));
-    instance.last_updated_at = result.Timestamp(row, result.Column("last_updated_time"));
-    instance.completed_at = result.OptionalTimestamp(row, result.Column("completed_time"));
-    instance.scheduled_start = result.OptionalTimestamp(row, result.Column("scheduled_start"));
-    instance.parent_instance_id = result.OptionalText(row, result.Column("parent_instance_id"));
-    if (const auto tags = result.OptionalText(row, result.Column("tags"))) {
-      absl::StatusOr<Tags> parsed = ParseTags(*tags);
-      if (!parsed.ok()) return parsed.status();
-      instance.tags = *std::move(parsed);
-    }
-    instance.input = result.OptionalBytes(row, result.Column("input"));
-    instance.output = result.OptionalBytes(row, result.Column("output"));
-    instance.custom_status = result.OptionalBytes(row, result.Column("custom_status"));
-    instance.failure = result.OptionalBytes(row, result.Column("failure"));
-    return instance;
-  }
 };
 
 class ReadStates : public ReadStatusVerb {
@@ -86,6 +86,44 @@ class ReadStates : public ReadStatusVerb {
       if (!index.ok()) return index.status();
       replies[*index] = InstanceStatus{true, static_cast<RuntimeStatus>(result.Int(row, status))};
     }
+    return absl::OkStatus();
+  }
+};
+
+class SearchInstancesVerb : public SearchVerb {
+ public:
+  explicit SearchInstancesVerb(VerbContext* context)
+      : CallVerb(context, "_QueryManyOrchestrations", true) {}
+  // A page is a call of its own: it may be large and slow.
+  size_t operations_max() const override { return 1; }
+
+ protected:
+  void EncodeCalls(const Requests& requests, Envelope& envelope) const override {
+    const InstanceSearch& search = *requests.front();
+    envelope.Flag("completed", search.by_completion)
+        .Int("statuses", search.statuses)
+        .OptionalTime("from", search.from)
+        .OptionalTime("to", search.to);
+    if (!search.id_prefix.empty()) envelope.String("prefix", search.id_prefix);
+    if (search.after.has_value()) {
+      envelope.Time("after_time", search.after->time).String("after_id", search.after->instance_id);
+    }
+    envelope.Int("rows", search.max_rows)
+        .Int("bytes", search.max_bytes)
+        .Flag("payloads", search.payloads);
+  }
+
+  absl::Status DecodeReplies(const Result& result, const Requests&,
+                             Replies& replies) const override {
+    InstancePage page;
+    for (int row = 0; row < result.rows(); ++row) {
+      absl::StatusOr<InstanceRow> instance = ReadRow(result, row);
+      if (!instance.ok()) return instance.status();
+      instance->instance_id = result.Text(row, result.Column("instance_id"));
+      page.rows.push_back(*std::move(instance));
+      page.more = result.Bool(row, result.Column("more"));
+    }
+    replies.front() = std::move(page);
     return absl::OkStatus();
   }
 };
@@ -148,6 +186,9 @@ std::unique_ptr<ReadInstanceVerb> MakeReadInstanceVerb(VerbContext* context) {
 }
 std::unique_ptr<ReadStatusVerb> MakeReadStatusVerb(VerbContext* context) {
   return std::make_unique<ReadStates>(context);
+}
+std::unique_ptr<SearchVerb> MakeSearchVerb(VerbContext* context) {
+  return std::make_unique<SearchInstancesVerb>(context);
 }
 std::unique_ptr<ReadHistoryVerb> MakeReadHistoryVerb(VerbContext* context) {
   return std::make_unique<ReadHistories>(context);

@@ -199,6 +199,7 @@ using ReadNewMessagesVerb = CallVerb<WorkerId, std::vector<InboxRead>>;
 using ReadInboxVerb = CallVerb<InboxRequest, InboxRead>;
 using ReadInstanceVerb = CallVerb<InstanceRequest, std::optional<InstanceRow>>;
 using ReadStatusVerb = CallVerb<std::string, InstanceStatus>;
+using SearchVerb = CallVerb<InstanceSearch, InstancePage>;
 using ResolveHubVerb = CallVerb<HubRequest, HubId>;
 using DeleteHubVerb = CallVerb<std::string, bool>;
 // The workers whose lease has not run out; the request is not looked at.
@@ -221,6 +222,7 @@ std::unique_ptr<ReadNewMessagesVerb> MakeReadNewMessagesVerb(VerbContext* contex
 std::unique_ptr<ReadInboxVerb> MakeReadInboxVerb(VerbContext* context);
 std::unique_ptr<ReadInstanceVerb> MakeReadInstanceVerb(VerbContext* context);
 std::unique_ptr<ReadStatusVerb> MakeReadStatusVerb(VerbContext* context);
+std::unique_ptr<SearchVerb> MakeSearchVerb(VerbContext* context);
 std::unique_ptr<ReadHistoryVerb> MakeReadHistoryVerb(VerbContext* context);
 std::unique_ptr<ResolveHubVerb> MakeResolveHubVerb(VerbContext* context);
 std::unique_ptr<DeleteHubVerb> MakeDeleteHubVerb(VerbContext* context);

@@ -72,6 +72,9 @@ class ForwardingStore : public Store {
   void ReadStatus(HubId hub, std::string instance_id, Callback<InstanceStatus> done) override {
     store_->ReadStatus(hub, std::move(instance_id), std::move(done));
   }
+  void SearchInstances(InstanceSearch search, Callback<InstancePage> done) override {
+    store_->SearchInstances(std::move(search), std::move(done));
+  }
   void ReadHistory(HubId hub, std::string instance_id, std::optional<std::string> execution_id,
                    int64_t after_turn, int64_t max_bytes,
                    Callback<std::vector<HistoryChunk>> done) override {

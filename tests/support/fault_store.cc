@@ -251,6 +251,10 @@ void FaultStore::ReadStatus(HubId hub, std::string instance_id, Callback<Instanc
       std::move(done));
 }
 
+void FaultStore::SearchInstances(InstanceSearch search, Callback<InstancePage> done) {
+  inner_->SearchInstances(std::move(search), std::move(done));
+}
+
 void FaultStore::ReadHistory(HubId hub, std::string instance_id,
                              std::optional<std::string> execution_id, int64_t after_turn,
                              int64_t max_bytes, Callback<std::vector<HistoryChunk>> done) {

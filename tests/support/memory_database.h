@@ -68,6 +68,7 @@ class MemoryDatabase {
   LeaseOutcome ReleaseTask(const TaskRelease& release);
   std::optional<InstanceRow> ReadInstance(HubId hub, const std::string& instance_id, bool payloads);
   InstanceStatus ReadStatus(HubId hub, const std::string& instance_id);
+  InstancePage SearchInstances(const InstanceSearch& search);
   absl::StatusOr<std::vector<HistoryChunk>> ReadHistory(
       HubId hub, const std::string& instance_id, const std::optional<std::string>& execution_id,
       int64_t after_turn, int64_t max_bytes);
@@ -188,6 +189,9 @@ class MemoryDatabase {
   int64_t checkpoints_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t claims_ ABSL_GUARDED_BY(mutex_) = 0;
 };
+
+// What a read without payloads leaves out.
+void DropPayloads(InstanceRow& row);
 
 // Whether a work item of this name and version passes (semantics.md 9.2-9.5).
 bool Accepts(const NameFilters& filters, const std::string& name, const Payload& version);

@@ -267,6 +267,12 @@ void MemoryStore::ReadStatus(HubId hub, std::string instance_id, Callback<Instan
                           std::move(done));
 }
 
+void MemoryStore::SearchInstances(InstanceSearch search, Callback<InstancePage> done) {
+  Enqueue<InstancePage>(
+      [this, search = std::move(search)](WorkerId) { return database_->SearchInstances(search); },
+      std::move(done));
+}
+
 void MemoryStore::ReadHistory(HubId hub, std::string instance_id,
                               std::optional<std::string> execution_id, int64_t after_turn,
                               int64_t max_bytes, Callback<std::vector<HistoryChunk>> done) {

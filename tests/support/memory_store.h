@@ -69,6 +69,7 @@ class MemoryStore : public Store {
   void ReadInstance(HubId hub, std::string instance_id, bool payloads,
                     Callback<std::optional<InstanceRow>> done) override;
   void ReadStatus(HubId hub, std::string instance_id, Callback<InstanceStatus> done) override;
+  void SearchInstances(InstanceSearch search, Callback<InstancePage> done) override;
   void ReadHistory(HubId hub, std::string instance_id, std::optional<std::string> execution_id,
                    int64_t after_turn, int64_t max_bytes,
                    Callback<std::vector<HistoryChunk>> done) override;

@@ -234,13 +234,15 @@ std::optional<InstanceRow> MemoryDatabase::ReadInstance(HubId hub, const std::st
   Instance* instance = Find(hub, instance_id);
   if (instance == nullptr) return std::nullopt;
   InstanceRow row = instance->row;
-  if (!payloads) {
-    row.input.reset();
-    row.output.reset();
-    row.custom_status.reset();
-    row.failure.reset();
-  }
+  if (!payloads) DropPayloads(row);
   return row;
+}
+
+void DropPayloads(InstanceRow& row) {
+  row.input.reset();
+  row.output.reset();
+  row.custom_status.reset();
+  row.failure.reset();
 }
 
 InstanceStatus MemoryDatabase::ReadStatus(HubId hub, const std::string& instance_id) {

@@ -1,0 +1,45 @@
+// QueryInstances and ListInstanceIds (semantics.md 5.23-5.25).
+#include <utility>
+
+#include "server/orchestration/pages.h"
+#include "server/rpc/sidecar_service.h"
+
+namespace dt::rpc {
+
+grpc::ServerUnaryReactor* SidecarService::QueryInstances(Context* context,
+                                                         const QueryInstancesRequest* request,
+                                                         QueryInstancesResponse* response) {
+  Unary* reactor = context->DefaultReactor();
+  WithHub(context, reactor, [this, request, response, reactor](HubId hub) {
+    absl::StatusOr<InstanceSearch> search =
+        orchestration::BuildQuery(request->query(), hub, options_.pages, options_.requests);
+    if (!search.ok()) return reactor->Finish(ToGrpc(search.status()));
+    const bool payloads = search->payloads;
+    store_->SearchInstances(*std::move(search),
+                            [response, reactor, payloads](absl::StatusOr<InstancePage> page) {
+                              if (page.ok())
+                                orchestration::FillQueryResponse(*page, payloads, *response);
+                              reactor->Finish(ToGrpc(page.status()));
+                            });
+  });
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* SidecarService::ListInstanceIds(Context* context,
+                                                          const ListInstanceIdsRequest* request,
+                                                          ListInstanceIdsResponse* response) {
+  Unary* reactor = context->DefaultReactor();
+  WithHub(context, reactor, [this, request, response, reactor](HubId hub) {
+    absl::StatusOr<InstanceSearch> search =
+        orchestration::BuildList(*request, hub, options_.pages, options_.requests);
+    if (!search.ok()) return reactor->Finish(ToGrpc(search.status()));
+    store_->SearchInstances(*std::move(search),
+                            [response, reactor](absl::StatusOr<InstancePage> page) {
+                              if (page.ok()) orchestration::FillListResponse(*page, *response);
+                              reactor->Finish(ToGrpc(page.status()));
+                            });
+  });
+  return reactor;
+}
+
+}  // namespace dt::rpc

@@ -1,0 +1,177 @@
+// QueryInstances and ListInstanceIds over real gRPC: cases.md, group "Client RPCs".
+#include <limits>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "tests/rpc/rpc_fixture.h"
+#include "tests/support/catch.h"
+
+namespace dt::testing {
+namespace {
+
+QueryInstancesResponse Query(TestServer& server, const InstanceQuery& query) {
+  QueryInstancesRequest request;
+  *request.mutable_query() = query;
+  QueryInstancesResponse response;
+  const grpc::Status status = server.stub().QueryInstances(NewContext().get(), request, &response);
+  INFO(status.error_message());
+  REQUIRE(status.ok());
+  return response;
+}
+
+ListInstanceIdsResponse List(TestServer& server, const ListInstanceIdsRequest& request) {
+  ListInstanceIdsResponse response;
+  const grpc::Status status = server.stub().ListInstanceIds(NewContext().get(), request, &response);
+  INFO(status.error_message());
+  REQUIRE(status.ok());
+  return response;
+}
+
+std::vector<std::string> IdsOf(const QueryInstancesResponse& response) {
+  std::vector<std::string> ids;
+  for (const OrchestrationState& state : response.orchestrationstate()) {
+    ids.push_back(state.instanceid());
+  }
+  return ids;
+}
+
+void Complete(TestServer& server, FakeWorker& worker, const std::string& id) {
+  server.Start("o", id);
+  const std::optional<WorkItem> item = worker.Next();
+  REQUIRE(item.has_value());
+  REQUIRE(worker.Complete(*item, {CompleteAction(0, "\"done\"")}).ok());
+}
+
+TEST_CASE("query_pages: full pages in order, and no token on the last") {
+  TestServer server;
+  for (int i = 0; i < 21; ++i) server.Start("o", absl::StrCat("i", 100 + i));
+  InstanceQuery query;
+  query.set_maxinstancecount(5);
+  std::vector<std::string> ids;
+  std::string third_token;
+  for (int page = 1; page <= 5; ++page) {
+    const QueryInstancesResponse response = Query(server, query);
+    CHECK(response.orchestrationstate_size() == (page < 5 ? 5 : 1));
+    CHECK(response.has_continuationtoken() == (page < 5));
+    for (const std::string& id : IdsOf(response)) ids.push_back(id);
+    *query.mutable_continuationtoken() = response.continuationtoken();
+    if (page == 3) third_token = response.continuationtoken().value();
+  }
+  REQUIRE(ids.size() == 21);
+  for (int i = 0; i < 21; ++i) CHECK(ids[i] == absl::StrCat("i", 100 + i));
+  // A token is a position: another page size goes on from there.
+  query.mutable_continuationtoken()->set_value(third_token);
+  query.set_maxinstancecount(100);
+  const QueryInstancesResponse rest = Query(server, query);
+  CHECK(IdsOf(rest) == std::vector<std::string>(ids.begin() + 15, ids.end()));
+  CHECK_FALSE(rest.has_continuationtoken());
+}
+
+TEST_CASE("query_huge_page_size: the page is bounded by rows and by bytes") {
+  TestServerOptions options;
+  options.service.pages.rows_max = 10;
+  options.service.pages.bytes_max = 3000;
+  TestServer server(options);
+  for (int i = 0; i < 12; ++i) {
+    CreateInstanceRequest request;
+    request.set_name("o");
+    request.mutable_input()->set_value(std::string(1000, 'x'));
+    CreateInstanceResponse response;
+    REQUIRE(server.stub().StartInstance(NewContext().get(), request, &response).ok());
+  }
+  InstanceQuery query;
+  query.set_maxinstancecount(std::numeric_limits<int32_t>::max());
+  CHECK(Query(server, query).orchestrationstate_size() == 10);
+  query.set_fetchinputsandoutputs(true);
+  const QueryInstancesResponse page = Query(server, query);
+  CHECK(page.orchestrationstate_size() == 3);
+  CHECK(page.orchestrationstate(0).input().value().size() == 1000);
+  CHECK(page.has_continuationtoken());
+}
+
+TEST_CASE("query_filters: status, prefix, times, and another hub") {
+  TestServerOptions options;
+  options.service.hubs.create_unknown = true;
+  TestServer server(options);
+  FakeWorker worker(server.stub());
+  Complete(server, worker, "done");
+  server.Start("o", "running");
+  const std::optional<WorkItem> item = worker.Next();
+  REQUIRE(worker.Complete(*item, {}).ok());
+  server.Start("o", "elsewhere", {{"taskhub", "other"}});
+  InstanceQuery query;
+  CHECK(IdsOf(Query(server, query)) == std::vector<std::string>{"done", "running"});
+  query.add_runtimestatus(ORCHESTRATION_STATUS_COMPLETED);
+  CHECK(IdsOf(Query(server, query)) == std::vector<std::string>{"done"});
+  CHECK_FALSE(Query(server, query).orchestrationstate(0).has_output());
+  query.set_fetchinputsandoutputs(true);
+  CHECK(Query(server, query).orchestrationstate(0).output().value() == "\"done\"");
+  query.Clear();
+  query.mutable_instanceidprefix()->set_value("run");
+  CHECK(IdsOf(Query(server, query)) == std::vector<std::string>{"running"});
+  const auto created = server.Get("running").orchestrationstate().createdtimestamp();
+  query.Clear();
+  *query.mutable_createdtimefrom() = created;
+  CHECK(IdsOf(Query(server, query)) == std::vector<std::string>{"running"});
+  query.Clear();
+  *query.mutable_createdtimeto() = created;
+  CHECK(IdsOf(Query(server, query)) == std::vector<std::string>{"done"});
+}
+
+TEST_CASE("java_page_loop: ends, and shows every id once") {
+  TestServer server;
+  FakeWorker worker(server.stub());
+  for (int i = 0; i < 7; ++i) Complete(server, worker, absl::StrCat("i", i));
+  ListInstanceIdsRequest request;
+  request.set_pagesize(3);
+  request.mutable_lastinstancekey()->set_value("");  // as Java begins
+  std::multiset<std::string> ids;
+  bool more = true;
+  while (more) {
+    REQUIRE(ids.size() <= 7);
+    const ListInstanceIdsResponse response = List(server, request);
+    ids.insert(response.instanceids().begin(), response.instanceids().end());
+    more = response.has_lastinstancekey();
+    *request.mutable_lastinstancekey() = response.lastinstancekey();
+  }
+  CHECK(ids == std::multiset<std::string>{"i0", "i1", "i2", "i3", "i4", "i5", "i6"});
+}
+
+TEST_CASE("list_ids: ended ones only, by completion time; the token contains an id") {
+  TestServer server;
+  FakeWorker worker(server.stub());
+  // Created in one order, ended in the other.
+  server.Start("o", "a");
+  const std::optional<WorkItem> a = worker.Next();
+  Complete(server, worker, "b");
+  REQUIRE(worker.Complete(*a, {CompleteAction(0, "")}).ok());
+  server.Start("o", "running");
+  ListInstanceIdsRequest request;
+  request.set_pagesize(1);
+  ListInstanceIdsResponse response = List(server, request);
+  REQUIRE(response.instanceids_size() == 1);
+  CHECK(response.instanceids(0) == "b");
+  CHECK(response.lastinstancekey().value().find("b") != std::string::npos);
+  *request.mutable_lastinstancekey() = response.lastinstancekey();
+  response = List(server, request);
+  REQUIRE(response.instanceids_size() == 1);
+  CHECK(response.instanceids(0) == "a");
+  CHECK_FALSE(response.has_lastinstancekey());
+
+  const auto completed = server.Get("a").orchestrationstate().completedtimestamp();
+  request.Clear();
+  *request.mutable_completedtimefrom() = completed;
+  response = List(server, request);
+  REQUIRE(response.instanceids_size() == 1);
+  CHECK(response.instanceids(0) == "a");
+  request.Clear();
+  *request.mutable_completedtimeto() = completed;
+  response = List(server, request);
+  REQUIRE(response.instanceids_size() == 1);
+  CHECK(response.instanceids(0) == "b");
+}
+
+}  // namespace
+}  // namespace dt::testing

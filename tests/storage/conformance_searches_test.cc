@@ -1,0 +1,149 @@
+// The lists of instances, on both stores (storage.md 3.13).
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "tests/storage/store_harness.h"
+#include "tests/support/catch.h"
+
+namespace dt::testing {
+namespace {
+
+StoreKind AnyKind() { return GENERATE(StoreKind::kMemory, StoreKind::kPostgres); }
+
+InstancePage Search(Harness& h, InstanceSearch search) {
+  search.hub = h.hub;
+  const auto page = h.a().Wait<InstancePage>(
+      [&](auto done) { h.a().store().SearchInstances(search, std::move(done)); });
+  REQUIRE(page.ok());
+  return *page;
+}
+
+// The ids of all pages of this size, in order; every page but the last must be full.
+std::vector<std::string> Pages(Harness& h, InstanceSearch search, int rows) {
+  search.max_rows = rows;
+  std::vector<std::string> ids;
+  while (true) {
+    const InstancePage page = Search(h, search);
+    for (const InstanceRow& row : page.rows) ids.push_back(row.instance_id);
+    if (!page.more) return ids;
+    REQUIRE(page.rows.size() == static_cast<size_t>(rows));
+    const InstanceRow& last = page.rows.back();
+    search.after = {search.by_completion ? *last.completed_at : last.created_at, last.instance_id};
+  }
+}
+
+void End(Harness& h, const std::string& id, RuntimeStatus status) {
+  h.a().Create(h.Instance(id));
+  Checkpoint turn = TurnOf(h.a().ClaimOne(h.hub));
+  turn.ends = true;
+  turn.update = InstanceUpdate{};
+  turn.update->status = status;
+  turn.update->output = "output of " + id;
+  REQUIRE(h.a().Commit(turn).outcome == CheckpointOutcome::kCommitted);
+}
+
+using Ids = std::vector<std::string>;
+
+TEST_CASE("store_search_pages_are_full_and_in_order") {
+  Harness h(AnyKind());
+  Ids created;
+  for (int i = 0; i < 21; ++i) {
+    created.push_back(absl::StrCat("i", (i * 8) % 21));
+    h.a().Create(h.Instance(created.back()));
+  }
+  const InstancePage all = Search(h, {});
+  REQUIRE(all.rows.size() == 21);
+  CHECK_FALSE(all.more);
+  CHECK(std::is_sorted(all.rows.begin(), all.rows.end(), [](const auto& a, const auto& b) {
+    return std::tie(a.created_at, a.instance_id) < std::tie(b.created_at, b.instance_id);
+  }));
+  Ids in_order;
+  for (const InstanceRow& row : all.rows) in_order.push_back(row.instance_id);
+  for (const int rows : {1, 5, 20, 21, 22}) CHECK(Pages(h, {}, rows) == in_order);
+}
+
+TEST_CASE("store_search_filters_by_status_time_and_prefix") {
+  Harness h(AnyKind());
+  End(h, "a%done", RuntimeStatus::kCompleted);
+  End(h, "a_failed", RuntimeStatus::kFailed);
+  End(h, "\xF4\x8F\xBF\xBF", RuntimeStatus::kTerminated);  // the last character there is
+  h.a().Create(h.Instance("b pending"));
+  const auto with = [&](StatusSet statuses, const std::string& prefix = "") {
+    InstanceSearch search;
+    search.statuses = statuses;
+    search.id_prefix = prefix;
+    return Pages(h, search, 10);
+  };
+  const StatusSet completed = StatusBit(RuntimeStatus::kCompleted);
+  const StatusSet failed = StatusBit(RuntimeStatus::kFailed);
+  const StatusSet pending = StatusBit(RuntimeStatus::kPending);
+  const StatusSet running = StatusBit(RuntimeStatus::kRunning);
+  CHECK(with(completed) == Ids{"a%done"});
+  CHECK(with(failed) == Ids{"a_failed"});
+  CHECK(with(failed | StatusBit(RuntimeStatus::kTerminated)) ==
+        Ids{"a_failed", "\xF4\x8F\xBF\xBF"});
+  CHECK(with(pending | running) == Ids{"b pending"});
+  CHECK(with(running).empty());
+  CHECK(with(pending | failed) == Ids{"a_failed", "b pending"});
+  CHECK(with(0, "a") == Ids{"a%done", "a_failed"});
+  CHECK(with(0, "a%") == Ids{"a%done"});
+  CHECK(with(0, "a_") == Ids{"a_failed"});
+  CHECK(with(0, "\xF4\x8F\xBF\xBF") == Ids{"\xF4\x8F\xBF\xBF"});
+  CHECK(with(0, "A").empty());
+
+  const absl::Time time = h.a().Read(h.hub, "a_failed")->created_at;
+  InstanceSearch from;
+  from.from = time;
+  CHECK(Pages(h, from, 10) == Ids{"a_failed", "\xF4\x8F\xBF\xBF", "b pending"});
+  InstanceSearch to;
+  to.to = time;
+  CHECK(Pages(h, to, 10) == Ids{"a%done"});
+}
+
+TEST_CASE("store_search_by_completion_shows_ended_ones_only") {
+  Harness h(AnyKind());
+  End(h, "first", RuntimeStatus::kCompleted);
+  h.a().Create(h.Instance("live"));
+  const Claim live = h.a().ClaimOne(h.hub);  // so that End does not take it
+  End(h, "second", RuntimeStatus::kFailed);
+  InstanceSearch search;
+  search.by_completion = true;
+  CHECK(Pages(h, search, 1) == Ids{"first", "second"});
+  search.statuses = StatusBit(RuntimeStatus::kFailed) | StatusBit(RuntimeStatus::kRunning);
+  CHECK(Pages(h, search, 1) == Ids{"second"});
+  search.statuses = 0;
+  search.from = h.a().Read(h.hub, "second")->completed_at;
+  CHECK(Pages(h, search, 5) == Ids{"second"});
+  search.to = search.from;
+  search.from.reset();
+  CHECK(Pages(h, search, 5) == Ids{"first"});
+}
+
+TEST_CASE("store_search_caps_pages_by_the_bytes_of_payloads") {
+  Harness h(AnyKind());
+  for (const char* id : {"1", "2", "3"}) {
+    NewInstance instance = h.Instance(id);
+    instance.input = std::string(1000, 'x');
+    h.a().Create(instance);
+  }
+  InstanceSearch search;
+  search.payloads = true;
+  search.max_bytes = 2000;
+  InstancePage page = Search(h, search);
+  CHECK(page.rows.size() == 2);
+  CHECK(page.more);
+  CHECK(page.rows[0].input == std::string(1000, 'x'));
+  search.max_bytes = 1;  // the first is shown whatever its size
+  page = Search(h, search);
+  CHECK(page.rows.size() == 1);
+  CHECK(page.more);
+  search.payloads = false;
+  page = Search(h, search);
+  CHECK(page.rows.size() == 3);
+  CHECK_FALSE(page.rows[0].input.has_value());
+}
+
+}  // namespace
+}  // namespace dt::testing

@@ -1,0 +1,57 @@
+// MemoryDatabase's lists of instances: what sql/logic/queries.sql and purge.sql do.
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "tests/support/memory_database.h"
+
+namespace dt::testing {
+namespace {
+
+bool Matches(const InstanceSearch& search, const InstanceRow& row, absl::Time time) {
+  return (search.statuses == 0 || (search.statuses & StatusBit(row.status)) != 0) &&
+         (!search.from || time >= *search.from) && (!search.to || time < *search.to) &&
+         absl::StartsWith(row.instance_id, search.id_prefix) &&
+         (!search.after || std::pair(time, row.instance_id) >
+                               std::pair(search.after->time, search.after->instance_id));
+}
+
+int64_t BytesOf(const Payload& payload) {
+  return payload ? static_cast<int64_t>(payload->size()) : 0;
+}
+
+int64_t BytesOf(const InstanceRow& row) {
+  return BytesOf(row.input) + BytesOf(row.output) + BytesOf(row.custom_status) +
+         BytesOf(row.failure);
+}
+
+}  // namespace
+
+InstancePage MemoryDatabase::SearchInstances(const InstanceSearch& search) {
+  absl::MutexLock lock(&mutex_);
+  std::vector<std::pair<absl::Time, const InstanceRow*>> found;
+  for (const auto& [key, instance] : instances_) {
+    const InstanceRow& row = instance->row;
+    if (instance->hub != search.hub || instance->kind != InstanceKind::kOrchestration) continue;
+    if (search.by_completion && !row.completed_at) continue;
+    const absl::Time time = search.by_completion ? *row.completed_at : row.created_at;
+    if (Matches(search, row, time)) found.emplace_back(time, &row);
+  }
+  std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) {
+    return std::tie(a.first, a.second->instance_id) < std::tie(b.first, b.second->instance_id);
+  });
+  InstancePage page;
+  int64_t bytes = 0;
+  for (const auto& [time, row] : found) {
+    InstanceRow shown = *row;
+    if (!search.payloads) DropPayloads(shown);
+    bytes += BytesOf(shown);
+    page.more = !page.rows.empty() &&
+                (static_cast<int>(page.rows.size()) == search.max_rows || bytes > search.max_bytes);
+    if (page.more) break;
+    page.rows.push_back(std::move(shown));
+  }
+  return page;
+}
+
+}  // namespace dt::testing
