@@ -417,6 +417,21 @@ struct InstancePage {
   bool more = false;
 };
 
+// Which ended orchestrations to purge: those with these ids, or without ids the first ones that the
+// search finds (its page limits and payloads are not looked at).
+struct PurgeRequest {
+  HubId hub = 0;
+  std::vector<std::string> instance_ids;
+  InstanceSearch filter;
+  bool recursive = false;   // ended descendants too; a live child keeps its subtree
+  int max_instances = 500;  // per call, which is one transaction
+};
+
+struct PurgeResult {
+  int64_t deleted = 0;
+  bool more = false;  // there may be more of the kind: call again
+};
+
 // A light answer for waiting calls.
 struct InstanceStatus {
   bool exists = false;

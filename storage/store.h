@@ -182,6 +182,9 @@ class Store {
   // Frees the leases of workers that are known to be dead. Returns how many items were freed.
   virtual void SweepDeadWorkers(Callback<int64_t> done) = 0;
 
+  // Removes one batch of ended orchestrations with all that they hold. Live ones are left alone.
+  virtual void PurgeInstances(PurgeRequest request, Callback<PurgeResult> done) = 0;
+
   // --- Reads for people and clients (other connections, own time-outs)
   virtual void ReadInstance(HubId hub, std::string instance_id, bool payloads,
                             Callback<std::optional<InstanceRow>> done) = 0;

@@ -44,8 +44,7 @@ int PageRows(int asked, const PageLimits& pages) {
   return asked <= 0 ? pages.rows_default : std::min(asked, pages.rows_max);
 }
 
-}  // namespace
-
+// A set of statuses; InvalidArgument for a number that is none.
 absl::StatusOr<StatusSet> ReadStatuses(absl::string_view field,
                                        const google::protobuf::RepeatedField<int>& statuses) {
   StatusSet set = 0;
@@ -59,6 +58,8 @@ absl::StatusOr<StatusSet> ReadStatuses(absl::string_view field,
   return set;
 }
 
+// A bound of a time range, rounded up to the store's microseconds: what is at or after the bound is
+// then at or after the result, and the other way round.
 absl::Status ReadBound(absl::string_view field, bool present,
                        const google::protobuf::Timestamp& timestamp,
                        std::optional<absl::Time>& to) {
@@ -71,6 +72,8 @@ absl::Status ReadBound(absl::string_view field, bool present,
   to = ToDueTime(timestamp);
   return absl::OkStatus();
 }
+
+}  // namespace
 
 absl::StatusOr<InstanceSearch> BuildQuery(const InstanceQuery& query, HubId hub,
                                           const PageLimits& pages, const RequestLimits& limits) {
@@ -143,6 +146,76 @@ void FillListResponse(const InstancePage& page, ListInstanceIdsResponse& respons
   // In clear text: the Python SDK looks for the id in it (5.25).
   const InstanceRow& last = page.rows.back();
   response.mutable_lastinstancekey()->set_value(PositionText(*last.completed_at, last.instance_id));
+}
+
+namespace {
+
+absl::Status AddPurgeFilter(const PurgeInstanceFilter& filter, PurgePlan& plan) {
+  absl::StatusOr<StatusSet> statuses = ReadStatuses("runtimeStatus", filter.runtimestatus());
+  if (!statuses.ok()) return statuses.status();
+  InstanceSearch& search = plan.request.filter;
+  search.statuses = *statuses == 0 ? kTerminalStatuses : *statuses & kTerminalStatuses;
+  plan.nothing = search.statuses == 0;
+  absl::Status status = ReadBound("createdTimeFrom", filter.has_createdtimefrom(),
+                                  filter.createdtimefrom(), search.from);
+  if (status.ok()) {
+    status =
+        ReadBound("createdTimeTo", filter.has_createdtimeto(), filter.createdtimeto(), search.to);
+  }
+  const google::protobuf::Duration& timeout = filter.timeout();
+  if (status.ok() && (timeout.seconds() < 0 || timeout.nanos() < 0)) {
+    status =
+        absl::InvalidArgumentError(absl::StrCat("timeout is ", timeout.seconds(), " s and ",
+                                                timeout.nanos(), " ns, it must not be negative"));
+  }
+  // None at all, as from clients that always send the field.
+  const absl::Duration bound =
+      absl::Seconds(timeout.seconds()) + absl::Nanoseconds(timeout.nanos());
+  if (bound > absl::ZeroDuration()) plan.timeout = bound;
+  return status;
+}
+
+absl::Status AddPurgeIds(const InstanceBatch& batch, const RequestLimits& limits, PurgePlan& plan) {
+  if (batch.instanceids_size() > kPurgeBatchIdsMax) {
+    return absl::InvalidArgumentError(absl::StrCat("instanceBatch has ", batch.instanceids_size(),
+                                                   " ids, the limit is ", kPurgeBatchIdsMax,
+                                                   ": send several batches"));
+  }
+  for (const std::string& id : batch.instanceids()) {
+    absl::Status status = CheckInstanceId(id, limits);
+    if (!status.ok()) return status;
+    plan.request.instance_ids.push_back(id);
+  }
+  plan.nothing = plan.request.instance_ids.empty();
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<PurgePlan> BuildPurge(const PurgeInstancesRequest& request, HubId hub,
+                                     const RequestLimits& limits) {
+  PurgePlan plan;
+  plan.request.hub = plan.request.filter.hub = hub;
+  plan.request.recursive = request.recursive();
+  absl::Status status;
+  switch (request.request_case()) {
+    case PurgeInstancesRequest::kInstanceId:
+      status = CheckInstanceId(request.instanceid(), limits);
+      plan.request.instance_ids = {request.instanceid()};
+      break;
+    case PurgeInstancesRequest::kPurgeInstanceFilter:
+      status = AddPurgeFilter(request.purgeinstancefilter(), plan);
+      break;
+    case PurgeInstancesRequest::kInstanceBatch:
+      status = AddPurgeIds(request.instancebatch(), limits, plan);
+      break;
+    case PurgeInstancesRequest::REQUEST_NOT_SET:
+      status = absl::InvalidArgumentError(
+          "the request names nothing to purge: set instanceId, purgeInstanceFilter or "
+          "instanceBatch");
+  }
+  if (!status.ok()) return status;
+  return plan;
 }
 
 }  // namespace dt::orchestration

@@ -7,9 +7,9 @@
 #define DT_SERVER_ORCHESTRATION_PAGES_H_
 
 #include <string>
-#include <string_view>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "proto/orchestrator_service.pb.h"
 #include "server/orchestration/requests.h"
 #include "storage/records.h"
@@ -32,14 +32,16 @@ absl::StatusOr<InstanceSearch> BuildList(const ListInstanceIdsRequest& request, 
 void FillQueryResponse(const InstancePage& page, bool payloads, QueryInstancesResponse& response);
 void FillListResponse(const InstancePage& page, ListInstanceIdsResponse& response);
 
-// A set of statuses; InvalidArgument for a number that is none.
-absl::StatusOr<StatusSet> ReadStatuses(absl::string_view field,
-                                       const google::protobuf::RepeatedField<int>& statuses);
+struct PurgePlan {
+  PurgeRequest request;
+  absl::Duration timeout = absl::InfiniteDuration();
+  bool nothing = false;  // no orchestration can match
+};
 
-// A bound of a time range, rounded up to the store's microseconds: what is at or after the bound is
-// then at or after the result, and the other way round.
-absl::Status ReadBound(absl::string_view field, bool present,
-                       const google::protobuf::Timestamp& timestamp, std::optional<absl::Time>& to);
+inline constexpr int kPurgeBatchIdsMax = 500;
+
+absl::StatusOr<PurgePlan> BuildPurge(const PurgeInstancesRequest& request, HubId hub,
+                                     const RequestLimits& limits);
 
 }  // namespace dt::orchestration
 

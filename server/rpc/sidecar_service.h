@@ -7,7 +7,8 @@
 // the callbacks may hold pointers to them.
 //
 // The handlers stand in one file per family: client_calls.cc, worker_calls.cc, history_calls.cc,
-// query_calls.cc, hub_calls.cc, and unserved_calls.cc for the RPCs that this version refuses.
+// query_calls.cc, purge_calls.cc, hub_calls.cc, and unserved_calls.cc for the RPCs that this
+// version refuses.
 #ifndef DT_SERVER_RPC_SIDECAR_SERVICE_H_
 #define DT_SERVER_RPC_SIDECAR_SERVICE_H_
 
@@ -107,6 +108,10 @@ class SidecarService final : public SidecarServiceBase {
   Unary* ListInstanceIds(Context* context, const ListInstanceIdsRequest* request,
                          ListInstanceIdsResponse* response) override;
 
+  // Purge: purge_calls.cc
+  Unary* PurgeInstances(Context* context, const PurgeInstancesRequest* request,
+                        PurgeInstancesResponse* response) override;
+
   // Management: hub_calls.cc
   Unary* CreateTaskHub(Context* context, const CreateTaskHubRequest* request,
                        CreateTaskHubResponse* response) override;
@@ -122,8 +127,6 @@ class SidecarService final : public SidecarServiceBase {
                         RewindInstanceResponse* response) override;
   Unary* RestartInstance(Context* context, const RestartInstanceRequest* request,
                          RestartInstanceResponse* response) override;
-  Unary* PurgeInstances(Context* context, const PurgeInstancesRequest* request,
-                        PurgeInstancesResponse* response) override;
   Unary* SkipGracefulOrchestrationTerminations(
       Context* context, const SkipGracefulOrchestrationTerminationsRequest* request,
       SkipGracefulOrchestrationTerminationsResponse* response) override;

@@ -17,8 +17,7 @@ grpc::ServerUnaryReactor* Refuse(grpc::CallbackServerContext* context, std::stri
 }
 
 constexpr std::string_view kEntities = "entities";
-constexpr std::string_view kManagement =
-    "purge, restart, rewind and batch termination of instances";
+constexpr std::string_view kManagement = "restart, rewind and batch termination of instances";
 
 }  // namespace
 
@@ -44,12 +43,6 @@ grpc::ServerUnaryReactor* SidecarService::RestartInstance(Context* context,
                                                           const RestartInstanceRequest*,
                                                           RestartInstanceResponse*) {
   return Refuse(context, "RestartInstance", kManagement);
-}
-
-grpc::ServerUnaryReactor* SidecarService::PurgeInstances(Context* context,
-                                                         const PurgeInstancesRequest*,
-                                                         PurgeInstancesResponse*) {
-  return Refuse(context, "PurgeInstances", kManagement);
 }
 
 grpc::ServerUnaryReactor* SidecarService::SkipGracefulOrchestrationTerminations(

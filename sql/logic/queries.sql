@@ -49,8 +49,7 @@ end $$;
 --   p_batch {completed, statuses, from, to, prefix, after_time, after_id, rows, bytes, payloads}
 --           statuses: a StatusSet, 0 = any; from inclusive, to exclusive; a missing key does not bound
 -- The statement is put together of the conditions that are there, and planned for their values, since
--- no single plan suits a page of everything, of the few that failed, and of a prefix that few ids
--- have. The status conditions that partial indexes have as predicates are written as those predicates.
+-- no single plan suits a page of everything, of the few that failed, and of a prefix that few ids have.
 create or replace function _QueryManyOrchestrations(p_hub int, p_batch jsonb, p_bytes bytea[])
 returns table (key bigint, instance_id text, execution_id text, generation int, name text,
                version bytea, status smallint, created_time timestamptz,
@@ -60,27 +59,9 @@ returns table (key bigint, instance_id text, execution_id text, generation int, 
 language plpgsql set search_path from current set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
-  c_live constant int := (1 << 0) | (1 << 6) | (1 << 7);
-  c_unsuccessful constant int := (1 << 3) | (1 << 4) | (1 << 5);
-  v_statuses int := p_batch ->> 'statuses';
-  v_prefix text := p_batch ->> 'prefix';
-  v_payloads boolean := p_batch ? 'payloads';
-  v_time text := case when p_batch ? 'completed' then 'i.completed_time' else 'i.created_time' end;
-  v_where text;
+  v_where text := _SearchCondition(p_batch);
+  v_time text := _SearchTime(p_batch);
 begin
-  v_where := concat_ws(' and ', 'i.hub_id = $1', 'i.kind = 0',
-    case when p_batch ? 'completed' then 'i.completed_time is not null' end,
-    case when v_statuses = 0 then null
-         when v_statuses & ~c_live = 0 then 'i.completed_time is null'
-         when v_statuses & ~c_unsuccessful = 0 then 'i.runtime_status in (3, 4, 5)' end,
-    case when v_statuses <> 0 then '(1 << i.runtime_status) & $2 <> 0' end,
-    case when p_batch ? 'from' then v_time || ' >= $3' end,
-    case when p_batch ? 'to' then v_time || ' < $4' end,
-    case when v_prefix is not null then 'i.instance_id >= $5' end,
-    case when _PrefixEnd(v_prefix) is not null then 'i.instance_id < $6' end,
-    -- The second form alone would be right; the first is the one that bounds an index scan.
-    case when p_batch ? 'after_id'
-         then v_time || ' >= $7 and (' || v_time || ', i.instance_id) > ($7, $8)' end);
   return query execute
     'select t.instance_key, t.instance_id, t.execution_id, t.generation, t.name, t.version,
             t.runtime_status, t.created_time,
@@ -105,10 +86,43 @@ begin
                  window w as (order by ' || v_time || ', i.instance_id)) p
            window w as (order by p.place)) t
      where t.taken order by t.place'
-    using p_hub, v_statuses, _Time((p_batch ->> 'from')::bigint), _Time((p_batch ->> 'to')::bigint),
-          v_prefix, _PrefixEnd(v_prefix), _Time((p_batch ->> 'after_time')::bigint),
-          p_batch ->> 'after_id', (p_batch ->> 'rows')::int, (p_batch ->> 'bytes')::bigint,
-          v_payloads;
+    using p_hub, (p_batch ->> 'statuses')::int, _Time((p_batch ->> 'from')::bigint),
+          _Time((p_batch ->> 'to')::bigint), p_batch ->> 'prefix', _PrefixEnd(p_batch ->> 'prefix'),
+          _Time((p_batch ->> 'after_time')::bigint), p_batch ->> 'after_id',
+          (p_batch ->> 'rows')::int, (p_batch ->> 'bytes')::bigint, p_batch ? 'payloads';
+end $$;
+
+-- _SearchTime: the time that a list of instances is ordered and bounded by.
+create or replace function _SearchTime(p_batch jsonb) returns text
+language sql immutable parallel safe
+return case when p_batch ? 'completed' then 'i.completed_time' else 'i.created_time' end;
+
+-- _SearchCondition: the conditions of a list of orchestrations, on Instances i, as text for EXECUTE: only
+-- those that are there. The status conditions that partial indexes have as predicates are written as those
+-- predicates.
+--   p_batch {completed, statuses, from, to, prefix, after_time, after_id}; the parameters of the text are
+--   $1 hub, $2 statuses, $3 from, $4 to, $5 prefix, $6 its _PrefixEnd, $7 after_time, $8 after_id
+create or replace function _SearchCondition(p_batch jsonb) returns text
+language plpgsql immutable parallel safe set search_path from current as $$
+declare
+  c_live constant int := (1 << 0) | (1 << 6) | (1 << 7);
+  c_unsuccessful constant int := (1 << 3) | (1 << 4) | (1 << 5);
+  v_statuses int := coalesce((p_batch ->> 'statuses')::int, 0);
+  v_time text := _SearchTime(p_batch);
+begin
+  return concat_ws(' and ', 'i.hub_id = $1', 'i.kind = 0',
+    case when p_batch ? 'completed' then 'i.completed_time is not null' end,
+    case when v_statuses = 0 then null
+         when v_statuses & ~c_live = 0 then 'i.completed_time is null'
+         when v_statuses & ~c_unsuccessful = 0 then 'i.runtime_status in (3, 4, 5)' end,
+    case when v_statuses <> 0 then '(1 << i.runtime_status) & $2 <> 0' end,
+    case when p_batch ? 'from' then v_time || ' >= $3' end,
+    case when p_batch ? 'to' then v_time || ' < $4' end,
+    case when p_batch ? 'prefix' then 'i.instance_id >= $5' end,
+    case when _PrefixEnd(p_batch ->> 'prefix') is not null then 'i.instance_id < $6' end,
+    -- The second form alone would be right; the first is the one that bounds an index scan.
+    case when p_batch ? 'after_id'
+         then v_time || ' >= $7 and (' || v_time || ', i.instance_id) > ($7, $8)' end);
 end $$;
 
 -- _PrefixEnd: the first text, in byte order, after all that begin with p_prefix; null = there is none.

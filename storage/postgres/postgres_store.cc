@@ -65,6 +65,7 @@ struct PostgresStore::Verbs {
         read_inbox(MakeReadInboxVerb(context)),
         read_instance(MakeReadInstanceVerb(context)),
         read_status(MakeReadStatusVerb(context)),
+        purge(MakePurgeVerb(context)),
         search(MakeSearchVerb(context)),
         read_history(MakeReadHistoryVerb(context)),
         resolve_hub(MakeResolveHubVerb(context)),
@@ -86,6 +87,7 @@ struct PostgresStore::Verbs {
   const std::unique_ptr<const ReadInboxVerb> read_inbox;
   const std::unique_ptr<const ReadInstanceVerb> read_instance;
   const std::unique_ptr<const ReadStatusVerb> read_status;
+  const std::unique_ptr<const PurgeVerb> purge;
   const std::unique_ptr<const SearchVerb> search;
   const std::unique_ptr<const ReadHistoryVerb> read_history;
   const std::unique_ptr<const ResolveHubVerb> resolve_hub;
@@ -273,6 +275,13 @@ void PostgresStore::SweepDeadWorkers(Callback<int64_t> done) {
                }
                Submit(*upkeep_lane_, *verbs_->sweep, 0, 0, 64, std::move(dead), std::move(done));
              }));
+}
+
+void PostgresStore::PurgeInstances(PurgeRequest request, Callback<PurgeResult> done) {
+  const HubId hub = request.hub;
+  size_t bytes = 256;
+  for (const std::string& id : request.instance_ids) bytes += id.size() + 4;
+  Submit(*upkeep_lane_, *verbs_->purge, hub, 0, bytes, std::move(request), std::move(done));
 }
 
 void PostgresStore::ReadInstance(HubId hub, std::string instance_id, bool payloads,

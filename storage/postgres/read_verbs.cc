@@ -100,14 +100,7 @@ class SearchInstancesVerb : public SearchVerb {
  protected:
   void EncodeCalls(const Requests& requests, Envelope& envelope) const override {
     const InstanceSearch& search = *requests.front();
-    envelope.Flag("completed", search.by_completion)
-        .Int("statuses", search.statuses)
-        .OptionalTime("from", search.from)
-        .OptionalTime("to", search.to);
-    if (!search.id_prefix.empty()) envelope.String("prefix", search.id_prefix);
-    if (search.after.has_value()) {
-      envelope.Time("after_time", search.after->time).String("after_id", search.after->instance_id);
-    }
+    EncodeSearch(search, envelope);
     envelope.Int("rows", search.max_rows)
         .Int("bytes", search.max_bytes)
         .Flag("payloads", search.payloads);
@@ -180,6 +173,17 @@ class ReadHistories : public ReadHistoryVerb {
 };
 
 }  // namespace
+
+void EncodeSearch(const InstanceSearch& search, Envelope& envelope) {
+  envelope.Flag("completed", search.by_completion)
+      .Int("statuses", search.statuses)
+      .OptionalTime("from", search.from)
+      .OptionalTime("to", search.to);
+  if (!search.id_prefix.empty()) envelope.String("prefix", search.id_prefix);
+  if (search.after.has_value()) {
+    envelope.Time("after_time", search.after->time).String("after_id", search.after->instance_id);
+  }
+}
 
 std::unique_ptr<ReadInstanceVerb> MakeReadInstanceVerb(VerbContext* context) {
   return std::make_unique<ReadInstances>(context);

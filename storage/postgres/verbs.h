@@ -153,6 +153,8 @@ struct DeliveryColumns {
   int outcome, key, token, seq, at;
 };
 
+// The members of a batch that say what to search for, as _SearchCondition takes them.
+void EncodeSearch(const InstanceSearch& search, Envelope& envelope);
 // A new instance as _InsertInstances takes it, without its braces.
 void EncodeNewInstance(const NewInstance& instance, Envelope& envelope);
 // A termination as _Terminate takes it, without its braces.
@@ -199,6 +201,7 @@ using ReadNewMessagesVerb = CallVerb<WorkerId, std::vector<InboxRead>>;
 using ReadInboxVerb = CallVerb<InboxRequest, InboxRead>;
 using ReadInstanceVerb = CallVerb<InstanceRequest, std::optional<InstanceRow>>;
 using ReadStatusVerb = CallVerb<std::string, InstanceStatus>;
+using PurgeVerb = CallVerb<PurgeRequest, PurgeResult>;
 using SearchVerb = CallVerb<InstanceSearch, InstancePage>;
 using ResolveHubVerb = CallVerb<HubRequest, HubId>;
 using DeleteHubVerb = CallVerb<std::string, bool>;
@@ -222,6 +225,7 @@ std::unique_ptr<ReadNewMessagesVerb> MakeReadNewMessagesVerb(VerbContext* contex
 std::unique_ptr<ReadInboxVerb> MakeReadInboxVerb(VerbContext* context);
 std::unique_ptr<ReadInstanceVerb> MakeReadInstanceVerb(VerbContext* context);
 std::unique_ptr<ReadStatusVerb> MakeReadStatusVerb(VerbContext* context);
+std::unique_ptr<PurgeVerb> MakePurgeVerb(VerbContext* context);
 std::unique_ptr<SearchVerb> MakeSearchVerb(VerbContext* context);
 std::unique_ptr<ReadHistoryVerb> MakeReadHistoryVerb(VerbContext* context);
 std::unique_ptr<ResolveHubVerb> MakeResolveHubVerb(VerbContext* context);

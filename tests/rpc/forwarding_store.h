@@ -65,6 +65,9 @@ class ForwardingStore : public Store {
   void SweepDeadWorkers(Callback<int64_t> done) override {
     store_->SweepDeadWorkers(std::move(done));
   }
+  void PurgeInstances(PurgeRequest request, Callback<PurgeResult> done) override {
+    store_->PurgeInstances(std::move(request), std::move(done));
+  }
   void ReadInstance(HubId hub, std::string instance_id, bool payloads,
                     Callback<std::optional<InstanceRow>> done) override {
     store_->ReadInstance(hub, std::move(instance_id), payloads, std::move(done));

@@ -1,10 +1,11 @@
-// QueryInstances and ListInstanceIds over real gRPC: cases.md, group "Client RPCs".
+// QueryInstances, ListInstanceIds and PurgeInstances over real gRPC: cases.md, group "Client RPCs".
 #include <limits>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "tests/rpc/forwarding_store.h"
 #include "tests/rpc/rpc_fixture.h"
 #include "tests/support/catch.h"
 
@@ -171,6 +172,121 @@ TEST_CASE("list_ids: ended ones only, by completion time; the token contains an 
   response = List(server, request);
   REQUIRE(response.instanceids_size() == 1);
   CHECK(response.instanceids(0) == "b");
+}
+
+PurgeInstancesResponse Purge(TestServer& server, const PurgeInstancesRequest& request) {
+  PurgeInstancesResponse response;
+  const grpc::Status status = server.stub().PurgeInstances(NewContext().get(), request, &response);
+  INFO(status.error_message());
+  REQUIRE(status.ok());
+  REQUIRE(response.has_iscomplete());
+  return response;
+}
+
+TEST_CASE("paging_while_deleting: none skipped, none twice") {
+  TestServer server;
+  FakeWorker worker(server.stub());
+  for (int i = 0; i < 10; ++i) Complete(server, worker, absl::StrCat("i", i));
+  InstanceQuery query;
+  query.set_maxinstancecount(3);
+  std::vector<std::string> ids;
+  while (true) {
+    const QueryInstancesResponse page = Query(server, query);
+    // What has been shown goes, the last of it too, to which the token points.
+    for (const std::string& id : IdsOf(page)) {
+      ids.push_back(id);
+      PurgeInstancesRequest purge;
+      purge.set_instanceid(id);
+      CHECK(Purge(server, purge).deletedinstancecount() == 1);
+    }
+    if (!page.has_continuationtoken()) break;
+    *query.mutable_continuationtoken() = page.continuationtoken();
+  }
+  CHECK(ids ==
+        std::vector<std::string>{"i0", "i1", "i2", "i3", "i4", "i5", "i6", "i7", "i8", "i9"});
+}
+
+TEST_CASE("purge_by_id: ended ones only, and their ended descendants if asked for") {
+  TestServer server;
+  FakeWorker worker(server.stub());
+  PurgeInstancesRequest request;
+  request.set_instanceid("parent");
+  CHECK(Purge(server, request).deletedinstancecount() == 0);  // missing
+  server.Start("o", "parent");
+  std::optional<WorkItem> parent = worker.Next();
+  CHECK(Purge(server, request).deletedinstancecount() == 0);  // live
+  REQUIRE(worker.Complete(*parent, {ChildAction(0, "child", "kid")}).ok());
+  const std::optional<WorkItem> kid = worker.Next();
+  REQUIRE(worker.Complete(*kid, {CompleteAction(0, "")}).ok());
+  parent = worker.Next();
+  REQUIRE(worker.Complete(*parent, {CompleteAction(1, "")}).ok());
+  request.set_recursive(true);
+  PurgeInstancesResponse response = Purge(server, request);
+  CHECK(response.deletedinstancecount() == 2);
+  CHECK(response.iscomplete().value());
+  CHECK_FALSE(server.Get("kid").exists());
+
+  Complete(server, worker, "alone");
+  request.Clear();
+  request.mutable_instancebatch()->add_instanceids("alone");
+  request.mutable_instancebatch()->add_instanceids("nobody");
+  CHECK(Purge(server, request).deletedinstancecount() == 1);
+}
+
+TEST_CASE("purge_by_filter: ended ones in the range, and what a time-out leaves the next time") {
+  // Each batch deletes one and takes a while.
+  class OneByOne : public ForwardingStore {
+   public:
+    using ForwardingStore::ForwardingStore;
+    void PurgeInstances(PurgeRequest request, Callback<PurgeResult> done) override {
+      request.max_instances = 1;
+      ForwardingStore::PurgeInstances(std::move(request), std::move(done));
+    }
+  };
+  TestServerOptions options;
+  options.wrap_store = [](Store* store) { return std::make_unique<OneByOne>(store); };
+  TestServer server(options);
+  FakeWorker worker(server.stub());
+  for (int i = 0; i < 5; ++i) Complete(server, worker, absl::StrCat("i", i));
+  server.Start("o", "live");
+  PurgeInstancesRequest request;
+  PurgeInstanceFilter* filter = request.mutable_purgeinstancefilter();
+  *filter->mutable_createdtimefrom() = server.Get("i1").orchestrationstate().createdtimestamp();
+  *filter->mutable_createdtimeto() = server.Get("i2").orchestrationstate().createdtimestamp();
+  CHECK(Purge(server, request).deletedinstancecount() == 1);
+  CHECK_FALSE(server.Get("i1").exists());
+  filter->Clear();
+  filter->add_runtimestatus(ORCHESTRATION_STATUS_RUNNING);
+  CHECK(Purge(server, request).deletedinstancecount() == 0);
+  filter->Clear();
+  filter->mutable_timeout()->set_nanos(1);
+  PurgeInstancesResponse response = Purge(server, request);
+  CHECK(response.deletedinstancecount() == 1);
+  CHECK_FALSE(response.iscomplete().value());
+  filter->Clear();
+  response = Purge(server, request);
+  CHECK(response.deletedinstancecount() == 3);
+  CHECK(response.iscomplete().value());
+  CHECK(server.Get("live").exists());
+}
+
+TEST_CASE("purge_malformed: nothing named, too many ids, a negative time-out") {
+  TestServer server;
+  const auto error = [&](const PurgeInstancesRequest& request) {
+    PurgeInstancesResponse response;
+    const grpc::Status status =
+        server.stub().PurgeInstances(NewContext().get(), request, &response);
+    CHECK(status.error_code() == grpc::StatusCode::INVALID_ARGUMENT);
+    return status.error_message();
+  };
+  PurgeInstancesRequest request;
+  CHECK(error(request).find("instanceBatch") != std::string::npos);
+  for (int i = 0; i < 501; ++i) request.mutable_instancebatch()->add_instanceids("i");
+  CHECK(error(request) == "instanceBatch has 501 ids, the limit is 500: send several batches");
+  request.mutable_purgeinstancefilter()->mutable_timeout()->set_seconds(-1);
+  CHECK(error(request).find("timeout is -1 s") == 0);
+  request.set_instanceid("");
+  CHECK(error(request).find("instanceId") != std::string::npos);
 }
 
 }  // namespace

@@ -145,5 +145,95 @@ TEST_CASE("store_search_caps_pages_by_the_bytes_of_payloads") {
   CHECK_FALSE(page.rows[0].input.has_value());
 }
 
+PurgeResult Purge(Harness& h, PurgeRequest request) {
+  request.hub = request.filter.hub = h.hub;
+  const auto result = h.a().Wait<PurgeResult>(
+      [&](auto done) { h.a().store().PurgeInstances(request, std::move(done)); });
+  REQUIRE(result.ok());
+  return *result;
+}
+
+// Calls until nothing is left; each call deletes no more than `batch`.
+int64_t PurgeAll(Harness& h, PurgeRequest request, int batch) {
+  request.max_instances = batch;
+  int64_t deleted = 0;
+  while (true) {
+    const PurgeResult result = Purge(h, request);
+    REQUIRE(result.deleted <= batch);
+    deleted += result.deleted;
+    if (!result.more) return deleted;
+  }
+}
+
+TEST_CASE("store_purge_by_id_takes_ended_ones_only") {
+  Harness h(AnyKind());
+  End(h, "ended", RuntimeStatus::kFailed);
+  h.a().Create(h.Instance("live"));
+  PurgeRequest request;
+  request.instance_ids = {"live", "missing", "ended", "ended"};
+  CHECK(Purge(h, request).deleted == 1);
+  CHECK(Purge(h, request).deleted == 0);
+  CHECK_FALSE(h.a().Read(h.hub, "ended").has_value());
+  CHECK(h.a().Read(h.hub, "live").has_value());
+  // The id is free again.
+  CHECK(h.a().Create(h.Instance("ended")).outcome == CreateOutcome::kCreated);
+}
+
+TEST_CASE("store_purge_by_filter_in_batches") {
+  Harness h(AnyKind());
+  for (int i = 0; i < 5; ++i) End(h, absl::StrCat("c", i), RuntimeStatus::kCompleted);
+  End(h, "f", RuntimeStatus::kFailed);
+  h.a().Create(h.Instance("live"));
+  PurgeRequest request;
+  request.filter.statuses =
+      StatusBit(RuntimeStatus::kCompleted) | StatusBit(RuntimeStatus::kPending);
+  request.filter.to = h.a().Read(h.hub, "c4")->created_at;
+  CHECK(PurgeAll(h, request, 2) == 4);
+  request.filter = {};
+  request.filter.by_completion = true;
+  CHECK(PurgeAll(h, request, 2) == 2);
+  CHECK(Pages(h, {}, 10) == Ids{"live"});
+}
+
+// `id` of `parent`; ended unless `live`.
+InstanceKey Child(Harness& h, const std::string& id, InstanceKey parent, bool live = false) {
+  NewInstance instance = h.Instance(id);
+  if (parent != 0) instance.parent = ParentLink{parent, 0, std::nullopt, "p"};
+  const InstanceKey key = h.a().Create(instance).key;
+  Checkpoint turn = TurnOf(h.a().ClaimOne(h.hub));  // a live one keeps its lease
+  turn.ends = !live;
+  turn.update = InstanceUpdate{};
+  turn.update->status = live ? RuntimeStatus::kRunning : RuntimeStatus::kCompleted;
+  REQUIRE(h.a().Commit(turn).outcome == CheckpointOutcome::kCommitted);
+  return key;
+}
+
+TEST_CASE("store_purge_recursive_stops_at_live_children") {
+  Harness h(AnyKind());
+  const int batch = GENERATE(1, 2, 3, 100);
+  const InstanceKey root = Child(h, "root", 0);
+  const InstanceKey a = Child(h, "a", root);
+  Child(h, "a1", a);
+  Child(h, "a2", a);
+  const InstanceKey b = Child(h, "b", root, /*live=*/true);
+  Child(h, "b1", b);
+  Child(h, "other", 0);
+  PurgeRequest request;
+  request.instance_ids = {"root"};
+  request.recursive = true;
+  CHECK(PurgeAll(h, request, batch) == 4);
+  CHECK(Pages(h, {}, 10) == Ids{"b", "b1", "other"});
+}
+
+TEST_CASE("store_purge_not_recursive_leaves_children") {
+  Harness h(AnyKind());
+  const InstanceKey root = Child(h, "root", 0);
+  Child(h, "a", root);
+  PurgeRequest request;
+  request.instance_ids = {"root"};
+  CHECK(PurgeAll(h, request, 1) == 1);
+  CHECK(Pages(h, {}, 10) == Ids{"a"});
+}
+
 }  // namespace
 }  // namespace dt::testing

@@ -237,6 +237,15 @@ void FaultStore::SweepDeadWorkers(Callback<int64_t> done) {
       std::move(done));
 }
 
+void FaultStore::PurgeInstances(PurgeRequest request, Callback<PurgeResult> done) {
+  Pass<PurgeResult>(
+      Verb::kOther, kOtherLane,
+      [&](Callback<PurgeResult> answer) {
+        inner_->PurgeInstances(std::move(request), std::move(answer));
+      },
+      std::move(done));
+}
+
 void FaultStore::ReadInstance(HubId hub, std::string instance_id, bool payloads,
                               Callback<std::optional<InstanceRow>> done) {
   inner_->ReadInstance(hub, std::move(instance_id), payloads, std::move(done));

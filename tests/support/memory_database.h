@@ -68,6 +68,7 @@ class MemoryDatabase {
   LeaseOutcome ReleaseTask(const TaskRelease& release);
   std::optional<InstanceRow> ReadInstance(HubId hub, const std::string& instance_id, bool payloads);
   InstanceStatus ReadStatus(HubId hub, const std::string& instance_id);
+  PurgeResult PurgeInstances(const PurgeRequest& request);
   InstancePage SearchInstances(const InstanceSearch& search);
   absl::StatusOr<std::vector<HistoryChunk>> ReadHistory(
       HubId hub, const std::string& instance_id, const std::optional<std::string>& execution_id,
@@ -151,6 +152,9 @@ class MemoryDatabase {
   void DropFreeTasks(Instance& instance) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   int64_t FreeLeases(WorkerId worker, bool lost) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void FreeTask(Task& task, absl::Duration delay, bool lost) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Erase(Instance& instance) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::vector<const InstanceRow*> Found(const InstanceSearch& search) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void EraseTask(TaskKey key) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   CreateResult Create(WorkerId worker, NewInstance instance) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   CheckpointOutcome CheckFence(const Checkpoint& checkpoint) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -27,8 +27,7 @@ int64_t BytesOf(const InstanceRow& row) {
 
 }  // namespace
 
-InstancePage MemoryDatabase::SearchInstances(const InstanceSearch& search) {
-  absl::MutexLock lock(&mutex_);
+std::vector<const InstanceRow*> MemoryDatabase::Found(const InstanceSearch& search) const {
   std::vector<std::pair<absl::Time, const InstanceRow*>> found;
   for (const auto& [key, instance] : instances_) {
     const InstanceRow& row = instance->row;
@@ -40,9 +39,17 @@ InstancePage MemoryDatabase::SearchInstances(const InstanceSearch& search) {
   std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) {
     return std::tie(a.first, a.second->instance_id) < std::tie(b.first, b.second->instance_id);
   });
+  std::vector<const InstanceRow*> rows;
+  rows.reserve(found.size());
+  for (const auto& [time, row] : found) rows.push_back(row);
+  return rows;
+}
+
+InstancePage MemoryDatabase::SearchInstances(const InstanceSearch& search) {
+  absl::MutexLock lock(&mutex_);
   InstancePage page;
   int64_t bytes = 0;
-  for (const auto& [time, row] : found) {
+  for (const InstanceRow* row : Found(search)) {
     InstanceRow shown = *row;
     if (!search.payloads) DropPayloads(shown);
     bytes += BytesOf(shown);
@@ -52,6 +59,36 @@ InstancePage MemoryDatabase::SearchInstances(const InstanceSearch& search) {
     page.rows.push_back(std::move(shown));
   }
   return page;
+}
+
+PurgeResult MemoryDatabase::PurgeInstances(const PurgeRequest& request) {
+  absl::MutexLock lock(&mutex_);
+  std::vector<InstanceKey> keys;
+  if (request.instance_ids.empty()) {
+    for (const InstanceRow* row : Found(request.filter)) {
+      if (!Find(row->key)->live) keys.push_back(row->key);
+    }
+  }
+  for (const std::string& id : request.instance_ids) {
+    const Instance* instance = Find(request.hub, id);
+    if (instance != nullptr && !instance->live) keys.push_back(instance->row.key);
+  }
+  // Breadth first; what is found while walking is walked too.
+  for (size_t i = 0; request.recursive && i < keys.size(); ++i) {
+    for (const auto& [key, child] : instances_) {
+      if (child->parent && child->parent->key == keys[i] && !child->live) keys.push_back(key);
+    }
+  }
+  // From the end, so that no child is left without its parent.
+  PurgeResult result;
+  for (; !keys.empty() && result.deleted < request.max_instances; keys.pop_back()) {
+    if (Instance* instance = Find(keys.back())) {
+      Erase(*instance);
+      ++result.deleted;
+    }
+  }
+  result.more = !keys.empty();
+  return result;
 }
 
 }  // namespace dt::testing

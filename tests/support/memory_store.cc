@@ -252,6 +252,12 @@ void MemoryStore::SweepDeadWorkers(Callback<int64_t> done) {
   Enqueue<int64_t>([this](WorkerId) { return database_->Sweep(); }, std::move(done));
 }
 
+void MemoryStore::PurgeInstances(PurgeRequest request, Callback<PurgeResult> done) {
+  Enqueue<PurgeResult>(
+      [this, request = std::move(request)](WorkerId) { return database_->PurgeInstances(request); },
+      std::move(done));
+}
+
 void MemoryStore::ReadInstance(HubId hub, std::string instance_id, bool payloads,
                                Callback<std::optional<InstanceRow>> done) {
   Enqueue<std::optional<InstanceRow>>(

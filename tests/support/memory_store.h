@@ -66,6 +66,7 @@ class MemoryStore : public Store {
   void ReleaseTask(HubId hub, std::string instance_id, TaskRelease release,
                    Callback<LeaseOutcome> done) override;
   void SweepDeadWorkers(Callback<int64_t> done) override;
+  void PurgeInstances(PurgeRequest request, Callback<PurgeResult> done) override;
   void ReadInstance(HubId hub, std::string instance_id, bool payloads,
                     Callback<std::optional<InstanceRow>> done) override;
   void ReadStatus(HubId hub, std::string instance_id, Callback<InstanceStatus> done) override;

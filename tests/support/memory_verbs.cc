@@ -33,10 +33,16 @@ absl::Status MemoryDatabase::DeleteHub(const std::string& name) {
   for (InstanceKey key : keys) {
     Instance& instance = *Find(key);
     End(instance);
-    ids_.erase({hub, instance.row.instance_id});
-    instances_.erase(key);
+    Erase(instance);
   }
   return absl::OkStatus();
+}
+
+void MemoryDatabase::Erase(Instance& instance) {
+  const std::vector<TaskKey> tasks(instance.tasks.begin(), instance.tasks.end());
+  for (const TaskKey key : tasks) EraseTask(key);
+  ids_.erase({instance.hub, instance.row.instance_id});
+  instances_.erase(instance.row.key);
 }
 
 CreateResult MemoryDatabase::CreateInstance(WorkerId worker, NewInstance instance) {

@@ -1,0 +1,83 @@
+// PurgeInstances (semantics.md 5.26, 5.27).
+#include <algorithm>
+#include <limits>
+#include <memory>
+#include <utility>
+
+#include "absl/time/clock.h"
+#include "server/orchestration/pages.h"
+#include "server/rpc/sidecar_service.h"
+#include "spdlog/spdlog.h"
+
+namespace dt::rpc {
+namespace {
+
+// One call: batch after batch, each a transaction of its own, until nothing is left, the time is
+// over or the caller has gone. What is deleted by then stays deleted.
+//
+// Threads: Next runs on the thread of the handler and on those of the store, one at a time.
+class PurgeCall : public std::enable_shared_from_this<PurgeCall> {
+ public:
+  PurgeCall(Store* store, orchestration::PurgePlan plan, grpc::CallbackServerContext* context,
+            grpc::ServerUnaryReactor* reactor, PurgeInstancesResponse* response)
+      : store_(store),
+        plan_(std::move(plan)),
+        context_(context),
+        reactor_(reactor),
+        response_(response) {}
+
+  void Next() {
+    store_->PurgeInstances(
+        plan_.request,
+        [self = shared_from_this()](absl::StatusOr<PurgeResult> result) { self->OnBatch(result); });
+  }
+
+ private:
+  void OnBatch(const absl::StatusOr<PurgeResult>& result) {
+    if (!result.ok()) {
+      Log();
+      return reactor_->Finish(ToGrpc(result.status()));
+    }
+    deleted_ += result->deleted;
+    const bool in_time = absl::Now() - begin_ < plan_.timeout;
+    if (result->more && in_time && !context_->IsCancelled()) return Next();
+    Log();
+    constexpr int64_t kCountMax = std::numeric_limits<int32_t>::max();
+    response_->set_deletedinstancecount(static_cast<int32_t>(std::min(deleted_, kCountMax)));
+    response_->mutable_iscomplete()->set_value(!result->more);
+    reactor_->Finish(grpc::Status::OK);
+  }
+
+  void Log() const {
+    if (deleted_ == 0) return;
+    spdlog::info("PurgedInstances (310): {} instances in {} ms, asked for by {}", deleted_,
+                 absl::ToInt64Milliseconds(absl::Now() - begin_), context_->peer());
+  }
+
+  Store* const store_;
+  const orchestration::PurgePlan plan_;
+  grpc::CallbackServerContext* const context_;
+  grpc::ServerUnaryReactor* const reactor_;
+  PurgeInstancesResponse* const response_;
+  const absl::Time begin_ = absl::Now();
+  int64_t deleted_ = 0;
+};
+
+}  // namespace
+
+grpc::ServerUnaryReactor* SidecarService::PurgeInstances(Context* context,
+                                                         const PurgeInstancesRequest* request,
+                                                         PurgeInstancesResponse* response) {
+  Unary* reactor = context->DefaultReactor();
+  WithHub(context, reactor, [this, context, request, response, reactor](HubId hub) {
+    absl::StatusOr<orchestration::PurgePlan> plan =
+        orchestration::BuildPurge(*request, hub, options_.requests);
+    if (!plan.ok()) return reactor->Finish(ToGrpc(plan.status()));
+    response->mutable_iscomplete()->set_value(true);
+    if (plan->nothing) return reactor->Finish(grpc::Status::OK);
+    std::make_shared<PurgeCall>(store_, *std::move(plan), context, reactor, response)->Next();
+  });
+  return reactor;
+}
+
+}  // namespace dt::rpc

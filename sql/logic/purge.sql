@@ -1,0 +1,85 @@
+-- Purge: ended orchestrations are removed, whole, a batch per call and so per transaction. What is live
+-- is never touched.
+
+-- _PurgeInstances: purges ended orchestrations named by id, or the first in order that a filter finds, and
+-- with "recursive" their ended descendants too; a live child stops at itself and keeps its subtree.
+-- Returns how many are gone, and whether there may be more of the kind: then call again.
+--   p_batch {ids: [...], recursive, rows}
+--           or {completed, statuses, from, to, prefix, recursive, rows}, see _SearchCondition
+--   rows bounds the instances purged by one call.
+-- Locks: rows of Instances, of ended instances only, and so without hot rows: the named ones by key, those
+-- of a filter with SKIP LOCKED (whoever holds one is purging or replacing it), children after their
+-- parents, whose keys are lower. That they have ended is checked again under the lock.
+-- Repeat: yes; what an earlier call purged is not counted again.
+create or replace function _PurgeInstances(p_hub int, p_batch jsonb, p_bytes bytea[])
+returns table (deleted bigint, more boolean)
+language plpgsql set search_path from current set enable_seqscan = off as $$
+declare
+  v_max int := p_batch ->> 'rows';
+  v_ids text[];
+  v_keys bigint[];
+begin
+  if p_batch ? 'ids' then
+    v_ids := array(select jsonb_array_elements_text(p_batch -> 'ids'));
+    select array_agg(l.instance_key) into v_keys
+    from (select i.instance_key from Instances i
+          where i.hub_id = p_hub and i.kind = 0 and i.completed_time is not null
+            and i.instance_id = any (v_ids)
+          order by i.instance_key limit v_max for update) l;
+  else
+    v_keys := _LockFound(p_hub, p_batch, v_max);
+  end if;
+  deleted := 0;
+  more := coalesce(cardinality(v_keys) = v_max, false);
+  if v_keys is not null and p_batch ? 'recursive' then
+    select d.keys, d.cut or more into v_keys, more from _LockDescendants(v_keys, v_max) d;
+  end if;
+  if v_keys is not null then
+    deleted := cardinality(v_keys);
+    perform _DeleteInstances(v_keys);
+  end if;
+  return next;
+end $$;
+
+-- _LockFound: locks the first p_max ended orchestrations that a filter finds and nobody else has locked.
+create or replace function _LockFound(p_hub int, p_batch jsonb, p_max int) returns bigint[]
+language plpgsql set search_path from current set enable_seqscan = off as $$
+declare
+  v_keys bigint[];
+begin
+  execute 'select array_agg(l.instance_key)
+           from (select i.instance_key from Instances i
+                 where i.completed_time is not null and ' || _SearchCondition(p_batch) || '
+                 order by ' || _SearchTime(p_batch) || ' limit $9 for update skip locked) l'
+    into v_keys
+    using p_hub, (p_batch ->> 'statuses')::int, _Time((p_batch ->> 'from')::bigint),
+          _Time((p_batch ->> 'to')::bigint), p_batch ->> 'prefix', _PrefixEnd(p_batch ->> 'prefix'),
+          _Time((p_batch ->> 'after_time')::bigint), p_batch ->> 'after_id', p_max;
+  return v_keys;
+end $$;
+
+-- _LockDescendants: locks the ended descendants of locked instances, level by level, and returns all
+-- together. Of a tree with more than p_max instances only a lower part, whose own descendants are all in
+-- it, is returned, with "cut": purging that first never leaves children behind without their parent.
+create or replace function _LockDescendants(p_keys bigint[], p_max int,
+                                            out keys bigint[], out cut boolean)
+language plpgsql set search_path from current set enable_seqscan = off as $$
+declare
+  v_level bigint[] := p_keys;
+begin
+  keys := p_keys;
+  cut := false;
+  loop
+    select array_agg(l.instance_key) into v_level
+    from (select i.instance_key from Instances i
+          where i.parent_key = any (v_level) and i.parent_key is not null
+            and i.completed_time is not null
+          order by i.instance_key limit p_max for update) l;
+    exit when v_level is null;
+    if cardinality(keys) + cardinality(v_level) > p_max then
+      keys := '{}';
+      cut := true;
+    end if;
+    keys := keys || v_level;
+  end loop;
+end $$;
