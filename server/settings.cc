@@ -165,8 +165,12 @@ absl::Status SetTagsBytes(Config& config, std::string_view text) {
   return absl::OkStatus();
 }
 
+// A name and a version stand together in one row of an index, which PostgreSQL ends at 2,704 bytes.
+constexpr int64_t kNameBytesMax = 2048;
+constexpr int64_t kVersionBytesMax = 512;
+
 absl::Status SetNameBytes(Config& config, std::string_view text) {
-  const absl::StatusOr<int64_t> number = ParseNumber(text, 1, 64 << 10);
+  const absl::StatusOr<int64_t> number = ParseNumber(text, 1, kNameBytesMax);
   if (!number.ok()) return number.status();
   config.service.requests.name_bytes_max = *number;
   config.service.streams.name_bytes_max = *number;
@@ -175,7 +179,7 @@ absl::Status SetNameBytes(Config& config, std::string_view text) {
 }
 
 absl::Status SetVersionBytes(Config& config, std::string_view text) {
-  const absl::StatusOr<int64_t> number = ParseNumber(text, 1, 64 << 10);
+  const absl::StatusOr<int64_t> number = ParseNumber(text, 1, kVersionBytesMax);
   if (!number.ok()) return number.status();
   config.service.requests.version_bytes_max = *number;
   config.service.streams.version_bytes_max = *number;
@@ -276,10 +280,10 @@ void AddLimits(std::vector<Setting>& rows) {
                                                  512, "length of an instance id")));
   rows.push_back(With(SetNameBytes,
                       Number("limits", "name-bytes-max", FIELD(service.requests.name_bytes_max), 1,
-                             64 << 10, "length of an orchestration, activity or event name")));
+                             kNameBytesMax, "length of an orchestration, activity or event name")));
   rows.push_back(With(SetVersionBytes, Number("limits", "version-bytes-max",
                                               FIELD(service.requests.version_bytes_max), 1,
-                                              64 << 10, "length of a version")));
+                                              kVersionBytesMax, "length of a version")));
   rows.push_back(
       With(SetPayloadBytes,
            Number("limits", "payload-bytes-max", FIELD(service.requests.payload_bytes_max), 1,

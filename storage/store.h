@@ -57,29 +57,43 @@ struct NameFilter {
 // Which names a claim may take; nullopt = everything.
 using NameFilters = std::optional<std::vector<NameFilter>>;
 
+// Streams of one daemon that accept the same work, and how much of it they have room for.
+struct ClaimGroup {
+  int max_items = 0;
+  NameFilters filters;
+  std::vector<int64_t> excluded = {};  // keys of instances, or of tasks, that are not taken
+};
+
 struct ClaimRequest {
   HubId hub = 0;
   LeaseToken lease_token = 0;  // new for this call, which makes it repeatable
-  int max_items = 0;
+  // One call asks for all groups. They are served in this order, so those that accept less come
+  // before those that accept more.
+  std::vector<ClaimGroup> groups;
   // Asks again under the token of an earlier claim, creation or checkpoint whose answer got lost:
   // returns what that token holds in this hub, and takes nothing new.
   bool repeat = false;
-  NameFilters filters;
   // Limits of the messages read per instance; the first message is always read.
   int max_messages = 1000;
   int64_t max_message_bytes = 3 << 20;
 };
 
-struct ClaimResult {
-  std::vector<Claim> claims;  // ordered by readiness
-  // When the next free instance becomes due, if that is known: an idle poller may sleep until then,
-  // but not longer than its own maximum.
+// What came of one group of a claim.
+struct ClaimedGroup {
+  int items = 0;
+  // When the next free item that it accepts becomes due, if that is known: an idle poller may sleep
+  // until then, but not longer than its own maximum.
   std::optional<absl::Time> next_due;
+};
+
+struct ClaimResult {
+  std::vector<Claim> claims;         // of each group in turn, ordered by readiness
+  std::vector<ClaimedGroup> groups;  // parallel to those of the request
 };
 
 struct TaskClaimResult {
   std::vector<ActivityTask> tasks;
-  std::optional<absl::Time> next_due;
+  std::vector<ClaimedGroup> groups;
 };
 
 // A message from a client to one instance.

@@ -77,18 +77,14 @@ bool Dispatcher::Ambiguous(const HeldTask& held) const {
   return !unnamed.empty() && unnamed.contains({held.task.instance_id, held.task.task_id});
 }
 
-bool Dispatcher::OfferTask(HeldTask& held, Stream* stream, absl::Time later) {
+bool Dispatcher::OfferTask(HeldTask& held, Stream* stream, bool all_gave_back) {
   const TaskKey key = held.task.key;
-  if (stream == nullptr && later == absl::InfiniteFuture()) return false;
+  if (stream == nullptr && !all_gave_back) return false;
   held.route->tasks.Erase(held.task.instance_key, key);
   held.phase = HeldTask::Phase::kSetAside;
   if (stream == nullptr) {
-    // Only streams that gave it back could take it: kept for a while, then others may try.
-    if (later - now_ > limits_.resident_linger) {
-      DropTask(held, /*release=*/true, std::min(later - now_, kSetAsideReleaseMax));
-    } else {
-      set_aside_.insert({later, WorkType::kActivity, key});
-    }
+    // Other daemons may have it at once; claims of this one leave it until a stream may try again.
+    DropTask(held, /*release=*/true);
     return true;
   }
   if (Ambiguous(held)) {
@@ -143,6 +139,9 @@ void Dispatcher::LoseTask(HeldTask& held) {
   held.loss_unsaved = true;
   if (Poisoned(held.task.lost_leases)) {
     PoisonTask(held);
+  } else if (const absl::Duration delay = RedeliveryDelay(held.task.lost_leases);
+             delay > absl::ZeroDuration()) {
+    DropTask(held, /*release=*/true, delay);
   } else {
     Queue(held);
   }

@@ -1,7 +1,6 @@
 // The store as a source of work: claims, messages that others added, releases, sweeps, waiting
 // calls.
 #include <algorithm>
-#include <limits>
 
 #include "server/dispatch/dispatcher.h"
 #include "spdlog/spdlog.h"
@@ -21,50 +20,75 @@ absl::Duration Dispatcher::PollDelay(int empty_polls) {
   return std::min(delay, limits_.poll_max);
 }
 
+absl::Duration Dispatcher::RedeliveryDelay(int32_t lost_leases) const {
+  if (lost_leases <= 1) return absl::ZeroDuration();
+  const int doublings = std::min(lost_leases - 2, 30);
+  return std::min(limits_.abandon_delay_max, limits_.abandon_delay_min * (int64_t{1} << doublings));
+}
+
 // --- Claims
 
-void Dispatcher::StartClaim(Pool& pool) {
-  if (pool.in_flight || pool.next_claim > now_) return;
-  const int free = pool.free();
-  if (free <= 0) return;
-  pool.in_flight = true;
-  pool.woken = false;
+void Dispatcher::StartClaim(Hub& hub, WorkType type) {
+  if (hub.claiming[Index(type)]) return;
+  bool due = false;
+  ClaimInFlight claim{&hub, type, {}};
   ClaimRequest request;
-  request.hub = pool.hub->id;
+  for (const auto& pool : hub.pools) {
+    const int free = pool->type == type ? pool->free() : 0;
+    if (free <= 0) continue;
+    due |= pool->next_claim <= now_;
+    claim.pools.push_back(pool.get());
+    request.groups.push_back({free, pool->filters, pool->GivenBack(now_, &pool->retry_at)});
+  }
+  if (!due) return;
+  for (size_t i = 0; i < claim.pools.size(); ++i) {
+    Pool& pool = *claim.pools[i];
+    pool.claiming = true;
+    pool.asked = request.groups[i].max_items;
+    pool.woken = false;
+  }
+  hub.claiming[Index(type)] = true;
+  request.hub = hub.id;
   request.lease_token = NewToken();
-  request.max_items = free;
-  request.filters = pool.filters;
   request.max_messages = limits_.turn.messages_max;
   request.max_message_bytes = limits_.turn.message_bytes_max;
-  claims_[request.lease_token] = &pool;
-  pool.claiming = free;
-  if (pool.type == WorkType::kTurn) {
+  claims_[request.lease_token] = std::move(claim);
+  if (type == WorkType::kTurn) {
     effects_->push_back(ClaimInstances{std::move(request)});
   } else {
     effects_->push_back(ClaimTasks{std::move(request)});
   }
 }
 
-void Dispatcher::ClaimEnded(Pool& pool, size_t found, std::optional<absl::Time> next_due) {
-  pool.in_flight = false;
-  MarkDirty(*pool.hub);
-  if (found > 0) pool.empty_claims = 0;
-  const bool more = found >= static_cast<size_t>(pool.claiming);
-  if (more || pool.woken) {
+void Dispatcher::EndClaim(LeaseToken token, const std::vector<ClaimedGroup>& groups, bool failed) {
+  auto found = claims_.find(token);
+  if (found == claims_.end()) return;
+  const ClaimInFlight claim = std::move(found->second);
+  claims_.erase(found);
+  claim.hub->claiming[Index(claim.type)] = false;
+  for (size_t i = 0; i < claim.pools.size(); ++i) {
+    Pool& pool = *claim.pools[i];
+    pool.claiming = false;
+    Served(pool, i < groups.size() ? groups[i] : ClaimedGroup());
+    if (failed) pool.next_claim = std::max(pool.next_claim, now_ + limits_.poll_min);
+  }
+  table_.DropUnusedPools(*claim.hub);
+  MarkDirty(*claim.hub);
+}
+
+void Dispatcher::Served(Pool& pool, const ClaimedGroup& group) {
+  if (group.items > 0) pool.empty_claims = 0;
+  if (group.items >= pool.asked || pool.woken) {
     pool.next_claim = now_;
     return;
   }
-  if (found == 0) ++pool.empty_claims;
+  if (group.items == 0) ++pool.empty_claims;
   pool.next_claim = now_ + PollDelay(pool.empty_claims);
-  if (next_due.has_value()) pool.next_claim = std::min(pool.next_claim, std::max(now_, *next_due));
-}
-
-Pool* Dispatcher::EndClaim(LeaseToken token) {
-  auto found = claims_.find(token);
-  if (found == claims_.end()) return nullptr;
-  Pool* pool = found->second;
-  claims_.erase(found);
-  return pool;
+  // What was due already and did not come is with somebody else.
+  if (group.next_due.has_value() && *group.next_due > now_) {
+    pool.next_claim = std::min(pool.next_claim, *group.next_due);
+  }
+  pool.next_claim = std::min(pool.next_claim, std::max(now_, pool.retry_at));
 }
 
 void Dispatcher::ClaimFailed(HubId hub, LeaseToken token, WorkType type, const absl::Status& status,
@@ -72,10 +96,7 @@ void Dispatcher::ClaimFailed(HubId hub, LeaseToken token, WorkType type, const a
   // It may have leased something under this token, which nobody else knows. A full queue of the
   // store took nothing on.
   if (recovered || !absl::IsResourceExhausted(status)) Recover(hub, type, token);
-  if (Pool* pool = EndClaim(token)) {
-    ClaimEnded(*pool, 0, std::nullopt);
-    pool->next_claim = std::max(pool->next_claim, now_ + limits_.poll_min);
-  }
+  EndClaim(token, {}, /*failed=*/true);
   ForgetToken(token);
 }
 
@@ -85,10 +106,8 @@ void Dispatcher::On(InstancesClaimed& event) {
     ClaimFailed(event.hub, event.token, WorkType::kTurn, event.result.status(), recovered);
     return;
   }
-  ClaimResult& result = *event.result;
-  const size_t found = result.claims.size();
-  for (Claim& claim : result.claims) Adopt(std::move(claim));
-  if (Pool* pool = EndClaim(event.token)) ClaimEnded(*pool, found, result.next_due);
+  for (Claim& claim : event.result->claims) Adopt(std::move(claim));
+  EndClaim(event.token, event.result->groups, /*failed=*/false);
   ForgetToken(event.token);
 }
 
@@ -98,9 +117,8 @@ void Dispatcher::On(TasksClaimed& event) {
     ClaimFailed(event.hub, event.token, WorkType::kActivity, event.result.status(), recovered);
     return;
   }
-  const size_t found = event.result->tasks.size();
   for (ActivityTask& task : event.result->tasks) Hold(std::move(task));
-  if (Pool* pool = EndClaim(event.token)) ClaimEnded(*pool, found, event.result->next_due);
+  EndClaim(event.token, event.result->groups, /*failed=*/false);
   ForgetToken(event.token);
 }
 
@@ -110,7 +128,6 @@ void Dispatcher::Recover(HubId hub, WorkType type, LeaseToken token) {
   ClaimRequest request;
   request.hub = hub;
   request.lease_token = token;
-  request.max_items = std::numeric_limits<int>::max();
   request.repeat = true;
   request.max_messages = limits_.turn.messages_max;
   request.max_message_bytes = limits_.turn.message_bytes_max;

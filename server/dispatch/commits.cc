@@ -361,7 +361,7 @@ void Dispatcher::ReadAgain(InstanceKey key) {
 }
 
 void Dispatcher::SuspectInFlight() {
-  for (const auto& [token, pool] : claims_) suspects_.insert(token);
+  for (const auto& [token, claim] : claims_) suspects_.insert(token);
   suspects_.insert(tokens_in_flight_.begin(), tokens_in_flight_.end());
   suspects_.insert(recoveries_.begin(), recoveries_.end());
 }

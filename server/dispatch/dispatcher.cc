@@ -59,7 +59,7 @@ void Dispatcher::Settle() {
     hub.dirty = false;
     for (WorkType type : {WorkType::kTurn, WorkType::kActivity}) Pump(hub, type);
     if (!leasing()) continue;
-    for (auto& pool : hub.pools) StartClaim(*pool);
+    for (WorkType type : {WorkType::kTurn, WorkType::kActivity}) StartClaim(hub, type);
   }
   while (residents_.bytes() > limits_.resident_bytes_max) {
     Resident* idle = residents_.TakeIdle(now_, /*any=*/true);
@@ -72,21 +72,12 @@ void Dispatcher::Settle() {
 void Dispatcher::OnTime() {
   while (Resident* due = residents_.TakeDue(now_)) Reconsider(*due);
   while (Resident* idle = residents_.TakeIdle(now_, /*any=*/false)) Drop(*idle, /*release=*/true);
-  while (!set_aside_.empty() && std::get<0>(*set_aside_.begin()) <= now_) {
-    const auto [until, type, key] = *set_aside_.begin();
-    set_aside_.erase(set_aside_.begin());
-    if (type == WorkType::kTurn) {
-      if (Resident* resident = residents_.Find(key)) Reconsider(*resident);
-    } else if (HeldTask* held = FindTask(key)) {
-      if (held->phase == HeldTask::Phase::kSetAside) Queue(*held);
-    }
-  }
   ExpireHolds();
   PingStreams();
   waiters_.OnTime(now_, *effects_);
   for (const auto& [id, hub] : table_.hubs()) {
     for (auto& pool : hub->pools) {
-      if (!pool->in_flight && pool->next_claim <= now_ && !pool->streams.empty()) MarkDirty(*hub);
+      if (!pool->claiming && pool->next_claim <= now_) MarkDirty(*hub);
     }
   }
   if (next_sweep_ <= now_ && !sweeping_ && leasing()) {
@@ -107,7 +98,6 @@ void Dispatcher::OnTime() {
 absl::Time Dispatcher::NextDeadline() const {
   absl::Time next = std::min(
       {residents_.next_due(), residents_.next_idle(), next_ping_, waiters_.NextDeadline()});
-  if (!set_aside_.empty()) next = std::min(next, std::get<0>(*set_aside_.begin()));
   for (const auto& holds : holds_) {
     if (!holds.empty()) next = std::min(next, holds.front().until);
   }
@@ -117,7 +107,10 @@ absl::Time Dispatcher::NextDeadline() const {
   if (!sweeping_) next = std::min(next, next_sweep_);
   for (const auto& [id, hub] : table_.hubs()) {
     for (const auto& pool : hub->pools) {
-      if (!pool->in_flight && pool->free() > 0) next = std::min(next, pool->next_claim);
+      // What becomes due during a claim waits for its end, which is an event.
+      if (!hub->claiming[Index(pool->type)] && pool->free() > 0) {
+        next = std::min(next, pool->next_claim);
+      }
     }
   }
   return next;
@@ -204,17 +197,12 @@ void Dispatcher::Unreserve(const Reservation& reservation) {
 }
 
 Stream* Dispatcher::Choose(const Route& route, int64_t key, bool prefer_streaming,
-                           absl::Time* later) const {
+                           bool* all_gave_back) const {
   Stream* best = nullptr;
-  bool all_in_backoff = !route.streams.empty();
-  *later = absl::InfiniteFuture();
+  *all_gave_back = !route.streams.empty();
   for (Stream* stream : route.streams) {
-    const absl::Time until = stream->BackoffUntil(route.type, key);
-    if (until > now_) {
-      *later = std::min(*later, until);
-      continue;
-    }
-    all_in_backoff = false;
+    if (stream->BackoffUntil(route.type, key) > now_) continue;
+    *all_gave_back = false;
     const Credits& credits = stream->credits[Index(route.type)];
     if (credits.in_flight >= credits.max) continue;
     if (best == nullptr) {
@@ -227,7 +215,6 @@ Stream* Dispatcher::Choose(const Route& route, int64_t key, bool prefer_streamin
     }
     if (stream->unanswered() < best->unanswered()) best = stream;
   }
-  if (!all_in_backoff) *later = absl::InfiniteFuture();
   return best;
 }
 
@@ -315,16 +302,16 @@ bool Dispatcher::DispatchFrom(Route& route) {
 }
 
 bool Dispatcher::Offer(const Route& route, int64_t key) {
-  absl::Time later;
+  bool all_gave_back = false;
   if (route.type == WorkType::kTurn) {
     Resident& resident = *residents_.Find(key);
     const bool large = resident.state.history_bytes > limits_.history_streaming_from_bytes;
-    Stream* stream = Choose(route, key, large, &later);
-    return OfferTurn(resident, stream, later);
+    Stream* stream = Choose(route, key, large, &all_gave_back);
+    return OfferTurn(resident, stream, all_gave_back);
   }
   HeldTask& held = *FindTask(key);
-  Stream* stream = Choose(route, key, /*prefer_streaming=*/false, &later);
-  return OfferTask(held, stream, later);
+  Stream* stream = Choose(route, key, /*prefer_streaming=*/false, &all_gave_back);
+  return OfferTask(held, stream, all_gave_back);
 }
 
 // --- Streams
@@ -337,7 +324,7 @@ void Dispatcher::On(StreamOpened& event) {
   }
   Stream* stream = table_.Open(event.stream, std::move(event.options), std::move(event.sink), now_);
   next_ping_ = std::min(next_ping_, now_ + limits_.health_ping_interval);
-  RequeueSetAside(*stream->hub);
+  RequeueHeldBack(*stream->hub);
   MarkDirty(*stream->hub);
 }
 
@@ -360,24 +347,8 @@ void Dispatcher::On(StreamClosed& event) {
       Drop(*resident, /*release=*/true);
     }
   }
-  RequeueSetAside(hub);
-  MarkDirty(hub);
-}
-
-void Dispatcher::RequeueSetAside(Hub& hub) {
-  const auto all = set_aside_;
-  for (const auto& entry : all) {
-    const auto [until, type, key] = entry;
-    Resident* resident = type == WorkType::kTurn ? residents_.Find(key) : nullptr;
-    HeldTask* held = type == WorkType::kActivity ? FindTask(key) : nullptr;
-    if ((resident == nullptr || resident->hub != &hub) && (held == nullptr || held->hub != &hub)) {
-      continue;
-    }
-    set_aside_.erase(entry);
-    if (resident != nullptr) Reconsider(*resident);
-    if (held != nullptr && held->phase == HeldTask::Phase::kSetAside) Queue(*held);
-  }
   RequeueHeldBack(hub);
+  MarkDirty(hub);
 }
 
 // --- The process
@@ -389,21 +360,22 @@ void Dispatcher::On(Registered& event) {
   std::vector<HeldTask*> held;
   for (auto& [key, task] : tasks_) held.push_back(task.get());
   for (HeldTask* task : held) DropTask(*task, /*release=*/false);
-  set_aside_.clear();
   held_back_.clear();
   early_.clear();
   tokens_in_flight_.clear();
   suspects_.clear();
   awaiting_read_.clear();
+  claims_.clear();
   for (const auto& [id, hub] : table_.hubs()) {
     for (auto& pool : hub->pools) {
-      pool->in_flight = false;
+      pool->claiming = false;
       pool->next_claim = absl::InfinitePast();
       pool->empty_claims = 0;
     }
+    hub->claiming[Index(WorkType::kTurn)] = hub->claiming[Index(WorkType::kActivity)] = false;
+    table_.DropUnusedPools(*hub);
     MarkDirty(*hub);
   }
-  claims_.clear();
   empty_reads_ = 0;
   reading_new_messages_ = false;
   next_read_ = now_ + limits_.poll_min;

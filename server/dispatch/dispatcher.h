@@ -112,14 +112,13 @@ class Dispatcher {
   void PingStreams();
   void MarkDirty(Hub& hub);
   void Pump(Hub& hub, WorkType type);
-  void RequeueSetAside(Hub& hub);
   bool DispatchNext(Hub& hub, WorkType type);
   bool DispatchFrom(Route& route);
   bool Offer(const Route& route, int64_t key);
   void List(Route& route);
   // The stream with the fewest unanswered items that may have the item now; null if there is none.
-  // `later`: when a stream that gave the item back may have it again, if only such are left.
-  Stream* Choose(const Route& route, int64_t key, bool prefer_streaming, absl::Time* later) const;
+  // `all_gave_back`: each stream that accepts it gave it back and may not have it again yet (2.7).
+  Stream* Choose(const Route& route, int64_t key, bool prefer_streaming, bool* all_gave_back) const;
   void TakeCredit(Stream& stream, WorkType type, int64_t key);
   void FreeCredit(StreamId id, WorkType type, int64_t key);
   void Send(Stream& stream, orchestration::Frame frame);
@@ -141,9 +140,9 @@ class Dispatcher {
   // released.
   void Reconsider(Resident& resident);
   void Unready(Resident& resident);
-  // Sends the turn to `stream` if that is not null; sets it aside until `later` if that is finite.
+  // Sends the turn to `stream` if that is not null; leaves it to other daemons if `all_gave_back`.
   // False: the resident waits on in its route.
-  bool OfferTurn(Resident& resident, Stream* stream, absl::Time later);
+  bool OfferTurn(Resident& resident, Stream* stream, bool all_gave_back);
   void SendTurn(Resident& resident, Stream& stream);
   // A turn without events: what it dropped is discarded, or the rest of the inbox is waited for.
   void EndEmptyTurn(Resident& resident);
@@ -176,7 +175,7 @@ class Dispatcher {
   void Hold(ActivityTask task);
   void Queue(HeldTask& held);
   void AbandonTask(Abandoned& event);
-  bool OfferTask(HeldTask& held, Stream* stream, absl::Time later);
+  bool OfferTask(HeldTask& held, Stream* stream, bool all_gave_back);
   // Whether an answer without a token could mean this task or one that is in flight (2.6).
   bool Ambiguous(const HeldTask& held) const;
   void RequeueHeldBack(Hub& hub);
@@ -192,10 +191,11 @@ class Dispatcher {
   HeldTask* FindTask(TaskKey key);
 
   // --- claims.cc: the store as a source of work
-  void StartClaim(Pool& pool);
-  // The pool of a claim in flight, which it is no longer; null for a repeated or unknown one.
-  Pool* EndClaim(LeaseToken token);
-  void ClaimEnded(Pool& pool, size_t found, std::optional<absl::Time> next_due);
+  // Claims for all pools of this type that have free credits, if one of them is due.
+  void StartClaim(Hub& hub, WorkType type);
+  // Finds when each pool of the claim may claim again. Does nothing for a repeated claim.
+  void EndClaim(LeaseToken token, const std::vector<ClaimedGroup>& groups, bool failed);
+  void Served(Pool& pool, const ClaimedGroup& group);
   void ClaimFailed(HubId hub, LeaseToken token, WorkType type, const absl::Status& status,
                    bool recovered);
   // There is, or may be, free work of this type in the database.
@@ -212,9 +212,9 @@ class Dispatcher {
   void Release(HubId hub, std::string instance_id, TaskRelease release);
   void RetryLater(Effect effect);
   absl::Duration PollDelay(int empty_polls);
-
-  // How long an item that all its streams gave back is kept from other daemons at most per release.
-  static constexpr absl::Duration kSetAsideReleaseMax = absl::Seconds(10);
+  // How long an item waits that so many workers in a row did not answer: the first time not at all,
+  // then longer each time.
+  absl::Duration RedeliveryDelay(int32_t lost_leases) const;
 
   const DispatchLimits limits_;
   orchestration::IdSource* const ids_;
@@ -249,13 +249,17 @@ class Dispatcher {
   };
   std::deque<HoldEntry> holds_[kWorkTypes];
   // Items that every matching stream has given back, by the time when one may have them again.
-  absl::btree_set<std::tuple<absl::Time, WorkType, int64_t>> set_aside_;
   // Tasks that would be ambiguous on the only streams that could take them (2.6), per hub.
   absl::flat_hash_map<HubId, std::vector<TaskKey>> held_back_;
 
   // Claims, creations and checkpoints in flight whose tokens already lease something; deliveries to
   // what they will bring wait here for it.
-  absl::flat_hash_map<LeaseToken, Pool*> claims_;
+  struct ClaimInFlight {
+    Hub* hub = nullptr;
+    WorkType type = WorkType::kTurn;
+    std::vector<Pool*> pools;  // parallel to the groups of the request
+  };
+  absl::flat_hash_map<LeaseToken, ClaimInFlight> claims_;
   absl::flat_hash_set<LeaseToken> tokens_in_flight_;
   absl::flat_hash_map<InstanceKey, std::vector<std::pair<LeaseToken, Message>>> early_;
   absl::flat_hash_set<LeaseToken> recoveries_;

@@ -63,7 +63,6 @@ struct Resident {
   // Places in the dispatcher's queues; kept to take it out of them.
   std::optional<std::tuple<absl::Time, int64_t, InstanceKey>> ready_at;
   std::optional<absl::Time> due_at;
-  absl::Time set_aside_until = absl::InfinitePast();
   uint64_t idle_stamp = 0;  // 0 = busy
   int64_t bytes = 0;        // counted into ResidentTable::bytes
 

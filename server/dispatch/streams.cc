@@ -21,6 +21,23 @@ bool SameFilters(const NameFilters& a, const NameFilters& b) {
 
 }  // namespace
 
+std::vector<int64_t> Pool::GivenBack(absl::Time now, absl::Time* until) const {
+  std::vector<int64_t> keys;
+  *until = absl::InfiniteFuture();
+  if (streams.empty()) return keys;
+  for (const auto& [item, backoff] : streams.front()->abandoned) {
+    if (item.first != type) continue;
+    absl::Time first = absl::InfiniteFuture();
+    for (const Stream* stream : streams) {
+      first = std::min(first, stream->BackoffUntil(type, item.second));
+    }
+    if (first <= now) continue;
+    keys.push_back(item.second);
+    *until = std::min(*until, first);
+  }
+  return keys;
+}
+
 absl::Time Stream::BackoffUntil(WorkType type, int64_t key) const {
   if (abandoned.empty()) return absl::InfinitePast();
   auto found = abandoned.find({type, key});
@@ -91,9 +108,9 @@ void StreamTable::Join(Stream& stream, WorkType type) {
   if (same == hub.pools.end()) {
     auto pool = std::make_unique<Pool>();
     pool->type = type;
-    pool->hub = &hub;
     pool->filters = filters;
-    same = hub.pools.insert(hub.pools.end(), std::move(pool));
+    same = hub.pools.insert(filters.has_value() ? hub.pools.begin() : hub.pools.end(),
+                            std::move(pool));
   }
   (*same)->streams.push_back(&stream);
   // What waits gets the new stream at once (2.8).
@@ -139,7 +156,15 @@ std::unique_ptr<Stream> StreamTable::Close(StreamId id) {
     for (auto& [key, route] : hub.routes[Index(type)]) leave(route->streams);
     if (Pool* pool = stream->pools[Index(type)]) leave(pool->streams);
   }
+  DropUnusedPools(hub);
   return stream;
+}
+
+void StreamTable::DropUnusedPools(Hub& hub) {
+  hub.pools.erase(
+      std::remove_if(hub.pools.begin(), hub.pools.end(),
+                     [](const auto& pool) { return pool->streams.empty() && !pool->claiming; }),
+      hub.pools.end());
 }
 
 Route* StreamTable::RouteOf(Hub& hub, WorkType type, const std::string& name,

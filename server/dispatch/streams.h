@@ -3,7 +3,7 @@
 //
 //   Hub     a task hub that has, or had, streams or residents here
 //   Stream  one open GetWorkItems call
-//   Pool    the streams of a hub with equal filters for a type of work: they share one claim
+//   Pool    the streams of a hub with equal filters for a type of work: one group of its claims
 //   Route   one (type, name, version) of work that is held here, with the streams that accept it
 //
 // Invariants
@@ -66,18 +66,24 @@ struct Stream {
   absl::Time BackoffUntil(WorkType type, int64_t key) const;
 };
 
-// Claims for the streams of one filter set, one at a time.
+// The streams of one filter set. One claim at a time serves all pools of a hub that have room.
 struct Pool {
   WorkType type = WorkType::kTurn;
-  Hub* hub = nullptr;
   NameFilters filters;
   std::vector<Stream*> streams;
-  bool in_flight = false;
-  int claiming = 0;  // items asked for by the claim in flight
+  bool claiming = false;  // a group of the claim in flight
+  int asked = 0;          // items that this claim may bring
+  // When a stream may have an item again that this claim left out; InfiniteFuture: it left none
+  // out.
+  absl::Time retry_at = absl::InfiniteFuture();
   // Nothing is claimed before this; pushed out by claims that find nothing, pulled in by hints.
   absl::Time next_claim = absl::InfinitePast();
   int empty_claims = 0;  // in a row
-  bool woken = false;    // a hint came while a claim was in flight
+
+  // Items that every stream gave back and none may have again yet (2.7): claims leave them to other
+  // daemons. `until`: when the first of them may be had again; InfiniteFuture without any.
+  std::vector<int64_t> GivenBack(absl::Time now, absl::Time* until) const;
+  bool woken = false;  // a hint came while a claim was in flight
 
   int free() const;
 };
@@ -123,7 +129,8 @@ struct Route {
 struct Hub {
   HubId id = 0;
   std::vector<Stream*> streams;
-  std::vector<std::unique_ptr<Pool>> pools;
+  std::vector<std::unique_ptr<Pool>> pools;  // the one that accepts everything comes last
+  bool claiming[kWorkTypes] = {false, false};
   // By name, NUL and version; per type of work.
   absl::flat_hash_map<std::string, std::unique_ptr<Route>> routes[kWorkTypes];
   std::vector<Route*> waiting[kWorkTypes];  // those with work, and a few that have none any more
@@ -149,6 +156,8 @@ class StreamTable {
   Stream* Find(StreamId id);
   // Takes the stream out of hub, pools and routes and hands it back; null if unknown.
   std::unique_ptr<Stream> Close(StreamId id);
+  // Forgets pools without streams; one that is part of a claim stays until that has ended.
+  void DropUnusedPools(Hub& hub);
 
   // The route of this work, made when there is none. The caller counts `users`.
   Route* RouteOf(Hub& hub, WorkType type, const std::string& name, const Payload& version);

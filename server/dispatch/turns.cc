@@ -108,7 +108,6 @@ void Dispatcher::DiscardCorrupt(const Claim& claim) {
 
 void Dispatcher::Drop(Resident& resident, bool release, absl::Duration delay) {
   Unready(resident);
-  set_aside_.erase({resident.set_aside_until, WorkType::kTurn, resident.key()});
   if (resident.phase == Resident::Phase::kDispatched) {
     FreeCredit(resident.stream, WorkType::kTurn, resident.key());
   }
@@ -190,18 +189,11 @@ void Dispatcher::On(InboxReadDone& event) {
 
 // --- To the worker
 
-bool Dispatcher::OfferTurn(Resident& resident, Stream* stream, absl::Time later) {
+bool Dispatcher::OfferTurn(Resident& resident, Stream* stream, bool all_gave_back) {
   if (stream == nullptr) {
-    if (later == absl::InfiniteFuture()) return false;
-    // Only streams that gave it back could take it. It is kept for a while, so that a new stream
-    // gets it at once; then other daemons may try.
-    Unready(resident);
-    if (later - now_ > limits_.resident_linger) {
-      Drop(resident, /*release=*/true, std::min(later - now_, kSetAsideReleaseMax));
-      return true;
-    }
-    resident.set_aside_until = later;
-    set_aside_.insert({later, WorkType::kTurn, resident.key()});
+    if (!all_gave_back) return false;
+    // Other daemons may have it at once; claims of this one leave it until a stream may try again.
+    Drop(resident, /*release=*/true);
     return true;
   }
   Unready(resident);
@@ -309,7 +301,12 @@ void Dispatcher::LoseTurn(Resident& resident) {
   resident.loss_unsaved = true;
   resident.merged.reset();
   resident.whole_history = false;
-  Reconsider(resident);
+  const absl::Duration delay = RedeliveryDelay(resident.lost_leases);
+  if (delay > absl::ZeroDuration() && !Poisoned(resident.lost_leases)) {
+    Drop(resident, /*release=*/true, delay);
+  } else {
+    Reconsider(resident);
+  }
 }
 
 // --- From the worker

@@ -1,8 +1,111 @@
 -- Activity tasks: claimed, completed, given back.
 
--- _LockNextTask: leases up to "max" free tasks of the hub, earliest first, and adds one row with
--- key null that holds when the next free task is due.
---   p_batch {token, max, repeat, again, filters: [{name, versions}]}; filters null = every name.
+-- _LockFreeTasks: locks up to p_max free tasks of the hub, earliest first, whatever their names, and
+-- returns their two keys, none = null. next_due: when nothing is free, the time when something is.
+create or replace function _LockFreeTasks(p_hub int, p_max int, p_excluded bigint[],
+                                          p_now timestamptz, out instances bigint[],
+                                          out tasks bigint[], out next_due timestamptz)
+language plpgsql set search_path from current set enable_seqscan = off as $$
+#variable_conflict use_column
+begin
+  select t.ready_at into next_due from NewTasks t
+    where t.hub_id = p_hub and t.lease_token is null and t.task_key <> all (p_excluded)
+    order by t.ready_at, t.task_key limit 1;
+  if next_due <= p_now then
+    next_due := null;
+    select array_agg(c.instance_key), array_agg(c.task_key) into instances, tasks
+    from (select t.instance_key, t.task_key from NewTasks t
+          where t.hub_id = p_hub and t.lease_token is null and t.ready_at <= p_now
+            and t.task_key <> all (p_excluded)
+          order by t.ready_at, t.task_key limit p_max
+          for no key update skip locked) c;
+  end if;
+end $$;
+
+-- _LockNamedTasks: as _LockFreeTasks, for the names and versions that filters accept: one probe of
+-- the index for each, and for a name of any version one for each version that has free tasks (see
+-- _LockNamedInstances).
+create or replace function _LockNamedTasks(p_hub int, p_filters jsonb, p_max int,
+                                           p_excluded bigint[], p_now timestamptz,
+                                           out instances bigint[], out tasks bigint[],
+                                           out next_due timestamptz)
+language plpgsql set search_path from current set enable_seqscan = off as $$
+#variable_conflict use_column
+declare
+  v_split record;
+  v_names text[];
+  v_versions bytea[];
+  v_tried bigint[] := p_excluded;
+  v_found record;
+  v_locked record;
+begin
+  select * into v_split from _SplitFilters(p_filters);
+  with recursive any_version as (
+    select n.name, f.version, f.ready_at
+    from unnest(v_split.any_version) n(name)
+    cross join lateral (
+      select coalesce(t.version, '') as version, t.ready_at from NewTasks t
+      where t.hub_id = p_hub and lower(t.name) = n.name and t.lease_token is null
+        and t.task_key <> all (p_excluded)
+      order by coalesce(t.version, ''), t.ready_at, t.task_key limit 1) f
+    union all
+    select v.name, f.version, f.ready_at
+    from any_version v
+    cross join lateral (
+      select coalesce(t.version, '') as version, t.ready_at from NewTasks t
+      where t.hub_id = p_hub and lower(t.name) = v.name and coalesce(t.version, '') > v.version
+        and t.lease_token is null and t.task_key <> all (p_excluded)
+      order by coalesce(t.version, ''), t.ready_at, t.task_key limit 1) f)
+  select array_agg(p.name) filter (where p.ready_at <= p_now),
+         array_agg(p.version) filter (where p.ready_at <= p_now),
+         min(p.ready_at) filter (where p.ready_at > p_now)
+    into v_names, v_versions, next_due
+  from (select v.name, v.version, v.ready_at from any_version v
+        union all
+        select n.name, n.version, f.ready_at
+        from unnest(v_split.names, v_split.versions) n(name, version)
+        cross join lateral (
+          select t.ready_at from NewTasks t
+          where t.hub_id = p_hub and lower(t.name) = n.name
+            and coalesce(t.version, '') = n.version and t.lease_token is null
+            and t.task_key <> all (p_excluded)
+          order by t.ready_at, t.task_key limit 1) f) p;
+  if v_names is null then
+    return;
+  end if;
+
+  tasks := '{}';
+  for v_round in 1 .. 3 loop
+    select array_agg(c.instance_key) as instances, array_agg(c.task_key) as tasks into v_found
+    from (select f.instance_key, f.task_key
+          from unnest(v_names, v_versions) n(name, version)
+          cross join lateral (
+            select t.instance_key, t.task_key, t.ready_at from NewTasks t
+            where t.hub_id = p_hub and lower(t.name) = n.name
+              and coalesce(t.version, '') = n.version and t.lease_token is null
+              and t.ready_at <= p_now and t.task_key <> all (v_tried)
+            order by t.ready_at, t.task_key limit p_max - cardinality(tasks)) f
+          order by f.ready_at, f.task_key limit p_max - cardinality(tasks)) c;
+    exit when v_found.tasks is null;
+    select array_agg(l.instance_key) as instances, array_agg(l.task_key) as tasks into v_locked
+    from (select t.instance_key, t.task_key
+          from unnest(v_found.instances, v_found.tasks) c(instance_key, task_key)
+          join NewTasks t on t.instance_key = c.instance_key and t.task_key = c.task_key
+          where t.lease_token is null and t.ready_at <= p_now
+          order by t.ready_at, t.task_key for no key update of t skip locked) l;
+    instances := instances || v_locked.instances;
+    tasks := tasks || v_locked.tasks;
+    exit when cardinality(v_locked.tasks) = cardinality(v_found.tasks);
+    v_tried := v_tried || v_found.tasks;
+  end loop;
+end $$;
+
+-- _LockNextTask: leases free tasks of the hub, earliest first. Each group takes up to its own "max":
+-- of what its filters accept, or without filters of everything. A row with key null is a group: task_id
+-- its number, from 1; generation how many it took; due when the next free task for it is due, where
+-- that is known.
+--   p_batch {token, groups: [{max, filters: [{name, versions}], excluded: keys of tasks that are not
+--            taken}], repeat, again}
 -- Locks: class 3, SKIP LOCKED. Repeat: with "again" set, what the token already holds is returned
 -- instead of something new; with "repeat" set, nothing new is ever taken.
 create or replace function _LockNextTask(p_hub int, p_batch jsonb, p_bytes bytea[])
@@ -13,7 +116,8 @@ language plpgsql set search_path from current set enable_seqscan = off as $$
 declare
   v_now timestamptz := _Now();
   v_token bigint := p_batch ->> 'token';
-  v_max int := p_batch ->> 'max';
+  v_group record;
+  v_taken record;
   v_instances bigint[];
   v_keys bigint[];
 begin
@@ -22,25 +126,28 @@ begin
     from NewTasks t where t.hub_id = p_hub and t.lease_token = v_token;
   end if;
   if v_keys is null and not p_batch ? 'repeat' then
-    if p_batch -> 'filters' is null or jsonb_typeof(p_batch -> 'filters') = 'null' then
-      select array_agg(c.instance_key), array_agg(c.task_key) into v_instances, v_keys
-      from (select t.instance_key, t.task_key from NewTasks t
-            where t.hub_id = p_hub and t.lease_token is null and t.ready_at <= v_now
-            order by t.ready_at, t.task_key limit v_max
-            for no key update skip locked) c;
-    else
-      select array_agg(c.instance_key), array_agg(c.task_key) into v_instances, v_keys
-      from (select t.instance_key, t.task_key from NewTasks t
-            where t.hub_id = p_hub and t.lease_token is null and t.ready_at <= v_now
-              and _NameMatches(p_batch -> 'filters', t.name, t.version)
-            order by t.ready_at, t.task_key limit v_max
-            for no key update skip locked) c;
-    end if;
-    if v_keys is not null then
-      update NewTasks t set lease_token = v_token
-      from unnest(v_instances, v_keys) c(instance_key, task_key)
-      where t.instance_key = c.instance_key and t.task_key = c.task_key;
-    end if;
+    for v_group in
+      select g.ord, (g.item ->> 'max')::int as max, g.item -> 'filters' as filters,
+             coalesce(g.item ->> 'excluded', '{}')::bigint[] as excluded
+      from jsonb_array_elements(p_batch -> 'groups') with ordinality g(item, ord)
+    loop
+      if v_group.filters is null then
+        select * into v_taken from _LockFreeTasks(p_hub, v_group.max, v_group.excluded, v_now);
+      else
+        select * into v_taken
+        from _LockNamedTasks(p_hub, v_group.filters, v_group.max, v_group.excluded, v_now);
+      end if;
+      if cardinality(v_taken.tasks) > 0 then
+        update NewTasks t set lease_token = v_token
+        from unnest(v_taken.instances, v_taken.tasks) c(instance_key, task_key)
+        where t.instance_key = c.instance_key and t.task_key = c.task_key;
+        v_instances := v_instances || v_taken.instances;
+        v_keys := v_keys || v_taken.tasks;
+      end if;
+      return query
+        select null::bigint, null::bigint, coalesce(cardinality(v_taken.tasks), 0), null,
+               v_group.ord::int, null, null::bytea, null::smallint, null::bytea, v_taken.next_due;
+    end loop;
   end if;
   if v_keys is not null then
     return query
@@ -51,21 +158,7 @@ begin
       left join Instances i on i.instance_key = t.instance_key
       order by c.ord;
   end if;
-  return query
-    select null::bigint, null::bigint, null::int, null, null::int, null, null::bytea, null::smallint,
-           null::bytea, t.ready_at
-    from NewTasks t where t.hub_id = p_hub and t.lease_token is null order by t.ready_at limit 1;
 end $$;
-
--- _NameMatches: does a list of filters accept a name (compared in lower case) and version? An entry
--- without versions accepts all; absent and empty versions are the same.
-create or replace function _NameMatches(p_filters jsonb, p_name text, p_version bytea)
-returns boolean language sql immutable parallel safe
-return exists (
-  select 1 from jsonb_to_recordset(p_filters) f(name text, versions text[])
-  where f.name = lower(p_name)
-    and (coalesce(cardinality(f.versions), 0) = 0
-         or coalesce(convert_from(p_version, 'UTF8'), '') = any (f.versions)));
 
 -- _CompleteTasks: tasks out, their results into the inboxes of their parents. One row per item:
 -- outcome 0 ok, 1 lease lost (nothing changed), 2 instance gone (the task is deleted).

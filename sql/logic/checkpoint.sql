@@ -347,6 +347,12 @@ begin
       from jsonb_to_recordset(p_next_rows)
         c(item int, execution_id text, version int, input int, saved_custom_status int)
       where i.instance_key = p_keys[c.item];
+    -- The new version may belong to other workers.
+    update ReadyInstances r
+      set version = coalesce(v_bytes[c.version], '')
+      from jsonb_to_recordset(p_next_rows) c(item int, version int)
+      where r.instance_key = p_keys[c.item]
+        and r.version <> coalesce(v_bytes[c.version], '');
   end if;
   update ReadyInstances r
     set turn = c.turn, lost_leases = 0,

@@ -102,6 +102,8 @@ declare
   v_tokens bigint[];
   v_types smallint[];
   v_events int[];
+  v_names text[];
+  v_versions int[];
 begin
   select array_agg(i.instance_key) into v_found
   from jsonb_to_recordset(p_items) c(id text)
@@ -177,16 +179,20 @@ begin
   select array_agg(n.ord order by n.id) filter (where n.ord <> all (v_skip)),
          array_agg(greatest(p_now, _Time(n.at)) order by n.ord),
          array_agg(_Time(n.start) order by n.ord), array_agg(n.token order by n.ord),
-         array_agg(n.type order by n.ord), array_agg(n.event order by n.ord)
-    into v_ords, v_at, v_start, v_tokens, v_types, v_events
+         array_agg(n.type order by n.ord), array_agg(n.event order by n.ord),
+         array_agg(n.name order by n.ord), array_agg(n.version order by n.ord)
+    into v_ords, v_at, v_start, v_tokens, v_types, v_events, v_names, v_versions
   from rows from (jsonb_to_recordset(p_items)
-      as (id text, at bigint, start bigint, token bigint, type smallint, event int))
-    with ordinality n(id, at, start, token, type, event, ord);
+      as (id text, at bigint, start bigint, token bigint, type smallint, event int, name text,
+          version int))
+    with ordinality n(id, at, start, token, type, event, name, version, ord);
 
-  insert into ReadyInstances (instance_key, hub_id, lease_token, next_due, not_before)
+  insert into ReadyInstances (instance_key, hub_id, lease_token, next_due, not_before, lower_name,
+                              version)
     select n.key, p_hub, v_tokens[n.ord],
            case when v_tokens[n.ord] is null then greatest(v_at[n.ord], v_start[n.ord]) end,
-           v_start[n.ord]
+           v_start[n.ord], lower(v_names[n.ord] collate "C"),
+           coalesce(v_bytes[v_versions[n.ord]], '')
     from unnest(v_keys, v_ords) n(key, ord);
   with inserted as (
     insert into NewEvents (instance_key, visible_at, generation, event_type, event)

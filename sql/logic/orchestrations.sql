@@ -39,11 +39,133 @@ begin
   where r.instance_key = f.key;
 end $$;
 
--- _LockNextOrchestration: leases up to "max" due instances of the hub, earliest first, and reads what
--- their next turn needs. Rows by "part": 0 an instance, 1 a message of it (due ones, in inbox order),
--- 2 a chunk of its history, 3 (key null) when the next free instance is due. Of an instance, "due" is
--- its earliest message that was not read and "more" tells that the limits cut due ones.
---   p_batch {token, kind, max, max_messages, max_bytes, repeat, again, filters: [{name, versions}]}
+-- _LockFreeInstances: locks up to p_max due instances of the hub and kind, earliest first, whatever
+-- their names. keys: those, none = null; next_due: when nothing is due, the time when something is.
+-- The first probe of the index is the whole of an idle poll.
+create or replace function _LockFreeInstances(p_hub int, p_kind smallint, p_max int,
+                                              p_excluded bigint[], p_now timestamptz,
+                                              out keys bigint[], out next_due timestamptz)
+language plpgsql set search_path from current set enable_seqscan = off as $$
+#variable_conflict use_column
+begin
+  select r.next_due into next_due from ReadyInstances r
+    where r.hub_id = p_hub and r.kind = p_kind and r.lease_token is null
+      and r.next_due is not null and r.instance_key <> all (p_excluded)
+    order by r.next_due limit 1;
+  if next_due <= p_now then
+    next_due := null;
+    select array_agg(c.instance_key) into keys
+    from (select r.instance_key from ReadyInstances r
+          where r.hub_id = p_hub and r.kind = p_kind and r.lease_token is null
+            and r.next_due is not null and r.next_due <= p_now
+            and r.instance_key <> all (p_excluded)
+          order by r.next_due limit p_max
+          for no key update skip locked) c;
+  end if;
+end $$;
+
+-- _SplitFilters: filters as pairs of a name and an accepted version, and names of which any version
+-- is accepted. An absent version is the same as an empty one.
+--   p_filters [{name, versions}], names in lower case
+create or replace function _SplitFilters(p_filters jsonb, out names text[], out versions bytea[],
+                                         out any_version text[])
+language plpgsql immutable set search_path from current as $$
+begin
+  select array_agg(f.name) filter (where v.version is not null),
+         array_agg(convert_to(v.version, 'UTF8')) filter (where v.version is not null),
+         array_agg(f.name) filter (where v.version is null)
+    into names, versions, any_version
+  from jsonb_to_recordset(p_filters) f(name text, versions text[])
+  left join lateral unnest(f.versions) v(version) on true;
+end $$;
+
+-- _LockNamedInstances: as _LockFreeInstances, for the names and versions that filters accept: one
+-- probe of the index for each, and for a name of any version one for each version that has free
+-- instances. Work that no filter accepts costs nothing.
+create or replace function _LockNamedInstances(p_hub int, p_kind smallint, p_filters jsonb,
+                                               p_max int, p_excluded bigint[], p_now timestamptz,
+                                               out keys bigint[], out next_due timestamptz)
+language plpgsql set search_path from current set enable_seqscan = off as $$
+#variable_conflict use_column
+declare
+  v_split record;
+  v_names text[];
+  v_versions bytea[];
+  v_tried bigint[] := p_excluded;
+  v_found bigint[];
+  v_locked bigint[];
+begin
+  select * into v_split from _SplitFilters(p_filters);
+  with recursive any_version as (
+    -- The earliest of the first version, then of the next one, and so on.
+    select n.name, f.version, f.next_due
+    from unnest(v_split.any_version) n(name)
+    cross join lateral (
+      select r.version, r.next_due from ReadyInstances r
+      where r.hub_id = p_hub and r.kind = p_kind and r.lower_name = n.name
+        and r.lease_token is null and r.next_due is not null
+        and r.instance_key <> all (p_excluded)
+      order by r.version, r.next_due limit 1) f
+    union all
+    select v.name, f.version, f.next_due
+    from any_version v
+    cross join lateral (
+      select r.version, r.next_due from ReadyInstances r
+      where r.hub_id = p_hub and r.kind = p_kind and r.lower_name = v.name
+        and r.version > v.version and r.lease_token is null and r.next_due is not null
+        and r.instance_key <> all (p_excluded)
+      order by r.version, r.next_due limit 1) f)
+  select array_agg(p.name) filter (where p.next_due <= p_now),
+         array_agg(p.version) filter (where p.next_due <= p_now),
+         min(p.next_due) filter (where p.next_due > p_now)
+    into v_names, v_versions, next_due
+  from (select v.name, v.version, v.next_due from any_version v
+        union all
+        select n.name, n.version, f.next_due
+        from unnest(v_split.names, v_split.versions) n(name, version)
+        cross join lateral (
+          select r.next_due from ReadyInstances r
+          where r.hub_id = p_hub and r.kind = p_kind and r.lower_name = n.name
+            and r.version = n.version and r.lease_token is null and r.next_due is not null
+            and r.instance_key <> all (p_excluded)
+          order by r.next_due limit 1) f) p;
+  if v_names is null then
+    return;
+  end if;
+
+  -- Found first and locked then: locked while they are found, up to p_max rows of every name would
+  -- be. Those that somebody else has locked are left to him, and others are looked for.
+  keys := '{}';
+  for v_round in 1 .. 3 loop
+    select array_agg(c.instance_key) into v_found
+    from (select f.instance_key
+          from unnest(v_names, v_versions) n(name, version)
+          cross join lateral (
+            select r.instance_key, r.next_due from ReadyInstances r
+            where r.hub_id = p_hub and r.kind = p_kind and r.lower_name = n.name
+              and r.version = n.version and r.lease_token is null and r.next_due is not null
+              and r.next_due <= p_now and r.instance_key <> all (v_tried)
+            order by r.next_due limit p_max - cardinality(keys)) f
+          order by f.next_due limit p_max - cardinality(keys)) c;
+    exit when v_found is null;
+    select array_agg(l.instance_key) into v_locked
+    from (select r.instance_key from ReadyInstances r
+          where r.instance_key = any (v_found) and r.lease_token is null and r.next_due <= p_now
+          order by r.next_due for no key update skip locked) l;
+    keys := keys || v_locked;
+    exit when cardinality(v_locked) = cardinality(v_found);
+    v_tried := v_tried || v_found;
+  end loop;
+end $$;
+
+-- _LockNextOrchestration: leases due instances of the hub, earliest first, and reads what their next
+-- turn needs. Each group takes up to its own "max": of what its filters accept, or without filters of
+-- everything. Rows by "part": 0 an instance, 1 a message of it (due ones, in inbox order), 2 a chunk
+-- of its history, 3 a group (number, from 1; count = how many it took; due = when the next free
+-- instance for it is due, where that is known). Of an instance, "due" is its earliest message that was
+-- not read and "more" tells that the limits cut due ones.
+--   p_batch {token, kind, groups: [{max, filters: [{name, versions}], excluded: keys that are not
+--            taken}], max_messages, max_bytes, repeat, again}
 -- Locks: hot rows, SKIP LOCKED. Repeat: with "again" set, what the token already holds is returned
 -- instead of something new; with "repeat" set, nothing new is ever taken.
 create or replace function _LockNextOrchestration(p_hub int, p_batch jsonb, p_bytes bytea[])
@@ -58,39 +180,42 @@ declare
   v_now timestamptz := _Now();
   v_token bigint := p_batch ->> 'token';
   v_kind smallint := p_batch ->> 'kind';
-  v_max int := p_batch ->> 'max';
   v_max_messages int := p_batch ->> 'max_messages';
   v_max_bytes bigint := p_batch ->> 'max_bytes';
+  v_group record;
+  v_taken record;
   v_keys bigint[];
-  v_next_due timestamptz;
 begin
   if p_batch ?| '{again,repeat}' then
     select array_agg(r.instance_key) into v_keys
     from ReadyInstances r where r.hub_id = p_hub and r.lease_token = v_token;
   end if;
   if v_keys is null and not p_batch ? 'repeat' then
-    if p_batch -> 'filters' is null or jsonb_typeof(p_batch -> 'filters') = 'null' then
-      select array_agg(c.instance_key) into v_keys
-      from (select r.instance_key from ReadyInstances r
-            where r.hub_id = p_hub and r.kind = v_kind and r.lease_token is null
-              and r.next_due is not null and r.next_due <= v_now
-            order by r.next_due limit v_max
-            for no key update skip locked) c;
-    else
-      select array_agg(c.instance_key) into v_keys
-      from (select r.instance_key from ReadyInstances r
-            where r.hub_id = p_hub and r.kind = v_kind and r.lease_token is null
-              and r.next_due is not null and r.next_due <= v_now
-              and (select _NameMatches(p_batch -> 'filters', i.name, i.version)
-                   from Instances i where i.instance_key = r.instance_key)
-            order by r.next_due limit v_max
-            for no key update of r skip locked) c;
-    end if;
-    if v_keys is not null then
-      update ReadyInstances r
-      set lease_token = v_token, next_due = null, not_before = null, owner_wake = null
-      where r.instance_key = any (v_keys);
-    end if;
+    for v_group in
+      select g.ord, (g.item ->> 'max')::int as max, g.item -> 'filters' as filters,
+             coalesce(g.item ->> 'excluded', '{}')::bigint[] as excluded
+      from jsonb_array_elements(p_batch -> 'groups') with ordinality g(item, ord)
+    loop
+      if v_group.filters is null then
+        select * into v_taken
+        from _LockFreeInstances(p_hub, v_kind, v_group.max, v_group.excluded, v_now);
+      else
+        select * into v_taken
+        from _LockNamedInstances(p_hub, v_kind, v_group.filters, v_group.max, v_group.excluded,
+                                 v_now);
+      end if;
+      if cardinality(v_taken.keys) > 0 then
+        update ReadyInstances r
+        set lease_token = v_token, next_due = null, not_before = null, owner_wake = null
+        where r.instance_key = any (v_taken.keys);
+        v_keys := v_keys || v_taken.keys;
+      end if;
+      return query
+        select 3::smallint, null::bigint, v_group.ord, null::int, null::int,
+               coalesce(cardinality(v_taken.keys), 0), v_taken.next_due,
+               null::bytea, null, null, null, null::bytea, null::smallint, null::bytea, null::bytea,
+               null::bytea, null::bigint, null::int, null::int, null, null::smallint, null::boolean;
+    end loop;
   end if;
 
   if v_keys is not null then
@@ -129,13 +254,6 @@ begin
       join History h on h.instance_key = c.key and h.generation = r.generation
       order by c.ord, h.turn;
   end if;
-  select r.next_due into v_next_due from ReadyInstances r
-    where r.hub_id = p_hub and r.kind = v_kind and r.lease_token is null and r.next_due is not null
-    order by r.next_due limit 1;
-  return query
-    select 3::smallint, null::bigint, null::bigint, null::int, null::int, null::int, v_next_due,
-           null::bytea, null, null, null, null::bytea, null::smallint, null::bytea, null::bytea,
-           null::bytea, null::bigint, null::int, null::int, null, null::smallint, null::boolean;
 end $$;
 
 -- _DueMessages: the messages of one instance that are due at p_until, in inbox order, up to one more

@@ -113,12 +113,19 @@ create table ReadyInstances (
   hub_id int not null,
   generation int not null default 0,
   kind smallint not null default 0,
-  lost_leases smallint not null default 0  -- since the last commit
+  lost_leases smallint not null default 0,  -- since the last commit
+  -- What filters of workers look at: the name in (ASCII) lower case; a version that is absent is ''.
+  lower_name text collate "C" not null,
+  version bytea not null default ''
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000,
         autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0.5,
         autovacuum_analyze_threshold = 5000, vacuum_truncate = off);
 -- _LockNextOrchestration: the earliest free rows of a hub and kind.
 create index readyinstances_free on ReadyInstances (hub_id, kind, next_due)
+  where lease_token is null and next_due is not null;
+-- _LockNextOrchestration with filters: the same of one name and version, so that work which no
+-- connected worker accepts costs a poll nothing.
+create index readyinstances_named on ReadyInstances (hub_id, kind, lower_name, version, next_due)
   where lease_token is null and next_due is not null;
 -- _ReadNewMessages: rows leased by one worker (a range of tokens) that others wrote to.
 create index readyinstances_wake on ReadyInstances (lease_token) where owner_wake is not null;
@@ -168,6 +175,10 @@ create table NewTasks (
         toast.autovacuum_vacuum_cost_delay = 0, toast.vacuum_truncate = off);
 -- _LockNextTask: the earliest free tasks of a hub.
 create index newtasks_free on NewTasks (hub_id, ready_at, task_key) where lease_token is null;
+-- _LockNextTask with filters: the same of one name, in lower case, and version.
+create index newtasks_named
+  on NewTasks (hub_id, lower(name), coalesce(version, ''), ready_at, task_key)
+  where lease_token is null;
 
 -- One row per turn: the events of the turn as they go on the wire, each with the tag of
 -- OrchestratorRequest.pastEvents (0x1A) and its length before it.

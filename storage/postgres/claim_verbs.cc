@@ -19,15 +19,41 @@ Generation GenerationOf(const Result& result, int row, int column) {
   return static_cast<Generation>(result.OptionalInt(row, column).value_or(kAnyGeneration));
 }
 
-void EncodeFilters(const NameFilters& filters, Envelope& envelope) {
-  if (!filters.has_value()) return;
-  envelope.BeginArray("filters");
-  for (const NameFilter& filter : *filters) {
-    envelope.BeginObject().String("name", filter.lower_name).BeginArray("versions");
-    for (const std::string& version : filter.versions) envelope.String({}, version);
-    envelope.EndArray().EndObject();
+void EncodeGroup(const ClaimGroup& group, Envelope& envelope) {
+  envelope.BeginObject().Int("max", group.max_items);
+  if (group.filters.has_value()) {
+    envelope.BeginArray("filters");
+    for (const NameFilter& filter : *group.filters) {
+      envelope.BeginObject().String("name", filter.lower_name).BeginArray("versions");
+      for (const std::string& version : filter.versions) envelope.String({}, version);
+      envelope.EndArray().EndObject();
+    }
+    envelope.EndArray();
   }
-  envelope.EndArray();
+  if (!group.excluded.empty()) {
+    Column excluded;
+    for (int64_t key : group.excluded) excluded.Add(key);
+    envelope.Numbers("excluded", excluded);
+  }
+  envelope.EndObject();
+}
+
+// Until the answer tells what came of a group, and also when a repeated call only found what the
+// first one took, it counts as served in full: who asked asks again at once.
+std::vector<ClaimedGroup> ServedInFull(const ClaimRequest& request) {
+  std::vector<ClaimedGroup> groups;
+  for (const ClaimGroup& group : request.groups) groups.push_back({group.max_items, std::nullopt});
+  return groups;
+}
+
+// A row about a group: its number, how much it took and when there is more.
+absl::Status ReadGroup(const Result& result, int row, const char* number, const char* items,
+                       std::vector<ClaimedGroup>& groups) {
+  const absl::StatusOr<size_t> index = ItemIndex(result, row, result.Column(number), groups.size());
+  if (!index.ok()) return index.status();
+  groups[*index].items = static_cast<int>(result.Int(row, result.Column(items)));
+  groups[*index].next_due = result.OptionalTimestamp(row, result.Column("due"));
+  return absl::OkStatus();
 }
 
 // Claims of both kinds: a call has one claim, because each has its own token and filters.
@@ -43,11 +69,12 @@ class ClaimVerb : public CallVerb<ClaimRequest, Reply> {
     const ClaimRequest& request = *requests.front();
     envelope.Int("token", request.lease_token)
         .Int("kind", static_cast<int64_t>(InstanceKind::kOrchestration))
-        .Int("max", request.max_items)
         .Int("max_messages", std::max(request.max_messages, 1))
         .Int("max_bytes", request.max_message_bytes);
     envelope.Flag("repeat", request.repeat);
-    EncodeFilters(request.filters, envelope);
+    envelope.BeginArray("groups");
+    for (const ClaimGroup& group : request.groups) EncodeGroup(group, envelope);
+    envelope.EndArray();
   }
 };
 
@@ -60,13 +87,15 @@ class ClaimInstances : public ClaimVerb<ClaimResult> {
   absl::Status DecodeReplies(const Result& result, const Requests& requests,
                              Replies& replies) const override {
     ClaimResult& reply = *replies.front();
+    reply.groups = ServedInFull(*requests.front());
     const int part = result.Column("part");
     const int key = result.Column("key");
     absl::flat_hash_map<InstanceKey, size_t> positions;
     for (int row = 0; row < result.rows(); ++row) {
       const int64_t kind = result.Int(row, part);
       if (kind == 3) {
-        reply.next_due = result.OptionalTimestamp(row, result.Column("due"));
+        absl::Status read = ReadGroup(result, row, "number", "count", reply.groups);
+        if (!read.ok()) return read;
       } else if (kind == 0) {
         positions[result.Int(row, key)] = reply.claims.size();
         reply.claims.push_back(ReadClaim(result, row, *requests.front()));
@@ -146,10 +175,12 @@ class ClaimTasks : public ClaimVerb<TaskClaimResult> {
   absl::Status DecodeReplies(const Result& result, const Requests& requests,
                              Replies& replies) const override {
     TaskClaimResult& reply = *replies.front();
+    reply.groups = ServedInFull(*requests.front());
     const int key = result.Column("key");
     for (int row = 0; row < result.rows(); ++row) {
       if (result.IsNull(row, key)) {
-        reply.next_due = result.OptionalTimestamp(row, result.Column("due"));
+        absl::Status read = ReadGroup(result, row, "task_id", "generation", reply.groups);
+        if (!read.ok()) return read;
         continue;
       }
       ActivityTask task;

@@ -1,16 +1,9 @@
-// Streams: credits, filters, loss, abandons, pings, the end.
+// Streams: credits, loss, abandons, pings, the end.
 #include "absl/strings/str_cat.h"
 #include "tests/dispatch/fixture.h"
 
 namespace dt::testing {
 namespace {
-
-dispatch::StreamOptions OnlyVersion(const std::string& name, const std::string& version) {
-  dispatch::StreamOptions options;
-  options.orchestration_filters = std::vector<NameFilter>{{name, {version}}};
-  options.activity_filters = std::vector<NameFilter>{};
-  return options;
-}
 
 TEST_CASE("health_ping an idle stream hears a ping every 30 s and stays open") {
   OneDaemon one;
@@ -160,6 +153,36 @@ TEST_CASE("abandon_reject_version another stream gets it at once, the same at gr
   one.daemon.RunWorkers({b}, functions);
 }
 
+TEST_CASE("abandon_other_daemon what its streams gave back is free for another daemon at once") {
+  OneDaemon one;
+  MemoryStore store(&one.database, MemoryStore::Mode::kStepped);
+  FakeDaemon other(&store, &store, {});
+  const Functions functions = SomeFunctions(one.clock);
+  dispatch::StreamOptions turns;
+  turns.activity_filters = std::vector<NameFilter>{};
+  dispatch::StreamOptions activities;
+  activities.orchestration_filters = std::vector<NameFilter>{};
+  const FakeStream a = one.daemon.Open(one.hub, turns);
+  const FakeStream a_tasks = one.daemon.Open(one.hub, activities);
+  one.daemon.Start(one.hub, "c", "Chain", "1");
+  one.daemon.Settle();
+  one.daemon.Abandon(one.hub, a.sink->Take().value());
+  one.daemon.Settle();
+  const FakeStream b = other.Open(one.hub, turns);
+  other.Settle();
+  REQUIRE(b.sink->waiting() == 1);
+  other.Answer(one.hub, RunTurn(functions, b.sink->Take().value()));
+  other.Settle();
+  one.Pass(absl::Seconds(10));  // the activity is found by a poll
+  REQUIRE(a_tasks.sink->waiting() == 1);
+  one.daemon.Abandon(one.hub, a_tasks.sink->Take().value());
+  one.daemon.Settle();
+  const FakeStream b_tasks = other.Open(one.hub, activities);
+  other.Settle();
+  CHECK(b_tasks.sink->waiting() == 1);
+  other.RunWorkers({b, b_tasks}, functions);
+}
+
 TEST_CASE("abandon_no_lost_lease abandons do not count for the poison limit") {
   dispatch::DispatchLimits limits;
   limits.lost_leases_max = 2;
@@ -202,14 +225,26 @@ TEST_CASE("poison_orchestration a turn that no worker survives fails its orchest
   OneDaemon one(limits);
   one.daemon.Start(one.hub, "c", "Chain", "1");
   int dispatches = 0;
+  std::vector<absl::Duration> waits;
   for (int i = 0; i < 10; ++i) {
     const FakeStream stream = one.daemon.Open(one.hub);
+    const absl::Time opened = one.clock.Now();
     one.daemon.Settle();
+    while (stream.sink->waiting() == 0 && one.clock.Now() < opened + absl::Seconds(20)) {
+      one.Pass(absl::Milliseconds(100));
+    }
+    if (stream.sink->waiting() > 0) waits.push_back(one.clock.Now() - opened);
     dispatches += static_cast<int>(stream.sink->waiting());
     one.daemon.Close(stream);
     one.daemon.Settle();
   }
   CHECK(dispatches == 4);
+  // The first redelivery comes at once, the next ones at growing distances.
+  REQUIRE(waits.size() == 4);
+  CHECK(waits[0] == absl::ZeroDuration());
+  CHECK(waits[1] == absl::ZeroDuration());
+  CHECK(waits[2] >= absl::Seconds(1));
+  CHECK(waits[3] >= absl::Seconds(2));
   const InstanceRow row = one.Row("c");
   CHECK(row.status == RuntimeStatus::kFailed);
   TaskFailureDetails details;
@@ -232,6 +267,9 @@ TEST_CASE("poison_activity an activity that no worker survives fails") {
   for (int i = 0; i < 10; ++i) {
     const FakeStream stream = one.daemon.Open(one.hub, activities);
     one.daemon.RunWorkers({orchestrator}, functions);
+    for (int waited = 0; waited < 200 && stream.sink->waiting() == 0; ++waited) {
+      one.Pass(absl::Milliseconds(100));
+    }
     dispatches += static_cast<int>(stream.sink->waiting());
     one.daemon.Close(stream);
     one.daemon.RunWorkers({orchestrator}, functions);
@@ -253,63 +291,6 @@ TEST_CASE("hub_isolation one id in two hubs is two instances, each for its own w
   const FakeStream there = one.daemon.Open(other);
   one.daemon.RunWorkers({there}, functions);
   CHECK(one.database.ReadInstance(other, "same", true)->output == "1,2");
-}
-
-TEST_CASE("continue_reroute the next generation goes to the worker of its version") {
-  OneDaemon one;
-  Functions functions = SomeFunctions(one.clock);
-  functions.orchestrators["Move"] = [](const Replay& replay, Actions& actions) {
-    if (replay.input() == "start") {
-      actions.ContinueAsNew("moved", "v2");
-    } else {
-      actions.Complete(replay.started().version().value());
-    }
-  };
-  const FakeStream v1 = one.daemon.Open(one.hub, OnlyVersion("move", "v1"));
-  const FakeStream v2 = one.daemon.Open(one.hub, OnlyVersion("move", "v2"));
-  one.daemon.Start(one.hub, "m", "Move", "start", nullptr, "v1");
-  one.daemon.Settle();
-  CHECK(v1.sink->waiting() == 1);
-  CHECK(v2.sink->waiting() == 0);
-  one.daemon.Work(v1, functions);
-  one.daemon.Settle();
-  CHECK(v1.sink->waiting() == 0);
-  CHECK(v2.sink->waiting() == 1);
-  one.daemon.RunWorkers({v1, v2}, functions);
-  CHECK(one.Output("m") == "v2");
-}
-
-TEST_CASE("filter_absent_empty_name_version what no stream accepts waits for one that does") {
-  OneDaemon one;
-  dispatch::StreamOptions nothing;
-  nothing.orchestration_filters = std::vector<NameFilter>{};
-  dispatch::StreamOptions by_name;
-  by_name.orchestration_filters = std::vector<NameFilter>{{"chain", {}}};
-  const FakeStream none = one.daemon.Open(one.hub, nothing);
-  const FakeStream exact = one.daemon.Open(one.hub, OnlyVersion("chain", "v1"));
-  const FakeStream unversioned = one.daemon.Open(one.hub, OnlyVersion("chain", ""));
-  one.daemon.Start(one.hub, "v1", "CHAIN", "1", nullptr, "v1");
-  one.daemon.Start(one.hub, "plain", "Chain", "1");
-  one.daemon.Start(one.hub, "v2", "Chain", "1", nullptr, "v2");
-  one.daemon.Settle();
-  CHECK(none.sink->waiting() == 0);
-  CHECK(exact.sink->Take().value().orchestratorrequest().instanceid() == "v1");
-  CHECK(unversioned.sink->Take().value().orchestratorrequest().instanceid() == "plain");
-  one.Pass(absl::Seconds(10));
-  CHECK(one.Row("v2").status == RuntimeStatus::kPending);
-  const FakeStream late = one.daemon.Open(one.hub, by_name);
-  one.daemon.Settle();
-  CHECK(late.sink->Take().value().orchestratorrequest().instanceid() == "v2");
-}
-
-TEST_CASE("filter_duplicate_names one entry without versions accepts any version") {
-  OneDaemon one;
-  dispatch::StreamOptions options;
-  options.orchestration_filters = std::vector<NameFilter>{{"chain", {"v1"}}, {"chain", {}}};
-  const FakeStream stream = one.daemon.Open(one.hub, options);
-  one.daemon.Start(one.hub, "v9", "Chain", "1", nullptr, "v9");
-  one.daemon.Settle();
-  CHECK(stream.sink->waiting() == 1);
 }
 
 TEST_CASE("fair_fan_out a small orchestration is not held up by a large fan-out in memory") {

@@ -86,6 +86,13 @@ TEST_CASE("config_bad_values: a bad value names setting, source and what is acce
   CHECK(error("workers-items-default", "ten") ==
         "workers.items-default (--workers-items-default): 'ten' is not a whole number from 1 to "
         "10000");
+  // A longer one could not stand in an index of the database.
+  CHECK(error("limits-name-bytes-max", "2049") ==
+        "limits.name-bytes-max (--limits-name-bytes-max): '2049' is not a whole number from 1 to "
+        "2048");
+  CHECK(error("limits-version-bytes-max", "513") ==
+        "limits.version-bytes-max (--limits-version-bytes-max): '513' is not a whole number from 1 "
+        "to 512");
   CHECK(error("schema-up", "perhaps") == "schema.up (--schema-up): 'perhaps' is not true or false");
   CHECK(error("log-format", "xml") == "log.format (--log-format): 'xml' is not text or json");
   CHECK(error("postgres-schema", "x; drop") ==

@@ -7,9 +7,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "proto/orchestrator_service.pb.h"
-#include "storage/postgres/migrator.h"
+#include "tests/sql/schema.h"
 #include "tests/support/catch.h"
-#include "tests/support/postgres_fixture.h"
 
 namespace dt::testing {
 namespace {
@@ -17,16 +16,6 @@ namespace {
 using postgres::Connection;
 using postgres::Params;
 using postgres::Result;
-
-std::unique_ptr<Connection> NewSchema() {
-  auto connection = PostgresFixture::Connect(PostgresFixture::Shared().NewDatabase());
-  MustBeOk(postgres::MigrateSchema(*connection, "dt").status());
-  return connection;
-}
-
-Result Run(Connection& connection, const std::string& sql, const Params& params = {}) {
-  return ValueOf(connection.ExecuteOnce(sql, params));
-}
 
 HistoryEvent* AddEvent(OrchestratorRequest& request, int32_t id) {
   HistoryEvent* event = request.add_pastevents();
@@ -155,8 +144,8 @@ TEST_CASE("sql_hot_verbs_use_their_indexes_empty_and_filled") {
   for (const bool filled : {false, true}) {
     if (filled) {
       MustBeOk(connection->RunScript(
-          "insert into dt.ReadyInstances (instance_key, hub_id, next_due) "
-          "select n, n % 3, now() + n * interval '1 s' from generate_series(1, 20000) n; "
+          "insert into dt.ReadyInstances (instance_key, hub_id, next_due, lower_name) "
+          "select n, n % 3, now() + n * interval '1 s', 'x' from generate_series(1, 20000) n; "
           "insert into dt.NewTasks (instance_key, hub_id, generation, task_id, name, ready_at) "
           "select n, n % 3, 0, 1, 'x', now() from generate_series(1, 20000) n; "
           "insert into dt.NewEvents (instance_key, visible_at, event_type, event) "

@@ -78,8 +78,8 @@ TEST_CASE("store_scheduled_start_holds_earlier_messages_back") {
   CHECK(h.a().Send(h.hub, "later", Event("early")).outcome == DeliveryOutcome::kOk);
   const ClaimResult claims = h.a().ClaimAll(h.hub);
   CHECK(claims.claims.empty());
-  REQUIRE(claims.next_due.has_value());
-  CHECK(*claims.next_due >= start);
+  REQUIRE(claims.groups.at(0).next_due.has_value());
+  CHECK(*claims.groups.at(0).next_due >= start);
 }
 
 TEST_CASE("store_scheduled_start_comes_before_a_flood_of_earlier_events") {
@@ -138,7 +138,7 @@ TEST_CASE("terminate_pending_scheduled: it ends at once and its start is dropped
   }
   const ClaimResult claims = h.a().ClaimAll(h.hub);
   CHECK(claims.claims.empty());
-  CHECK_FALSE(claims.next_due.has_value());
+  CHECK_FALSE(claims.groups.at(0).next_due.has_value());
   const std::optional<InstanceRow> row = h.a().Read(h.hub, "later");
   REQUIRE(row.has_value());
   CHECK(row->status == RuntimeStatus::kTerminated);

@@ -1,5 +1,5 @@
-// Store behaviour, the same for every implementation: claims, checkpoints and their fence,
-// delivery, leases, activity tasks, the sweep. (storage.md 3.8-3.12, 5)
+// Store behaviour, the same for every implementation: checkpoints and their fence, delivery,
+// leases, activity tasks, the sweep. (storage.md 3.8-3.12, 5)
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
@@ -10,87 +10,6 @@ namespace dt::testing {
 namespace {
 
 StoreKind AnyKind() { return GENERATE(StoreKind::kMemory, StoreKind::kPostgres); }
-
-TEST_CASE("store_claim_takes_the_earliest_first_and_each_once") {
-  Harness h(AnyKind());
-  for (const char* id : {"c", "a", "b"}) h.a().Create(h.Instance(id));
-  ClaimRequest two = h.Request();
-  two.max_items = 2;
-  const ClaimResult first = h.a().ClaimWith(two);
-  REQUIRE(first.claims.size() == 2);
-  CHECK(first.claims[0].instance_id == "c");
-  CHECK(first.claims[1].instance_id == "a");
-  const ClaimResult rest = h.b().ClaimWith(two);
-  REQUIRE(rest.claims.size() == 1);
-  CHECK(rest.claims[0].instance_id == "b");
-  CHECK(LeaseTokenWorker(rest.claims[0].lease_token) == h.b().worker());
-  CHECK_FALSE(rest.next_due.has_value());
-}
-
-TEST_CASE("store_claim_repeated_returns_what_its_token_holds") {
-  Harness h(AnyKind());
-  h.a().Create(h.Instance("one"));
-  ClaimRequest request = h.Request();
-  request.lease_token = h.a().NewToken();
-  REQUIRE(h.a().ClaimWith(request).claims.size() == 1);
-  h.a().Create(h.Instance("two"));
-  request.repeat = true;
-  const ClaimResult again = h.a().ClaimWith(request);
-  REQUIRE(again.claims.size() == 1);
-  CHECK(again.claims[0].instance_id == "one");
-  CHECK(TextsOf(again.claims[0].messages) == std::vector<std::string>{"start"});
-  request.lease_token = h.a().NewToken();
-  CHECK(h.a().ClaimWith(request).claims.empty());
-}
-
-TEST_CASE("store_claim_filters_by_name_and_version") {
-  Harness h(AnyKind());
-  NewInstance plain = h.Instance("plain");
-  plain.name = "Pay";
-  NewInstance versioned = h.Instance("versioned");
-  versioned.name = "pay";
-  versioned.version = "2";
-  NewInstance other = h.Instance("other");
-  other.name = "ship";
-  for (const NewInstance& instance : {plain, versioned, other}) h.a().Create(instance);
-  const auto claim = [&](std::vector<NameFilter> filters) {
-    ClaimRequest request = h.Request();
-    request.filters = std::move(filters);
-    std::vector<std::string> ids;
-    for (const Claim& found : h.a().ClaimWith(request).claims) ids.push_back(found.instance_id);
-    return ids;
-  };
-  CHECK(claim({{"nothing", {}}}).empty());
-  CHECK(claim({}).empty());
-  CHECK(claim({{"pay", {""}}}) == std::vector<std::string>{"plain"});
-  CHECK(claim({{"pay", {"1", "2"}}, {"x", {}}}) == std::vector<std::string>{"versioned"});
-  CHECK(claim({{"ship", {}}}) == std::vector<std::string>{"other"});
-}
-
-TEST_CASE("store_claim_caps_the_messages") {
-  Harness h(AnyKind());
-  h.a().Create(h.Instance("one"));
-  for (int i = 0; i < 4; ++i) h.a().Send(h.hub, "one", Event(absl::StrCat("m", i)));
-  ClaimRequest request = h.Request();
-  request.max_messages = 2;
-  const ClaimResult capped = h.a().ClaimWith(request);
-  REQUIRE(capped.claims.size() == 1);
-  CHECK(TextsOf(capped.claims[0].messages) == std::vector<std::string>{"start", "m0"});
-  CHECK(capped.claims[0].more_messages);
-  CHECK(h.a().Release(capped.claims[0]) == LeaseOutcome::kReleased);
-  request.max_messages = 1000;
-  request.max_message_bytes = 1;
-  const ClaimResult one = h.a().ClaimWith(request);
-  REQUIRE(one.claims.size() == 1);
-  CHECK(TextsOf(one.claims[0].messages) == std::vector<std::string>{"start"});
-  const auto inbox = h.a().Wait<InboxRead>([&](auto done) {
-    h.a().store().ReadInbox(h.hub, "one", one.claims[0].key, one.claims[0].lease_token,
-                            std::move(done));
-  });
-  REQUIRE(inbox.ok());
-  CHECK(TextsOf(inbox->messages) == std::vector<std::string>{"start", "m0", "m1", "m2", "m3"});
-  CHECK_FALSE(inbox->more_messages);
-}
 
 TEST_CASE("store_created_leased_is_not_offered") {
   Harness h(AnyKind());
@@ -362,13 +281,13 @@ TEST_CASE("store_abandon_delays_and_counts_only_lost_leases") {
   REQUIRE(h.a().Release(claim, absl::Hours(1), true) == LeaseOutcome::kReleased);
   ClaimResult none = h.a().ClaimAll(h.hub);
   CHECK(none.claims.empty());
-  REQUIRE(none.next_due.has_value());
-  CHECK(*none.next_due > h.a().store().Now() + absl::Minutes(50));
+  REQUIRE(none.groups.at(0).next_due.has_value());
+  CHECK(*none.groups.at(0).next_due > h.a().store().Now() + absl::Minutes(50));
   // A later message does not shorten the back-off.
   h.a().Send(h.hub, "one", Event("x"));
   none = h.a().ClaimAll(h.hub);
   CHECK(none.claims.empty());
-  CHECK(*none.next_due > h.a().store().Now() + absl::Minutes(50));
+  CHECK(*none.groups.at(0).next_due > h.a().store().Now() + absl::Minutes(50));
 }
 
 TEST_CASE("store_discard_consumes_and_releases") {
@@ -496,7 +415,7 @@ TEST_CASE("store_many_at_once") {
         +[](int* count) { return *count == kCount; }, &created));
   }
   ClaimRequest request = h.Request();
-  request.max_items = kCount;
+  request.groups = {{kCount, std::nullopt}};
   const ClaimResult claims = h.a().ClaimWith(request);
   REQUIRE(claims.claims.size() == kCount);
   int ended = 0;

@@ -110,7 +110,7 @@ Delivery Daemon::Terminate(HubId hub, Termination termination) {
 
 ClaimResult Daemon::ClaimWith(ClaimRequest request) {
   if (request.lease_token == 0) request.lease_token = NewToken();
-  if (request.max_items == 0) request.max_items = 10;
+  if (request.groups.empty()) request.groups = {{10, std::nullopt}};
   return Checked(Wait<ClaimResult>(
       [&](auto done) { store_->ClaimInstances(std::move(request), std::move(done)); }));
 }
@@ -124,7 +124,7 @@ ClaimResult Daemon::ClaimAll(HubId hub) {
 Claim Daemon::ClaimOne(HubId hub) {
   ClaimRequest request;
   request.hub = hub;
-  request.max_items = 1;
+  request.groups = {{1, std::nullopt}};
   ClaimResult result = ClaimWith(std::move(request));
   REQUIRE(result.claims.size() == 1);
   return std::move(result.claims.front());
@@ -151,7 +151,7 @@ TaskClaimResult Daemon::ClaimTasks(HubId hub, int max) {
   ClaimRequest request;
   request.hub = hub;
   request.lease_token = NewToken();
-  request.max_items = max;
+  request.groups = {{max, std::nullopt}};
   return Checked(Wait<TaskClaimResult>(
       [&](auto done) { store_->ClaimTasks(std::move(request), std::move(done)); }));
 }

@@ -48,7 +48,7 @@ class Daemon : public StoreObserver {
   CreateResult Create(NewInstance instance);
   Delivery Send(HubId hub, const std::string& id, NewMessage message);
   Delivery Terminate(HubId hub, Termination termination);
-  ClaimResult ClaimWith(ClaimRequest request);  // a token and a maximum are added if missing
+  ClaimResult ClaimWith(ClaimRequest request);  // a token and a group are added if missing
   ClaimResult ClaimAll(HubId hub);
   // One free instance of the hub, which must be there.
   Claim ClaimOne(HubId hub);

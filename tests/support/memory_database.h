@@ -169,6 +169,11 @@ class MemoryDatabase {
   TaskKey AddTask(Instance& instance, NewTask task, Generation generation)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Claim Take(Instance& instance, const ClaimRequest& request) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  ClaimedGroup ClaimGroupOf(const ClaimRequest& request, const ClaimGroup& group,
+                            std::vector<Claim>& claims) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  ClaimedGroup ClaimTaskGroup(const ClaimRequest& request, const ClaimGroup& group,
+                              std::vector<ActivityTask>& tasks)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   InboxRead Read(const Instance& instance) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Wake(HubId hub) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { woken_.insert(hub); }
 

@@ -6,6 +6,13 @@
 #include "tests/support/memory_database.h"
 
 namespace dt::testing {
+namespace {
+
+bool Excluded(const ClaimGroup& group, int64_t key) {
+  return std::find(group.excluded.begin(), group.excluded.end(), key) != group.excluded.end();
+}
+
+}  // namespace
 
 absl::StatusOr<HubId> MemoryDatabase::ResolveHub(const std::string& name, bool create) {
   absl::MutexLock lock(&mutex_);
@@ -103,29 +110,40 @@ ClaimResult MemoryDatabase::ClaimInstances(const ClaimRequest& request) {
   absl::MutexLock lock(&mutex_);
   ++claims_;
   ClaimResult result;
-  std::vector<Instance*> taken;
-  for (auto it = instance_leases_.lower_bound({request.lease_token, 0});
-       it != instance_leases_.end() && it->first == request.lease_token; ++it) {
-    taken.push_back(Find(it->second));
-  }
   if (request.repeat) {
-    for (Instance* instance : taken) result.claims.push_back(Take(*instance, request));
+    for (auto it = instance_leases_.lower_bound({request.lease_token, 0});
+         it != instance_leases_.end() && it->first == request.lease_token; ++it) {
+      result.claims.push_back(Take(*Find(it->second), request));
+    }
     return result;
   }
+  for (const ClaimGroup& group : request.groups) {
+    result.groups.push_back(ClaimGroupOf(request, group, result.claims));
+  }
+  return result;
+}
+
+ClaimedGroup MemoryDatabase::ClaimGroupOf(const ClaimRequest& request, const ClaimGroup& group,
+                                          std::vector<Claim>& claims) {
   const absl::Time now = NowLocked();
+  ClaimedGroup result;
+  std::vector<Instance*> taken;
   for (auto it = ready_.lower_bound({request.hub, absl::InfinitePast(), 0});
        it != ready_.end() && std::get<0>(*it) == request.hub; ++it) {
-    if (taken.size() >= static_cast<size_t>(request.max_items)) break;
+    if (taken.size() >= static_cast<size_t>(group.max_items)) break;
+    Instance* instance = Find(std::get<2>(*it));
+    if (instance->kind != InstanceKind::kOrchestration || Excluded(group, instance->row.key) ||
+        !Accepts(group.filters, instance->row.name, instance->row.version)) {
+      continue;
+    }
     if (std::get<1>(*it) > now) {
       result.next_due = std::get<1>(*it);
       break;
     }
-    Instance* instance = Find(std::get<2>(*it));
-    if (instance->kind != InstanceKind::kOrchestration) continue;
-    if (!Accepts(request.filters, instance->row.name, instance->row.version)) continue;
     taken.push_back(instance);
   }
-  for (Instance* instance : taken) result.claims.push_back(Take(*instance, request));
+  for (Instance* instance : taken) claims.push_back(Take(*instance, request));
+  result.items = static_cast<int>(taken.size());
   return result;
 }
 
@@ -179,30 +197,43 @@ TaskClaimResult MemoryDatabase::ClaimTasks(const ClaimRequest& request) {
   absl::MutexLock lock(&mutex_);
   ++claims_;
   TaskClaimResult result;
-  for (auto it = task_leases_.lower_bound({request.lease_token, 0});
-       it != task_leases_.end() && it->first == request.lease_token; ++it) {
-    result.tasks.push_back(tasks_[it->second].task);
+  if (request.repeat) {
+    for (auto it = task_leases_.lower_bound({request.lease_token, 0});
+         it != task_leases_.end() && it->first == request.lease_token; ++it) {
+      result.tasks.push_back(tasks_[it->second].task);
+    }
+    return result;
   }
-  if (request.repeat) return result;
+  for (const ClaimGroup& group : request.groups) {
+    result.groups.push_back(ClaimTaskGroup(request, group, result.tasks));
+  }
+  return result;
+}
+
+ClaimedGroup MemoryDatabase::ClaimTaskGroup(const ClaimRequest& request, const ClaimGroup& group,
+                                            std::vector<ActivityTask>& tasks) {
   const absl::Time now = NowLocked();
+  ClaimedGroup result;
   std::vector<TaskKey> taken;
   for (auto it = free_tasks_.lower_bound({request.hub, absl::InfinitePast(), 0});
        it != free_tasks_.end() && std::get<0>(*it) == request.hub; ++it) {
-    if (result.tasks.size() + taken.size() >= static_cast<size_t>(request.max_items)) break;
+    if (taken.size() >= static_cast<size_t>(group.max_items)) break;
+    const ActivityTask& task = tasks_[std::get<2>(*it)].task;
+    if (Excluded(group, task.key) || !Accepts(group.filters, task.name, task.version)) continue;
     if (std::get<1>(*it) > now) {
       result.next_due = std::get<1>(*it);
       break;
     }
-    const ActivityTask& task = tasks_[std::get<2>(*it)].task;
-    if (Accepts(request.filters, task.name, task.version)) taken.push_back(task.key);
+    taken.push_back(task.key);
   }
   for (TaskKey key : taken) {
     Task& task = tasks_[key];
     free_tasks_.erase({task.task.hub, task.ready_at, key});
     task.task.lease_token = request.lease_token;
     task_leases_.insert({request.lease_token, key});
-    result.tasks.push_back(task.task);
+    tasks.push_back(task.task);
   }
+  result.items = static_cast<int>(taken.size());
   return result;
 }
 

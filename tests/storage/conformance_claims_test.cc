@@ -1,0 +1,283 @@
+// Store behaviour, the same for every implementation: what a claim takes, in which order, and what
+// it leaves to others. (storage.md 3.8, 3.11; semantics.md 9)
+#include <algorithm>
+#include <random>
+
+#include "absl/strings/str_cat.h"
+#include "tests/storage/store_harness.h"
+#include "tests/support/catch.h"
+
+namespace dt::testing {
+namespace {
+
+StoreKind AnyKind() { return GENERATE(StoreKind::kMemory, StoreKind::kPostgres); }
+
+using Ids = std::vector<std::string>;
+
+Ids IdsOf(const ClaimResult& result) {
+  Ids ids;
+  for (const Claim& claim : result.claims) ids.push_back(claim.instance_id);
+  return ids;
+}
+
+NewInstance Named(Harness& h, const std::string& id, const std::string& name,
+                  const Payload& version = std::nullopt) {
+  NewInstance instance = h.Instance(id);
+  instance.name = name;
+  instance.version = version;
+  return instance;
+}
+
+std::vector<int32_t> TaskIdsOf(const TaskClaimResult& result) {
+  std::vector<int32_t> ids;
+  for (const ActivityTask& task : result.tasks) ids.push_back(task.task_id);
+  return ids;
+}
+
+TaskClaimResult ClaimTasksWith(Daemon& daemon, ClaimRequest request) {
+  request.lease_token = daemon.NewToken();
+  const absl::StatusOr<TaskClaimResult> result = daemon.Wait<TaskClaimResult>(
+      [&](auto done) { daemon.store().ClaimTasks(std::move(request), std::move(done)); });
+  REQUIRE(result.ok());
+  return *result;
+}
+
+// One started instance with these tasks, all free.
+Claim WithTasks(Harness& h, const std::string& id, std::vector<NewTask> tasks) {
+  const Claim claim = Started(h, id);
+  Checkpoint turn = TurnOf(claim);
+  turn.tasks = std::move(tasks);
+  REQUIRE(h.a().Commit(turn).outcome == CheckpointOutcome::kCommitted);
+  return After(turn, claim);
+}
+
+TEST_CASE("store_claim_takes_the_earliest_first_and_each_once") {
+  Harness h(AnyKind());
+  for (const char* id : {"c", "a", "b"}) h.a().Create(h.Instance(id));
+  ClaimRequest two = h.Request();
+  two.groups = {{2, std::nullopt}};
+  const ClaimResult first = h.a().ClaimWith(two);
+  REQUIRE(first.claims.size() == 2);
+  CHECK(first.claims[0].instance_id == "c");
+  CHECK(first.claims[1].instance_id == "a");
+  const ClaimResult rest = h.b().ClaimWith(two);
+  REQUIRE(rest.claims.size() == 1);
+  CHECK(rest.claims[0].instance_id == "b");
+  CHECK(LeaseTokenWorker(rest.claims[0].lease_token) == h.b().worker());
+  CHECK_FALSE(rest.groups.at(0).next_due.has_value());
+}
+
+TEST_CASE("store_claim_repeated_returns_what_its_token_holds") {
+  Harness h(AnyKind());
+  h.a().Create(h.Instance("one"));
+  ClaimRequest request = h.Request();
+  request.lease_token = h.a().NewToken();
+  REQUIRE(h.a().ClaimWith(request).claims.size() == 1);
+  h.a().Create(h.Instance("two"));
+  request.repeat = true;
+  const ClaimResult again = h.a().ClaimWith(request);
+  REQUIRE(again.claims.size() == 1);
+  CHECK(again.claims[0].instance_id == "one");
+  CHECK(TextsOf(again.claims[0].messages) == std::vector<std::string>{"start"});
+  request.lease_token = h.a().NewToken();
+  CHECK(h.a().ClaimWith(request).claims.empty());
+}
+
+TEST_CASE("store_claim_caps_the_messages") {
+  Harness h(AnyKind());
+  h.a().Create(h.Instance("one"));
+  for (int i = 0; i < 4; ++i) h.a().Send(h.hub, "one", Event(absl::StrCat("m", i)));
+  ClaimRequest request = h.Request();
+  request.max_messages = 2;
+  const ClaimResult capped = h.a().ClaimWith(request);
+  REQUIRE(capped.claims.size() == 1);
+  CHECK(TextsOf(capped.claims[0].messages) == std::vector<std::string>{"start", "m0"});
+  CHECK(capped.claims[0].more_messages);
+  CHECK(h.a().Release(capped.claims[0]) == LeaseOutcome::kReleased);
+  request.max_messages = 1000;
+  request.max_message_bytes = 1;
+  const ClaimResult one = h.a().ClaimWith(request);
+  REQUIRE(one.claims.size() == 1);
+  CHECK(TextsOf(one.claims[0].messages) == std::vector<std::string>{"start"});
+  const auto inbox = h.a().Wait<InboxRead>([&](auto done) {
+    h.a().store().ReadInbox(h.hub, "one", one.claims[0].key, one.claims[0].lease_token,
+                            std::move(done));
+  });
+  REQUIRE(inbox.ok());
+  CHECK(TextsOf(inbox->messages) == std::vector<std::string>{"start", "m0", "m1", "m2", "m3"});
+  CHECK_FALSE(inbox->more_messages);
+}
+
+TEST_CASE("store_claim_filters_by_name_and_version") {
+  Harness h(AnyKind());
+  for (const NewInstance& instance :
+       {Named(h, "plain", "Pay"), Named(h, "empty", "PAY", ""), Named(h, "two", "pay", "2"),
+        Named(h, "other", "ship"), Named(h, "umlaut", "\u00c4pfel")}) {
+    h.a().Create(instance);
+  }
+  const auto claim = [&](std::vector<NameFilter> filters) {
+    ClaimRequest request = h.Request();
+    request.groups = {{10, std::move(filters)}};
+    return IdsOf(h.a().ClaimWith(request));
+  };
+  CHECK(claim({{"nothing", {}}}).empty());
+  CHECK(claim({}).empty());
+  CHECK(claim({{"Pay", {}}}).empty());  // the name of a filter is in lower case
+  CHECK(claim({{"pay", {""}}}) == Ids{"plain", "empty"});
+  CHECK(claim({{"pay", {"1", "2"}}, {"x", {}}}) == Ids{"two"});
+  CHECK(claim({{"ship", {}}}) == Ids{"other"});
+  // Only ASCII letters have a case here, whatever the locale of the database.
+  CHECK(claim({{"\u00e4pfel", {}}}).empty());
+  CHECK(claim({{"\u00c4pfel", {}}}) == Ids{"umlaut"});
+}
+
+TEST_CASE("store_claim_of_any_version_takes_the_earliest_of_all") {
+  Harness h(AnyKind());
+  Ids all;
+  for (int i = 0; i < 6; ++i) {
+    all.push_back(absl::StrCat("i", i));
+    h.a().Create(Named(h, all.back(), "Pay", absl::StrCat("v", 9 - i % 3)));
+    h.a().Create(Named(h, absl::StrCat("ship ", i), "Ship"));
+  }
+  ClaimRequest request = h.Request();
+  request.groups = {{4, std::vector<NameFilter>{{"pay", {}}}}};
+  CHECK(IdsOf(h.a().ClaimWith(request)) == Ids(all.begin(), all.begin() + 4));
+  CHECK(IdsOf(h.b().ClaimWith(request)) == Ids(all.begin() + 4, all.end()));
+}
+
+TEST_CASE("store_claim_serves_each_group_up_to_its_own_maximum") {
+  Harness h(AnyKind());
+  for (int i = 0; i < 3; ++i) h.a().Create(Named(h, absl::StrCat("pay ", i), "Pay"));
+  for (int i = 0; i < 3; ++i) h.a().Create(Named(h, absl::StrCat("ship ", i), "Ship"));
+  NewInstance later = Named(h, "later", "Ship");
+  later.scheduled_start = h.a().store().Now() + absl::Hours(1);
+  h.a().Create(later);
+  ClaimRequest request = h.Request();
+  request.groups = {{5, std::vector<NameFilter>{{"ship", {}}}},
+                    {2, std::vector<NameFilter>{{"none", {}}}},
+                    {1, std::nullopt}};
+  ClaimResult result = h.a().ClaimWith(request);
+  CHECK(IdsOf(result) == Ids{"ship 0", "ship 1", "ship 2", "pay 0"});
+  REQUIRE(result.groups.size() == 3);
+  CHECK(result.groups[0].items == 3);
+  CHECK(result.groups[1].items == 0);
+  CHECK_FALSE(result.groups[1].next_due.has_value());
+  CHECK(result.groups[2].items == 1);
+  // Nothing is due for the first group any more; what is due later for it is known.
+  request.groups.pop_back();
+  result = h.a().ClaimWith(request);
+  CHECK(result.claims.empty());
+  REQUIRE(result.groups.size() == 2);
+  REQUIRE(result.groups[0].next_due.has_value());
+  CHECK(*result.groups[0].next_due >= *later.scheduled_start);
+  CHECK_FALSE(result.groups[1].next_due.has_value());
+}
+
+TEST_CASE("store_claim_leaves_what_is_excluded_to_others") {
+  Harness h(AnyKind());
+  const InstanceKey first = h.a().Create(Named(h, "first", "Pay")).key;
+  h.a().Create(Named(h, "second", "Pay"));
+  ClaimRequest request = h.Request();
+  for (const bool named : {true, false}) {
+    INFO(named);
+    request.groups = {
+        {10, named ? NameFilters(std::vector<NameFilter>{{"pay", {}}}) : std::nullopt, {first}}};
+    const ClaimResult result = h.a().ClaimWith(request);
+    CHECK(IdsOf(result) == Ids{"second"});
+    REQUIRE(h.a().Release(result.claims.at(0)) == LeaseOutcome::kReleased);
+  }
+  CHECK(IdsOf(h.b().ClaimAll(h.hub)) == Ids{"first", "second"});
+}
+
+TEST_CASE("store_claim_follows_the_version_of_the_next_generation") {
+  Harness h(AnyKind());
+  h.a().Create(Named(h, "one", "Move", "v1"));
+  const auto claim = [&](const std::string& version) {
+    ClaimRequest request = h.Request();
+    request.groups = {{10, std::vector<NameFilter>{{"move", {version}}}}};
+    return h.a().ClaimWith(request);
+  };
+  CHECK(claim("v2").claims.empty());
+  ClaimResult found = claim("v1");
+  REQUIRE(found.claims.size() == 1);
+  const auto go_on = [&](const Payload& version) {
+    Checkpoint turn = TurnOf(found.claims.at(0));
+    NextGeneration next;
+    next.execution_id = "0123456789abcdef0123456789abcdef";
+    next.version = version;
+    turn.next_generation = next;
+    turn.history.reset();
+    turn.own_messages = {Event("started", 3)};
+    turn.own_messages[0].generation = turn.generation + 1;
+    turn.release = true;
+    REQUIRE(h.a().Commit(turn).outcome == CheckpointOutcome::kCommitted);
+  };
+  go_on("v2");
+  CHECK(claim("v1").claims.empty());
+  found = claim("v2");
+  REQUIRE(found.claims.size() == 1);
+  CHECK(found.claims.at(0).version == "v2");
+  go_on(std::nullopt);
+  CHECK(claim("v2").claims.empty());
+  CHECK(claim("").claims.size() == 1);
+}
+
+TEST_CASE("store_claim_of_tasks_filters_groups_and_excludes") {
+  Harness h(AnyKind());
+  WithTasks(h, "one",
+            {{1, "Pay", std::nullopt, Bytes("a"), 0},
+             {2, "PAY", "", Bytes("b"), 0},
+             {3, "pay", "2", Bytes("c"), 0},
+             {4, "Ship", "2", Bytes("d"), 0},
+             {5, "Ship", "1", Bytes("e"), 0}});
+  ClaimRequest request = h.Request();
+  request.groups = {{10, std::vector<NameFilter>{{"pay", {"", "1"}}}},
+                    {10, std::vector<NameFilter>{{"none", {}}}}};
+  TaskClaimResult result = ClaimTasksWith(h.a(), request);
+  CHECK(TaskIdsOf(result) == std::vector<int32_t>{1, 2});
+  REQUIRE(result.groups.size() == 2);
+  CHECK(result.groups[0].items == 2);
+  CHECK(result.groups[1].items == 0);
+  request.groups = {{1, std::vector<NameFilter>{{"pay", {}}, {"ship", {}}}}, {1, std::nullopt}};
+  const TaskClaimResult third = ClaimTasksWith(h.a(), request);
+  CHECK(TaskIdsOf(third) == std::vector<int32_t>{3, 4});
+  TaskRelease release;
+  release.key = third.tasks.at(1).key;
+  release.instance_key = third.tasks.at(1).instance_key;
+  release.lease_token = third.tasks.at(1).lease_token;
+  REQUIRE(h.a()
+              .Wait<LeaseOutcome>([&](auto done) {
+                h.a().store().ReleaseTask(h.hub, "one", release, std::move(done));
+              })
+              .ok());
+  request.groups = {{10, std::vector<NameFilter>{{"ship", {}}}, {release.key}}};
+  CHECK(TaskIdsOf(ClaimTasksWith(h.a(), request)) == std::vector<int32_t>{5});
+  request.groups = {{10, std::nullopt, {release.key}}};
+  CHECK(TaskIdsOf(ClaimTasksWith(h.a(), request)).empty());
+  request.groups = {{10, std::nullopt}};
+  CHECK(TaskIdsOf(ClaimTasksWith(h.b(), request)) == std::vector<int32_t>{4});
+}
+
+TEST_CASE("store_longest_names_and_versions_are_stored_and_claimed") {
+  Harness h(AnyKind());
+  // As long as the settings allow, and nothing that could be compressed to fit into an index.
+  auto letters = [random = std::minstd_rand(1)](size_t count) mutable {
+    std::string text(count, ' ');
+    for (char& letter : text) letter = static_cast<char>('a' + random() % 26);
+    return text;
+  };
+  const std::string name = letters(2048);
+  const std::string version = letters(512);
+  h.a().Create(Named(h, "one", name, version));
+  ClaimRequest request = h.Request();
+  request.groups = {{10, std::vector<NameFilter>{{name, {version}}}}};
+  const ClaimResult found = h.a().ClaimWith(request);
+  REQUIRE(IdsOf(found) == Ids{"one"});
+  Checkpoint turn = TurnOf(found.claims.at(0));
+  turn.tasks = {{1, name, version, Bytes("a"), 0}};
+  REQUIRE(h.a().Commit(turn).outcome == CheckpointOutcome::kCommitted);
+  CHECK(TaskIdsOf(ClaimTasksWith(h.a(), request)) == std::vector<int32_t>{1});
+}
+
+}  // namespace
+}  // namespace dt::testing
