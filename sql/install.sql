@@ -26,6 +26,7 @@ select to_regclass('Versions') is null as fresh \gset
 \ir logic/orchestrations.sql
 \ir logic/purge.sql
 \ir logic/queries.sql
+\ir logic/rewind.sql
 \ir logic/settings.sql
 \ir logic/views.sql
 \ir logic/workers.sql

@@ -432,6 +432,59 @@ struct PurgeResult {
   bool more = false;  // there may be more of the kind: call again
 };
 
+// Orchestrations that end without a worker (semantics.md 5.35).
+struct ImmediateTermination {
+  HubId hub = 0;
+  std::vector<std::string> instance_ids;
+  Payload reason;  // becomes the output
+};
+
+// What a rewind has to know about an instance (semantics.md 5.29-5.31).
+struct RewindSource {
+  bool exists = false;
+  Claim claim;  // without lease and messages; with its history only if it is FAILED
+  Payload output;
+  std::optional<std::string> failure;  // serialized TaskFailureDetails
+  std::vector<int32_t> task_ids;       // of the activities that are still in flight, ascending
+};
+
+// What a rewind took a child of the rewound instance to be.
+struct RewindChild {
+  InstanceKey key = 0;
+  RuntimeStatus status = RuntimeStatus::kPending;  // of a live one only that it is live
+};
+
+// One FAILED instance back to life, on its rewritten history and in the same generation, so that
+// what its children and activities in flight bring still reaches it.
+struct Rewind {
+  // As found: the rewind takes place only while all of this still holds.
+  std::string found_execution_id;
+  std::vector<int32_t> found_task_ids;
+  std::vector<RewindChild> found_children;
+
+  std::string execution_id;  // the new one; makes a repeated call known
+  // Chunks of history that change. One without events only changes its place; one with an
+  // event_count of 0 is deleted.
+  std::vector<HistoryChunk> history;
+  // The first turn of the new life: what is outstanding is there again. Releases the lease, which
+  // is one of no worker.
+  Checkpoint checkpoint;
+};
+
+// A tree of instances, parents before their children: all of them or none.
+struct RewindRequest {
+  HubId hub = 0;
+  std::vector<Rewind> rewinds;
+};
+
+enum class RewindOutcome : int8_t {
+  kRewound = 0,
+  kChanged = 1,  // something is not as it was found: nothing was written, look again
+};
+
+// The lease that a rewound instance has within the transaction.
+inline constexpr LeaseToken kRewindToken = MakeLeaseToken(0, 1);
+
 // A light answer for waiting calls.
 struct InstanceStatus {
   bool exists = false;

@@ -199,6 +199,16 @@ class Store {
   // Removes one batch of ended orchestrations with all that they hold. Live ones are left alone.
   virtual void PurgeInstances(PurgeRequest request, Callback<PurgeResult> done) = 0;
 
+  // What a rewind must know of each of these instances, in their order.
+  virtual void ReadRewindSources(HubId hub, std::vector<std::string> instance_ids,
+                                 Callback<std::vector<RewindSource>> done) = 0;
+  // Brings FAILED instances back to life.
+  virtual void RewindInstances(RewindRequest request, Callback<RewindOutcome> done) = 0;
+  // Ends orchestrations at once, whoever holds them; their parents are told. Returns the ids of
+  // those that did not end by this: ended before, missing, entities, or holding locks of entities.
+  virtual void TerminateNow(ImmediateTermination request,
+                            Callback<std::vector<std::string>> done) = 0;
+
   // --- Reads for people and clients (other connections, own time-outs)
   virtual void ReadInstance(HubId hub, std::string instance_id, bool payloads,
                             Callback<std::optional<InstanceRow>> done) = 0;

@@ -175,21 +175,6 @@ absl::Status AddPurgeFilter(const PurgeInstanceFilter& filter, PurgePlan& plan) 
   return status;
 }
 
-absl::Status AddPurgeIds(const InstanceBatch& batch, const RequestLimits& limits, PurgePlan& plan) {
-  if (batch.instanceids_size() > kPurgeBatchIdsMax) {
-    return absl::InvalidArgumentError(absl::StrCat("instanceBatch has ", batch.instanceids_size(),
-                                                   " ids, the limit is ", kPurgeBatchIdsMax,
-                                                   ": send several batches"));
-  }
-  for (const std::string& id : batch.instanceids()) {
-    absl::Status status = CheckInstanceId(id, limits);
-    if (!status.ok()) return status;
-    plan.request.instance_ids.push_back(id);
-  }
-  plan.nothing = plan.request.instance_ids.empty();
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 absl::StatusOr<PurgePlan> BuildPurge(const PurgeInstancesRequest& request, HubId hub,
@@ -207,7 +192,8 @@ absl::StatusOr<PurgePlan> BuildPurge(const PurgeInstancesRequest& request, HubId
       status = AddPurgeFilter(request.purgeinstancefilter(), plan);
       break;
     case PurgeInstancesRequest::kInstanceBatch:
-      status = AddPurgeIds(request.instancebatch(), limits, plan);
+      status = AddIds(request.instancebatch(), limits, plan.request.instance_ids);
+      plan.nothing = plan.request.instance_ids.empty();
       break;
     case PurgeInstancesRequest::REQUEST_NOT_SET:
       status = absl::InvalidArgumentError(

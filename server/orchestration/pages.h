@@ -38,8 +38,6 @@ struct PurgePlan {
   bool nothing = false;  // no orchestration can match
 };
 
-inline constexpr int kPurgeBatchIdsMax = 500;
-
 absl::StatusOr<PurgePlan> BuildPurge(const PurgeInstancesRequest& request, HubId hub,
                                      const RequestLimits& limits);
 

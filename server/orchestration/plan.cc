@@ -50,6 +50,9 @@ class Planner {
     EventView event;
     if (const char* reason = Reject(message, event)) {
       Drop(message, reason);
+    } else if (event.type == HistoryEvent::kOrchestratorStarted) {
+      BeginEvents();
+      turn_.wake_ups.push_back(message.seq);
     } else if (full_ && event.type != HistoryEvent::kExecutionTerminated) {
       if (RankOf(message) == Rank::kFront) turn_.deferred.push_back(ToTurnEvent(message));
     } else {
@@ -90,6 +93,7 @@ class Planner {
       case HistoryEvent::kExecutionTerminated:
         return terminated_ ? "the orchestration is already being terminated" : nullptr;
       case HistoryEvent::kEventRaised:
+      case HistoryEvent::kOrchestratorStarted:
         return nullptr;
       default:
         if (!IsResult(event.type)) return "its kind is never delivered to an orchestration";
@@ -114,11 +118,15 @@ class Planner {
       return;
     }
     if (event.type == HistoryEvent::kTimerFired) NoteFireAt(ReadFireAt(event));
-    if (turn_.events.empty()) turn_.events.emplace_back();  // the place of OrchestratorStarted
+    BeginEvents();
     turn_.events.push_back(ToTurnEvent(message));
     terminated_ = terminated_ || terminates;
     ++count_;
     bytes_ += bytes;
+  }
+
+  void BeginEvents() {
+    if (turn_.events.empty()) turn_.events.emplace_back();  // the place of OrchestratorStarted
   }
 
   void NoteFireAt(const google::protobuf::Timestamp& fire_at) {

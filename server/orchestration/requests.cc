@@ -170,6 +170,71 @@ absl::StatusOr<StartPlan> BuildStart(const CreateInstanceRequest& request, HubId
   return plan;
 }
 
+absl::StatusOr<NewInstance> BuildRestart(const RestartInstanceRequest& request,
+                                         const std::optional<InstanceRow>& row, HubId hub,
+                                         absl::Time now, IdSource& ids) {
+  if (!row) {
+    return absl::NotFoundError(
+        absl::StrCat("no orchestration instance '", request.instanceid(), "'"));
+  }
+  const bool new_id = request.restartwithnewinstanceid();
+  if (!new_id && !IsTerminal(row->status)) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "instance '", row->instance_id, "' has status ",
+        OrchestrationStatus_Name(static_cast<OrchestrationStatus>(row->status)),
+        " and can be restarted under its id only when it has ended: wait, terminate it, or set "
+        "restartWithNewInstanceId"));
+  }
+  NewInstance instance;
+  instance.hub = hub;
+  instance.instance_id = new_id ? ids.NewExecutionId() : row->instance_id;
+  instance.execution_id = ids.NewExecutionId();
+  instance.name = row->name;
+  instance.version = row->version;
+  instance.input = row->input;
+  instance.tags = row->tags;
+  // The message of a start that says the same.
+  CreateInstanceRequest start;
+  start.set_name(row->name);
+  if (row->version) start.mutable_version()->set_value(*row->version);
+  if (row->input) start.mutable_input()->set_value(*row->input);
+  for (const auto& [key, value] : row->tags) (*start.mutable_tags())[key] = value;
+  instance.started = StartMessage(start, instance, now);
+  return instance;
+}
+
+absl::Status CheckRewind(const RewindInstanceRequest& request, const RequestLimits& limits) {
+  return CheckTarget(request.instanceid(), "reason", request.reason(), limits);
+}
+
+absl::StatusOr<ImmediateTermination> BuildImmediateTermination(
+    const SkipGracefulOrchestrationTerminationsRequest& request, HubId hub,
+    const RequestLimits& limits) {
+  ImmediateTermination termination;
+  termination.hub = hub;
+  termination.reason = ToPayload(request.has_reason(), request.reason());
+  absl::Status status =
+      CheckPayload("reason", request.reason().value().size(), limits.payload_bytes_max);
+  if (status.ok()) status = AddIds(request.instancebatch(), limits, termination.instance_ids);
+  if (!status.ok()) return status;
+  return termination;
+}
+
+absl::Status AddIds(const InstanceBatch& batch, const RequestLimits& limits,
+                    std::vector<std::string>& ids) {
+  if (batch.instanceids_size() > kBatchIdsMax) {
+    return absl::InvalidArgumentError(absl::StrCat("instanceBatch has ", batch.instanceids_size(),
+                                                   " ids, the limit is ", kBatchIdsMax,
+                                                   ": send several batches"));
+  }
+  for (const std::string& id : batch.instanceids()) {
+    absl::Status status = CheckInstanceId(id, limits);
+    if (!status.ok()) return status;
+    ids.push_back(id);
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<ClientMessagePlan> BuildRaiseEvent(const RaiseEventRequest& request, absl::Time now,
                                                   const RequestLimits& limits) {
   absl::Status status = CheckTarget(request.instanceid(), "input", request.input(), limits);

@@ -2,6 +2,7 @@
 #ifndef DT_SERVER_ORCHESTRATION_REQUESTS_H_
 #define DT_SERVER_ORCHESTRATION_REQUESTS_H_
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -48,6 +49,25 @@ absl::StatusOr<ClientMessagePlan> BuildResume(const ResumeRequest& request, absl
                                               const RequestLimits& limits);
 absl::StatusOr<Termination> BuildTerminate(const TerminateRequest& request, absl::Time now,
                                            const RequestLimits& limits);
+
+// A new run of an instance (5.28): same name, version, tags and input, no parent. NotFound without
+// a row; FailedPrecondition when a live one shall be restarted under its own id.
+absl::StatusOr<NewInstance> BuildRestart(const RestartInstanceRequest& request,
+                                         const std::optional<InstanceRow>& row, HubId hub,
+                                         absl::Time now, IdSource& ids);
+
+// The fields of a RewindInstanceRequest.
+absl::Status CheckRewind(const RewindInstanceRequest& request, const RequestLimits& limits);
+
+// 5.35.
+absl::StatusOr<ImmediateTermination> BuildImmediateTermination(
+    const SkipGracefulOrchestrationTerminationsRequest& request, HubId hub,
+    const RequestLimits& limits);
+
+// The ids of an InstanceBatch, which may be this many (5.26, 5.35).
+inline constexpr int kBatchIdsMax = 500;
+absl::Status AddIds(const InstanceBatch& batch, const RequestLimits& limits,
+                    std::vector<std::string>& ids);
 
 // Checks the id of a read (GetInstance, Wait*, StreamInstanceHistory).
 absl::Status CheckInstanceId(const std::string& instance_id, const RequestLimits& limits);

@@ -62,6 +62,8 @@ struct Turn {
   std::vector<int64_t> dropped;   // consumed without history (3.4)
   // Why each was dropped, parallel to `dropped`: for log event 313.
   std::vector<const char*> drop_reasons;
+  // Wake-ups: consumed, with no event of their own. A rewind asks for a turn so (5.30).
+  std::vector<int64_t> wake_ups;
   bool corrupt = false;  // history without ExecutionStarted: drop everything, log
   // Front messages that the limits kept out. A ContinueAsNew of this turn consumes them and sends
   // them again, bound to the next generation and after what it carries over itself.

@@ -1,13 +1,12 @@
 // The effects of the single actions: what each writes into the history, the own inbox, and for
 // others.
 
-#include <memory>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "server/orchestration/effects.h"
 #include "server/orchestration/field_checks.h"
-#include "server/orchestration/timestamps.h"
 #include "server/orchestration/turn_builder.h"
 
 namespace dt::orchestration {
@@ -41,12 +40,6 @@ void TurnBuilder::Apply(OrchestratorAction& action) {
   }
 }
 
-const TraceContext* TurnBuilder::FallbackTrace() const {
-  const ExecutionStartedEvent* started = fold_.started();
-  return started != nullptr && started->has_parenttracecontext() ? &started->parenttracecontext()
-                                                                 : nullptr;
-}
-
 void TurnBuilder::ScheduleTask(int32_t id, ScheduleTaskAction& action) {
   if (fold_.WouldRepeat({WorkKind::kTask, id})) return;
   HistoryEvent event = EventNow(id);
@@ -58,25 +51,7 @@ void TurnBuilder::ScheduleTask(int32_t id, ScheduleTaskAction& action) {
   scheduled->mutable_tags()->swap(*action.mutable_tags());
   AppendAction(event);
 
-  NewTask task;
-  task.task_id = id;
-  task.name = scheduled->name();
-  task.version = ToPayload(scheduled->has_version(), scheduled->version());
-  ActivityRequest request;
-  *request.mutable_name() = std::move(*scheduled->mutable_name());
-  request.set_allocated_version(scheduled->release_version());
-  request.set_allocated_input(scheduled->release_input());
-  request.mutable_orchestrationinstance()->set_instanceid(state_.instance_id);
-  request.mutable_orchestrationinstance()->mutable_executionid()->set_value(state_.execution_id);
-  request.set_taskid(id);
-  if (scheduled->has_parenttracecontext()) {
-    request.set_allocated_parenttracecontext(scheduled->release_parenttracecontext());
-  } else if (const TraceContext* fallback = FallbackTrace()) {
-    *request.mutable_parenttracecontext() = *fallback;
-  }
-  request.mutable_tags()->swap(*scheduled->mutable_tags());
-  task.request = std::make_shared<const std::string>(request.SerializeAsString());
-  result_.checkpoint.tasks.push_back(std::move(task));
+  result_.checkpoint.tasks.push_back(MakeTask(Source(), id, *scheduled));
 }
 
 void TurnBuilder::CreateTimer(int32_t id, const CreateTimerAction& action) {
@@ -86,11 +61,7 @@ void TurnBuilder::CreateTimer(int32_t id, const CreateTimerAction& action) {
   *created.mutable_timercreated()->mutable_fireat() = action.fireat();
   AppendAction(created);
 
-  HistoryEvent fired = EventNow(kNoEventId);
-  *fired.mutable_timerfired()->mutable_fireat() = action.fireat();
-  fired.mutable_timerfired()->set_timerid(id);
-  result_.checkpoint.own_messages.push_back(
-      ToMessage(fired, state_.generation, ToDueTime(action.fireat())));
+  result_.checkpoint.own_messages.push_back(MakeTimer(Source(), id, action.fireat()));
 }
 
 void TurnBuilder::CreateChild(int32_t id, CreateSubOrchestrationAction& action) {
@@ -119,74 +90,16 @@ void TurnBuilder::CreateChild(int32_t id, CreateSubOrchestrationAction& action) 
     FailChild(id, "OrchestrationAlreadyExists",
               absl::StrCat("an orchestration with the id \"", child_id, "\" is running"));
   } else if (!terminates_children_) {
-    result_.checkpoint.children.push_back(MakeChild(id, *created));
+    result_.checkpoint.children.push_back(MakeChild(Source(), id, *created, context_.ids));
   }
-}
-
-NewMessage TurnBuilder::ChildFailure(int32_t id, const std::string& error_type,
-                                     const std::string& error_message) const {
-  HistoryEvent event = EventNow(kNoEventId);
-  auto* failed = event.mutable_suborchestrationinstancefailed();
-  failed->set_taskscheduledid(id);
-  failed->mutable_failuredetails()->set_errortype(error_type);
-  failed->mutable_failuredetails()->set_errormessage(error_message);
-  return ToMessage(event, state_.generation);
 }
 
 void TurnBuilder::FailChild(int32_t id, const std::string& error_type,
                             const std::string& error_message) {
   const bool awaited = fold_.IsOutstanding({WorkKind::kSubOrchestration, id});
   if (end_ != TurnEnd::kGoesOn || !awaited) return;
-  result_.checkpoint.own_messages.push_back(ChildFailure(id, error_type, error_message));
-}
-
-// Takes what the child needs out of the event, which is already written.
-NewChild TurnBuilder::MakeChild(int32_t id, SubOrchestrationInstanceCreatedEvent& created) {
-  const ExecutionStartedEvent* parent = fold_.started();
-  NewChild child;
-  NewInstance& instance = child.instance;
-  instance.hub = state_.hub;
-  instance.instance_id = created.instanceid();
-  instance.execution_id = context_.ids.NewExecutionId();
-  instance.name = created.name();
-  instance.version = ToPayload(created.has_version(), created.version());
-  instance.input = ToPayload(created.has_input(), created.input());
-  instance.parent = ParentLink{state_.key, state_.generation, id, state_.instance_id};
-  if (created.tags().contains(std::string(kFireAndForgetTag))) instance.parent->task_id.reset();
-
-  HistoryEvent event = EventNow(kNoEventId);
-  ExecutionStartedEvent* started = event.mutable_executionstarted();
-  *started->mutable_name() = std::move(*created.mutable_name());
-  started->set_allocated_version(created.release_version());
-  started->set_allocated_input(created.release_input());
-  started->mutable_orchestrationinstance()->set_instanceid(instance.instance_id);
-  started->mutable_orchestrationinstance()->mutable_executionid()->set_value(instance.execution_id);
-  ParentInstanceInfo* link = started->mutable_parentinstance();
-  link->set_taskscheduledid(id);
-  link->mutable_orchestrationinstance()->set_instanceid(state_.instance_id);
-  link->mutable_orchestrationinstance()->mutable_executionid()->set_value(state_.execution_id);
-  if (created.has_parenttracecontext()) {
-    started->set_allocated_parenttracecontext(created.release_parenttracecontext());
-  } else if (const TraceContext* fallback = FallbackTrace()) {
-    *started->mutable_parenttracecontext() = *fallback;
-  }
-  started->mutable_tags()->swap(*created.mutable_tags());
-  if (parent != nullptr) {
-    link->mutable_name()->set_value(parent->name());
-    if (parent->has_version()) *link->mutable_version() = parent->version();
-    for (const auto& [key, value] : parent->tags()) {
-      if (key != kFireAndForgetTag) started->mutable_tags()->insert({key, value});
-    }
-  }
-  instance.tags = ToTags(started->tags());
-  if (started->has_parenttracecontext()) {
-    instance.trace_context = started->parenttracecontext().SerializeAsString();
-  }
-  instance.started = ToMessage(event, 0);
-  child.conflict = ChildFailure(
-      id, "OrchestrationAlreadyExists",
-      absl::StrCat("an orchestration with the id \"", instance.instance_id, "\" is running"));
-  return child;
+  result_.checkpoint.own_messages.push_back(
+      MakeChildFailure(Source(), id, error_type, error_message));
 }
 
 void TurnBuilder::SendEvent(int32_t id, SendEventAction& action) {

@@ -42,8 +42,9 @@ TurnBuilder::TurnBuilder(const TurnContext& context, TurnEnd end, bool terminate
     if (ReadEvent(*turn_event.event, event)) fold_.Add(event);
     chunk_.Append(*turn_event.event);
   }
-  checkpoint.consumed.insert(checkpoint.consumed.end(), context.turn.dropped.begin(),
-                             context.turn.dropped.end());
+  for (const std::vector<int64_t>* seqs : {&context.turn.dropped, &context.turn.wake_ups}) {
+    checkpoint.consumed.insert(checkpoint.consumed.end(), seqs->begin(), seqs->end());
+  }
   status_ = fold_.suspended() ? RuntimeStatus::kSuspended : RuntimeStatus::kRunning;
 }
 
@@ -70,25 +71,8 @@ void TurnBuilder::Complete(RuntimeStatus status, Payload result,
 void TurnBuilder::NotifyParent(RuntimeStatus status, const Payload& result,
                                const std::optional<TaskFailureDetails>& failure) {
   if (!state_.parent || !state_.parent->task_id) return;
-  HistoryEvent event = EventNow(kNoEventId);
-  if (status == RuntimeStatus::kCompleted) {
-    auto* completed = event.mutable_suborchestrationinstancecompleted();
-    completed->set_taskscheduledid(*state_.parent->task_id);
-    if (result) completed->mutable_result()->set_value(*result);
-  } else {
-    auto* failed = event.mutable_suborchestrationinstancefailed();
-    failed->set_taskscheduledid(*state_.parent->task_id);
-    TaskFailureDetails* details = failed->mutable_failuredetails();
-    if (failure) {
-      *details = *failure;
-    } else {
-      const bool canceled = status == RuntimeStatus::kCanceled;
-      details->set_errortype(canceled ? "OrchestrationCanceled" : "OrchestrationTerminated");
-      details->set_errormessage(result && !result->empty() ? *result
-                                : canceled                 ? "The orchestration was canceled"
-                                                           : "The orchestration was terminated");
-    }
-  }
+  const HistoryEvent event = ChildResultEvent(now_, *state_.parent->task_id, status, result,
+                                              failure ? &*failure : nullptr);
   result_.checkpoint.parent_message = ToMessage(event, state_.parent->generation);
   result_.checkpoint.parent_key = state_.parent->key;
   result_.checkpoint.parent_generation = state_.parent->generation;

@@ -10,6 +10,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/time/time.h"
 #include "proto/orchestrator_service.pb.h"
+#include "server/orchestration/effects.h"
 #include "server/orchestration/event_bytes.h"
 #include "server/orchestration/fold.h"
 #include "server/orchestration/turn.h"
@@ -63,18 +64,13 @@ class TurnBuilder {
   void SendEvent(int32_t id, SendEventAction& action);
   void TerminateOther(TerminateOrchestrationAction& action);
 
+  EffectSource Source() const { return {state_, fold_.started(), now_}; }
   HistoryEvent EventNow(int32_t event_id) const { return MakeEvent(event_id, now_); }
   void AppendAction(const HistoryEvent& event);
-  NewChild MakeChild(int32_t id, SubOrchestrationInstanceCreatedEvent& created);
-  // The failure of a child that was never created.
-  NewMessage ChildFailure(int32_t id, const std::string& error_type,
-                          const std::string& error_message) const;
   void FailChild(int32_t id, const std::string& error_type, const std::string& error_message);
   void NotifyParent(RuntimeStatus status, const Payload& result,
                     const std::optional<TaskFailureDetails>& failure);
   void CarryOver(CompleteOrchestrationAction& action);
-  // The instance's own trace context, for what has none (8.3).
-  const TraceContext* FallbackTrace() const;
 
   const TurnContext context_;
   const InstanceState& state_;

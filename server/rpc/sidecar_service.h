@@ -7,8 +7,8 @@
 // the callbacks may hold pointers to them.
 //
 // The handlers stand in one file per family: client_calls.cc, worker_calls.cc, history_calls.cc,
-// query_calls.cc, purge_calls.cc, hub_calls.cc, and unserved_calls.cc for the RPCs that this
-// version refuses.
+// query_calls.cc, purge_calls.cc, management_calls.cc, hub_calls.cc, and unserved_calls.cc for the
+// RPCs that this version refuses.
 #ifndef DT_SERVER_RPC_SIDECAR_SERVICE_H_
 #define DT_SERVER_RPC_SIDECAR_SERVICE_H_
 
@@ -112,7 +112,16 @@ class SidecarService final : public SidecarServiceBase {
   Unary* PurgeInstances(Context* context, const PurgeInstancesRequest* request,
                         PurgeInstancesResponse* response) override;
 
-  // Management: hub_calls.cc
+  // Management: management_calls.cc
+  Unary* RewindInstance(Context* context, const RewindInstanceRequest* request,
+                        RewindInstanceResponse* response) override;
+  Unary* RestartInstance(Context* context, const RestartInstanceRequest* request,
+                         RestartInstanceResponse* response) override;
+  Unary* SkipGracefulOrchestrationTerminations(
+      Context* context, const SkipGracefulOrchestrationTerminationsRequest* request,
+      SkipGracefulOrchestrationTerminationsResponse* response) override;
+
+  // Task hubs: hub_calls.cc
   Unary* CreateTaskHub(Context* context, const CreateTaskHubRequest* request,
                        CreateTaskHubResponse* response) override;
   Unary* DeleteTaskHub(Context* context, const DeleteTaskHubRequest* request,
@@ -123,13 +132,6 @@ class SidecarService final : public SidecarServiceBase {
                             CompleteTaskResponse* response) override;
   Unary* AbandonTaskEntityWorkItem(Context* context, const AbandonEntityTaskRequest* request,
                                    AbandonEntityTaskResponse* response) override;
-  Unary* RewindInstance(Context* context, const RewindInstanceRequest* request,
-                        RewindInstanceResponse* response) override;
-  Unary* RestartInstance(Context* context, const RestartInstanceRequest* request,
-                         RestartInstanceResponse* response) override;
-  Unary* SkipGracefulOrchestrationTerminations(
-      Context* context, const SkipGracefulOrchestrationTerminationsRequest* request,
-      SkipGracefulOrchestrationTerminationsResponse* response) override;
   Unary* SignalEntity(Context* context, const SignalEntityRequest* request,
                       SignalEntityResponse* response) override;
   Unary* GetEntity(Context* context, const GetEntityRequest* request,
@@ -159,6 +161,9 @@ class SidecarService final : public SidecarServiceBase {
 
   void Start(HubId hub, const CreateInstanceRequest& request, CreateInstanceResponse* response,
              Unary* reactor);
+  void Restart(HubId hub, const RestartInstanceRequest& request,
+               const std::optional<InstanceRow>& row, RestartInstanceResponse* response,
+               Unary* reactor);
   // RaiseEvent, SuspendInstance and ResumeInstance after their checks.
   Unary* Send(Context* context, absl::StatusOr<orchestration::ClientMessagePlan> plan);
   Unary* Wait(Context* context, const GetInstanceRequest* request, GetInstanceResponse* response,

@@ -17,7 +17,6 @@ grpc::ServerUnaryReactor* Refuse(grpc::CallbackServerContext* context, std::stri
 }
 
 constexpr std::string_view kEntities = "entities";
-constexpr std::string_view kManagement = "restart, rewind and batch termination of instances";
 
 }  // namespace
 
@@ -31,24 +30,6 @@ grpc::ServerUnaryReactor* SidecarService::AbandonTaskEntityWorkItem(Context* con
                                                                     const AbandonEntityTaskRequest*,
                                                                     AbandonEntityTaskResponse*) {
   return Refuse(context, "AbandonTaskEntityWorkItem", kEntities);
-}
-
-grpc::ServerUnaryReactor* SidecarService::RewindInstance(Context* context,
-                                                         const RewindInstanceRequest*,
-                                                         RewindInstanceResponse*) {
-  return Refuse(context, "RewindInstance", kManagement);
-}
-
-grpc::ServerUnaryReactor* SidecarService::RestartInstance(Context* context,
-                                                          const RestartInstanceRequest*,
-                                                          RestartInstanceResponse*) {
-  return Refuse(context, "RestartInstance", kManagement);
-}
-
-grpc::ServerUnaryReactor* SidecarService::SkipGracefulOrchestrationTerminations(
-    Context* context, const SkipGracefulOrchestrationTerminationsRequest*,
-    SkipGracefulOrchestrationTerminationsResponse*) {
-  return Refuse(context, "SkipGracefulOrchestrationTerminations", kManagement);
 }
 
 grpc::ServerUnaryReactor* SidecarService::SignalEntity(Context* context, const SignalEntityRequest*,

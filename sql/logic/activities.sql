@@ -206,6 +206,16 @@ begin
   from deleted d
   left join ReadyInstances r on r.instance_key = d.key and r.generation = d.generation;
 
+  if cardinality(v_deleted) > coalesce(cardinality(v_live), 0) then
+    -- Some have no live parent in the snapshot of that statement. A rewind, which locks the tasks, may
+    -- have committed meanwhile: looked at once more.
+    select array_agg(d.ord order by d.ord), array_agg(r.lease_token order by d.ord),
+           bool_or(r.lease_token is null or r.lease_token >> 40 <> v_worker)
+      into v_live, v_live_tokens, v_foreign
+    from unnest(v_deleted) d(ord)
+    join ReadyInstances r on r.instance_key = v_keys[d.ord] and r.generation = v_generations[d.ord];
+  end if;
+
   if v_live is not null then
     with inserted as (
       insert into NewEvents (instance_key, visible_at, generation, event_type, event)

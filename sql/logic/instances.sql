@@ -339,16 +339,7 @@ begin
         v_event := v_bytes[v_item.reason];
         return query
           select null::int, null::smallint, t.key, t.token, t.seq, t.at, t.event
-          from _TellParents(array[key], 'OrchestrationTerminated',
-                            array[coalesce(nullif(v_event, ''),
-                                           'The orchestration was terminated')],
-                            p_now) t;
-        delete from ReadyInstances r where r.instance_key = v_item.instance_key;
-        delete from NewEvents e where e.instance_key = v_item.instance_key;
-        update Instances i
-          set runtime_status = 5, output = v_event, completed_time = p_now,
-              last_updated_time = p_now
-          where i.instance_key = v_item.instance_key;
+          from _EndTerminated(array[key], v_event, p_now) t;
       else
         insert into NewEvents (instance_key, visible_at, generation, event_type, event)
           values (key, at, v_item.generation, v_item.type, v_bytes[v_item.event])
@@ -358,6 +349,60 @@ begin
     end if;
     return next;
   end loop;
+end $$;
+
+-- _EndTerminated: ends live orchestrations without a worker: TERMINATED, with the reason as output and
+-- the parents told (see _TellParents for the rows). Activities that a worker runs right now are left to
+-- it. Caller holds the hot rows of the instances and of their parents.
+create or replace function _EndTerminated(p_keys bigint[], p_reason bytea, p_now timestamptz)
+returns table (child_key bigint, key bigint, token bigint, seq bigint, at timestamptz, event bytea)
+language plpgsql set search_path from current set enable_seqscan = off as $$
+#variable_conflict use_column
+begin
+  return query
+    select * from _TellParents(p_keys, 'OrchestrationTerminated',
+                               array_fill(coalesce(nullif(p_reason, ''),
+                                                   'The orchestration was terminated'::bytea),
+                                          array[cardinality(p_keys)]), p_now);
+  delete from ReadyInstances r where r.instance_key = any (p_keys);
+  delete from NewEvents e where e.instance_key = any (p_keys);
+  delete from NewTasks t where t.instance_key = any (p_keys) and t.lease_token is null;
+  update Instances i
+    set runtime_status = 5, output = p_reason, completed_time = p_now, last_updated_time = p_now,
+        last_token = null, last_turn = null
+    where i.instance_key = any (p_keys);
+end $$;
+
+-- _TerminateNow: ends orchestrations at once, whoever holds them: the checkpoint of a holder then finds
+-- the instance gone. Returns the ids of those that did not end by this: ended before, missing, entities,
+-- or holding locks of entities.
+--   p_batch {ids: [...], reason}
+-- Locks: hot rows of the instances and their parents by key, then the rows of Instances. Repeat: what an
+-- earlier call ended is returned like any other that has ended.
+create or replace function _TerminateNow(p_hub int, p_batch jsonb, p_bytes bytea[])
+returns table (id text)
+language plpgsql set search_path from current set enable_seqscan = off as $$
+#variable_conflict use_column
+declare
+  v_ids text[] := array(select jsonb_array_elements_text(p_batch -> 'ids'));
+  v_keys bigint[];
+begin
+  perform _LockInstances((select array_agg(i.instance_key) from Instances i
+                          where i.hub_id = p_hub and i.instance_id = any (v_ids) and i.kind = 0));
+  select array_agg(i.instance_key) into v_keys
+  from Instances i
+  join ReadyInstances r on r.instance_key = i.instance_key
+  where i.hub_id = p_hub and i.instance_id = any (v_ids) and i.kind = 0
+    and not exists (select from Entities e where e.locked_by_key = i.instance_key);
+  if v_keys is not null then
+    perform _EndTerminated(v_keys, p_bytes[(p_batch ->> 'reason')::int], _Now());
+  end if;
+  return query
+    select c.id from unnest(v_ids) with ordinality c(id, ord)
+    where not exists (select from Instances i
+                      where i.hub_id = p_hub and i.instance_id = c.id
+                        and i.instance_key = any (v_keys))
+    order by c.ord;
 end $$;
 
 -- _TerminateInstances: the daemon's form of TerminateInstance (see _Terminate).

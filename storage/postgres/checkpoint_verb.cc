@@ -265,10 +265,7 @@ class CommitCheckpoints : public CheckpointVerb {
 
  protected:
   void EncodeCalls(const Requests& requests, Envelope& envelope) const override {
-    EncodeItems(requests, envelope);
-    EncodeTasks(requests, envelope);
-    EncodeOwn(requests, envelope);
-    EncodeOutgoing(requests, envelope);
+    EncodeCheckpoints(requests, envelope);
   }
 
   absl::Status DecodeReplies(const Result& result, const Requests& requests,
@@ -322,6 +319,13 @@ class CommitCheckpoints : public CheckpointVerb {
 };
 
 }  // namespace
+
+void EncodeCheckpoints(const CheckpointVerb::Requests& checkpoints, Envelope& envelope) {
+  EncodeItems(checkpoints, envelope);
+  EncodeTasks(checkpoints, envelope);
+  EncodeOwn(checkpoints, envelope);
+  EncodeOutgoing(checkpoints, envelope);
+}
 
 size_t BytesOf(const Checkpoint& checkpoint) {
   size_t bytes = 256 + 24 * checkpoint.consumed.size();

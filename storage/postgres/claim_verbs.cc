@@ -130,17 +130,7 @@ class ClaimInstances : public ClaimVerb<ClaimResult> {
     claim.custom_status = result.OptionalBytes(row, result.Column("custom_status"));
     claim.saved_custom_status = result.OptionalBytes(row, result.Column("saved_custom_status"));
     claim.orchestration_trace_context = result.OptionalBytes(row, result.Column("trace_context"));
-    if (const auto parent_key = result.OptionalInt(row, result.Column("parent_key"))) {
-      ParentLink parent;
-      parent.key = *parent_key;
-      parent.generation = GenerationOf(result, row, result.Column("parent_generation"));
-      if (const auto task = result.OptionalInt(row, result.Column("parent_task_id"))) {
-        parent.task_id = static_cast<int32_t>(*task);
-      }
-      parent.instance_id =
-          result.OptionalText(row, result.Column("parent_instance_id")).value_or("");
-      claim.parent = std::move(parent);
-    }
+    claim.parent = ReadParent(result, row);
     claim.lost_leases = static_cast<int32_t>(result.Int(row, result.Column("lost_leases")));
     claim.more_messages = result.Bool(row, result.Column("more"));
     claim.next_due = result.OptionalTimestamp(row, result.Column("due"));

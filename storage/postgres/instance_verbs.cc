@@ -33,6 +33,19 @@ Delivery DeliveryColumns::Read(const Result& result, int row) const {
   return delivery;
 }
 
+std::optional<ParentLink> ReadParent(const Result& result, int row) {
+  const std::optional<int64_t> key = result.OptionalInt(row, result.Column("parent_key"));
+  if (!key) return std::nullopt;
+  ParentLink parent;
+  parent.key = *key;
+  parent.generation = static_cast<Generation>(result.Int(row, result.Column("parent_generation")));
+  if (const auto task = result.OptionalInt(row, result.Column("parent_task_id"))) {
+    parent.task_id = static_cast<int32_t>(*task);
+  }
+  parent.instance_id = result.OptionalText(row, result.Column("parent_instance_id")).value_or("");
+  return parent;
+}
+
 void EncodeNewInstance(const NewInstance& instance, Envelope& envelope) {
   envelope.String("id", instance.instance_id)
       .String("execution_id", instance.execution_id)

@@ -65,6 +65,9 @@ struct PostgresStore::Verbs {
         read_inbox(MakeReadInboxVerb(context)),
         read_instance(MakeReadInstanceVerb(context)),
         read_status(MakeReadStatusVerb(context)),
+        read_rewind_sources(MakeReadRewindSourcesVerb(context)),
+        rewind(MakeRewindVerb(context)),
+        terminate_now(MakeTerminateNowVerb(context)),
         purge(MakePurgeVerb(context)),
         search(MakeSearchVerb(context)),
         read_history(MakeReadHistoryVerb(context)),
@@ -87,6 +90,9 @@ struct PostgresStore::Verbs {
   const std::unique_ptr<const ReadInboxVerb> read_inbox;
   const std::unique_ptr<const ReadInstanceVerb> read_instance;
   const std::unique_ptr<const ReadStatusVerb> read_status;
+  const std::unique_ptr<const ReadRewindSourcesVerb> read_rewind_sources;
+  const std::unique_ptr<const RewindVerb> rewind;
+  const std::unique_ptr<const TerminateNowVerb> terminate_now;
   const std::unique_ptr<const PurgeVerb> purge;
   const std::unique_ptr<const SearchVerb> search;
   const std::unique_ptr<const ReadHistoryVerb> read_history;
@@ -277,11 +283,46 @@ void PostgresStore::SweepDeadWorkers(Callback<int64_t> done) {
              }));
 }
 
+namespace {
+
+size_t BytesOf(const std::vector<std::string>& ids) {
+  size_t bytes = 256;
+  for (const std::string& id : ids) bytes += id.size() + 4;
+  return bytes;
+}
+
+}  // namespace
+
 void PostgresStore::PurgeInstances(PurgeRequest request, Callback<PurgeResult> done) {
   const HubId hub = request.hub;
-  size_t bytes = 256;
-  for (const std::string& id : request.instance_ids) bytes += id.size() + 4;
+  const size_t bytes = BytesOf(request.instance_ids);
   Submit(*upkeep_lane_, *verbs_->purge, hub, 0, bytes, std::move(request), std::move(done));
+}
+
+void PostgresStore::ReadRewindSources(HubId hub, std::vector<std::string> instance_ids,
+                                      Callback<std::vector<RewindSource>> done) {
+  const size_t bytes = BytesOf(instance_ids);
+  Submit(*upkeep_lane_, *verbs_->read_rewind_sources, hub, 0, bytes, std::move(instance_ids),
+         std::move(done));
+}
+
+void PostgresStore::RewindInstances(RewindRequest request, Callback<RewindOutcome> done) {
+  const HubId hub = request.hub;
+  size_t bytes = 0;
+  for (const Rewind& rewind : request.rewinds) {
+    bytes += BytesOf(rewind.checkpoint);
+    for (const HistoryChunk& chunk : rewind.history) {
+      bytes += 64 + (chunk.events == nullptr ? 0 : chunk.events->size());
+    }
+  }
+  Submit(*upkeep_lane_, *verbs_->rewind, hub, 0, bytes, std::move(request), std::move(done));
+}
+
+void PostgresStore::TerminateNow(ImmediateTermination request,
+                                 Callback<std::vector<std::string>> done) {
+  const HubId hub = request.hub;
+  const size_t bytes = BytesOf(request.instance_ids) + request.reason.value_or("").size();
+  Submit(*upkeep_lane_, *verbs_->terminate_now, hub, 0, bytes, std::move(request), std::move(done));
 }
 
 void PostgresStore::ReadInstance(HubId hub, std::string instance_id, bool payloads,

@@ -8,7 +8,7 @@
 //                wait for the log, because a lost claim costs a new one
 //   reads        one lane for clients, so that they cannot delay the work
 //   searches     one lane for lists of instances, so that a slow one delays no other client
-//   upkeep       one lane for hubs, sweeps and purges
+//   upkeep       one lane for hubs, sweeps, purges and rewinds
 //   hints        one connection that listens, and notifies while other daemons are registered
 //   lease keeper a connection of its own
 //
@@ -76,6 +76,10 @@ class PostgresStore : public Store {
                    Callback<LeaseOutcome> done) override;
   void SweepDeadWorkers(Callback<int64_t> done) override;
   void PurgeInstances(PurgeRequest request, Callback<PurgeResult> done) override;
+  void ReadRewindSources(HubId hub, std::vector<std::string> instance_ids,
+                         Callback<std::vector<RewindSource>> done) override;
+  void RewindInstances(RewindRequest request, Callback<RewindOutcome> done) override;
+  void TerminateNow(ImmediateTermination request, Callback<std::vector<std::string>> done) override;
   void ReadInstance(HubId hub, std::string instance_id, bool payloads,
                     Callback<std::optional<InstanceRow>> done) override;
   void ReadStatus(HubId hub, std::string instance_id, Callback<InstanceStatus> done) override;

@@ -153,6 +153,9 @@ struct DeliveryColumns {
   int outcome, key, token, seq, at;
 };
 
+// The columns parent_key, parent_generation, parent_task_id and parent_instance_id.
+std::optional<ParentLink> ReadParent(const Result& result, int row);
+
 // The members of a batch that say what to search for, as _SearchCondition takes them.
 void EncodeSearch(const InstanceSearch& search, Envelope& envelope);
 // A new instance as _InsertInstances takes it, without its braces.
@@ -201,6 +204,9 @@ using ReadNewMessagesVerb = CallVerb<WorkerId, std::vector<InboxRead>>;
 using ReadInboxVerb = CallVerb<InboxRequest, InboxRead>;
 using ReadInstanceVerb = CallVerb<InstanceRequest, std::optional<InstanceRow>>;
 using ReadStatusVerb = CallVerb<std::string, InstanceStatus>;
+using ReadRewindSourcesVerb = CallVerb<std::vector<std::string>, std::vector<RewindSource>>;
+using RewindVerb = CallVerb<RewindRequest, RewindOutcome>;
+using TerminateNowVerb = CallVerb<ImmediateTermination, std::vector<std::string>>;
 using PurgeVerb = CallVerb<PurgeRequest, PurgeResult>;
 using SearchVerb = CallVerb<InstanceSearch, InstancePage>;
 using ResolveHubVerb = CallVerb<HubRequest, HubId>;
@@ -225,6 +231,9 @@ std::unique_ptr<ReadNewMessagesVerb> MakeReadNewMessagesVerb(VerbContext* contex
 std::unique_ptr<ReadInboxVerb> MakeReadInboxVerb(VerbContext* context);
 std::unique_ptr<ReadInstanceVerb> MakeReadInstanceVerb(VerbContext* context);
 std::unique_ptr<ReadStatusVerb> MakeReadStatusVerb(VerbContext* context);
+std::unique_ptr<ReadRewindSourcesVerb> MakeReadRewindSourcesVerb(VerbContext* context);
+std::unique_ptr<RewindVerb> MakeRewindVerb(VerbContext* context);
+std::unique_ptr<TerminateNowVerb> MakeTerminateNowVerb(VerbContext* context);
 std::unique_ptr<PurgeVerb> MakePurgeVerb(VerbContext* context);
 std::unique_ptr<SearchVerb> MakeSearchVerb(VerbContext* context);
 std::unique_ptr<ReadHistoryVerb> MakeReadHistoryVerb(VerbContext* context);
@@ -232,6 +241,9 @@ std::unique_ptr<ResolveHubVerb> MakeResolveHubVerb(VerbContext* context);
 std::unique_ptr<DeleteHubVerb> MakeDeleteHubVerb(VerbContext* context);
 std::unique_ptr<ListWorkersVerb> MakeListWorkersVerb(VerbContext* context);
 std::unique_ptr<SweepVerb> MakeSweepVerb(VerbContext* context);
+
+// Checkpoints as _CheckpointOrchestration takes them: members of the batch object.
+void EncodeCheckpoints(const CheckpointVerb::Requests& checkpoints, Envelope& envelope);
 
 // A checkpoint call whose consumed messages are gone alone in its batch (P0D01) has lost its lease.
 class CheckpointCall : public Call<Checkpoint, CheckpointResult> {

@@ -68,6 +68,17 @@ class ForwardingStore : public Store {
   void PurgeInstances(PurgeRequest request, Callback<PurgeResult> done) override {
     store_->PurgeInstances(std::move(request), std::move(done));
   }
+  void ReadRewindSources(HubId hub, std::vector<std::string> instance_ids,
+                         Callback<std::vector<RewindSource>> done) override {
+    store_->ReadRewindSources(hub, std::move(instance_ids), std::move(done));
+  }
+  void RewindInstances(RewindRequest request, Callback<RewindOutcome> done) override {
+    store_->RewindInstances(std::move(request), std::move(done));
+  }
+  void TerminateNow(ImmediateTermination request,
+                    Callback<std::vector<std::string>> done) override {
+    store_->TerminateNow(std::move(request), std::move(done));
+  }
   void ReadInstance(HubId hub, std::string instance_id, bool payloads,
                     Callback<std::optional<InstanceRow>> done) override {
     store_->ReadInstance(hub, std::move(instance_id), payloads, std::move(done));

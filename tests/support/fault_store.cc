@@ -246,6 +246,35 @@ void FaultStore::PurgeInstances(PurgeRequest request, Callback<PurgeResult> done
       std::move(done));
 }
 
+void FaultStore::ReadRewindSources(HubId hub, std::vector<std::string> instance_ids,
+                                   Callback<std::vector<RewindSource>> done) {
+  Pass<std::vector<RewindSource>>(
+      Verb::kOther, kOtherLane,
+      [&](Callback<std::vector<RewindSource>> answer) {
+        inner_->ReadRewindSources(hub, std::move(instance_ids), std::move(answer));
+      },
+      std::move(done));
+}
+
+void FaultStore::RewindInstances(RewindRequest request, Callback<RewindOutcome> done) {
+  Pass<RewindOutcome>(
+      Verb::kOther, kOtherLane,
+      [&](Callback<RewindOutcome> answer) {
+        inner_->RewindInstances(std::move(request), std::move(answer));
+      },
+      std::move(done));
+}
+
+void FaultStore::TerminateNow(ImmediateTermination request,
+                              Callback<std::vector<std::string>> done) {
+  Pass<std::vector<std::string>>(
+      Verb::kOther, kOtherLane,
+      [&](Callback<std::vector<std::string>> answer) {
+        inner_->TerminateNow(std::move(request), std::move(answer));
+      },
+      std::move(done));
+}
+
 void FaultStore::ReadInstance(HubId hub, std::string instance_id, bool payloads,
                               Callback<std::optional<InstanceRow>> done) {
   inner_->ReadInstance(hub, std::move(instance_id), payloads, std::move(done));

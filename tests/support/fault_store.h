@@ -64,6 +64,10 @@ class FaultStore : public Store {
                    Callback<LeaseOutcome> done) override;
   void SweepDeadWorkers(Callback<int64_t> done) override;
   void PurgeInstances(PurgeRequest request, Callback<PurgeResult> done) override;
+  void ReadRewindSources(HubId hub, std::vector<std::string> instance_ids,
+                         Callback<std::vector<RewindSource>> done) override;
+  void RewindInstances(RewindRequest request, Callback<RewindOutcome> done) override;
+  void TerminateNow(ImmediateTermination request, Callback<std::vector<std::string>> done) override;
   void ReadInstance(HubId hub, std::string instance_id, bool payloads,
                     Callback<std::optional<InstanceRow>> done) override;
   void ReadStatus(HubId hub, std::string instance_id, Callback<InstanceStatus> done) override;

@@ -31,6 +31,10 @@ CheckpointOutcome MemoryDatabase::CheckFence(const Checkpoint& checkpoint) {
 
 CheckpointResult MemoryDatabase::CommitCheckpoint(WorkerId worker, Checkpoint checkpoint) {
   absl::MutexLock lock(&mutex_);
+  return Commit(worker, std::move(checkpoint));
+}
+
+CheckpointResult MemoryDatabase::Commit(WorkerId worker, Checkpoint checkpoint) {
   CheckpointResult result;
   result.outcome = CheckFence(checkpoint);
   if (result.outcome != CheckpointOutcome::kCommitted) return result;

@@ -154,17 +154,20 @@ Delivery MemoryDatabase::TerminateOne(WorkerId worker, HubId hub, Termination te
     return delivery;
   }
   if (target->live && target->turn == 0 && target->lease == 0) {
-    target->row.status = RuntimeStatus::kTerminated;
-    target->row.output = termination.reason;
-    if (target->parent.has_value() && target->parent->task_id.has_value()) {
-      Deliver(0, Find(target->parent->key),
-              ChildTerminated(*target->parent, termination.reason, NowLocked()));
-    }
-    End(*target);
+    EndTerminated(*target, termination.reason);
     delivery.outcome = DeliveryOutcome::kDone;
     return delivery;
   }
   return Deliver(worker, target, std::move(termination.message));
+}
+
+void MemoryDatabase::EndTerminated(Instance& instance, const Payload& reason) {
+  instance.row.status = RuntimeStatus::kTerminated;
+  instance.row.output = reason;
+  if (instance.parent.has_value() && instance.parent->task_id.has_value()) {
+    Deliver(0, Find(instance.parent->key), ChildTerminated(*instance.parent, reason, NowLocked()));
+  }
+  End(instance);
 }
 
 void MemoryDatabase::EraseTask(TaskKey key) {

@@ -69,6 +69,10 @@ class MemoryDatabase {
   std::optional<InstanceRow> ReadInstance(HubId hub, const std::string& instance_id, bool payloads);
   InstanceStatus ReadStatus(HubId hub, const std::string& instance_id);
   PurgeResult PurgeInstances(const PurgeRequest& request);
+  std::vector<RewindSource> ReadRewindSources(HubId hub,
+                                              const std::vector<std::string>& instance_ids);
+  RewindOutcome RewindInstances(RewindRequest request);
+  std::vector<std::string> TerminateNow(const ImmediateTermination& request);
   InstancePage SearchInstances(const InstanceSearch& search);
   absl::StatusOr<std::vector<HistoryChunk>> ReadHistory(
       HubId hub, const std::string& instance_id, const std::optional<std::string>& execution_id,
@@ -147,6 +151,12 @@ class MemoryDatabase {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Delivery TerminateOne(WorkerId worker, HubId hub, Termination termination)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // TERMINATED without a worker; the parent is told.
+  void EndTerminated(Instance& instance, const Payload& reason)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  RewindSource SourceOf(const Instance& instance) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool IsAsFound(const Rewind& rewind) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Revive(Rewind rewind) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Makes the instance terminal: hot row, inbox and free tasks go.
   void End(Instance& instance) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void DropFreeTasks(Instance& instance) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -157,6 +167,8 @@ class MemoryDatabase {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void EraseTask(TaskKey key) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   CreateResult Create(WorkerId worker, NewInstance instance) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  CheckpointResult Commit(WorkerId worker, Checkpoint checkpoint)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   CheckpointOutcome CheckFence(const Checkpoint& checkpoint) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Both return the messages that are carried on into the next generation.
   std::vector<NewMessage> ApplyState(Checkpoint& checkpoint, Instance& instance)

@@ -258,6 +258,28 @@ void MemoryStore::PurgeInstances(PurgeRequest request, Callback<PurgeResult> don
       std::move(done));
 }
 
+void MemoryStore::ReadRewindSources(HubId hub, std::vector<std::string> instance_ids,
+                                    Callback<std::vector<RewindSource>> done) {
+  Enqueue<std::vector<RewindSource>>(
+      [this, hub, ids = std::move(instance_ids)](WorkerId) {
+        return database_->ReadRewindSources(hub, ids);
+      },
+      std::move(done));
+}
+
+void MemoryStore::RewindInstances(RewindRequest request, Callback<RewindOutcome> done) {
+  Enqueue<RewindOutcome>([this, request = std::move(request)](
+                             WorkerId) { return database_->RewindInstances(request); },
+                         std::move(done));
+}
+
+void MemoryStore::TerminateNow(ImmediateTermination request,
+                               Callback<std::vector<std::string>> done) {
+  Enqueue<std::vector<std::string>>(
+      [this, request = std::move(request)](WorkerId) { return database_->TerminateNow(request); },
+      std::move(done));
+}
+
 void MemoryStore::ReadInstance(HubId hub, std::string instance_id, bool payloads,
                                Callback<std::optional<InstanceRow>> done) {
   Enqueue<std::optional<InstanceRow>>(

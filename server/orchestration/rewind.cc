@@ -1,0 +1,267 @@
+#include "server/orchestration/rewind.h"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "server/orchestration/effects.h"
+#include "server/orchestration/event_bytes.h"
+#include "server/orchestration/fold.h"
+#include "server/orchestration/timestamps.h"
+#include "server/orchestration/wire.h"
+
+namespace dt::orchestration {
+namespace {
+
+absl::Status Unreadable(const Claim& claim) {
+  return absl::DataLossError(
+      absl::StrCat("the stored history of instance \"", claim.instance_id,
+                   "\" cannot be read: restore it from a backup or purge the instance"));
+}
+
+// Calls `visit` with each event of the chunk and its bytes. False if one cannot be read.
+template <typename Visit>
+bool ForEachEvent(const HistoryChunk& chunk, Visit visit) {
+  if (chunk.events == nullptr) return false;
+  WireReader reader(*chunk.events);
+  WireField field;
+  while (reader.Next(field)) {
+    EventView event;
+    if (!ReadEvent(field.bytes, event)) return false;
+    visit(event, field.bytes);
+  }
+  return reader.AtEnd();
+}
+
+template <typename Visit>
+bool ForEachEvent(const std::vector<HistoryChunk>& history, Visit visit) {
+  return std::all_of(history.begin(), history.end(),
+                     [&visit](const HistoryChunk& chunk) { return ForEachEvent(chunk, visit); });
+}
+
+// Critical sections that the history has entered and not left.
+absl::Status CheckLocks(const Claim& claim) {
+  absl::flat_hash_set<std::string> held;
+  const bool readable =
+      ForEachEvent(claim.history, [&held](const EventView& event, std::string_view bytes) {
+        if (event.type != HistoryEvent::kEntityLockGranted &&
+            event.type != HistoryEvent::kEntityUnlockSent) {
+          return;
+        }
+        HistoryEvent parsed;
+        if (!parsed.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) return;
+        if (parsed.has_entitylockgranted()) {
+          held.insert(parsed.entitylockgranted().criticalsectionid());
+        } else {
+          held.erase(parsed.entityunlocksent().criticalsectionid());
+        }
+      });
+  if (!readable) return Unreadable(claim);
+  if (held.empty()) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(
+      "rewinding is not allowed: instance '", claim.instance_id,
+      "' failed inside of critical section '", *held.begin(), "', whose entity locks are gone"));
+}
+
+absl::Status CheckSource(const std::string& instance_id, const RewindSource& source) {
+  if (!source.exists) {
+    return absl::NotFoundError(absl::StrCat("no orchestration instance '", instance_id, "'"));
+  }
+  if (source.claim.status != RuntimeStatus::kFailed) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "rewinding is not allowed: instance '", instance_id, "' has status ",
+        OrchestrationStatus_Name(static_cast<OrchestrationStatus>(source.claim.status)),
+        ", only one that is ORCHESTRATION_STATUS_FAILED can be rewound"));
+  }
+  return CheckLocks(source.claim);
+}
+
+// Activities whose last outcome is a failure: their attempts are forgotten. Of an id that succeeded
+// after a failure everything stays, since some SDKs use one id for all attempts.
+absl::flat_hash_set<int32_t> FailedTasks(const Claim& claim) {
+  absl::flat_hash_map<int32_t, bool> failed;
+  ForEachEvent(claim.history, [&failed](const EventView& event, std::string_view) {
+    if (event.type == HistoryEvent::kTaskFailed) failed[ReadWorkId(event)] = true;
+    if (event.type == HistoryEvent::kTaskCompleted) failed[ReadWorkId(event)] = false;
+  });
+  absl::flat_hash_set<int32_t> ids;
+  for (const auto& [id, last_failed] : failed) {
+    if (last_failed) ids.insert(id);
+  }
+  return ids;
+}
+
+bool IsForgotten(const EventView& event, const absl::flat_hash_set<int32_t>& failed_tasks) {
+  switch (event.type) {
+    case HistoryEvent::kExecutionCompleted:
+    case HistoryEvent::kSubOrchestrationInstanceFailed:
+      return true;
+    case HistoryEvent::kTaskScheduled:
+      return failed_tasks.contains(event.event_id);
+    case HistoryEvent::kTaskFailed:
+      return failed_tasks.contains(ReadWorkId(event));
+    default:
+      return false;
+  }
+}
+
+// The chunk without what is forgotten and with the new execution id.
+HistoryChunk RewriteChunk(const HistoryChunk& chunk, int32_t first_event,
+                          const absl::flat_hash_set<int32_t>& failed_tasks,
+                          const std::string& execution_id) {
+  ChunkWriter writer;
+  ForEachEvent(chunk, [&](const EventView& event, std::string_view bytes) {
+    if (IsForgotten(event, failed_tasks)) return;
+    HistoryEvent started;
+    if (event.type == HistoryEvent::kExecutionStarted &&
+        started.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
+      started.mutable_executionstarted()
+          ->mutable_orchestrationinstance()
+          ->mutable_executionid()
+          ->set_value(execution_id);
+      writer.Append(started);
+      return;
+    }
+    writer.Append(bytes);
+  });
+  return writer.Take(chunk.turn, first_event);
+}
+
+// Rewrites the history of the claim in place, and returns the chunks that are not as they were.
+std::vector<HistoryChunk> RewriteHistory(Claim& claim) {
+  const absl::flat_hash_set<int32_t> failed_tasks = FailedTasks(claim);
+  std::vector<HistoryChunk> changed;
+  int32_t first_event = 0;
+  for (HistoryChunk& chunk : claim.history) {
+    HistoryChunk rewritten = RewriteChunk(chunk, first_event, failed_tasks, claim.execution_id);
+    first_event += rewritten.event_count;
+    if (*rewritten.events != *chunk.events) {
+      changed.push_back(rewritten);
+    } else if (rewritten.first_event != chunk.first_event) {
+      changed.push_back(rewritten);
+      changed.back().events.reset();
+    }
+    chunk = std::move(rewritten);
+  }
+  std::erase_if(claim.history, [](const HistoryChunk& chunk) { return chunk.event_count == 0; });
+  return changed;
+}
+
+// The scheduling events whose result is awaited, in the order of the history.
+std::vector<HistoryEvent> AwaitedEvents(const std::vector<HistoryChunk>& history) {
+  std::map<int64_t, HistoryEvent> awaited;  // by place in the history
+  std::map<WorkId, std::vector<int64_t>> places;
+  int64_t place = 0;
+  ForEachEvent(history, [&](const EventView& event, std::string_view bytes) {
+    ++place;
+    const bool child = event.type == HistoryEvent::kSubOrchestrationInstanceCreated;
+    if (event.type == HistoryEvent::kTaskScheduled || event.type == HistoryEvent::kTimerCreated ||
+        (child && !ReadChild(event).fire_and_forget)) {
+      if (!awaited[place].ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) return;
+      places[{WorkKindOf(event.type), event.event_id}].push_back(place);
+    } else if (IsResult(event.type)) {
+      std::vector<int64_t>& open = places[{WorkKindOf(event.type), ReadWorkId(event)}];
+      if (open.empty()) return;
+      awaited.erase(open.front());
+      open.erase(open.begin());
+    }
+  });
+  std::vector<HistoryEvent> events;
+  for (auto& [at, event] : awaited) events.push_back(std::move(event));
+  return events;
+}
+
+EffectSource SourceOf(const RewindPlan& plan) {
+  return {plan.state, plan.state.started ? &*plan.state.started : nullptr, ToTimestamp(plan.now)};
+}
+
+// Creates again what the history awaits; the children are left to ResolveChild.
+void Recreate(RewindPlan& plan) {
+  std::vector<int32_t> in_flight = plan.rewind.found_task_ids;
+  for (HistoryEvent& event : AwaitedEvents(plan.state.history)) {
+    const int32_t id = event.eventid();
+    if (event.has_taskscheduled()) {
+      const auto same = std::find(in_flight.begin(), in_flight.end(), id);
+      if (same != in_flight.end()) {
+        in_flight.erase(same);
+        continue;
+      }
+      plan.rewind.checkpoint.tasks.push_back(
+          MakeTask(SourceOf(plan), id, *event.mutable_taskscheduled()));
+    } else if (event.has_timercreated()) {
+      plan.rewind.checkpoint.own_messages.push_back(
+          MakeTimer(SourceOf(plan), id, event.timercreated().fireat()));
+    } else {
+      plan.children.push_back({id, std::move(*event.mutable_suborchestrationinstancecreated())});
+    }
+  }
+}
+
+HistoryChunk RewoundChunk(const RewindPlan& plan, const RewindInstanceRequest& request) {
+  HistoryEvent event = MakeEvent(kNoEventId, ToTimestamp(plan.now));
+  ExecutionRewoundEvent* rewound = event.mutable_executionrewound();
+  if (request.has_reason()) *rewound->mutable_reason() = request.reason();
+  ChunkWriter writer;
+  writer.Append(event);
+  return writer.Take(plan.state.turn + 1, plan.state.event_count);
+}
+
+}  // namespace
+
+absl::StatusOr<RewindPlan> PlanRewind(const std::string& instance_id, RewindSource source,
+                                      const RewindInstanceRequest& request, absl::Time now,
+                                      IdSource& ids) {
+  if (absl::Status status = CheckSource(instance_id, source); !status.ok()) return status;
+  RewindPlan plan;
+  plan.now = now;
+  plan.rewind.found_execution_id = source.claim.execution_id;
+  plan.rewind.found_task_ids = source.task_ids;
+  source.claim.execution_id = plan.rewind.execution_id = ids.NewExecutionId();
+  plan.rewind.history = RewriteHistory(source.claim);
+  absl::StatusOr<InstanceState> state = StateFromClaim(source.claim);
+  if (!state.ok()) return state.status();
+  plan.state = *std::move(state);
+
+  Checkpoint& checkpoint = plan.rewind.checkpoint;
+  checkpoint.key = plan.state.key;
+  checkpoint.hub = plan.state.hub;
+  checkpoint.instance_id = plan.state.instance_id;
+  checkpoint.lease_token = kRewindToken;
+  checkpoint.turn = plan.state.turn + 1;
+  checkpoint.generation = plan.state.generation;
+  checkpoint.release = true;
+  checkpoint.history = RewoundChunk(plan, request);
+  checkpoint.update.emplace().status =
+      plan.state.suspended ? RuntimeStatus::kSuspended : RuntimeStatus::kRunning;
+  Recreate(plan);
+  HistoryEvent wake_up = MakeEvent(kNoEventId, ToTimestamp(now));
+  wake_up.mutable_orchestratorstarted();
+  checkpoint.own_messages.push_back(ToMessage(wake_up, plan.state.generation));
+  return plan;
+}
+
+bool ResolveChild(const AwaitedChild& child, const RewindSource& source, IdSource& ids,
+                  RewindPlan& plan) {
+  Checkpoint& checkpoint = plan.rewind.checkpoint;
+  const Claim& found = source.claim;
+  const bool own = source.exists && found.parent && found.parent->key == plan.state.key &&
+                   found.parent->task_id == child.task_id;
+  if (!own) {
+    SubOrchestrationInstanceCreatedEvent created = child.created;
+    checkpoint.children.push_back(MakeChild(SourceOf(plan), child.task_id, created, ids));
+    return false;
+  }
+  plan.rewind.found_children.push_back({found.key, found.status});
+  if (!IsTerminal(found.status)) return false;
+  if (found.status == RuntimeStatus::kFailed) return true;
+  const HistoryEvent result = ChildResultEvent(ToTimestamp(plan.now), child.task_id, found.status,
+                                               source.output, /*failure=*/nullptr);
+  checkpoint.own_messages.push_back(ToMessage(result, plan.state.generation));
+  return false;
+}
+
+}  // namespace dt::orchestration

@@ -1,0 +1,90 @@
+// RestartInstance, RewindInstance, SkipGracefulOrchestrationTerminations (semantics.md 5.28-5.31,
+// 5.35).
+#include <memory>
+#include <utility>
+
+#include "fmt/format.h"
+#include "server/orchestration/random_ids.h"
+#include "server/rpc/rewind_call.h"
+#include "server/rpc/sidecar_service.h"
+
+namespace dt::rpc {
+
+grpc::ServerUnaryReactor* SidecarService::RestartInstance(Context* context,
+                                                          const RestartInstanceRequest* request,
+                                                          RestartInstanceResponse* response) {
+  Unary* reactor = context->DefaultReactor();
+  const absl::Status checked =
+      orchestration::CheckInstanceId(request->instanceid(), options_.requests);
+  if (!checked.ok()) {
+    reactor->Finish(ToGrpc(checked));
+    return reactor;
+  }
+  WithHub(context, reactor, [this, request, response, reactor](HubId hub) {
+    store_->ReadInstance(
+        hub, request->instanceid(), /*payloads=*/true,
+        [this, hub, request, response, reactor](absl::StatusOr<std::optional<InstanceRow>> row) {
+          if (!row.ok()) return reactor->Finish(ToGrpc(row.status()));
+          Restart(hub, *request, *row, response, reactor);
+        });
+  });
+  return reactor;
+}
+
+void SidecarService::Restart(HubId hub, const RestartInstanceRequest& request,
+                             const std::optional<InstanceRow>& row,
+                             RestartInstanceResponse* response, Unary* reactor) {
+  thread_local orchestration::RandomIds ids;
+  absl::StatusOr<NewInstance> instance =
+      orchestration::BuildRestart(request, row, hub, store_->Now(), ids);
+  if (!instance.ok()) return reactor->Finish(ToGrpc(instance.status()));
+  response->set_instanceid(instance->instance_id);
+  dispatch_->StartInstance(
+      *std::move(instance), [response, reactor](absl::StatusOr<CreateResult> result) {
+        if (result.ok() && result->outcome == CreateOutcome::kExists) {
+          result = absl::FailedPreconditionError(fmt::format(
+              "instance '{}' has been started by somebody else meanwhile", response->instanceid()));
+        }
+        reactor->Finish(ToGrpc(result.status()));
+      });
+}
+
+grpc::ServerUnaryReactor* SidecarService::RewindInstance(Context* context,
+                                                         const RewindInstanceRequest* request,
+                                                         RewindInstanceResponse*) {
+  Unary* reactor = context->DefaultReactor();
+  const absl::Status checked = orchestration::CheckRewind(*request, options_.requests);
+  if (!checked.ok()) {
+    reactor->Finish(ToGrpc(checked));
+    return reactor;
+  }
+  WithHub(context, reactor, [this, request, reactor](HubId hub) {
+    const auto done = [this, hub, reactor](const absl::Status& status) {
+      if (status.ok()) dispatch_->OnWake(hub);
+      reactor->Finish(ToGrpc(status));
+    };
+    std::make_shared<RewindCall>(store_, hub, *request, done)->Begin();
+  });
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* SidecarService::SkipGracefulOrchestrationTerminations(
+    Context* context, const SkipGracefulOrchestrationTerminationsRequest* request,
+    SkipGracefulOrchestrationTerminationsResponse* response) {
+  Unary* reactor = context->DefaultReactor();
+  WithHub(context, reactor, [this, request, response, reactor](HubId hub) {
+    absl::StatusOr<ImmediateTermination> termination =
+        orchestration::BuildImmediateTermination(*request, hub, options_.requests);
+    if (!termination.ok()) return reactor->Finish(ToGrpc(termination.status()));
+    store_->TerminateNow(*std::move(termination),
+                         [response, reactor](absl::StatusOr<std::vector<std::string>> not_ended) {
+                           if (!not_ended.ok()) return reactor->Finish(ToGrpc(not_ended.status()));
+                           for (std::string& id : *not_ended)
+                             response->add_unterminatedinstanceids(std::move(id));
+                           reactor->Finish(grpc::Status::OK);
+                         });
+  });
+  return reactor;
+}
+
+}  // namespace dt::rpc

@@ -1,0 +1,203 @@
+// PlanRewind: what is rewritten and what is created again (semantics.md 5.29, 5.30). That a rewound
+// instance runs on is tested over gRPC in tests/rpc/rewind_test.cc.
+#include "server/orchestration/rewind.h"
+
+#include <string>
+#include <vector>
+
+#include "server/orchestration/event_bytes.h"
+#include "server/orchestration/wire.h"
+#include "tests/orchestration/harness.h"
+#include "tests/support/catch.h"
+
+namespace dt::testing {
+namespace {
+
+using orchestration::ChunkWriter;
+using orchestration::RewindPlan;
+
+HistoryEvent Scheduled(int32_t id) {
+  HistoryEvent event;
+  event.set_eventid(id);
+  event.mutable_taskscheduled()->set_name("a");
+  return event;
+}
+
+HistoryEvent Completed(int32_t id) {
+  HistoryEvent event;
+  event.set_eventid(-1);
+  event.mutable_taskcompleted()->set_taskscheduledid(id);
+  return event;
+}
+
+HistoryEvent Failed(int32_t id) {
+  HistoryEvent event;
+  event.set_eventid(-1);
+  event.mutable_taskfailed()->set_taskscheduledid(id);
+  return event;
+}
+
+HistoryEvent Started() {
+  HistoryEvent event;
+  event.set_eventid(-1);
+  event.mutable_executionstarted()->set_name("o");
+  event.mutable_executionstarted()
+      ->mutable_orchestrationinstance()
+      ->mutable_executionid()
+      ->set_value("old");
+  return event;
+}
+
+// A FAILED instance; each list is a turn.
+RewindSource SourceWith(const std::vector<std::vector<HistoryEvent>>& turns) {
+  RewindSource source;
+  source.exists = true;
+  source.claim.key = 7;
+  source.claim.instance_id = "i";
+  source.claim.execution_id = "old";
+  source.claim.status = RuntimeStatus::kFailed;
+  int32_t first_event = 0;
+  for (const std::vector<HistoryEvent>& turn : turns) {
+    ChunkWriter writer;
+    for (const HistoryEvent& event : turn) writer.Append(event);
+    source.claim.history.push_back(writer.Take(++source.claim.turn, first_event));
+    first_event += static_cast<int32_t>(turn.size());
+  }
+  return source;
+}
+
+// The events of the rewritten history by type and id, as "taskScheduled 1".
+std::vector<std::string> Rewritten(const RewindPlan& plan) {
+  std::vector<std::string> shown;
+  for (const HistoryChunk& chunk : plan.state.history) {
+    orchestration::WireReader reader(*chunk.events);
+    orchestration::WireField field;
+    while (reader.Next(field)) {
+      HistoryEvent event;
+      REQUIRE(event.ParseFromArray(field.bytes.data(), static_cast<int>(field.bytes.size())));
+      if (event.has_taskscheduled())
+        shown.push_back("scheduled " + std::to_string(event.eventid()));
+      if (event.has_taskcompleted()) {
+        shown.push_back("completed " + std::to_string(event.taskcompleted().taskscheduledid()));
+      }
+      if (event.has_taskfailed()) {
+        shown.push_back("failed " + std::to_string(event.taskfailed().taskscheduledid()));
+      }
+    }
+  }
+  return shown;
+}
+
+absl::StatusOr<RewindPlan> Plan(RewindSource source) {
+  orchestration::CountingIds ids;
+  RewindInstanceRequest request;
+  request.set_instanceid("i");
+  return orchestration::PlanRewind("i", std::move(source), request, absl::FromUnixSeconds(1000),
+                                   ids);
+}
+
+TEST_CASE("rewind_python_ids an id that failed and then succeeded keeps all its events") {
+  const auto plan = Plan(SourceWith({{Started(), Scheduled(1)},
+                                     {Failed(1), Scheduled(1), Scheduled(2)},
+                                     {Completed(1)},
+                                     {Failed(2), Scheduled(2)},
+                                     {Failed(2)}}));
+  REQUIRE(plan.ok());
+  CHECK(Rewritten(*plan) ==
+        std::vector<std::string>{"scheduled 1", "failed 1", "scheduled 1", "completed 1"});
+  // Turns 4 and 5 are empty now; turn 2 has lost an event, and so turn 3 moves up.
+  std::vector<std::string> changed;
+  for (const HistoryChunk& chunk : plan->rewind.history) {
+    changed.push_back(std::to_string(chunk.turn) + " at " + std::to_string(chunk.first_event) +
+                      (chunk.events == nullptr ? " moved" : "") + " with " +
+                      std::to_string(chunk.event_count));
+  }
+  CHECK(changed == std::vector<std::string>{"1 at 0 with 2", "2 at 2 with 2", "3 at 4 moved with 1",
+                                            "4 at 5 with 0", "5 at 5 with 0"});
+  CHECK(plan->rewind.checkpoint.tasks.empty());
+  CHECK(plan->rewind.checkpoint.turn == 6);
+  CHECK(plan->rewind.checkpoint.history->first_event == 5);
+}
+
+TEST_CASE("rewind_outstanding what is awaited is created again, unless it is in flight") {
+  RewindSource source =
+      SourceWith({{Started(), Scheduled(1), Scheduled(2), Scheduled(3)}, {Failed(3)}});
+  source.task_ids = {2};
+  const auto plan = Plan(std::move(source));
+  REQUIRE(plan.ok());
+  REQUIRE(plan->rewind.checkpoint.tasks.size() == 1);
+  CHECK(plan->rewind.checkpoint.tasks[0].task_id == 1);
+  ActivityRequest request;
+  REQUIRE(request.ParseFromString(*plan->rewind.checkpoint.tasks[0].request));
+  CHECK(request.orchestrationinstance().executionid().value() == plan->rewind.execution_id);
+  CHECK(plan->rewind.found_task_ids == std::vector<int32_t>{2});
+  // Nothing else but the message that asks for a turn.
+  REQUIRE(plan->rewind.checkpoint.own_messages.size() == 1);
+  CHECK(plan->rewind.checkpoint.own_messages[0].event_type == HistoryEvent::kOrchestratorStarted);
+}
+
+TEST_CASE("rewind_child_states live, ended, failed, missing, and somebody else's") {
+  HistoryEvent created;
+  created.set_eventid(4);
+  created.mutable_suborchestrationinstancecreated()->set_instanceid("child");
+  created.mutable_suborchestrationinstancecreated()->set_name("c");
+  RewindSource child;
+  child.exists = true;
+  child.claim.key = 9;
+  child.claim.parent = ParentLink{7, 0, 4, "i"};
+  child.output = "\"out\"";
+  const auto resolve = [&](const RewindSource& found, RewindPlan& plan) {
+    orchestration::CountingIds ids;
+    REQUIRE(plan.children.size() == 1);
+    return orchestration::ResolveChild(plan.children[0], found, ids, plan);
+  };
+  const auto new_plan = [&] {
+    auto plan = Plan(SourceWith({{Started(), created}}));
+    REQUIRE(plan.ok());
+    return *std::move(plan);
+  };
+  const std::vector<std::pair<RuntimeStatus, size_t>> messages = {{RuntimeStatus::kRunning, 1},
+                                                                  {RuntimeStatus::kSuspended, 1},
+                                                                  {RuntimeStatus::kFailed, 1},
+                                                                  {RuntimeStatus::kCompleted, 2},
+                                                                  {RuntimeStatus::kTerminated, 2}};
+  for (const auto& [status, count] : messages) {
+    INFO(static_cast<int>(status));
+    child.claim.status = status;
+    RewindPlan plan = new_plan();
+    CHECK(resolve(child, plan) == (status == RuntimeStatus::kFailed));
+    CHECK(plan.rewind.checkpoint.own_messages.size() == count);
+    CHECK(plan.rewind.checkpoint.children.empty());
+    CHECK(plan.rewind.found_children.size() == 1);
+  }
+  for (const bool exists : {false, true}) {
+    child.exists = exists;
+    child.claim.parent->key = 8;
+    RewindPlan plan = new_plan();
+    CHECK_FALSE(resolve(child, plan));
+    REQUIRE(plan.rewind.checkpoint.children.size() == 1);
+    CHECK(plan.rewind.checkpoint.children[0].instance.instance_id == "child");
+    CHECK(plan.rewind.found_children.empty());
+  }
+}
+
+TEST_CASE("rewind_open_lock a critical section that was not left cannot be entered again") {
+  HistoryEvent granted;
+  granted.mutable_entitylockgranted()->set_criticalsectionid("section");
+  HistoryEvent unlocked;
+  unlocked.mutable_entityunlocksent()->set_criticalsectionid("section");
+  const auto open = Plan(SourceWith({{Started(), granted}}));
+  CHECK(open.status().code() == absl::StatusCode::kFailedPrecondition);
+  CHECK(open.status().message().find("not allowed") != std::string::npos);
+  CHECK(open.status().message().find("section") != std::string::npos);
+  CHECK(Plan(SourceWith({{Started(), granted, unlocked}})).ok());
+}
+
+TEST_CASE("rewind_unreadable a history that is no history is refused") {
+  RewindSource source = SourceWith({{Started()}});
+  source.claim.history[0].events = std::make_shared<const std::string>("\x1A\x7F");
+  CHECK(Plan(std::move(source)).status().code() == absl::StatusCode::kDataLoss);
+}
+
+}  // namespace
+}  // namespace dt::testing
