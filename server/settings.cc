@@ -222,6 +222,10 @@ void AddDatabase(std::vector<Setting>& rows) {
   rows.push_back(
       Time("postgres", "lease-seconds", absl::Seconds(1), FIELD(store.lease), 3, 3600,
            "after this long without a sign of life the work of a daemon is free for others"));
+  rows.push_back(Number("postgres", "payload-inline-bytes-max",
+                        FIELD(store.payload_inline_bytes_max), 256, kBytesMax,
+                        "larger inputs, results and events are stored once and referred to by the "
+                        "instance's messages, tasks and history"));
   rows.push_back(Bool("postgres", "listen", FIELD(store.listen),
                       "hear from other daemons by LISTEN; without it they are found by polling"));
   rows.push_back(

@@ -24,6 +24,7 @@ select to_regclass('Versions') is null as fresh \gset
 \ir logic/events.sql
 \ir logic/instances.sql
 \ir logic/orchestrations.sql
+\ir logic/payloads.sql
 \ir logic/purge.sql
 \ir logic/queries.sql
 \ir logic/rewind.sql

@@ -46,8 +46,10 @@ begin
     for v_function in
       select p.oid::regprocedure from pg_proc p
       where p.pronamespace = quote_ident(v_schema)::regnamespace
-        and (p.proname like '\_pb%' or p.proname in ('_astext', '_decodeevents', '_eventtypename',
-                                                     '_statusname', 'currenttaskhub'))
+        and (p.proname like '\_pb%' or p.proname in ('_assemble', '_astext', '_decodeevents',
+                                                     '_eventtypename', '_int4', '_iscut',
+                                                     '_payloadcuts', '_statusname',
+                                                     'currenttaskhub'))
     loop
       execute format('grant execute on function %s to %I', v_function, v_role);
     end loop;

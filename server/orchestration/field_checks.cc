@@ -21,6 +21,17 @@ absl::Status NulError(absl::string_view field) {
       absl::StrCat(field, " contains the character U+0000, which cannot be stored in a text"));
 }
 
+absl::Status CheckText(absl::string_view field, std::string_view text, size_t bytes_max,
+                       absl::string_view setting) {
+  if (HasNul(text)) return NulError(field);
+  if (text.size() > bytes_max) {
+    return absl::InvalidArgumentError(absl::StrCat("the length of ", field, " is ", text.size(),
+                                                   " bytes, the limit is ", bytes_max, " (",
+                                                   setting, ")"));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status CheckId(absl::string_view field, std::string_view id, size_t chars_max) {
@@ -30,30 +41,30 @@ absl::Status CheckId(absl::string_view field, std::string_view id, size_t chars_
     const size_t chars = CountCharacters(id);
     if (chars > chars_max) {
       return absl::InvalidArgumentError(absl::StrCat("the length of ", field, " is ", chars,
-                                                     " characters, the limit is ", chars_max));
+                                                     " characters, the limit is ", chars_max,
+                                                     " (limits.instance-id-chars-max)"));
     }
-  }
-  return absl::OkStatus();
-}
-
-absl::Status CheckText(absl::string_view field, std::string_view text, size_t bytes_max) {
-  if (HasNul(text)) return NulError(field);
-  if (text.size() > bytes_max) {
-    return absl::InvalidArgumentError(absl::StrCat("the length of ", field, " is ", text.size(),
-                                                   " bytes, the limit is ", bytes_max));
   }
   return absl::OkStatus();
 }
 
 absl::Status CheckName(absl::string_view field, std::string_view name, size_t bytes_max) {
   if (name.empty()) return absl::InvalidArgumentError(absl::StrCat(field, " is empty"));
-  return CheckText(field, name, bytes_max);
+  return CheckEventName(field, name, bytes_max);
+}
+
+absl::Status CheckEventName(absl::string_view field, std::string_view name, size_t bytes_max) {
+  return CheckText(field, name, bytes_max, "limits.name-bytes-max");
+}
+
+absl::Status CheckVersion(absl::string_view field, std::string_view version, size_t bytes_max) {
+  return CheckText(field, version, bytes_max, "limits.version-bytes-max");
 }
 
 absl::Status CheckPayload(absl::string_view field, size_t bytes, int64_t bytes_max) {
   if (bytes > static_cast<uint64_t>(bytes_max)) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat(field, " has ", bytes, " bytes, the limit is ", bytes_max));
+    return absl::ResourceExhaustedError(absl::StrCat(field, " has ", bytes, " bytes, the limit is ",
+                                                     bytes_max, " (limits.payload-bytes-max)"));
   }
   return absl::OkStatus();
 }
@@ -65,8 +76,9 @@ absl::Status CheckTags(absl::string_view field, const TagMap& tags, size_t bytes
     bytes += key.size() + value.size();
   }
   if (bytes > bytes_max) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        field, " have ", bytes, " bytes of keys and values together, the limit is ", bytes_max));
+    return absl::InvalidArgumentError(
+        absl::StrCat(field, " have ", bytes, " bytes of keys and values together, the limit is ",
+                     bytes_max, " (limits.tags-bytes-max)"));
   }
   return absl::OkStatus();
 }

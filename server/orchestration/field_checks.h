@@ -18,15 +18,18 @@ namespace dt::orchestration {
 
 using TagMap = google::protobuf::Map<std::string, std::string>;
 
+// The errors name the field, its size, the limit and the setting that raises it.
+
 // An instance id: not empty, at most `chars_max` UTF-8 characters, no NUL, which a database text
 // cannot hold.
 absl::Status CheckId(absl::string_view field, std::string_view id, size_t chars_max);
 
-// A name or a version; may be empty.
-absl::Status CheckText(absl::string_view field, std::string_view text, size_t bytes_max);
-
-// As CheckText, but not empty.
+// A name, without NUL; that of an event may be empty.
 absl::Status CheckName(absl::string_view field, std::string_view name, size_t bytes_max);
+absl::Status CheckEventName(absl::string_view field, std::string_view name, size_t bytes_max);
+
+// A version, without NUL; may be empty.
+absl::Status CheckVersion(absl::string_view field, std::string_view version, size_t bytes_max);
 
 absl::Status CheckPayload(absl::string_view field, size_t bytes, int64_t bytes_max);
 

@@ -100,7 +100,8 @@ TurnResult ApplyPlan(const TurnContext& context, const OrchestratorResponse& res
                 MakeFailure(kHistoryTooLarge,
                             absl::StrCat("the history would have ", history_bytes,
                                          " bytes, the limit is ", context.limits.history_bytes_max,
-                                         "; ContinueAsNew begins a new history")));
+                                         " (limits.history-bytes-max); ContinueAsNew begins a new "
+                                         "history")));
   }
   const Payload custom_status =
       EffectiveCustomStatus(context.state, response, status == ORCHESTRATION_STATUS_FAILED);

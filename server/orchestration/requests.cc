@@ -42,7 +42,7 @@ absl::Status CheckStart(const CreateInstanceRequest& request, const RequestLimit
         "instanceId begins with @, which is kept for entities: choose another id");
   }
   if (status.ok()) {
-    status = CheckText("version", request.version().value(), limits.version_bytes_max);
+    status = CheckVersion("version", request.version().value(), limits.version_bytes_max);
   }
   if (status.ok()) {
     status = CheckPayload("input", request.input().value().size(), limits.payload_bytes_max);
@@ -238,7 +238,7 @@ absl::Status AddIds(const InstanceBatch& batch, const RequestLimits& limits,
 absl::StatusOr<ClientMessagePlan> BuildRaiseEvent(const RaiseEventRequest& request, absl::Time now,
                                                   const RequestLimits& limits) {
   absl::Status status = CheckTarget(request.instanceid(), "input", request.input(), limits);
-  if (status.ok()) status = CheckText("name", request.name(), limits.name_bytes_max);
+  if (status.ok()) status = CheckEventName("name", request.name(), limits.name_bytes_max);
   if (!status.ok()) return status;
   HistoryEvent event = MakeEvent(kNoEventId, ToTimestamp(now));
   event.mutable_eventraised()->set_name(request.name());

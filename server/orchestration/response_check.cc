@@ -32,7 +32,7 @@ absl::Status CheckValue(absl::string_view field, bool present, const StringValue
 absl::Status Check(const ScheduleTaskAction& action, const TurnLimits& limits) {
   return FirstError(
       [&] { return CheckName("name", action.name(), limits.name_bytes_max); },
-      [&] { return CheckText("version", action.version().value(), limits.version_bytes_max); },
+      [&] { return CheckVersion("version", action.version().value(), limits.version_bytes_max); },
       [&] { return CheckTags("tags", action.tags(), limits.tags_bytes_max); },
       [&] { return CheckValue("input", action.has_input(), action.input(), limits); });
 }
@@ -53,7 +53,7 @@ absl::Status Check(const CreateSubOrchestrationAction& action, const TurnLimits&
                    ? absl::OkStatus()
                    : CheckId("instanceId", action.instanceid(), limits.instance_id_chars_max);
       },
-      [&] { return CheckText("version", action.version().value(), limits.version_bytes_max); },
+      [&] { return CheckVersion("version", action.version().value(), limits.version_bytes_max); },
       [&] { return CheckTags("tags", action.tags(), limits.tags_bytes_max); },
       [&] { return CheckValue("input", action.has_input(), action.input(), limits); });
 }
@@ -64,7 +64,7 @@ absl::Status Check(const SendEventAction& action, const TurnLimits& limits) {
         return CheckId("instance.instanceId", action.instance().instanceid(),
                        limits.instance_id_chars_max);
       },
-      [&] { return CheckText("name", action.name(), limits.name_bytes_max); },
+      [&] { return CheckEventName("name", action.name(), limits.name_bytes_max); },
       [&] { return CheckValue("data", action.has_data(), action.data(), limits); });
 }
 
@@ -78,7 +78,9 @@ absl::Status CheckCarryover(const CompleteOrchestrationAction& action, const Tur
   for (const HistoryEvent& event : action.carryoverevents()) {
     const EventRaisedEvent& raised = event.eventraised();
     absl::Status status = FirstError(
-        [&] { return CheckText("carryoverEvents.name", raised.name(), limits.name_bytes_max); },
+        [&] {
+          return CheckEventName("carryoverEvents.name", raised.name(), limits.name_bytes_max);
+        },
         [&] {
           return CheckValue("carryoverEvents.input", raised.has_input(), raised.input(), limits);
         });
@@ -108,7 +110,7 @@ absl::Status Check(const CompleteOrchestrationAction& action, const TurnLimits& 
                             limits.payload_bytes_max);
       },
       [&] {
-        return CheckText("newVersion", action.newversion().value(), limits.version_bytes_max);
+        return CheckVersion("newVersion", action.newversion().value(), limits.version_bytes_max);
       },
       [&] { return CheckCarryover(action, limits); });
 }

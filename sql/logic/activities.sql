@@ -152,7 +152,7 @@ begin
   if v_keys is not null then
     return query
       select t.task_key, t.instance_key, t.generation, i.instance_id, t.task_id, t.name, t.version,
-             t.lost_leases, t.request, null::timestamptz
+             t.lost_leases, _Read(t.instance_key, t.request), null::timestamptz
       from unnest(v_instances, v_keys) with ordinality c(instance_key, task_key, ord)
       join NewTasks t on t.instance_key = c.instance_key and t.task_key = c.task_key
       left join Instances i on i.instance_key = t.instance_key
@@ -163,7 +163,7 @@ end $$;
 -- _CompleteTasks: tasks out, their results into the inboxes of their parents. One row per item:
 -- outcome 0 ok, 1 lease lost (nothing changed), 2 instance gone (the task is deleted).
 --   p_batch {worker, and columns (arrays in text form): task, token, key, generation,
---            message_generation, at, type, event}
+--            message_generation, at, type, event; payloads: see _StorePayloads}
 -- Locks: hot rows of the parents by key; then the tasks. Repeat: the second time is "lease lost".
 create or replace function _CompleteTasks(p_hub int, p_batch jsonb, p_bytes bytea[])
 returns table (item int, outcome smallint, token bigint, seq bigint, at timestamptz)
@@ -217,6 +217,12 @@ begin
   end if;
 
   if v_live is not null then
+    if p_batch ? 'payloads' then
+      perform _StorePayloads((select array_agg(case when n.ord = any (v_live) then n.key end
+                                               order by n.ord)
+                              from unnest(v_keys) with ordinality n(key, ord)),
+                             p_batch -> 'payloads', p_bytes);
+    end if;
     with inserted as (
       insert into NewEvents (instance_key, visible_at, generation, event_type, event)
       select v_keys[l.ord], greatest(v_now, _Time(v_at[l.ord])), v_message_generations[l.ord],

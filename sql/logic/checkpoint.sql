@@ -14,13 +14,16 @@
 --     consumed_item, consumed_seq: columns of the consumed messages
 --     task_item, task_id, task_version, task_request, task_token: columns of new tasks;
 --         task_name: their names, a JSON array
---     updates: [{item, status, custom_status_kind, custom_status, trace_kind, trace, output, failure}]
---     generations: [{item, execution_id, version, input, saved_custom_status}]
+--     updates: [{item, status, custom_status_kind, custom_status, trace_kind, trace, output,
+--               output_payload, failure}]
+--     generations: [{item, execution_id, version, input, input_payload, saved_custom_status}]
 --     own: [{item, generation, at, type, event}]
 --     messages: [{item, id, generation, at, type, event}]
 --     parents: [{item, key, parent_generation, generation, at, type, event}]
 --     terminations: [{item, id, reason, only_child_of, generation, at, type, event}]
---     children: [{item, ...as _InsertInstances..., conflict: {generation, at, type, event}}]}
+--     children: [{item, ...as _InsertInstances..., conflict: {generation, at, type, event}}]
+--     payloads: [{item, id, data}]: of the items' own history, messages, tasks, output and input;
+--         entries of the lists for others name theirs themselves, see _StoreEntryPayloads}
 --   What every turn has comes as columns, arrays in PostgreSQL's text form: they cost a fraction of a
 --   list of records.
 --   A list may be absent; its statements are then not run. *_kind: 0 keep, 1 set, 2 clear.
@@ -90,6 +93,9 @@ begin
     end if;
   end if;
 
+  if v_lists ? 'payloads' then
+    perform _StorePayloads(v_keys, v_lists -> 'payloads', p_bytes);
+  end if;
   insert into History (instance_key, turn, committed_time, generation, first_event, event_count,
                        events)
     select c.key, c.turn, v_now, c.generation, c.first_event, c.event_count, v_bytes[c.history]
@@ -299,7 +305,7 @@ begin
 end $$;
 
 -- _CheckpointEnds: for committed items that end, begin the next generation or release. Ended: hot row,
--- inbox and free tasks go. Next generation: history, messages and free tasks of the old one go;
+-- inbox and free tasks go. Next generation: history, messages, free tasks and payloads of the old one go;
 -- messages without generation stay, and carried-over ones that no turn has been given yet are carried
 -- on. Released: the lease is freed later, by _FreeInstances, when all messages are in.
 create or replace function _CheckpointEnds(p_keys bigint[], p_tokens bigint[], p_turns bigint[],
@@ -341,12 +347,14 @@ begin
       where t.instance_key = c.key and t.generation <= c.generation and t.lease_token is null;
     update Instances i
       set execution_id = c.execution_id, generation = p_generations[c.item] + 1,
-          version = v_bytes[c.version], input = v_bytes[c.input],
+          version = v_bytes[c.version], input = v_bytes[c.input], input_payload = c.input_payload,
           saved_custom_status = v_bytes[c.saved_custom_status],
           orchestration_trace_context = null, last_updated_time = p_now
       from jsonb_to_recordset(p_next_rows)
-        c(item int, execution_id text, version int, input int, saved_custom_status int)
+        c(item int, execution_id text, version int, input int, input_payload uuid,
+          saved_custom_status int)
       where i.instance_key = p_keys[c.item];
+    perform _DropPayloads(v_next);
     -- The new version may belong to other workers.
     update ReadyInstances r
       set version = coalesce(v_bytes[c.version], '')
@@ -380,9 +388,9 @@ begin
       completed_time = case when p_flags[u.item] & 1 = 1 then p_now end,
       last_token = case when p_flags[u.item] & 1 = 1 then p_tokens[u.item] end,
       last_turn = case when p_flags[u.item] & 1 = 1 then p_turns[u.item] end,
-      output = v_bytes[u.output], failure = v_bytes[u.failure]
+      output = v_bytes[u.output], output_payload = u.output_payload, failure = v_bytes[u.failure]
   from jsonb_to_recordset(p_updates)
     u(item int, status smallint, custom_status_kind int, custom_status int, trace_kind int,
-      trace int, output int, failure int)
+      trace int, output int, output_payload uuid, failure int)
   where i.instance_key = p_keys[u.item];
 end $$;

@@ -75,8 +75,10 @@ end $$;
 -- those whose id is in use are answered "already" (same execution id), "exists" or replaced. One row
 -- per item.
 --   p_items [{id, execution_id, name, version, input, tags, start, parent_key, parent_generation,
---            parent_task_id, parent_instance_id, trace_context, at, type, event, replaceable, token}]
---           version, input, trace_context, event are positions in p_bytes; replaceable is a StatusSet
+--            parent_task_id, parent_instance_id, trace_context, at, type, event, replaceable, token,
+--            input_payload, payloads}]
+--           version, input, trace_context, event are positions in p_bytes; replaceable is a StatusSet;
+--           payloads: see _StoreEntryPayloads; input_payload: the id of one, in place of input
 -- Locks: hot rows of the instances found and of their parents; their rows of Instances; the inserts
 -- come last. Loses a race for an id: 40001, and the whole call is repeated. Repeat: by execution id.
 create or replace function _InsertInstances(p_hub int, p_items jsonb, p_bytes bytea[],
@@ -156,16 +158,18 @@ begin
     insert into Instances (hub_id, instance_id, execution_id, name, version, created_time,
                            last_updated_time, runtime_status, scheduled_start, parent_key,
                            parent_generation, parent_task_id, parent_instance_id, trace_context,
-                           tags, input)
+                           tags, input, input_payload)
     select p_hub, c.id, c.execution_id, c.name, v_bytes[c.version], p_now, p_now, 6,
            _Time(c.start), c.parent_key, c.parent_generation, c.parent_task_id,
-           c.parent_instance_id, v_bytes[c.trace_context], c.tags, v_bytes[c.input]
+           c.parent_instance_id, v_bytes[c.trace_context], c.tags, v_bytes[c.input],
+           c.input_payload
     from rows from (jsonb_to_recordset(p_items)
         as (id text, execution_id text, name text, version int, input int, tags jsonb,
             start bigint, parent_key bigint, parent_generation int, parent_task_id int,
-            parent_instance_id text, trace_context int))
+            parent_instance_id text, trace_context int, input_payload uuid))
       with ordinality c(id, execution_id, name, version, input, tags, start, parent_key,
-                        parent_generation, parent_task_id, parent_instance_id, trace_context, ord)
+                        parent_generation, parent_task_id, parent_instance_id, trace_context,
+                        input_payload, ord)
     where c.ord <> all (v_skip)
     order by c.id
     on conflict (hub_id, instance_id) do nothing
@@ -194,6 +198,12 @@ begin
            v_start[n.ord], lower(v_names[n.ord] collate "C"),
            coalesce(v_bytes[v_versions[n.ord]], '')
     from unnest(v_keys, v_ords) n(key, ord);
+  if jsonb_path_exists(p_items, '$[*].payloads') then
+    perform _StoreEntryPayloads((select array_agg(n.key order by c.ord)
+                                 from generate_series(1, v_count) c(ord)
+                                 left join unnest(v_keys, v_ords) n(key, ord) on n.ord = c.ord),
+                                p_items, p_bytes);
+  end if;
   with inserted as (
     insert into NewEvents (instance_key, visible_at, generation, event_type, event)
     select n.key, v_at[n.ord], 0, v_types[n.ord], v_bytes[v_events[n.ord]]
@@ -242,7 +252,8 @@ end $$;
 -- _Deliver: puts addressed messages into the inboxes of live instances. One row per item: outcome
 -- 0 ok, 1 not found, 2 ended or another generation, 6 ok, but the caller itself holds the instance and
 -- has not been given earlier messages of others. Caller holds the hot rows' locks.
---   p_items [{id, generation, at, type, event}], or with "key" in place of "id"
+--   p_items [{id, generation, at, type, event, payloads}], or with "key" in place of "id"; payloads: see
+--           _StoreEntryPayloads
 create or replace function _Deliver(p_hub int, p_items jsonb, p_bytes bytea[], p_now timestamptz,
                                     p_worker bigint)
 returns table (item int, outcome smallint, key bigint, token bigint, seq bigint, at timestamptz)
@@ -272,6 +283,12 @@ begin
   left join ReadyInstances r on r.instance_key = k.key
     and (c.parent_generation is null or r.generation = c.parent_generation);
   if v_live is not null then
+    if jsonb_path_exists(p_items, '$[*].payloads') then
+      perform _StoreEntryPayloads((select array_agg(case when o.outcome in (0, 6)
+                                                         then v_keys[o.ord] end order by o.ord)
+                                   from unnest(v_outcomes) with ordinality o(outcome, ord)),
+                                  p_items, p_bytes);
+    end if;
     with inserted as (
       insert into NewEvents (instance_key, visible_at, generation, event_type, event)
       select v_keys[c.ord], v_at[c.ord], c.generation, c.type, v_bytes[c.event]
@@ -295,7 +312,8 @@ end $$;
 -- told); any other live one gets its message. One row per item: outcome 0 queued, 1 not found,
 -- 2 already ended, 4 ended now, 5 not a child of "only_child_of". A row without item is the notice to
 -- the parent of an instance that ended now.
---   p_items [{id, reason, only_child_of, generation, at, type, event}]
+--   p_items [{id, reason, only_child_of, generation, at, type, event, payloads}]; payloads: see
+--           _StoreEntryPayloads
 -- Caller holds the hot rows of the instances and of their parents.
 create or replace function _Terminate(p_hub int, p_items jsonb, p_bytes bytea[],
                                       p_now timestamptz, p_worker bigint)
@@ -341,6 +359,9 @@ begin
           select null::int, null::smallint, t.key, t.token, t.seq, t.at, t.event
           from _EndTerminated(array[key], v_event, p_now) t;
       else
+        if p_items -> (item - 1) ? 'payloads' then
+          perform _StoreEntryPayloads(array[key], jsonb_build_array(p_items -> (item - 1)), p_bytes);
+        end if;
         insert into NewEvents (instance_key, visible_at, generation, event_type, event)
           values (key, at, v_item.generation, v_item.type, v_bytes[v_item.event])
           returning NewEvents.seq into seq;
@@ -368,7 +389,7 @@ begin
   delete from NewEvents e where e.instance_key = any (p_keys);
   delete from NewTasks t where t.instance_key = any (p_keys) and t.lease_token is null;
   update Instances i
-    set runtime_status = 5, output = p_reason, completed_time = p_now, last_updated_time = p_now,
+    set runtime_status = 5, output = p_reason, output_payload = null, completed_time = p_now, last_updated_time = p_now,
         last_token = null, last_turn = null
     where i.instance_key = any (p_keys);
 end $$;

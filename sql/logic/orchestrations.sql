@@ -237,7 +237,8 @@ begin
         from _DueMessages(c.key, v_now, v_max_messages, v_max_bytes) w) m
       order by c.ord;
     return query
-      select 1::smallint, c.key, w.seq, w.generation, w.event_type::int, 0, w.visible_at, w.event,
+      select 1::smallint, c.key, w.seq, w.generation, w.event_type::int, 0, w.visible_at,
+             _Read(c.key, w.event),
              null, null, null, null::bytea, null::smallint, null::bytea, null::bytea, null::bytea,
              null::bigint, null::int, null::int, null, null::smallint, null::boolean
       from unnest(v_keys) with ordinality c(key, ord)
@@ -246,7 +247,7 @@ begin
       order by c.ord, w.visible_at, w.seq;
     return query
       select 2::smallint, h.instance_key, h.turn, h.generation, h.first_event, h.event_count,
-             null::timestamptz, h.events,
+             null::timestamptz, _Read(c.key, h.events),
              null, null, null, null::bytea, null::smallint, null::bytea, null::bytea, null::bytea,
              null::bigint, null::int, null::int, null, null::smallint, null::boolean
       from unnest(v_keys) with ordinality c(key, ord)
@@ -257,7 +258,8 @@ begin
 end $$;
 
 -- _DueMessages: the messages of one instance that are due at p_until, in inbox order, up to one more
--- than p_max; "taken" is false for those beyond the limits. The first is always taken.
+-- than p_max; "taken" is false for those beyond the limits. The first is always taken. The events are
+-- as they are stored, perhaps cut.
 create or replace function _DueMessages(p_key bigint, p_until timestamptz, p_max int,
                                         p_max_bytes bigint)
 returns table (seq bigint, visible_at timestamptz, generation int, event_type smallint,
@@ -269,7 +271,7 @@ begin
     select d.seq, d.visible_at, d.generation, d.event_type, d.event,
            d.number = 1 or (d.number <= p_max and d.total_bytes <= p_max_bytes)
     from (select e.seq, e.visible_at, e.generation, e.event_type, e.event,
-                 row_number() over w as number, sum(length(e.event)) over w as total_bytes
+                 row_number() over w as number, sum(_WholeLength(e.event)) over w as total_bytes
           from (select n.* from NewEvents n
                 where n.instance_key = p_key and n.visible_at <= p_until
                 order by n.visible_at, n.seq limit p_max + 1) e
@@ -308,8 +310,8 @@ begin
     where r.instance_key = any (v_keys) and r.owner_wake is not null
       and r.lease_token between v_first and v_last;
   return query
-    select r.instance_key, r.lease_token, w.seq, w.generation, w.event_type, w.visible_at, w.event,
-           not w.taken
+    select r.instance_key, r.lease_token, w.seq, w.generation, w.event_type, w.visible_at,
+           _Read(r.instance_key, w.event), not w.taken
     from ReadyInstances r
     cross join lateral _DueMessages(r.instance_key, 'infinity', (p_batch ->> 'max_messages')::int,
                                     (p_batch ->> 'max_bytes')::bigint) w
@@ -328,8 +330,8 @@ language plpgsql set search_path from current set enable_seqscan = off as $$
 #variable_conflict use_column
 begin
   return query
-    select r.instance_key, r.lease_token, w.seq, w.generation, w.event_type, w.visible_at, w.event,
-           not w.taken
+    select r.instance_key, r.lease_token, w.seq, w.generation, w.event_type, w.visible_at,
+           _Read(r.instance_key, w.event), not w.taken
     from jsonb_to_recordset(p_batch -> 'items') c(key bigint, token bigint)
     join ReadyInstances r on r.instance_key = c.key and r.lease_token = c.token
     cross join lateral _DueMessages(r.instance_key, 'infinity', (p_batch ->> 'max_messages')::int,

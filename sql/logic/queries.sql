@@ -23,7 +23,12 @@ begin
                                where h.instance_key = i.instance_key and h.generation = i.generation
                                order by h.turn desc limit 1)) end,
            i.completed_time, i.scheduled_start, i.parent_instance_id, i.tags,
-           case when c.payloads then i.input end, case when c.payloads then i.output end,
+           case when c.payloads then coalesce(i.input, (
+             select p.data from Payloads p
+             where p.instance_key = i.instance_key and p.payload_id = i.input_payload)) end,
+           case when c.payloads then coalesce(i.output, (
+             select p.data from Payloads p
+             where p.instance_key = i.instance_key and p.payload_id = i.output_payload)) end,
            case when c.payloads then i.custom_status end,
            case when c.payloads then i.failure end
     from rows from (jsonb_to_recordset(p_batch -> 'items') as (id text, payloads boolean))
@@ -72,16 +77,25 @@ begin
                                   and h.generation = t.generation
                                 order by h.turn desc limit 1)) end,
             t.completed_time, t.scheduled_start, t.parent_instance_id, t.tags,
-            case when $11 then t.input end, case when $11 then t.output end,
+            t.whole_input, t.whole_output,
             case when $11 then t.custom_status end, case when $11 then t.failure end, t.more
      from (select p.*, p.place = 1 or (p.place <= $9 and p.total_bytes <= $10) as taken,
                   coalesce(lead(p.place) over w > $9 or lead(p.total_bytes) over w > $10, false)
                     as more
            from (select i.*, row_number() over w as place,
-                        sum(case when $11 then coalesce(length(i.input), 0)
-                              + coalesce(length(i.output), 0) + coalesce(length(i.custom_status), 0)
+                        sum(case when $11 then coalesce(length(i.whole_input), 0)
+                              + coalesce(length(i.whole_output), 0) + coalesce(length(i.custom_status), 0)
                               + coalesce(length(i.failure), 0) else 0 end) over w as total_bytes
-                 from (select i.* from Instances i where ' || v_where || '
+                 from (select i.*,
+                              case when $11 then coalesce(i.input, (
+                                select p.data from Payloads p
+                                where p.instance_key = i.instance_key
+                                  and p.payload_id = i.input_payload)) end as whole_input,
+                              case when $11 then coalesce(i.output, (
+                                select p.data from Payloads p
+                                where p.instance_key = i.instance_key
+                                  and p.payload_id = i.output_payload)) end as whole_output
+                       from Instances i where ' || v_where || '
                        order by ' || v_time || ', i.instance_id limit $9 + 1) i
                  window w as (order by ' || v_time || ', i.instance_id)) p
            window w as (order by p.place)) t
@@ -160,9 +174,10 @@ begin
     join Instances i on i.hub_id = p_hub and i.instance_id = c.id
       and (c.execution_id is null or i.execution_id = c.execution_id)
     left join lateral (
-      select p.turn, p.first_event, p.event_count, p.events
+      select p.turn, p.first_event, p.event_count, _Read(i.instance_key, p.events) as events
       from (select n.turn, n.first_event, n.event_count, n.events,
-                   sum(length(n.events)) over (order by n.turn) - length(n.events) as bytes_before
+                   sum(_WholeLength(n.events)) over (order by n.turn) - _WholeLength(n.events)
+                     as bytes_before
             from History n
             where n.instance_key = i.instance_key and n.generation = i.generation
               and n.turn > c.after_turn

@@ -28,7 +28,11 @@ begin
                                     and h.generation = i.generation)),
            i.name, i.version, i.runtime_status, i.custom_status, i.saved_custom_status,
            i.orchestration_trace_context, i.parent_key, i.parent_generation, i.parent_task_id,
-           i.parent_instance_id, i.output, i.failure,
+           i.parent_instance_id,
+           coalesce(i.output, (select p.data from Payloads p
+                               where p.instance_key = i.instance_key
+                                 and p.payload_id = i.output_payload)),
+           i.failure,
            coalesce((select array_agg(t.task_id order by t.task_id) from NewTasks t
                      where t.instance_key = i.instance_key), '{}'),
            null::int, null::int, null::bytea
@@ -37,7 +41,8 @@ begin
   return query
     select f.item, 1::smallint, i.instance_key, null, null::int, h.turn, null, null::bytea,
            null::smallint, null::bytea, null::bytea, null::bytea, null::bigint, null::int, null::int,
-           null, null::bytea, null::bytea, null::int[], h.first_event, h.event_count, h.events
+           null, null::bytea, null::bytea, null::int[], h.first_event, h.event_count,
+           _Read(h.instance_key, h.events)
     from unnest(v_found, v_items) f(key, item)
     join Instances i on i.instance_key = f.key and i.runtime_status = 3
     join History h on h.instance_key = i.instance_key and h.generation = i.generation
@@ -50,7 +55,8 @@ end $$;
 --            rewinds: [{key, found_execution_id, found_tasks: [...], execution_id}], the same items;
 --            found_children: [{key, status}]; a status of a live one only tells that it is live;
 --            chunks: [{item, turn, first_event, event_count, events}]: history that changes; without
---                    events only its place, with an event_count of 0 it goes}
+--                    events only its place, with an event_count of 0 it goes;
+--            chunk_payloads: see _StorePayloads}
 -- A child that ends, or an activity that completes, while its parent is FAILED tells nobody. Whoever
 -- ends one holds its hot row or its task, which are locked here: so it has either ended by now, and is
 -- not as it was found, or it will see its parent live.
@@ -86,6 +92,7 @@ begin
   delete from History h
     using jsonb_to_recordset(p_batch -> 'chunks') c(item int, turn bigint, event_count int)
     where h.instance_key = v_keys[c.item] and h.turn = c.turn and c.event_count = 0;
+  perform _StorePayloads(v_keys, p_batch -> 'chunk_payloads', p_bytes);
   update History h
     set first_event = c.first_event, event_count = c.event_count,
         events = coalesce(v_bytes[c.events], h.events)

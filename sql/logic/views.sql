@@ -11,8 +11,14 @@ select h.name as TaskHub, i.instance_id as InstanceID, i.execution_id as Executi
                            order by c.turn desc limit 1)) end as LastUpdatedTime, i.completed_time as CompletedTime,
        _StatusName(i.runtime_status) as RuntimeStatus,
        _AsText(_PbField(i.trace_context, 1)) as TraceContext,
-       _AsText(i.custom_status) as CustomStatusText, _AsText(i.input) as InputText,
-       _AsText(i.output) as OutputText, i.parent_instance_id as ParentInstanceID, i.tags as Tags,
+       _AsText(i.custom_status) as CustomStatusText,
+       _AsText(coalesce(i.input, (select p.data from Payloads p
+                                  where p.instance_key = i.instance_key
+                                    and p.payload_id = i.input_payload))) as InputText,
+       _AsText(coalesce(i.output, (select p.data from Payloads p
+                                   where p.instance_key = i.instance_key
+                                     and p.payload_id = i.output_payload))) as OutputText,
+       i.parent_instance_id as ParentInstanceID, i.tags as Tags,
        nullif(concat_ws(': ', _AsText(_PbField(i.failure, 1)), _AsText(_PbField(i.failure, 2))), '')
          as FailureDetails,
        w.host as LockedBy, w.lease_until as LockExpiration, i.scheduled_start as ScheduledStart
@@ -31,7 +37,16 @@ select h.name as TaskHub, i.instance_id as InstanceID, i.execution_id as Executi
 from Instances i
 join TaskHubs h on h.hub_id = i.hub_id
 join History c on c.instance_key = i.instance_key and c.generation = i.generation
-cross join lateral _DecodeEvents(c.events) e
+-- A payload is joined by the rights of the view's owner, not by a function, which would have the
+-- reader's.
+cross join lateral (
+  select case when _IsCut(c.events)
+              then (select _Assemble(c.events, array_agg(p.payload_id), array_agg(p.data))
+                    from Payloads p
+                    where p.instance_key = c.instance_key
+                      and p.payload_id in (select u.payload_id from _PayloadCuts(c.events) u))
+              else c.events end as events) w
+cross join lateral _DecodeEvents(w.events) e
 where h.name = CurrentTaskHub();
 
 -- _InstanceHistory: the row type of GetInstanceHistory, for the events of all hubs. For nobody but
@@ -41,12 +56,21 @@ select i.instance_id as InstanceID, i.execution_id as ExecutionID,
        (c.first_event + e.event_index)::bigint as SequenceNumber, e.event_type as EventType,
        e.name as Name, e.runtime_status as RuntimeStatus, e.task_id as TaskID,
        e.occurred as Timestamp, true as IsPlayed, e.visible_time as VisibleTime,
-       e.reason as Reason, e.payload as PayloadText, c.events_payload as PayloadID,
+       e.reason as Reason, e.payload as PayloadText, null::uuid as PayloadID,
        i.parent_instance_id as ParentInstanceID, e.version as Version,
        e.trace_context as TraceContext, i.tags as Tags, i.hub_id as HubID, c.turn as Turn
 from Instances i
 join History c on c.instance_key = i.instance_key and c.generation = i.generation
-cross join lateral _DecodeEvents(c.events) e;
+-- A payload is joined by the rights of the view's owner, not by a function, which would have the
+-- reader's.
+cross join lateral (
+  select case when _IsCut(c.events)
+              then (select _Assemble(c.events, array_agg(p.payload_id), array_agg(p.data))
+                    from Payloads p
+                    where p.instance_key = c.instance_key
+                      and p.payload_id in (select u.payload_id from _PayloadCuts(c.events) u))
+              else c.events end as events) w
+cross join lateral _DecodeEvents(w.events) e;
 
 -- GetInstanceHistory: the events of an instance's current generation in order, one row each. A missing
 -- instance has no rows. Payloads only when asked for.

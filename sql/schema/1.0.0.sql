@@ -12,8 +12,9 @@
 --     truncated by vacuum (its exclusive lock stalls the queue). Lower fill factors leave room for
 --     heap-only updates.
 --
--- Payloads up to the threshold are stored in the row; above it in Payloads, referenced by the column
--- with the suffix _payload. At most one of the two is not null.
+-- Large values are stored in Payloads, once per instance. Messages, requests and history then hold
+-- their cut form (logic/payloads.sql), inputs and outputs a payload_id in the column with the suffix
+-- _payload; at most one of the two columns is not null.
 
 create table Versions (
   semantic_version text collate "C" primary key,
@@ -79,11 +80,9 @@ create table Instances (
   orchestration_trace_context bytea,
   output bytea,
   failure bytea,
-  output_payload bigint,
-  custom_status_payload bigint,
-  failure_payload bigint,
+  output_payload uuid,
   input bytea,
-  input_payload bigint,
+  input_payload uuid,
   constraint instances_id_length check (octet_length(instance_id) <= 2048)
 ) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05,
         toast.autovacuum_vacuum_scale_factor = 0.05);
@@ -138,8 +137,7 @@ create table NewEvents (
   generation int,               -- null = for any generation
   event_type smallint not null, -- field number of the event in HistoryEvent
   request_id uuid,
-  event bytea,                  -- a serialized HistoryEvent
-  event_payload bigint,
+  event bytea,                  -- a serialized HistoryEvent, perhaps cut
   primary key (instance_key, seq)
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,
         autovacuum_vacuum_cost_delay = 0, autovacuum_vacuum_insert_scale_factor = 0.2,
@@ -164,8 +162,7 @@ create table NewTasks (
   lost_leases smallint not null default 0,
   name text collate "C" not null,
   version bytea,
-  request bytea,                -- a serialized ActivityRequest
-  request_payload bigint,
+  request bytea,                -- a serialized ActivityRequest, perhaps cut
   primary key (instance_key, task_key)
 ) with (fillfactor = 90, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,
         autovacuum_vacuum_cost_delay = 0, autovacuum_vacuum_insert_scale_factor = 0.2,
@@ -181,7 +178,7 @@ create index newtasks_named
   where lease_token is null;
 
 -- One row per turn: the events of the turn as they go on the wire, each with the tag of
--- OrchestratorRequest.pastEvents (0x1A) and its length before it.
+-- OrchestratorRequest.pastEvents (0x1A) and its length before it; perhaps cut.
 create table History (
   instance_key bigint not null,
   turn bigint not null,
@@ -190,18 +187,23 @@ create table History (
   first_event int not null,
   event_count int not null,
   events bytea,
-  events_payload bigint,
   primary key (instance_key, generation, turn)
 ) with (autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.2,
         toast.autovacuum_vacuum_scale_factor = 0.05);
 
--- Payloads above the threshold, each stored once and referenced.
+-- Large values, each stored once and referred to. The id is the first half of the value's SHA-256.
 create table Payloads (
   instance_key bigint not null,
-  payload_id bigint generated always as identity,
+  payload_id uuid not null,
   data bytea not null,
   primary key (instance_key, payload_id)
-);
+) with (autovacuum_vacuum_scale_factor = 0.05, toast.autovacuum_vacuum_scale_factor = 0.05);
+-- lz4 costs a fraction of the default's time; a server may be built without it.
+do $$
+begin
+  alter table Payloads alter column data set compression lz4;
+exception when feature_not_supported then null;
+end $$;
 
 -- The state of entities; an entity is also a row of Instances (kind 1).
 create table Entities (

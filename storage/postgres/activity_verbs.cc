@@ -1,5 +1,6 @@
 // Verbs of activity tasks (sql/logic/activities.sql).
 #include "absl/time/time.h"
+#include "storage/postgres/payload_cuts.h"
 #include "storage/postgres/verbs.h"
 
 namespace dt::postgres {
@@ -14,7 +15,9 @@ class CompleteTasks : public CompleteTaskVerb {
  protected:
   void EncodeCalls(const Requests& requests, Envelope& envelope) const override {
     Column task, token, key, generation, message_generation, at, type, event;
-    for (const TaskCompletion* completion : requests) {
+    std::vector<PayloadSet> payloads(requests.size());
+    for (size_t i = 0; i < requests.size(); ++i) {
+      const TaskCompletion* completion = requests[i];
       const NewMessage& message = completion->message;
       task.Add(completion->key);
       token.Add(completion->lease_token);
@@ -31,7 +34,7 @@ class CompleteTasks : public CompleteTaskVerb {
         at.Add(ToMicrosRoundedUp(message.visible_at));
       }
       type.Add(message.event_type);
-      event.AddOptional(envelope.Position(message.event));
+      event.AddOptional(envelope.Stored(message.event, kEventDepth, payloads[i]));
     }
     envelope.Int("worker", context()->worker.load())
         .Numbers("task", task)
@@ -41,7 +44,8 @@ class CompleteTasks : public CompleteTaskVerb {
         .Numbers("message_generation", message_generation)
         .Numbers("at", at)
         .Numbers("type", type)
-        .Numbers("event", event);
+        .Numbers("event", event)
+        .PayloadList("payloads", payloads);
   }
 
   absl::Status DecodeReplies(const Result& result, const Requests& requests,

@@ -3,6 +3,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "storage/postgres/check.h"
+#include "storage/postgres/payload_cuts.h"
 #include "storage/postgres/sqlstate.h"
 #include "storage/postgres/verbs.h"
 
@@ -52,19 +53,23 @@ int FlagsOf(const Checkpoint& checkpoint) {
          (checkpoint.next_generation.has_value() ? kNextGenerationFlag : 0);
 }
 
-void EncodeItems(const CheckpointVerb::Requests& requests, Envelope& envelope) {
+// The payloads of the items' own rows, by item.
+using OwnPayloads = std::vector<PayloadSet>;
+
+void EncodeItems(const CheckpointVerb::Requests& requests, OwnPayloads& payloads,
+                 Envelope& envelope) {
   Column key, token, turn, generation, flags, history, first_event, event_count;
   Column consumed_item, consumed_seq;
   int64_t item = 0;
   for (const Checkpoint* checkpoint : requests) {
-    ++item;
+    PayloadSet& own = payloads[static_cast<size_t>(item++)];
     key.Add(checkpoint->key);
     token.Add(checkpoint->lease_token);
     turn.Add(checkpoint->turn);
     generation.Add(checkpoint->generation);
     flags.Add(FlagsOf(*checkpoint));
     if (checkpoint->history.has_value()) {
-      history.AddOptional(envelope.Position(checkpoint->history->events));
+      history.AddOptional(envelope.Stored(checkpoint->history->events, kChunkDepth, own));
       first_event.Add(checkpoint->history->first_event);
       event_count.Add(checkpoint->history->event_count);
     } else {
@@ -89,7 +94,8 @@ void EncodeItems(const CheckpointVerb::Requests& requests, Envelope& envelope) {
       .Numbers("consumed_seq", consumed_seq);
 }
 
-void EncodeTasks(const CheckpointVerb::Requests& requests, Envelope& envelope) {
+void EncodeTasks(const CheckpointVerb::Requests& requests, OwnPayloads& payloads,
+                 Envelope& envelope) {
   Column item, task_id, version, request, token;
   for (size_t i = 0; i < requests.size(); ++i) {
     for (const NewTask& task : requests[i]->tasks) {
@@ -98,7 +104,7 @@ void EncodeTasks(const CheckpointVerb::Requests& requests, Envelope& envelope) {
       item.Add(static_cast<int64_t>(i) + 1);
       task_id.Add(task.task_id);
       version.AddOptional(envelope.Position(task.version));
-      request.AddOptional(envelope.Position(task.request));
+      request.AddOptional(envelope.Stored(task.request, kRequestDepth, payloads[i]));
       if (task.lease_token == 0) {
         token.AddNull();
       } else {
@@ -115,21 +121,23 @@ void EncodeTasks(const CheckpointVerb::Requests& requests, Envelope& envelope) {
       .Numbers("task_token", token);
 }
 
-void EncodeUpdate(const InstanceUpdate& update, int64_t item, Envelope& envelope) {
+void EncodeUpdate(const InstanceUpdate& update, int64_t item, PayloadSet& payloads,
+                  Envelope& envelope) {
   envelope.BeginObject().Int("item", item).Int("status", static_cast<int64_t>(update.status));
   EncodeChange("custom_status_kind", "custom_status", update.custom_status, envelope);
   EncodeChange("trace_kind", "trace", update.orchestration_trace_context, envelope);
-  envelope.OptionalBytes("output", update.output)
+  envelope.Value("output", update.output, payloads)
       .OptionalBytes("failure", update.failure)
       .EndObject();
 }
 
-void EncodeNextGeneration(const NextGeneration& next, int64_t item, Envelope& envelope) {
+void EncodeNextGeneration(const NextGeneration& next, int64_t item, PayloadSet& payloads,
+                          Envelope& envelope) {
   envelope.BeginObject()
       .Int("item", item)
       .String("execution_id", next.execution_id)
       .OptionalBytes("version", next.version)
-      .OptionalBytes("input", next.input)
+      .Value("input", next.input, payloads)
       .OptionalBytes("saved_custom_status", next.saved_custom_status)
       .EndObject();
 }
@@ -137,7 +145,9 @@ void EncodeNextGeneration(const NextGeneration& next, int64_t item, Envelope& en
 void EncodeChild(const NewChild& child, int64_t item, Envelope& envelope) {
   envelope.BeginObject().Int("item", item);
   EncodeNewInstance(child.instance, envelope);
-  envelope.BeginObject("conflict").Message(child.conflict).EndObject().EndObject();
+  PayloadSet none;  // a conflict is small
+  envelope.BeginObject("conflict").Message(child.conflict, none).EndObject().EndObject();
+  DT_CHECK(none.empty(), "the failure of a child that could not start has no large value");
 }
 
 // What the turns write to other instances.
@@ -146,10 +156,12 @@ void EncodeOutgoing(const CheckpointVerb::Requests& requests, Envelope& envelope
       "messages", requests, [](const Checkpoint& c) { return c.messages.size(); },
       [&](const Checkpoint& c, int64_t item) {
         for (const AddressedMessage& message : c.messages) {
+          PayloadSet payloads;
           envelope.BeginObject()
               .Int("item", item)
               .String("id", message.instance_id)
-              .Message(message.message)
+              .Message(message.message, payloads)
+              .Payloads(payloads)
               .EndObject();
         }
       },
@@ -158,11 +170,13 @@ void EncodeOutgoing(const CheckpointVerb::Requests& requests, Envelope& envelope
       "parents", requests,
       [](const Checkpoint& c) { return static_cast<size_t>(c.parent_message.has_value()); },
       [&](const Checkpoint& c, int64_t item) {
+        PayloadSet payloads;
         envelope.BeginObject()
             .Int("item", item)
             .Int("key", c.parent_key)
             .Int("parent_generation", c.parent_generation)
-            .Message(*c.parent_message)
+            .Message(*c.parent_message, payloads)
+            .Payloads(payloads)
             .EndObject();
       },
       envelope);
@@ -185,24 +199,28 @@ void EncodeOutgoing(const CheckpointVerb::Requests& requests, Envelope& envelope
 }
 
 // What the turns write for their own instances.
-void EncodeOwn(const CheckpointVerb::Requests& requests, Envelope& envelope) {
+void EncodeOwn(const CheckpointVerb::Requests& requests, OwnPayloads& payloads,
+               Envelope& envelope) {
+  const auto of = [&payloads](int64_t item) -> PayloadSet& {
+    return payloads[static_cast<size_t>(item - 1)];
+  };
   EncodeList(
       "updates", requests,
       [](const Checkpoint& c) { return static_cast<size_t>(c.update.has_value()); },
-      [&](const Checkpoint& c, int64_t item) { EncodeUpdate(*c.update, item, envelope); },
+      [&](const Checkpoint& c, int64_t item) { EncodeUpdate(*c.update, item, of(item), envelope); },
       envelope);
   EncodeList(
       "generations", requests,
       [](const Checkpoint& c) { return static_cast<size_t>(c.next_generation.has_value()); },
       [&](const Checkpoint& c, int64_t item) {
-        EncodeNextGeneration(*c.next_generation, item, envelope);
+        EncodeNextGeneration(*c.next_generation, item, of(item), envelope);
       },
       envelope);
   EncodeList(
       "own", requests, [](const Checkpoint& c) { return c.own_messages.size(); },
       [&](const Checkpoint& c, int64_t item) {
         for (const NewMessage& message : c.own_messages) {
-          envelope.BeginObject().Int("item", item).Message(message).EndObject();
+          envelope.BeginObject().Int("item", item).Message(message, of(item)).EndObject();
         }
       },
       envelope);
@@ -321,9 +339,11 @@ class CommitCheckpoints : public CheckpointVerb {
 }  // namespace
 
 void EncodeCheckpoints(const CheckpointVerb::Requests& checkpoints, Envelope& envelope) {
-  EncodeItems(checkpoints, envelope);
-  EncodeTasks(checkpoints, envelope);
-  EncodeOwn(checkpoints, envelope);
+  OwnPayloads payloads(checkpoints.size());
+  EncodeItems(checkpoints, payloads, envelope);
+  EncodeTasks(checkpoints, payloads, envelope);
+  EncodeOwn(checkpoints, payloads, envelope);
+  envelope.PayloadList("payloads", payloads);
   EncodeOutgoing(checkpoints, envelope);
 }
 

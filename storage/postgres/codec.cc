@@ -4,6 +4,8 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "storage/postgres/check.h"
+#include "storage/postgres/payload_cuts.h"
 
 namespace dt::postgres {
 namespace {
@@ -130,9 +132,21 @@ std::optional<int64_t> Envelope::Position(const std::optional<std::string>& valu
   return Position(std::string_view(*value));
 }
 
-std::optional<int64_t> Envelope::Position(const SharedBytes& value) {
-  if (value == nullptr) return std::nullopt;
-  return Position(std::string_view(*value));
+std::optional<int64_t> Envelope::Stored(const SharedBytes& message, int depth,
+                                        PayloadSet& payloads) {
+  if (message == nullptr) return std::nullopt;
+  DT_CHECK(message->empty() || message->front() != '\0',
+           "a serialized message does not begin with 0, which marks the cut form");
+  std::optional<CutMessage> cut = CutPayloads(*message, depth, inline_bytes_max_);
+  if (!cut) return Position(std::string_view(*message));
+  for (const PayloadCut& payload : cut->cuts) AddPayload(payload.id, payload.data, payloads);
+  return Position(std::string_view(cut_messages_.emplace_back(std::move(cut->bytes))));
+}
+
+void Envelope::AddPayload(const std::string& id, std::string_view data, PayloadSet& payloads) {
+  const auto [entry, inserted] = payload_positions_.try_emplace(id, 0);
+  if (inserted) entry->second = Position(data);
+  payloads.emplace(id, entry->second);
 }
 
 void Envelope::Key(std::string_view key) {
@@ -240,15 +254,41 @@ Envelope& Envelope::OptionalBytes(std::string_view key, const std::optional<std:
   return OptionalInt(key, Position(value));
 }
 
-Envelope& Envelope::Shared(std::string_view key, const SharedBytes& value) {
-  return OptionalInt(key, Position(value));
+Envelope& Envelope::Value(std::string_view key, const Payload& value, PayloadSet& payloads) {
+  if (!value || value->size() <= inline_bytes_max_) return OptionalBytes(key, value);
+  const std::string id = PayloadId(*value);
+  AddPayload(id, *value, payloads);
+  return String(absl::StrCat(absl::string_view(key.data(), key.size()), "_payload"), id);
 }
 
-Envelope& Envelope::Message(const NewMessage& message) {
+Envelope& Envelope::Message(const NewMessage& message, PayloadSet& payloads) {
   if (message.generation != kAnyGeneration) Int("generation", message.generation);
   Time("at", message.visible_at);
   Int("type", message.event_type);
-  return Shared("event", message.event);
+  return OptionalInt("event", Stored(message.event, kEventDepth, payloads));
+}
+
+Envelope& Envelope::Payloads(const PayloadSet& payloads) {
+  if (payloads.empty()) return *this;
+  BeginObject("payloads");
+  for (const auto& [id, position] : payloads) Int(id, position);
+  return EndObject();
+}
+
+Envelope& Envelope::PayloadList(std::string_view key, const std::vector<PayloadSet>& payloads) {
+  bool begun = false;
+  for (size_t i = 0; i < payloads.size(); ++i) {
+    for (const auto& [id, position] : payloads[i]) {
+      if (!begun) BeginArray(key);
+      begun = true;
+      BeginObject()
+          .Int("item", static_cast<int64_t>(i) + 1)
+          .String("id", id)
+          .Int("data", position)
+          .EndObject();
+    }
+  }
+  return begun ? EndArray() : *this;
 }
 
 void Envelope::Fill(HubId hub, Params* params) {

@@ -6,16 +6,21 @@
 // empty one is the position of an empty element. Times are microseconds since 1970, rounded up, so
 // that nothing fires early; InfinitePast is no member.
 //
+// Large values of messages travel, and are stored, beside them (payload_cuts.h).
+//
 // Threads. An Envelope is used by one thread. It keeps views: what was added must outlive Fill.
 #ifndef DT_STORAGE_POSTGRES_CODEC_H_
 #define DT_STORAGE_POSTGRES_CODEC_H_
 
 #include <cstdint>
+#include <deque>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "storage/postgres/connection.h"
@@ -37,9 +42,15 @@ class Column {
   std::string text_;  // "1,2,NULL"
 };
 
+// The large values that one instance is given, each once: id -> position in the list of bytes.
+using PayloadSet = std::map<std::string, int64_t>;
+
 class Envelope {
  public:
-  Envelope() { text_.reserve(4096); }
+  // Values of more than `inline_bytes_max` bytes are cut out of what SQL stores.
+  explicit Envelope(size_t inline_bytes_max) : inline_bytes_max_(inline_bytes_max) {
+    text_.reserve(4096);
+  }
 
   // Structure. A key goes before every value inside an object, none inside an array.
   Envelope& BeginObject(std::string_view key = {});
@@ -66,9 +77,18 @@ class Envelope {
   // The same as the value of a key.
   Envelope& Bytes(std::string_view key, std::string_view value);
   Envelope& OptionalBytes(std::string_view key, const std::optional<std::string>& value);
-  Envelope& Shared(std::string_view key, const SharedBytes& value);
+  // The position of a serialized message whose payloads lie at `depth`, as it is stored: whole, or
+  // cut, with what was cut out added to `payloads`.
+  std::optional<int64_t> Stored(const SharedBytes& message, int depth, PayloadSet& payloads);
+  // A payload as the value of `key`, or, when it is large, its id as the value of `key`_payload.
+  Envelope& Value(std::string_view key, const Payload& value, PayloadSet& payloads);
   // A message that is to be stored: generation, at, type, event.
-  Envelope& Message(const NewMessage& message);
+  Envelope& Message(const NewMessage& message, PayloadSet& payloads);
+  // What an entry of a list refers to: payloads: {id: position}. No member if there is none.
+  Envelope& Payloads(const PayloadSet& payloads);
+  // The same of all items of a batch: a list of {item, id, data} named `key`; none if all are
+  // empty.
+  Envelope& PayloadList(std::string_view key, const std::vector<PayloadSet>& payloads);
 
   // ($hub, $batch, $bytes) of every batch verb.
   void Fill(HubId hub, Params* params);
@@ -78,8 +98,13 @@ class Envelope {
   void Key(std::string_view key);
   void Quoted(std::string_view value);
 
+  void AddPayload(const std::string& id, std::string_view data, PayloadSet& payloads);
+
+  const size_t inline_bytes_max_;
   std::string text_;
   std::vector<std::optional<std::string_view>> bytes_;
+  std::deque<std::string> cut_messages_;  // views of bytes_ point into them
+  absl::flat_hash_map<std::string, int64_t> payload_positions_;
 };
 
 // Microseconds since 1970, rounded up and kept inside what the server can store.

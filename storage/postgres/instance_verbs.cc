@@ -47,16 +47,18 @@ std::optional<ParentLink> ReadParent(const Result& result, int row) {
 }
 
 void EncodeNewInstance(const NewInstance& instance, Envelope& envelope) {
+  PayloadSet payloads;
   envelope.String("id", instance.instance_id)
       .String("execution_id", instance.execution_id)
       .String("name", instance.name)
       .OptionalBytes("version", instance.version)
-      .OptionalBytes("input", instance.input)
+      .Value("input", instance.input, payloads)
       .TagObject("tags", instance.tags)
       .OptionalTime("start", instance.scheduled_start)
       .OptionalBytes("trace_context", instance.trace_context)
       .Int("replaceable", instance.replaceable)
-      .Message(instance.started);
+      .Message(instance.started, payloads)
+      .Payloads(payloads);
   if (instance.parent.has_value()) {
     envelope.Int("parent_key", instance.parent->key)
         .Int("parent_generation", instance.parent->generation)
@@ -67,9 +69,11 @@ void EncodeNewInstance(const NewInstance& instance, Envelope& envelope) {
 }
 
 void EncodeTermination(const Termination& termination, Envelope& envelope) {
+  PayloadSet payloads;
   envelope.String("id", termination.instance_id)
       .OptionalBytes("reason", termination.reason)
-      .Message(termination.message);
+      .Message(termination.message, payloads)
+      .Payloads(payloads);
   if (termination.only_child_of != 0) envelope.Int("only_child_of", termination.only_child_of);
 }
 
@@ -175,9 +179,11 @@ class Send : public SendVerb {
   void EncodeCalls(const Requests& requests, Envelope& envelope) const override {
     envelope.Int("worker", context()->worker.load()).BeginArray("items");
     for (const ClientMessage* message : requests) {
+      PayloadSet payloads;
       envelope.BeginObject()
           .String("id", message->instance_id)
-          .Message(message->message)
+          .Message(message->message, payloads)
+          .Payloads(payloads)
           .EndObject();
     }
     envelope.EndArray();

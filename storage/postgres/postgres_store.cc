@@ -104,7 +104,7 @@ struct PostgresStore::Verbs {
 
 PostgresStore::PostgresStore(PostgresStoreOptions options)
     : options_(std::move(options)),
-      context_{options_.schema},
+      context_{options_.schema, static_cast<size_t>(options_.payload_inline_bytes_max)},
       verbs_(std::make_unique<Verbs>(&context_)),
       keeper_(KeeperOptions(options_),
               [this](WorkerId worker) {

@@ -46,6 +46,8 @@ struct PostgresStoreOptions {
   // goes past it (empty = connection.url). Without hints polling finds all work, only later.
   bool listen = true;
   std::string listen_url;
+  // Larger inputs, results and the like are stored once per instance and referred to.
+  int64_t payload_inline_bytes_max = 8 << 10;
   LaneOptions lane;  // limits and delays of every lane; name and connection are set here
 };
 

@@ -2,6 +2,7 @@
 #include <memory>
 #include <utility>
 
+#include "storage/postgres/payload_cuts.h"
 #include "storage/postgres/verbs.h"
 
 namespace dt::postgres {
@@ -85,6 +86,7 @@ class RewindAll : public RewindVerb {
     for (const Rewind& rewind : rewinds) checkpoints.push_back(&rewind.checkpoint);
     EncodeCheckpoints(checkpoints, envelope);
     EncodeFound(rewinds, envelope);
+    std::vector<PayloadSet> payloads(rewinds.size());
     envelope.BeginArray("chunks");
     for (size_t i = 0; i < rewinds.size(); ++i) {
       for (const HistoryChunk& chunk : rewinds[i].history) {
@@ -93,11 +95,11 @@ class RewindAll : public RewindVerb {
             .Int("turn", chunk.turn)
             .Int("first_event", chunk.first_event)
             .Int("event_count", chunk.event_count)
-            .Shared("events", chunk.events)
+            .OptionalInt("events", envelope.Stored(chunk.events, kChunkDepth, payloads[i]))
             .EndObject();
       }
     }
-    envelope.EndArray();
+    envelope.EndArray().PayloadList("chunk_payloads", payloads);
   }
 
   absl::Status DecodeReplies(const Result& result, const Requests&,

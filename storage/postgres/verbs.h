@@ -32,6 +32,7 @@ namespace dt::postgres {
 // What the verbs of one store share.
 struct VerbContext {
   std::string schema;
+  size_t payload_inline_bytes_max = 0;  // larger values are stored by reference
   std::atomic<WorkerId> worker{0};
   std::atomic<bool> reread{false};
   // Other daemons share the schema, as far as is known: then hints are worth their commit.
@@ -93,7 +94,7 @@ class CallVerb : public Verb {
   bool repeatable() const override { return repeatable_; }
 
   void Encode(Operations operations, Params* params) const override {
-    Envelope envelope;
+    Envelope envelope(context_->payload_inline_bytes_max);
     envelope.BeginObject();
     bool again = false;
     for (const auto& operation : operations) again |= ++CallOf(operation).encoded > 1;
@@ -158,9 +159,9 @@ std::optional<ParentLink> ReadParent(const Result& result, int row);
 
 // The members of a batch that say what to search for, as _SearchCondition takes them.
 void EncodeSearch(const InstanceSearch& search, Envelope& envelope);
-// A new instance as _InsertInstances takes it, without its braces.
+// A new instance as _InsertInstances takes it, with its payloads, without its braces.
 void EncodeNewInstance(const NewInstance& instance, Envelope& envelope);
-// A termination as _Terminate takes it, without its braces.
+// A termination as _Terminate takes it, with its payloads, without its braces.
 void EncodeTermination(const Termination& termination, Envelope& envelope);
 size_t BytesOf(const NewMessage& message);
 size_t BytesOf(const NewInstance& instance);

@@ -75,7 +75,8 @@ TEST_CASE("start_bad_ids: entity ids, long ids, NUL and an empty name") {
         "id");
   request.set_instanceid(std::string(513, 'x'));
   CHECK(StartError(request).ToString() ==
-        "INVALID_ARGUMENT: the length of instanceId is 513 characters, the limit is 512");
+        "INVALID_ARGUMENT: the length of instanceId is 513 characters, the limit is 512 "
+        "(limits.instance-id-chars-max)");
   std::string umlauts;
   for (int i = 0; i < 512; ++i) umlauts += "\xc3\xbc";
   request.set_instanceid(umlauts);
@@ -93,22 +94,24 @@ TEST_CASE("start_limits: each names its field, size and limit") {
   RequestLimits limits;
   limits.name_bytes_max = 4;
   CHECK(StartError(StartRequest(), limits).ToString() ==
-        "INVALID_ARGUMENT: the length of name is 5 bytes, the limit is 4");
+        "INVALID_ARGUMENT: the length of name is 5 bytes, the limit is 4 (limits.name-bytes-max)");
   limits = {};
   limits.payload_bytes_max = 3;
   CHECK(StartError(StartRequest("four"), limits).ToString() ==
-        "RESOURCE_EXHAUSTED: input has 4 bytes, the limit is 3");
+        "RESOURCE_EXHAUSTED: input has 4 bytes, the limit is 3 (limits.payload-bytes-max)");
   limits = {};
   limits.tags_bytes_max = 3;
   CreateInstanceRequest request = StartRequest();
   (*request.mutable_tags())["key"] = "v";
   CHECK(StartError(request, limits).ToString() ==
-        "INVALID_ARGUMENT: tags have 4 bytes of keys and values together, the limit is 3");
+        "INVALID_ARGUMENT: tags have 4 bytes of keys and values together, the limit is 3 "
+        "(limits.tags-bytes-max)");
   limits = {};
   limits.version_bytes_max = 2;
   request.mutable_version()->set_value("1.0");
   CHECK(StartError(request, limits).ToString() ==
-        "INVALID_ARGUMENT: the length of version is 3 bytes, the limit is 2");
+        "INVALID_ARGUMENT: the length of version is 3 bytes, the limit is 2 "
+        "(limits.version-bytes-max)");
 }
 
 TEST_CASE("start_fields: what was given comes back, absent or empty") {
@@ -241,21 +244,21 @@ TEST_CASE("client_message_limits: id, name and payload") {
   raise.set_instanceid("x");
   raise.set_name("name");
   CHECK(BuildRaiseEvent(raise, kNow, limits).status().ToString() ==
-        "INVALID_ARGUMENT: the length of name is 4 bytes, the limit is 3");
+        "INVALID_ARGUMENT: the length of name is 4 bytes, the limit is 3 (limits.name-bytes-max)");
   raise.set_name("n");
   raise.mutable_input()->set_value("four");
   CHECK(BuildRaiseEvent(raise, kNow, limits).status().ToString() ==
-        "RESOURCE_EXHAUSTED: input has 4 bytes, the limit is 3");
+        "RESOURCE_EXHAUSTED: input has 4 bytes, the limit is 3 (limits.payload-bytes-max)");
   TerminateRequest terminate;
   terminate.set_instanceid("x");
   terminate.mutable_output()->set_value("four");
   CHECK(BuildTerminate(terminate, kNow, limits).status().ToString() ==
-        "RESOURCE_EXHAUSTED: output has 4 bytes, the limit is 3");
+        "RESOURCE_EXHAUSTED: output has 4 bytes, the limit is 3 (limits.payload-bytes-max)");
   SuspendRequest suspend;
   suspend.set_instanceid("x");
   suspend.mutable_reason()->set_value("four");
   CHECK(BuildSuspend(suspend, kNow, limits).status().ToString() ==
-        "RESOURCE_EXHAUSTED: reason has 4 bytes, the limit is 3");
+        "RESOURCE_EXHAUSTED: reason has 4 bytes, the limit is 3 (limits.payload-bytes-max)");
   ResumeRequest resume;
   CHECK(BuildResume(resume, kNow, limits).status().ToString() ==
         "INVALID_ARGUMENT: instanceId is empty");

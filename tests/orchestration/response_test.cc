@@ -202,27 +202,27 @@ TEST_CASE("invalid_action: names, ids, versions, tags and times are checked") {
         std::string("InvalidAction: action scheduleTask with id 1: name") + cannot);
   CHECK(Failure({Task(1, std::string(1025, 'x'))}) ==
         "InvalidAction: action scheduleTask with id 1: the length of name is 1025 bytes, the limit "
-        "is 1024");
+        "is 1024 (limits.name-bytes-max)");
   CHECK(Failure({With(Task(1, "A"),
                       [](OrchestratorAction& a) {
                         a.mutable_scheduletask()->mutable_version()->set_value(
                             std::string(257, '1'));
                       })}) ==
         "InvalidAction: action scheduleTask with id 1: the length of version is 257 bytes, the "
-        "limit is 256");
+        "limit is 256 (limits.version-bytes-max)");
   CHECK(Failure({With(Task(1, "A"),
                       [](OrchestratorAction& a) {
                         (*a.mutable_scheduletask()->mutable_tags())["k"] = std::string(65536, 'v');
                       })}) ==
         "InvalidAction: action scheduleTask with id 1: tags have 65537 bytes of keys and values "
-        "together, the limit is 65536");
+        "together, the limit is 65536 (limits.tags-bytes-max)");
   CHECK(Failure({Child(2, "kid", "")}) ==
         "InvalidAction: action createSubOrchestration with id 2: name is empty");
   CHECK(Failure({Child(2, nul, "Kid")}) ==
         std::string("InvalidAction: action createSubOrchestration with id 2: instanceId") + cannot);
   CHECK(Failure({Child(2, std::string(513, 'x'), "Kid")}) ==
         "InvalidAction: action createSubOrchestration with id 2: the length of instanceId is 513 "
-        "characters, the limit is 512");
+        "characters, the limit is 512 (limits.instance-id-chars-max)");
   CHECK(Failure({Send(3, "", "e")}) ==
         "InvalidAction: action sendEvent with id 3: instance.instanceId is empty");
   CHECK(Failure({Send(3, "x", nul)}) ==
@@ -248,7 +248,7 @@ TEST_CASE("payload_too_large: each kind of payload, with its size and the limit"
   TurnLimits limits;
   limits.payload_bytes_max = 10;
   const std::string large(11, 'x');
-  const std::string tail = " has 11 bytes, the limit is 10";
+  const std::string tail = " has 11 bytes, the limit is 10 (limits.payload-bytes-max)";
   CHECK(Failure({Task(1, "A", large)}, limits) ==
         "PayloadTooLarge: action scheduleTask with id 1: input" + tail);
   CHECK(Failure({Child(1, "kid", "Kid", large)}, limits) ==
@@ -270,7 +270,8 @@ TEST_CASE("payload_too_large: each kind of payload, with its size and the limit"
   activity.mutable_result()->set_value(large);
   CHECK(RenderMessage(ActivityResult(activity, 0, absl::FromUnixSeconds(5), limits)) ==
         "TaskFailed @5 taskScheduledId=3 failureDetails={errorType=\"PayloadTooLarge\""
-        " errorMessage=\"the result of the activity has 11 bytes, the limit is 10\""
+        " errorMessage=\"the result of the activity has 11 bytes, the limit is 10 "
+        "(limits.payload-bytes-max)\""
         " isNonRetriable=true} gen 0");
 }
 
