@@ -41,6 +41,7 @@ STAGES = (
     Stage("lint", "tests/lint/run"),
     Stage("proto", "tests/proto/run"),
     Stage("layering", "tests/layering/run"),
+    Stage("isolation", "tests/sql/isolation/run"),
     Stage("cpp", CPP.format("release"), ("release",)),
     Stage("asan-ubsan", BUILD.format("asan-ubsan")),
     Stage("recovery", "tests/recovery/run", ("release",)),
