@@ -184,12 +184,15 @@ declare
   v_deleted int[];
   v_live int[];
   v_live_tokens bigint[];
+  v_locked bigint[];
+  v_unlocked bigint;
   v_foreign boolean;
   v_seqs bigint[];
   v_outcomes smallint[];
 begin
-  perform 1 from ReadyInstances r where r.instance_key = any (v_keys)
-    order by r.instance_key for no key update;
+  select coalesce(array_agg(l.instance_key), '{}') into v_locked
+  from (select r.instance_key from ReadyInstances r where r.instance_key = any (v_keys)
+        order by r.instance_key for no key update) l;
 
   with deleted as (
     delete from NewTasks t
@@ -201,19 +204,22 @@ begin
          array_agg(d.ord order by d.ord) filter (where r.instance_key is not null),
          array_agg(r.lease_token order by d.ord) filter (where r.instance_key is not null),
          bool_or(r.lease_token is null or r.lease_token >> 40 <> v_worker)
-           filter (where r.instance_key is not null)
-    into v_deleted, v_live, v_live_tokens, v_foreign
+           filter (where r.instance_key is not null),
+         max(r.instance_key) filter (where r.instance_key <> all (v_locked))
+    into v_deleted, v_live, v_live_tokens, v_foreign, v_unlocked
   from deleted d
   left join ReadyInstances r on r.instance_key = d.key and r.generation = d.generation;
 
   if cardinality(v_deleted) > coalesce(cardinality(v_live), 0) then
     -- Some have no live parent in the snapshot of that statement. A rewind, which locks the tasks, may
     -- have committed meanwhile: looked at once more.
-    select array_agg(d.ord order by d.ord), array_agg(r.lease_token order by d.ord),
-           bool_or(r.lease_token is null or r.lease_token >> 40 <> v_worker)
-      into v_live, v_live_tokens, v_foreign
+    select coalesce(v_unlocked, max(r.instance_key)) into v_unlocked
     from unnest(v_deleted) d(ord)
-    join ReadyInstances r on r.instance_key = v_keys[d.ord] and r.generation = v_generations[d.ord];
+    join ReadyInstances r on r.instance_key = v_keys[d.ord] and r.generation = v_generations[d.ord]
+    where r.instance_key <> all (v_locked);
+  end if;
+  if v_unlocked is not null then
+    perform _RepeatCall(v_unlocked);
   end if;
 
   if v_live is not null then

@@ -49,12 +49,13 @@ declare
   v_consumed_seqs bigint[] := p_batch ->> 'consumed_seq';
   v_lists jsonb := p_batch;
   v_outcomes smallint[];
+  v_locked bigint[];
   v_worker bigint := v_tokens[1] >> 40;
   v_expected bigint;
   v_deleted bigint;
 begin
   if p_batch ?| '{messages,parents,terminations,children}' then
-    perform _LockTargets(p_hub, p_batch, v_keys);
+    v_locked := _LockTargets(p_hub, p_batch, v_keys);
   end if;
 
   -- The lock and the fence: the locked row itself is always the newest one.
@@ -107,7 +108,7 @@ begin
 
   if v_lists ?| '{messages,parents,terminations,children}' then
     return query select * from _CheckpointMessages(p_hub, v_lists, p_bytes, v_keys, v_now,
-                                                   v_worker);
+                                                   v_worker, v_locked);
   end if;
   if v_lists ? 'own' then
     return query
@@ -169,12 +170,13 @@ end $$;
 
 -- _LockTargets: locks, in one sorted statement, the hot rows of the checkpointed instances and of all
 -- whom they write to: addressed instances, parents, terminated instances and existing instances with
--- the id of a child, each of the latter two with its parent.
-create or replace function _LockTargets(p_hub int, p_batch jsonb, p_own bigint[]) returns void
+-- the id of a child, each of the latter two with its parent. Returns the keys of those it locked.
+create or replace function _LockTargets(p_hub int, p_batch jsonb, p_own bigint[]) returns bigint[]
 language plpgsql set search_path from current set enable_seqscan = off as $$
 declare
   v_ids text[];
   v_keys bigint[];
+  v_locked bigint[];
 begin
   select array_agg(c.id) into v_ids
   from (select m.id from jsonb_to_recordset(p_batch -> 'messages') m(id text)
@@ -187,8 +189,10 @@ begin
   end if;
   v_keys := v_keys || p_own
     || (select array_agg(p.key) from jsonb_to_recordset(p_batch -> 'parents') p(key bigint));
-  perform 1 from ReadyInstances r where r.instance_key = any (v_keys)
-    order by r.instance_key for no key update;
+  select array_agg(l.instance_key) into v_locked
+  from (select r.instance_key from ReadyInstances r where r.instance_key = any (v_keys)
+        order by r.instance_key for no key update) l;
+  return coalesce(v_locked, '{}');
 end $$;
 
 -- _FenceOutcomes: the outcomes of items of which some have no hot row any more: an ended instance
@@ -225,9 +229,10 @@ begin
 end $$;
 
 -- _CheckpointMessages: what committed turns write to other instances: messages, results for parents,
--- terminations, children. Rows as _CheckpointOrchestration. Caller holds all hot rows.
+-- terminations, children. Rows as _CheckpointOrchestration. Caller holds all hot rows, p_locked.
 create or replace function _CheckpointMessages(p_hub int, p_batch jsonb, p_bytes bytea[],
-                                               p_keys bigint[], p_now timestamptz, p_worker bigint)
+                                               p_keys bigint[], p_now timestamptz, p_worker bigint,
+                                               p_locked bigint[])
 returns table (part smallint, item int, number int, outcome smallint, key bigint, token bigint,
                seq bigint, at timestamptz)
 language plpgsql set search_path from current set enable_seqscan = off as $$
@@ -236,22 +241,22 @@ begin
   if p_batch ? 'messages' then
     return query
       select 2::smallint, null::int, d.item, d.outcome, d.key, d.token, d.seq, d.at
-      from _Deliver(p_hub, p_batch -> 'messages', p_bytes, p_now, p_worker) d;
+      from _Deliver(p_hub, p_batch -> 'messages', p_bytes, p_now, p_worker, p_locked) d;
   end if;
   if p_batch ? 'parents' then
     return query
       select 3::smallint, null::int, d.item, d.outcome, d.key, d.token, d.seq, d.at
-      from _Deliver(p_hub, p_batch -> 'parents', p_bytes, p_now, p_worker) d;
+      from _Deliver(p_hub, p_batch -> 'parents', p_bytes, p_now, p_worker, p_locked) d;
   end if;
   if p_batch ? 'terminations' then
     return query
       select 4::smallint, null::int, t.item, t.outcome, t.key, t.token, t.seq, t.at
-      from _Terminate(p_hub, p_batch -> 'terminations', p_bytes, p_now, p_worker) t;
+      from _Terminate(p_hub, p_batch -> 'terminations', p_bytes, p_now, p_worker, p_locked) t;
   end if;
   if p_batch ? 'children' then
     return query
       select 5::smallint, null::int, c.number, c.outcome, c.key, null::bigint, c.seq, p_now
-      from _CheckpointChildren(p_hub, p_batch -> 'children', p_bytes, p_keys, p_now) c;
+      from _CheckpointChildren(p_hub, p_batch -> 'children', p_bytes, p_keys, p_now, p_locked) c;
   end if;
 end $$;
 
@@ -259,7 +264,8 @@ end $$;
 -- instance (or to an earlier child of this batch) is not created: its conflict message goes into the
 -- inbox of its parent, p_keys[item], and "seq" is that message.
 create or replace function _CheckpointChildren(p_hub int, p_children jsonb, p_bytes bytea[],
-                                               p_keys bigint[], p_now timestamptz)
+                                               p_keys bigint[], p_now timestamptz,
+                                               p_locked bigint[])
 returns table (number int, outcome smallint, key bigint, seq bigint)
 language plpgsql set search_path from current set enable_seqscan = off as $$
 #variable_conflict use_column
@@ -278,7 +284,7 @@ begin
     select v_firsts[n.item], n.outcome, n.key, n.seq
     from _InsertInstances(
       p_hub, (select jsonb_agg(p_children -> (f.ord - 1) order by f.ord)
-              from unnest(v_firsts) f(ord)), p_bytes, p_now) n
+              from unnest(v_firsts) f(ord)), p_bytes, p_now, p_locked) n
     where n.outcome in (0, 1, 2)
   loop
     v_created := v_created || number;

@@ -24,9 +24,9 @@ end $$;
 -- _TellParents: for each of these live instances (which are about to end or to be replaced) that has
 -- a parent waiting for it, puts SubOrchestrationInstanceFailed into the parent's inbox. Returns what
 -- was added. A parent that is leased is always woken, whoever holds it, because not every caller hands
--- the notice on. Caller holds the hot rows of the instances and of their parents.
+-- the notice on. Caller holds the hot rows of the instances and of their parents, p_locked.
 create or replace function _TellParents(p_keys bigint[], p_error_type text, p_messages bytea[],
-                                        p_now timestamptz)
+                                        p_now timestamptz, p_locked bigint[])
 returns table (child_key bigint, key bigint, token bigint, seq bigint, at timestamptz, event bytea)
 language plpgsql set search_path from current set enable_seqscan = off as $$
 #variable_conflict use_column
@@ -42,6 +42,9 @@ begin
     where i.parent_task_id is not null and i.parent_key <> all (p_keys)
     order by i.parent_key, i.instance_key
   loop
+    if v_row.parent_key <> all (p_locked) then
+      perform _RepeatCall(v_row.parent_key);
+    end if;
     child_key := v_row.instance_key;
     key := v_row.parent_key;
     token := v_row.lease_token;
@@ -55,20 +58,33 @@ begin
   end loop;
 end $$;
 
--- _LockInstances: locks the hot rows of instances and of their parents in one order. Parents are
--- always created before their children, so their keys are lower.
-create or replace function _LockInstances(p_keys bigint[]) returns void
+-- _LockInstances: locks the hot rows of instances and of their parents in one order, and returns the
+-- keys of those that it locked. Parents are always created before their children, so their keys are
+-- lower.
+create or replace function _LockInstances(p_keys bigint[]) returns bigint[]
 language plpgsql set search_path from current set enable_seqscan = off as $$
 declare
   v_all bigint[];
+  v_locked bigint[];
 begin
   select array_agg(k.key) into v_all
   from (select unnest(p_keys) as key
         union
         select i.parent_key from Instances i
         where i.instance_key = any (p_keys) and i.parent_key is not null) k;
-  perform 1 from ReadyInstances r where r.instance_key = any (v_all)
-    order by r.instance_key for no key update;
+  select array_agg(l.instance_key) into v_locked
+  from (select r.instance_key from ReadyInstances r where r.instance_key = any (v_all)
+        order by r.instance_key for no key update) l;
+  return coalesce(v_locked, '{}');
+end $$;
+
+-- _RepeatCall: an instance came to life (it was created, took the id of another or was rewound) after a
+-- call had locked its hot rows. Nothing may be decided about it without its lock: a message could get
+-- lost between an inbox and a lease that is just given up. To lock it now could be out of order, so the
+-- whole call is repeated.
+create or replace function _RepeatCall(p_key bigint) returns void language plpgsql as $$
+begin
+  raise exception 'instance % came to life while others were locked', p_key using errcode = '40001';
 end $$;
 
 -- _InsertInstances: creates instances of distinct ids, each with its hot row and its first message;
@@ -79,10 +95,12 @@ end $$;
 --            input_payload, payloads}]
 --           version, input, trace_context, event are positions in p_bytes; replaceable is a StatusSet;
 --           payloads: see _StoreEntryPayloads; input_payload: the id of one, in place of input
+--   p_locked  the hot rows that the caller holds, of instances with these ids and of their parents; null:
+--             they are locked here
 -- Locks: hot rows of the instances found and of their parents; their rows of Instances; the inserts
 -- come last. Loses a race for an id: 40001, and the whole call is repeated. Repeat: by execution id.
 create or replace function _InsertInstances(p_hub int, p_items jsonb, p_bytes bytea[],
-                                            p_now timestamptz)
+                                            p_now timestamptz, p_locked bigint[])
 returns table (item int, outcome smallint, status smallint, key bigint, seq bigint,
                at timestamptz, notice_item int, notice_key bigint, notice_token bigint,
                notice_event bytea)
@@ -92,6 +110,8 @@ declare
   v_bytes bytea[] := p_bytes;
   v_count int := jsonb_array_length(p_items);
   v_found bigint[];
+  v_locked bigint[] := p_locked;
+  v_unlocked bigint;
   v_skip int[] := '{}';
   v_replaced_items int[] := '{}';
   v_replaced bigint[];
@@ -112,15 +132,20 @@ begin
   join Instances i on i.hub_id = p_hub and i.instance_id = c.id;
 
   if v_found is not null then
-    perform _LockInstances(v_found);
+    if v_locked is null then
+      v_locked := _LockInstances(v_found);
+    end if;
     perform 1 from Instances i where i.instance_key = any (v_found)
       order by i.instance_key for update;
-    -- Decided under the locks, by a new statement.
+    -- Decided under the locks, by a new statement, which may see instances that are not locked.
     select array_agg(d.ord) filter (where not d.replace),
            array_agg(d.ord) filter (where d.replace),
            array_agg(d.instance_key) filter (where d.replace),
-           array_agg(d.instance_key) filter (where d.replace and d.runtime_status in (0, 6, 7))
-      into v_skip, v_replaced_items, v_replaced, v_live
+           array_agg(d.instance_key) filter (where d.replace and d.runtime_status in (0, 6, 7)),
+           max(d.instance_key) filter (
+             where d.replace and (d.instance_key <> all (v_found)
+               or (d.runtime_status in (0, 6, 7) and d.instance_key <> all (v_locked))))
+      into v_skip, v_replaced_items, v_replaced, v_live, v_unlocked
     from (select c.ord, i.instance_key, i.runtime_status,
                  i.execution_id is distinct from c.execution_id
                    and (c.replaceable >> i.runtime_status) & 1 = 1 as replace
@@ -128,6 +153,9 @@ begin
                             as (id text, execution_id text, replaceable int))
             with ordinality c(id, execution_id, replaceable, ord)
           join Instances i on i.hub_id = p_hub and i.instance_id = c.id) d;
+    if v_unlocked is not null then
+      perform _RepeatCall(v_unlocked);
+    end if;
     return query
       select c.ord::int, (case when i.execution_id = c.execution_id then 2 else 3 end)::smallint,
              i.runtime_status, i.instance_key, null::bigint, i.created_time,
@@ -144,7 +172,7 @@ begin
                v_replaced_items[array_position(v_replaced, t.child_key)], t.key, t.token, t.event
         from _TellParents(v_live, 'OrchestrationReplaced',
                           array_fill('The orchestration was replaced by a new one with the same id'
-                                     ::bytea, array[cardinality(v_live)]), p_now) t;
+                                     ::bytea, array[cardinality(v_live)]), p_now, v_locked) t;
     end if;
     if v_replaced is not null then
       perform _DeleteInstances(v_replaced);
@@ -228,7 +256,7 @@ language plpgsql set search_path from current set enable_seqscan = off as $$
 #variable_conflict use_column
 begin
   return query
-    select * from _InsertInstances(p_hub, p_batch -> 'items', p_bytes, _Now());
+    select * from _InsertInstances(p_hub, p_batch -> 'items', p_bytes, _Now(), null);
 end $$;
 
 -- _AddOrchestrationEvents: messages of clients. One row per item: outcome 0 ok, 1 not found, 2 ended.
@@ -241,21 +269,22 @@ language plpgsql set search_path from current set enable_seqscan = off as $$
 declare
   v_now timestamptz := _Now();
   v_ids text[];
+  v_locked bigint[];
 begin
   select array_agg(c.id) into v_ids from jsonb_to_recordset(p_batch -> 'items') c(id text);
-  perform _LockInstances((select array_agg(i.instance_key) from Instances i
-                          where i.hub_id = p_hub and i.instance_id = any (v_ids)));
+  v_locked := _LockInstances((select array_agg(i.instance_key) from Instances i
+                              where i.hub_id = p_hub and i.instance_id = any (v_ids)));
   return query select * from _Deliver(p_hub, p_batch -> 'items', p_bytes, v_now,
-                                      (p_batch ->> 'worker')::bigint);
+                                      (p_batch ->> 'worker')::bigint, v_locked);
 end $$;
 
 -- _Deliver: puts addressed messages into the inboxes of live instances. One row per item: outcome
 -- 0 ok, 1 not found, 2 ended or another generation, 6 ok, but the caller itself holds the instance and
--- has not been given earlier messages of others. Caller holds the hot rows' locks.
+-- has not been given earlier messages of others. Caller holds the hot rows' locks, p_locked.
 --   p_items [{id, generation, at, type, event, payloads}], or with "key" in place of "id"; payloads: see
 --           _StoreEntryPayloads
 create or replace function _Deliver(p_hub int, p_items jsonb, p_bytes bytea[], p_now timestamptz,
-                                    p_worker bigint)
+                                    p_worker bigint, p_locked bigint[])
 returns table (item int, outcome smallint, key bigint, token bigint, seq bigint, at timestamptz)
 language plpgsql set search_path from current set enable_seqscan = off as $$
 #variable_conflict use_column
@@ -266,6 +295,7 @@ declare
   v_tokens bigint[];
   v_at timestamptz[];
   v_live int[];
+  v_unlocked bigint;
   v_seqs bigint[];
 begin
   select array_agg((case when k.key is null then 1 when r.instance_key is null then 2
@@ -273,8 +303,9 @@ begin
                          else 0 end)::smallint order by c.ord),
          array_agg(k.key order by c.ord), array_agg(r.lease_token order by c.ord),
          array_agg(greatest(p_now, _Time(c.at)) order by c.ord),
-         array_agg(c.ord order by c.ord) filter (where r.instance_key is not null)
-    into v_outcomes, v_keys, v_tokens, v_at, v_live
+         array_agg(c.ord order by c.ord) filter (where r.instance_key is not null),
+         max(r.instance_key) filter (where r.instance_key <> all (p_locked))
+    into v_outcomes, v_keys, v_tokens, v_at, v_live, v_unlocked
   from rows from (jsonb_to_recordset(p_items)
       as (key bigint, id text, at bigint, parent_generation int))
     with ordinality c(key, id, at, parent_generation, ord)
@@ -282,6 +313,9 @@ begin
   cross join lateral (select coalesce(c.key, i.instance_key) as key) k
   left join ReadyInstances r on r.instance_key = k.key
     and (c.parent_generation is null or r.generation = c.parent_generation);
+  if v_unlocked is not null then
+    perform _RepeatCall(v_unlocked);
+  end if;
   if v_live is not null then
     if jsonb_path_exists(p_items, '$[*].payloads') then
       perform _StoreEntryPayloads((select array_agg(case when o.outcome in (0, 6)
@@ -314,9 +348,9 @@ end $$;
 -- the parent of an instance that ended now.
 --   p_items [{id, reason, only_child_of, generation, at, type, event, payloads}]; payloads: see
 --           _StoreEntryPayloads
--- Caller holds the hot rows of the instances and of their parents.
+-- Caller holds the hot rows of the instances and of their parents, p_locked.
 create or replace function _Terminate(p_hub int, p_items jsonb, p_bytes bytea[],
-                                      p_now timestamptz, p_worker bigint)
+                                      p_now timestamptz, p_worker bigint, p_locked bigint[])
 returns table (item int, outcome smallint, key bigint, token bigint, seq bigint, at timestamptz,
                notice_event bytea)
 language plpgsql set search_path from current set enable_seqscan = off as $$
@@ -353,11 +387,13 @@ begin
       from ReadyInstances r where r.instance_key = v_item.instance_key;
       if not found then
         outcome := 2;
+      elsif key <> all (p_locked) then
+        perform _RepeatCall(key);
       elsif outcome = 4 then
         v_event := v_bytes[v_item.reason];
         return query
           select null::int, null::smallint, t.key, t.token, t.seq, t.at, t.event
-          from _EndTerminated(array[key], v_event, p_now) t;
+          from _EndTerminated(array[key], v_event, p_now, p_locked) t;
       else
         if p_items -> (item - 1) ? 'payloads' then
           perform _StoreEntryPayloads(array[key], jsonb_build_array(p_items -> (item - 1)), p_bytes);
@@ -374,8 +410,9 @@ end $$;
 
 -- _EndTerminated: ends live orchestrations without a worker: TERMINATED, with the reason as output and
 -- the parents told (see _TellParents for the rows). Activities that a worker runs right now are left to
--- it. Caller holds the hot rows of the instances and of their parents.
-create or replace function _EndTerminated(p_keys bigint[], p_reason bytea, p_now timestamptz)
+-- it. Caller holds the hot rows of the instances and of their parents, p_locked.
+create or replace function _EndTerminated(p_keys bigint[], p_reason bytea, p_now timestamptz,
+                                          p_locked bigint[])
 returns table (child_key bigint, key bigint, token bigint, seq bigint, at timestamptz, event bytea)
 language plpgsql set search_path from current set enable_seqscan = off as $$
 #variable_conflict use_column
@@ -384,7 +421,7 @@ begin
     select * from _TellParents(p_keys, 'OrchestrationTerminated',
                                array_fill(coalesce(nullif(p_reason, ''),
                                                    'The orchestration was terminated'::bytea),
-                                          array[cardinality(p_keys)]), p_now);
+                                          array[cardinality(p_keys)]), p_now, p_locked);
   delete from ReadyInstances r where r.instance_key = any (p_keys);
   delete from NewEvents e where e.instance_key = any (p_keys);
   delete from NewTasks t where t.instance_key = any (p_keys) and t.lease_token is null;
@@ -407,16 +444,24 @@ language plpgsql set search_path from current set enable_seqscan = off as $$
 declare
   v_ids text[] := array(select jsonb_array_elements_text(p_batch -> 'ids'));
   v_keys bigint[];
+  v_locked bigint[];
+  v_unlocked bigint;
 begin
-  perform _LockInstances((select array_agg(i.instance_key) from Instances i
-                          where i.hub_id = p_hub and i.instance_id = any (v_ids) and i.kind = 0));
-  select array_agg(i.instance_key) into v_keys
+  v_locked := _LockInstances((select array_agg(i.instance_key) from Instances i
+                              where i.hub_id = p_hub and i.instance_id = any (v_ids)
+                                and i.kind = 0));
+  select array_agg(i.instance_key),
+         max(i.instance_key) filter (where i.instance_key <> all (v_locked))
+    into v_keys, v_unlocked
   from Instances i
   join ReadyInstances r on r.instance_key = i.instance_key
   where i.hub_id = p_hub and i.instance_id = any (v_ids) and i.kind = 0
     and not exists (select from Entities e where e.locked_by_key = i.instance_key);
+  if v_unlocked is not null then
+    perform _RepeatCall(v_unlocked);
+  end if;
   if v_keys is not null then
-    perform _EndTerminated(v_keys, p_bytes[(p_batch ->> 'reason')::int], _Now());
+    perform _EndTerminated(v_keys, p_bytes[(p_batch ->> 'reason')::int], _Now(), v_locked);
   end if;
   return query
     select c.id from unnest(v_ids) with ordinality c(id, ord)
@@ -437,10 +482,11 @@ language plpgsql set search_path from current set enable_seqscan = off as $$
 declare
   v_now timestamptz := _Now();
   v_ids text[];
+  v_locked bigint[];
 begin
   select array_agg(c.id) into v_ids from jsonb_to_recordset(p_batch -> 'items') c(id text);
-  perform _LockInstances((select array_agg(i.instance_key) from Instances i
-                          where i.hub_id = p_hub and i.instance_id = any (v_ids)));
+  v_locked := _LockInstances((select array_agg(i.instance_key) from Instances i
+                              where i.hub_id = p_hub and i.instance_id = any (v_ids)));
   return query select * from _Terminate(p_hub, p_batch -> 'items', p_bytes, v_now,
-                                        (p_batch ->> 'worker')::bigint);
+                                        (p_batch ->> 'worker')::bigint, v_locked);
 end $$;
