@@ -30,31 +30,31 @@ end $$;
 
 -- _UnregisterWorker: frees what the worker still holds, without counting a lost lease, and forgets it.
 -- For a process that writes nothing any more. Returns how many items were freed. Repeat: yes.
+-- Locks: own row, as a sweep does first; then as _FreeWorkers.
 create or replace function _UnregisterWorker(p_worker bigint) returns bigint
 language plpgsql set search_path from current as $$
 declare
   v_freed bigint;
 begin
-  v_freed := _FreeWorker(p_worker, 0);
+  perform 1 from Workers w where w.worker_id = p_worker for update;
+  v_freed := _FreeWorkers(array[p_worker], 0);
   delete from Workers w where w.worker_id = p_worker;
   return v_freed;
 end $$;
 
--- _FreeWorker: frees all instances and tasks leased by a worker; returns how many. Scans both tables:
+-- _FreeWorkers: frees all instances and tasks leased by workers; returns how many. Scans both tables:
 -- they have no index of leased rows, because only this rare call needs it.
--- Locks: hot rows by key, then tasks by key.
-create or replace function _FreeWorker(p_worker bigint, p_lost int) returns bigint
+-- Locks: hot rows by key, of all workers in one order, then tasks by key.
+create or replace function _FreeWorkers(p_workers bigint[], p_lost int) returns bigint
 language plpgsql set search_path from current as $$
 declare
-  v_first bigint := p_worker << 40;
-  v_last bigint := v_first + (1::bigint << 40) - 1;
   v_now timestamptz := _Now();
   v_keys bigint[];
   v_tasks bigint;
 begin
   select array_agg(l.instance_key) into v_keys
   from (select r.instance_key from ReadyInstances r
-        where r.lease_token between v_first and v_last
+        where r.lease_token >> 40 = any (p_workers)
         order by r.instance_key for no key update) l;
   if v_keys is not null then
     perform _FreeInstances(v_keys, array_fill(null::timestamptz, array[cardinality(v_keys)]),
@@ -62,7 +62,7 @@ begin
   end if;
   with leased as materialized (
     select t.instance_key, t.task_key from NewTasks t
-    where t.lease_token between v_first and v_last
+    where t.lease_token >> 40 = any (p_workers)
     order by t.instance_key, t.task_key for no key update)
   update NewTasks t
     set lease_token = null, ready_at = v_now, lost_leases = least(t.lost_leases + p_lost, 32767)
@@ -75,27 +75,27 @@ end $$;
 -- host) and those whose lease has run out. Returns how many items were freed. A swept row stays for a
 -- while, marked by lease_until = -infinity, and is swept again: a statement of the dead process may
 -- still have been running and have left new leases behind.
--- Locks: rows of Workers (SKIP LOCKED), then as _FreeWorker. Repeat: yes.
+-- Locks: rows of Workers (SKIP LOCKED), then as _FreeWorkers. Repeat: yes.
 create or replace function _SweepExpired(p_dead bigint[]) returns bigint
 language plpgsql set search_path from current as $$
 declare
   v_now timestamptz := _Now();
-  v_worker record;
-  v_freed bigint := 0;
+  v_workers bigint[];
+  v_freed bigint;
 begin
-  for v_worker in
-    select w.worker_id, w.lease_until, w.started from Workers w
-    where w.worker_id = any (p_dead) or w.lease_until < v_now
-    order by w.worker_id for update skip locked
-  loop
-    v_freed := v_freed + _FreeWorker(v_worker.worker_id, 1);
-    if v_worker.lease_until > '-infinity' then
-      -- "started" is from now on the time of the first sweep.
-      update Workers w set lease_until = '-infinity', started = v_now
-        where w.worker_id = v_worker.worker_id;
-    elsif v_worker.started < v_now - interval '2 minutes' then
-      delete from Workers w where w.worker_id = v_worker.worker_id;
-    end if;
-  end loop;
+  select array_agg(l.worker_id) into v_workers
+  from (select w.worker_id from Workers w
+        where w.worker_id = any (p_dead) or w.lease_until < v_now
+        order by w.worker_id for update skip locked) l;
+  if v_workers is null then
+    return 0;
+  end if;
+  v_freed := _FreeWorkers(v_workers, 1);
+  delete from Workers w
+    where w.worker_id = any (v_workers) and w.lease_until = '-infinity'
+      and w.started < v_now - interval '2 minutes';
+  -- "started" is from now on the time of the first sweep.
+  update Workers w set lease_until = '-infinity', started = v_now
+    where w.worker_id = any (v_workers) and w.lease_until > '-infinity';
   return v_freed;
 end $$;
