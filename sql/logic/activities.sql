@@ -164,7 +164,7 @@ end $$;
 -- outcome 0 ok, 1 lease lost (nothing changed), 2 instance gone (the task is deleted).
 --   p_batch {worker, and columns (arrays in text form): task, token, key, generation,
 --            message_generation, at, type, event; payloads: see _StorePayloads}
--- Locks: hot rows of the parents by key; then the tasks. Repeat: the second time is "lease lost".
+-- Locks: hot rows of the parents by key; then the tasks by key. Repeat: the second time is "lease lost".
 create or replace function _CompleteTasks(p_hub int, p_batch jsonb, p_bytes bytea[])
 returns table (item int, outcome smallint, token bigint, seq bigint, at timestamptz)
 language plpgsql set search_path from current set enable_seqscan = off as $$
@@ -194,10 +194,12 @@ begin
   from (select r.instance_key from ReadyInstances r where r.instance_key = any (v_keys)
         order by r.instance_key for no key update) l;
 
+  -- By key: hot rows do not order those whose instances have ended. One probe of the primary key each,
+  -- in the order of the sorted list.
   with deleted as (
     delete from NewTasks t
-    using unnest(v_keys, v_tasks, v_tokens, v_generations) with ordinality
-      c(key, task, token, generation, ord)
+    using (select * from unnest(v_keys, v_tasks, v_tokens, v_generations) with ordinality
+             u(key, task, token, generation, ord) order by u.key, u.task) c
     where t.instance_key = c.key and t.task_key = c.task and t.lease_token = c.token
     returning c.ord, c.key, c.generation)
   select array_agg(d.ord),

@@ -8,6 +8,9 @@ create or replace function _DeleteInstances(p_keys bigint[]) returns void
 language plpgsql set search_path from current set enable_seqscan = off as $$
 begin
   delete from ReadyInstances r where r.instance_key = any (p_keys);
+  -- Ended instances have no hot row that keeps late results of their tasks away.
+  perform 1 from NewTasks t where t.instance_key = any (p_keys)
+    order by t.instance_key, t.task_key for update;
   delete from NewTasks t where t.instance_key = any (p_keys);
   delete from NewEvents e where e.instance_key = any (p_keys);
   delete from History h where h.instance_key = any (p_keys);

@@ -373,10 +373,6 @@ union all
 select 'message of an ended instance', i.instance_id
 from dt.NewEvents e join dt.Instances i using (instance_key) where i.completed_time is not null
 union all
-select 'free task of an ended instance', i.instance_id
-from dt.NewTasks n join dt.Instances i using (instance_key)
-where i.completed_time is not null and n.lease_token is null
-union all
 select 'next_due is wrong', i.instance_id
 from dt.ReadyInstances r join dt.Instances i using (instance_key)
 cross join lateral (select min(e.visible_at) as due from dt.NewEvents e
