@@ -7,9 +7,9 @@
 --   p_batch {ids: [...], recursive, rows}
 --           or {completed, statuses, from, to, prefix, recursive, rows}, see _SearchCondition
 --   rows bounds the instances purged by one call.
--- Locks: rows of Instances, of ended instances only, and so without hot rows: the named ones by key, those
--- of a filter with SKIP LOCKED (whoever holds one is purging or replacing it), children after their
--- parents, whose keys are lower. That they have ended is checked again under the lock.
+-- Locks: rows of Instances, of ended instances only, and so without hot rows: those of a filter with SKIP
+-- LOCKED (whoever holds one is purging or replacing it), the named ones, and with "recursive" all together,
+-- by key. That they have ended is checked again under the lock. Then their tasks by key.
 -- Repeat: yes; what an earlier call purged is not counted again.
 create or replace function _PurgeInstances(p_hub int, p_batch jsonb, p_bytes bytea[])
 returns table (deleted bigint, more boolean)
@@ -21,18 +21,21 @@ declare
 begin
   if p_batch ? 'ids' then
     v_ids := array(select jsonb_array_elements_text(p_batch -> 'ids'));
-    select array_agg(l.instance_key) into v_keys
+    select array_agg(f.instance_key) into v_keys
     from (select i.instance_key from Instances i
           where i.hub_id = p_hub and i.kind = 0 and i.completed_time is not null
             and i.instance_id = any (v_ids)
-          order by i.instance_key limit v_max for update) l;
+          order by i.instance_key limit v_max) f;
   else
-    v_keys := _LockFound(p_hub, p_batch, v_max);
+    v_keys := _FindEnded(p_hub, p_batch, v_max);
   end if;
   deleted := 0;
   more := coalesce(cardinality(v_keys) = v_max, false);
-  if v_keys is not null and p_batch ? 'recursive' then
-    select d.keys, d.cut or more into v_keys, more from _LockDescendants(v_keys, v_max) d;
+  if p_batch ? 'recursive' then
+    select d.keys, d.cut or more into v_keys, more from _AddDescendants(v_keys, v_max) d;
+  end if;
+  if p_batch ?| '{ids,recursive}' then
+    select l.keys, l.again or more into v_keys, more from _LockEnded(v_keys) l;
   end if;
   if v_keys is not null then
     deleted := cardinality(v_keys);
@@ -41,16 +44,18 @@ begin
   return next;
 end $$;
 
--- _LockFound: locks the first p_max ended orchestrations that a filter finds and nobody else has locked.
-create or replace function _LockFound(p_hub int, p_batch jsonb, p_max int) returns bigint[]
+-- _FindEnded: the first p_max ended orchestrations that a filter finds; without "recursive" they are
+-- locked, and those that somebody else has locked are passed by.
+create or replace function _FindEnded(p_hub int, p_batch jsonb, p_max int) returns bigint[]
 language plpgsql set search_path from current set enable_seqscan = off as $$
 declare
   v_keys bigint[];
 begin
-  execute 'select array_agg(l.instance_key)
+  execute 'select array_agg(f.instance_key)
            from (select i.instance_key from Instances i
                  where i.completed_time is not null and ' || _SearchCondition(p_batch) || '
-                 order by ' || _SearchTime(p_batch) || ' limit $9 for update skip locked) l'
+                 order by ' || _SearchTime(p_batch) || ' limit $9'
+          || case when p_batch ? 'recursive' then '' else ' for update skip locked' end || ') f'
     into v_keys
     using p_hub, (p_batch ->> 'statuses')::int, _Time((p_batch ->> 'from')::bigint),
           _Time((p_batch ->> 'to')::bigint), p_batch ->> 'prefix', _PrefixEnd(p_batch ->> 'prefix'),
@@ -58,11 +63,11 @@ begin
   return v_keys;
 end $$;
 
--- _LockDescendants: locks the ended descendants of locked instances, level by level, and returns all
--- together. Of a tree with more than p_max instances only a lower part, whose own descendants are all in
--- it, is returned, with "cut": purging that first never leaves children behind without their parent.
-create or replace function _LockDescendants(p_keys bigint[], p_max int,
-                                            out keys bigint[], out cut boolean)
+-- _AddDescendants: instances and their ended descendants, found level by level. Of more than p_max only a
+-- lower part, whose own descendants are all in it, is returned, with "cut": purging that first never leaves
+-- children behind without their parent.
+create or replace function _AddDescendants(p_keys bigint[], p_max int,
+                                           out keys bigint[], out cut boolean)
 language plpgsql set search_path from current set enable_seqscan = off as $$
 declare
   v_level bigint[] := p_keys;
@@ -70,11 +75,12 @@ begin
   keys := p_keys;
   cut := false;
   loop
+    -- A filter may have found children beside their parents.
     select array_agg(l.instance_key) into v_level
     from (select i.instance_key from Instances i
           where i.parent_key = any (v_level) and i.parent_key is not null
-            and i.completed_time is not null
-          order by i.instance_key limit p_max for update) l;
+            and i.completed_time is not null and i.instance_key <> all (keys)
+          order by i.instance_key limit p_max) l;
     exit when v_level is null;
     if cardinality(keys) + cardinality(v_level) > p_max then
       keys := '{}';
@@ -82,4 +88,21 @@ begin
     end if;
     keys := keys || v_level;
   end loop;
+end $$;
+
+-- _LockEnded: locks ended instances, all in one order, and returns those that are still there. If one came
+-- to life meanwhile (it was rewound), what is below it must stay: then none are returned, and "again" tells
+-- to look for them anew.
+create or replace function _LockEnded(p_keys bigint[], out keys bigint[], out again boolean)
+language plpgsql set search_path from current set enable_seqscan = off as $$
+begin
+  select array_agg(l.instance_key) into keys
+  from (select i.instance_key from Instances i
+        where i.instance_key = any (p_keys) and i.completed_time is not null
+        order by i.instance_key for update) l;
+  again := exists (select from Instances i
+                   where i.instance_key = any (p_keys) and i.completed_time is null);
+  if again then
+    keys := null;
+  end if;
 end $$;
