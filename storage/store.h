@@ -164,6 +164,7 @@ class Store {
   virtual void DeleteHub(std::string name, DoneCallback done) = 0;
 
   // --- Client verbs
+  // kNotFound: the hub was deleted.
   virtual void CreateInstance(NewInstance instance, Callback<CreateResult> done) = 0;
   virtual void SendMessage(ClientMessage message, Callback<Delivery> done) = 0;
   // kDone (ended at once), kOk (message queued), kTerminal, kNotFound. The notice that kDone leaves

@@ -61,8 +61,21 @@ begin
   return v_hub;
 end $$;
 
+-- _LockHub: whoever creates the first instances of a tree in a hub holds it shared until its commit, and
+-- whoever deletes the hub alone: so nothing is created that the deletion does not see. A lock on the row of
+-- the hub would be written by every creation.
+create or replace function _LockHub(p_hub int, p_alone boolean default false) returns void
+language plpgsql set search_path from current as $$
+begin
+  if p_alone then
+    perform pg_advisory_xact_lock('TaskHubs'::regclass::int, p_hub);
+  else
+    perform pg_advisory_xact_lock_shared('TaskHubs'::regclass::int, p_hub);
+  end if;
+end $$;
+
 -- _DeleteHub: deletes a hub and all that it holds; false if there is none. The name is free at once;
--- daemons that still know the old id find nothing under it.
+-- daemons that still know the old id find nothing under it, and can create nothing.
 -- Locks: the hub, then its hot rows by key, then its rows of Instances by key. Repeat: yes.
 create or replace function _DeleteHub(p_name text) returns boolean
 language plpgsql set search_path from current as $$
@@ -74,6 +87,7 @@ begin
   if v_hub is null then
     return false;
   end if;
+  perform _LockHub(v_hub, true);
   perform 1 from ReadyInstances r where r.hub_id = v_hub order by r.instance_key for update;
   loop
     select array_agg(k.instance_key) into v_keys

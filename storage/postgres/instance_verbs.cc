@@ -120,6 +120,11 @@ class Create : public CreateVerb {
       if (result.IsNull(row, item)) continue;
       const absl::StatusOr<size_t> index = ItemIndex(result, row, item, requests.size());
       if (!index.ok()) return index.status();
+      if (result.Int(row, outcome) == kNoHub) {
+        replies[*index] =
+            absl::NotFoundError("the task hub was deleted; create it again, or use another one");
+        continue;
+      }
       CreateResult& reply = *replies[*index];
       reply.outcome = static_cast<CreateOutcome>(result.Int(row, outcome));
       if (!result.IsNull(row, status)) {
@@ -133,6 +138,8 @@ class Create : public CreateVerb {
   }
 
  private:
+  static constexpr int64_t kNoHub = 4;  // outcome
+
   // Rows without item: a replaced child told its parent. The id of the replaced instance is that of
   // one request, and "notice_item" names it.
   absl::Status DecodeNotices(const Result& result, const Requests& requests,

@@ -208,6 +208,12 @@ TEST_CASE("store_hub_holds_its_own_and_is_deleted_whole") {
   CHECK_FALSE(h.a().Read(doomed, "one").has_value());
   CHECK(h.a().ClaimAll(doomed).claims.empty());
   CHECK(h.a().Read(h.hub, "one").has_value());
+  // Nothing comes into it any more from a daemon that still knows its id.
+  instance.execution_id += "again";
+  const auto late = h.a().Wait<CreateResult>(
+      [&](auto done) { h.a().store().CreateInstance(instance, std::move(done)); });
+  CHECK(late.status().code() == absl::StatusCode::kNotFound);
+  CHECK_FALSE(h.a().Read(doomed, "one").has_value());
 }
 
 TEST_CASE("store_history_is_read_in_pages") {

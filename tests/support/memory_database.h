@@ -54,7 +54,7 @@ class MemoryDatabase {
   // --- Verbs, see storage/store.h; `worker` is the calling daemon.
   absl::StatusOr<HubId> ResolveHub(const std::string& name, bool create);
   absl::Status DeleteHub(const std::string& name);
-  CreateResult CreateInstance(WorkerId worker, NewInstance instance);
+  absl::StatusOr<CreateResult> CreateInstance(WorkerId worker, NewInstance instance);
   Delivery SendMessage(WorkerId worker, ClientMessage message);
   Delivery Terminate(WorkerId worker, ClientTermination termination);
   ClaimResult ClaimInstances(const ClaimRequest& request);

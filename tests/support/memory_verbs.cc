@@ -52,8 +52,12 @@ void MemoryDatabase::Erase(Instance& instance) {
   instances_.erase(instance.row.key);
 }
 
-CreateResult MemoryDatabase::CreateInstance(WorkerId worker, NewInstance instance) {
+absl::StatusOr<CreateResult> MemoryDatabase::CreateInstance(WorkerId worker, NewInstance instance) {
   absl::MutexLock lock(&mutex_);
+  const bool exists = std::any_of(hubs_.begin(), hubs_.end(),
+                                  [&](const auto& hub) { return hub.second == instance.hub; });
+  // Tests may use hubs that were never resolved, but none that was deleted.
+  if (!exists && instance.hub <= last_hub_) return absl::NotFoundError("the task hub was deleted");
   return Create(worker, std::move(instance));
 }
 

@@ -112,8 +112,8 @@ declare
 begin
   return (
     select string_agg(v_ids[c.item] || ': '
-             || (array['created', 'replaced', 'already', 'exists'])[c.outcome + 1], ', '
-             order by c.item)
+             || (array['created', 'replaced', 'already', 'exists', 'no hub'])
+                  [c.outcome + 1], ', ' order by c.item)
     from dt._CreateInstances(1, jsonb_build_object('items', (
       select jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
                'id', i.id, 'execution_id', p_execution, 'name', 'Work', 'type', 3, 'event', 1,
