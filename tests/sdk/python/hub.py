@@ -12,8 +12,11 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+import grpc
+import pytest
 from durabletask.client import OrchestrationState, OrchestrationStatus, TaskHubGrpcClient
-from durabletask.worker import TaskHubGrpcWorker
+from durabletask.history import ExecutionStartedEvent
+from durabletask.worker import TaskHubGrpcWorker, WorkItemFilters
 
 SECONDS = 60  # The bound of every wait; a test that needs so long has failed.
 
@@ -36,29 +39,54 @@ def eventually(condition: Callable[[], Any]) -> Any:
     return answer
 
 
+def assert_refused(code: grpc.StatusCode, text: str, call: Callable[..., Any], *args: Any,
+                   **options: Any) -> None:
+    """The call is refused with this code, and with these words in the message."""
+    with pytest.raises(grpc.RpcError) as refusal:
+        call(*args, **options)
+    assert refusal.value.code() == code
+    assert text in refusal.value.details()
+
+
+def echo(ctx, value):
+    """An orchestrator that returns its input."""
+    return value
+
+
+def waiting(ctx, _):
+    """An orchestrator that ends with the data of the event "finish"."""
+    result = yield ctx.wait_for_external_event("finish")
+    return result
+
+
 class Hub:
     """A task hub by name; None is the hub of callers that name none."""
 
     def __init__(self, name: str | None = None, **client_options: Any):
         self.name = name
-        self._connection = dict(
+        self.connection = dict(
             host_address=ADDRESS,
             metadata=[("taskhub", name)] if name else None,
             logger=logging.getLogger("durabletask"))
         self._workers: list[TaskHubGrpcWorker] = []
-        self.client = TaskHubGrpcClient(**self._connection, **client_options)
+        self.client = TaskHubGrpcClient(**self.connection, **client_options)
 
     def worker(self, *orchestrators: Any, activities: Any = (), versioning: Any = None,
-               filtered: bool = False, **options: Any) -> TaskHubGrpcWorker:
-        """Starts a worker with these functions; close() stops it."""
-        worker = TaskHubGrpcWorker(**self._connection, **options)
+               filtered: bool | WorkItemFilters = False, **options: Any) -> TaskHubGrpcWorker:
+        """Starts a worker with these functions; close() stops it.
+
+        It takes all work, or what it has functions for, or what the filters name.
+        """
+        worker = TaskHubGrpcWorker(**self.connection, **options)
         for orchestrator in orchestrators:
             worker.add_orchestrator(orchestrator)
         for activity in activities:
             worker.add_activity(activity)
         if versioning:
             worker.use_versioning(versioning)
-        if filtered:
+        if isinstance(filtered, WorkItemFilters):
+            worker.use_work_item_filters(filtered)
+        elif filtered:
             worker.use_work_item_filters()
         worker.start()
         self._workers.append(worker)
@@ -80,8 +108,11 @@ class Hub:
         assert state.runtime_status == COMPLETED, state.failure_details
         return state.get_output()
 
+    def state(self, instance_id: str) -> OrchestrationState | None:
+        return self.client.get_orchestration_state(instance_id)
+
     def status(self, instance_id: str) -> OrchestrationStatus:
-        return self.client.get_orchestration_state(instance_id).runtime_status
+        return self.state(instance_id).runtime_status
 
     def until(self, instance_id: str, status: OrchestrationStatus) -> None:
         """Waits for the instance to have this status."""
@@ -91,6 +122,11 @@ class Hub:
         """The events of this kind in the instance's history."""
         events = self.client.get_orchestration_history(instance_id)
         return [event for event in events if isinstance(event, kind)]
+
+    def started(self, instance_id: str) -> ExecutionStartedEvent:
+        """How the current generation of the instance began."""
+        [event] = self.history(instance_id, ExecutionStartedEvent)
+        return event
 
     def close(self) -> None:
         for worker in self._workers:

@@ -1,12 +1,15 @@
 """Suspend and resume, terminate, custom status."""
 
-from hub import COMPLETED, FAILED, PENDING, RUNNING, SUSPENDED, TERMINATED, eventually
-
-
-def waiting(ctx, _):
-    """Ends with the data of the event "finish"."""
-    result = yield ctx.wait_for_external_event("finish")
-    return result
+from hub import (
+    COMPLETED,
+    FAILED,
+    PENDING,
+    RUNNING,
+    SUSPENDED,
+    TERMINATED,
+    eventually,
+    waiting,
+)
 
 
 def parent_of_waiting(ctx, generations):

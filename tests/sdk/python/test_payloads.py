@@ -1,8 +1,5 @@
 """What the SDK sends as strings comes back as it was: text of all kinds, empty, absent; tags."""
 
-from datetime import timedelta
-
-import grpc
 import pytest
 from durabletask import task
 from durabletask.history import (
@@ -127,31 +124,3 @@ def test_large_payload(hub):
     hub.worker(echo)
     text = "0123456789abcdef" * 65536
     assert hub.output(echo, text) == text
-
-
-def test_history_of_an_instance(hub):
-    """client_history_exact: what the server tells of an activity, a timer and a child."""
-    def work(_, __):
-        return None
-
-    def child(ctx, _):
-        return None
-
-    def parent(ctx, _):
-        yield ctx.call_activity(work)
-        yield ctx.create_timer(timedelta(milliseconds=1))
-        yield ctx.call_sub_orchestrator(child)
-
-    hub.worker(parent, child, activities=[work])
-    parent_id = hub.run(parent).instance_id
-    events = hub.client.get_orchestration_history(parent_id)
-    assert [type(event).__name__.removesuffix("Event") for event in events] == [
-        "OrchestratorStarted", "ExecutionStarted", "TaskScheduled",
-        "OrchestratorStarted", "TaskCompleted", "TimerCreated",
-        "OrchestratorStarted", "TimerFired", "SubOrchestrationInstanceCreated",
-        "OrchestratorStarted", "SubOrchestrationInstanceCompleted", "ExecutionCompleted"]
-    numbered = [event.event_id for event in events if event.event_id != -1]
-    assert numbered == sorted(numbered)
-    with pytest.raises(grpc.RpcError) as refusal:
-        hub.client.get_orchestration_history("nobody")
-    assert refusal.value.code() == grpc.StatusCode.NOT_FOUND

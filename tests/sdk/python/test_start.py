@@ -7,28 +7,12 @@ import grpc
 import pytest
 from durabletask.internal.orchestrator_service_pb2 import OrchestrationIdReusePolicy
 
-from hub import COMPLETED, PENDING, RUNNING, TERMINATED, Hub
-
-
-def echo(ctx, value):
-    return value
-
-
-def waiting(ctx, _):
-    result = yield ctx.wait_for_external_event("finish")
-    return result
+from hub import COMPLETED, PENDING, RUNNING, TERMINATED, Hub, assert_refused, echo, waiting
 
 
 def replace(*statuses):
     """The SDK's reuse policy: an instance with one of these statuses may be replaced."""
     return OrchestrationIdReusePolicy(replaceableStatus=[status.value for status in statuses])
-
-
-def assert_refused(code, text, start, *args, **options):
-    with pytest.raises(grpc.RpcError) as refusal:
-        start(*args, **options)
-    assert refusal.value.code() == code
-    assert text in refusal.value.details()
 
 
 def assert_in_use(hub, orchestrator, instance_id, **options):

@@ -4,16 +4,10 @@ import subprocess
 import sys
 import threading
 
-from durabletask import task
 from durabletask.history import TaskCompletedEvent
-from durabletask.worker import (
-    VersionFailureStrategy,
-    VersioningOptions,
-    VersionMatchStrategy,
-)
 
 import stuck_worker
-from hub import COMPLETED, FAILED, PENDING
+from hub import PENDING
 
 
 def test_two_workers(hub):
@@ -83,85 +77,3 @@ def test_worker_replaced_in_the_middle(hub):
     hub.client.raise_orchestration_event(relay_id, "baton", data="carried on")
     hub.worker(relay, activities=[arrive])
     assert hub.wait(relay_id).get_output() == "carried on"
-
-
-def test_filtered_workers(hub):
-    """Workers with filters get only what they know, and each finds its work."""
-    def make(_, what):
-        return f"made {what}"
-
-    def producer(ctx, what):
-        made = yield ctx.call_activity(make, input=what)
-        return made
-
-    def family(ctx, names):
-        results = yield task.when_all([ctx.call_sub_orchestrator("producer", input=n) for n in names])
-        return results
-
-    hub.worker(family, filtered=True)
-    family_id = hub.start(family, ["a", "b"])
-    hub.worker(activities=[make], filtered=True)
-    hub.worker(producer, filtered=True)
-    assert hub.wait(family_id).get_output() == ["made a", "made b"]
-
-
-def versioned(ctx, _):
-    return ctx.version
-
-
-def only(version, failure):
-    """Versioning options of a worker that runs just this version."""
-    return VersioningOptions(version=version, match_strategy=VersionMatchStrategy.STRICT,
-                             failure_strategy=failure)
-
-
-def test_versions(hub):
-    """The version of the start reaches the orchestrator; none stays none."""
-    hub.worker(versioned)
-    assert hub.output(versioned, version="1.2.3") == "1.2.3"
-    assert hub.output(versioned) is None
-
-
-def test_version_of_a_sub_orchestration(hub):
-    """A child has the version its parent asked for, or the worker's default, not its parent's."""
-    def parent(ctx, version):
-        child = yield ctx.call_sub_orchestrator(versioned, version=version)
-        return [ctx.version, child]
-
-    hub.worker(parent, versioned, versioning=VersioningOptions(
-        default_version="7", match_strategy=VersionMatchStrategy.NONE))
-    assert hub.output(parent, "3.0", version="2.0") == ["2.0", "3.0"]
-    assert hub.output(parent, None, version="2.0") == ["2.0", "7"]
-
-
-def test_version_mismatch_fails(hub):
-    """A worker that fails other versions does so with details."""
-    hub.worker(versioned, versioning=only("1.0", VersionFailureStrategy.FAIL))
-    assert hub.output(versioned, version="1.0") == "1.0"
-    state = hub.run(versioned, version="2.0")
-    assert state.runtime_status == FAILED
-    assert state.failure_details.error_type == "VersionMismatch"
-
-
-def test_version_mismatch_is_left_to_another_worker(hub):
-    """abandon_reject_version: what one worker gives back is done by the one that can."""
-    hub.worker(versioned, versioning=only("1.0", VersionFailureStrategy.REJECT))
-    newer = hub.start(versioned, version="2.0")
-    assert hub.output(versioned, version="1.0") == "1.0"
-    assert hub.status(newer) == PENDING
-    hub.worker(versioned, versioning=only("2.0", VersionFailureStrategy.REJECT))
-    assert hub.wait(newer).get_output() == "2.0"
-
-
-def test_continue_as_new_with_another_version(hub):
-    """continue_reroute: the next generation goes to the worker that filters for its version."""
-    def migrating(ctx, path):
-        path.append(ctx.version)
-        if ctx.version == "2":
-            return path
-        ctx.continue_as_new(path, new_version="2")
-
-    for version in ("1", "2"):
-        hub.worker(migrating, versioning=only(version, VersionFailureStrategy.FAIL), filtered=True)
-    state = hub.run(migrating, [], version="1")
-    assert (state.runtime_status, state.get_output()) == (COMPLETED, ["1", "2"])
