@@ -186,24 +186,4 @@ describe("activities", { concurrency: 8 }, () => {
     const [scheduled] = await hub.history(id, "TaskScheduled");
     assert.deepEqual(scheduled.tags, { cost: "high" });
   });
-
-  // client_history_exact: what the server tells of an activity, a timer and a child.
-  hubTest("history_of_an_instance", async (hub) => {
-    async function* parent(ctx) {
-      yield ctx.callActivity("work");
-      yield ctx.createTimer(0.001);
-      yield ctx.callSubOrchestrator("child");
-    }
-    await hub.worker({ parent, child: () => null }, { work: () => null });
-    const id = await hub.start("parent");
-    await hub.waitForOutput(id);
-    const events = await hub.client.getOrchestrationHistory(id);
-    assert.deepEqual(events.map((event) => event.type), [
-      "OrchestratorStarted", "ExecutionStarted", "TaskScheduled",
-      "OrchestratorStarted", "TaskCompleted", "TimerCreated",
-      "OrchestratorStarted", "TimerFired", "SubOrchestrationInstanceCreated",
-      "OrchestratorStarted", "SubOrchestrationInstanceCompleted", "ExecutionCompleted",
-    ]);
-    assert.deepEqual(await hub.client.getOrchestrationHistory("nobody"), []);
-  });
 });

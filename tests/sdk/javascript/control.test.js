@@ -4,12 +4,7 @@
 const assert = require("node:assert/strict");
 const { describe } = require("node:test");
 const { terminateOptions } = require("@microsoft/durabletask-js");
-const { eventually, hubTest, status } = require("./hub");
-
-// Ends with the data of the event "finish".
-async function* waiting(ctx) {
-  return yield ctx.waitForExternalEvent("finish");
-}
+const { eventually, hubTest, status, waiting } = require("./hub");
 
 // Has one child, named <own id>-child, and so on down; the last one is waiting.
 async function* family(ctx, generations) {
@@ -87,7 +82,7 @@ describe("control", { concurrency: 8 }, () => {
     const id = await hub.start("never");
     assert.equal(await hub.status(id), status.PENDING);
     await hub.client.terminateOrchestration(id, "not needed");
-    const state = await hub.client.getOrchestrationState(id);
+    const state = await hub.state(id);
     assert.equal(state.runtimeStatus, status.TERMINATED);
     assert.equal(state.serializedOutput, '"not needed"');
     await hub.worker({ never: (ctx) => started.push(ctx.instanceId), probe: () => "ran" });
@@ -109,7 +104,7 @@ describe("control", { concurrency: 8 }, () => {
     const id = await hub.start("talkative", 3);
     for (let step = 0; step < 3; step++) {
       await eventually(async () => {
-        const state = await hub.client.getOrchestrationState(id);
+        const state = await hub.state(id);
         return state.serializedCustomStatus === JSON.stringify({ step, of: 3 });
       });
       await hub.client.raiseOrchestrationEvent(id, "next");

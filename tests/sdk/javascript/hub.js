@@ -28,9 +28,19 @@ async function eventually(condition) {
   }
 }
 
+// An orchestrator that returns its input.
+function echo(_, value) {
+  return value;
+}
+
+// An orchestrator that ends with the data of the event "finish".
+async function* waiting(ctx) {
+  return yield ctx.waitForExternalEvent("finish");
+}
+
 class Hub {
   // A task hub by name; no name is the hub of callers that name none.
-  constructor(name) {
+  constructor(name, clientOptions = {}) {
     this.name = name;
     this.connection = {
       hostAddress: ADDRESS,
@@ -42,7 +52,7 @@ class Hub {
       },
     };
     this.workers = [];
-    this.client = new dt.TaskHubGrpcClient(this.connection);
+    this.client = new dt.TaskHubGrpcClient({ ...this.connection, ...clientOptions });
   }
 
   // Starts a worker with these functions under their names; close() stops it.
@@ -77,8 +87,12 @@ class Hub {
     return outputOf(await this.wait(instanceId));
   }
 
+  state(instanceId) {
+    return this.client.getOrchestrationState(instanceId);
+  }
+
   async status(instanceId) {
-    return (await this.client.getOrchestrationState(instanceId)).runtimeStatus;
+    return (await this.state(instanceId)).runtimeStatus;
   }
 
   // Waits for the instance to have this status.
@@ -90,6 +104,12 @@ class Hub {
   async history(instanceId, type) {
     const events = await this.client.getOrchestrationHistory(instanceId);
     return events.filter((event) => event.type === type);
+  }
+
+  // How the current generation of the instance began.
+  async started(instanceId) {
+    const [event] = await this.history(instanceId, "ExecutionStarted");
+    return event;
   }
 
   async stop(worker) {
@@ -127,4 +147,6 @@ async function refused(code, words, call) {
   });
 }
 
-module.exports = { Hub, eventually, hubTest, refused, status: dt.OrchestrationStatus };
+module.exports = {
+  Hub, echo, eventually, hubTest, refused, status: dt.OrchestrationStatus, waiting,
+};

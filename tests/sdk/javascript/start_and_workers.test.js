@@ -1,24 +1,12 @@
 "use strict";
-// Starting (schedules, ids in use, bad input), several workers on one hub, workers that die, versions.
+// Starting (schedules, ids in use, bad input), several workers on one hub, workers that die.
 
 const assert = require("node:assert/strict");
 const { spawn } = require("node:child_process");
 const { once } = require("node:events");
 const { describe } = require("node:test");
 const { status: code } = require("@grpc/grpc-js");
-const { VersionFailureStrategy, VersionMatchStrategy } = require("@microsoft/durabletask-js");
-const { Hub, hubTest, refused, status } = require("./hub");
-
-const echo = (_, value) => value;
-
-async function* waiting(ctx) {
-  return yield ctx.waitForExternalEvent("finish");
-}
-
-// Options of a worker that runs just this version.
-function only(version, failureStrategy) {
-  return { versioning: { version, matchStrategy: VersionMatchStrategy.Strict, failureStrategy } };
-}
+const { Hub, echo, hubTest, refused, status, waiting } = require("./hub");
 
 describe("start", { concurrency: 8 }, () => {
   // A scheduled orchestration is PENDING until its time, and starts then, not before.
@@ -128,43 +116,5 @@ describe("workers", { concurrency: 8 }, () => {
     await hub.client.raiseOrchestrationEvent(id, "finish", "carried on");
     await hub.worker({ waiting });
     assert.equal(await hub.waitForOutput(id), "carried on");
-  });
-
-  // Workers with filters get only what they know, and each finds its work.
-  hubTest("filtered_workers", async (hub) => {
-    async function* producer(ctx, what) {
-      return yield ctx.callActivity("make", what);
-    }
-    const filtered = { workItemFilters: "auto" };
-    const id = await hub.start("producer", "a");
-    await hub.worker({}, { make: (_, what) => `made ${what}` }, filtered);
-    await hub.worker({ producer }, {}, filtered);
-    assert.equal(await hub.waitForOutput(id), "made a");
-  });
-
-  // The version of the start reaches the orchestrator; none stays none.
-  hubTest("versions", async (hub) => {
-    await hub.worker({ versioned: (ctx) => ctx.version });
-    assert.equal(await hub.output("versioned", null, { version: "1.2.3" }), "1.2.3");
-    assert.equal(await hub.output("versioned"), "");
-  });
-
-  // A worker that fails other versions does so with details.
-  hubTest("version_mismatch_fails", async (hub) => {
-    await hub.worker({ echo }, {}, only("1.0", VersionFailureStrategy.Fail));
-    assert.equal(await hub.output("echo", "same", { version: "1.0" }), "same");
-    const state = await hub.run("echo", "other", { version: "2.0" });
-    assert.equal(state.runtimeStatus, status.FAILED);
-    assert.equal(state.failureDetails.errorType, "VersionMismatch");
-  });
-
-  // abandon_reject_version: what one worker gives back is done by the one that can.
-  hubTest("version_mismatch_is_left_to_another_worker", async (hub) => {
-    await hub.worker({ echo }, {}, only("1.0", VersionFailureStrategy.Reject));
-    const newer = await hub.start("echo", "new", { version: "2.0" });
-    assert.equal(await hub.output("echo", "old", { version: "1.0" }), "old");
-    assert.equal(await hub.status(newer), status.PENDING);
-    await hub.worker({ echo }, {}, only("2.0", VersionFailureStrategy.Reject));
-    assert.equal(await hub.waitForOutput(newer), "new");
   });
 });

@@ -1,5 +1,5 @@
 "use strict";
-// Sub-orchestrations: results, failures, retries, ids in use, versions.
+// Sub-orchestrations: results, failures, retries, ids in use.
 
 const assert = require("node:assert/strict");
 const { describe } = require("node:test");
@@ -85,14 +85,5 @@ describe("sub-orchestrations", { concurrency: 8 }, () => {
     assert.equal(await hub.output("parent", taken), "OrchestrationAlreadyExists");
     await hub.client.raiseOrchestrationEvent(taken, "finish", "undisturbed");
     assert.equal(await hub.waitForOutput(taken), "undisturbed");
-  });
-
-  // A child has the version its parent asked for.
-  hubTest("version_of_a_sub_orchestration", async (hub) => {
-    async function* parent(ctx, version) {
-      return [ctx.version, yield ctx.callSubOrchestrator("child", null, { version })];
-    }
-    await hub.worker({ parent, child: (ctx) => ctx.version });
-    assert.deepEqual(await hub.output("parent", "3.0", { version: "2.0" }), ["2.0", "3.0"]);
   });
 });
