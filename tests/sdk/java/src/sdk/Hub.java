@@ -1,6 +1,7 @@
 package sdk;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.microsoft.durabletask.DataConverter;
@@ -18,12 +19,16 @@ import com.microsoft.durabletask.TaskOrchestrationFactory;
 import io.grpc.ManagedChannel;
 import io.grpc.ManagedChannelBuilder;
 import io.grpc.Metadata;
+import io.grpc.Status;
+import io.grpc.StatusRuntimeException;
 import io.grpc.stub.MetadataUtils;
 import java.time.Duration;
+import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeoutException;
 import java.util.function.Predicate;
+import org.junit.jupiter.api.function.Executable;
 
 /**
  * A task hub that one test has for itself, with a client and workers of the unmodified SDK.
@@ -172,6 +177,23 @@ final class Hub implements AutoCloseable {
 
   void until(String instanceId, OrchestrationRuntimeStatus status) throws InterruptedException {
     until(instanceId, state -> state.getRuntimeStatus() == status);
+  }
+
+  /**
+   * When the instance was created; returns once later instances differ in it. The SDK cuts times to
+   * milliseconds.
+   */
+  Instant createdApart(String instanceId) throws InterruptedException {
+    Instant created = state(instanceId).getCreatedAt();
+    until(instanceId, state -> Instant.now().isAfter(created.plusMillis(1)));
+    return created;
+  }
+
+  /** Fails unless the call is refused with this code, and with these words in the message. */
+  void refused(Status.Code code, String words, Executable call) {
+    StatusRuntimeException refusal = assertThrows(StatusRuntimeException.class, call);
+    assertEquals(code, refusal.getStatus().getCode());
+    assertTrue(refusal.getMessage().contains(words), refusal.getMessage());
   }
 
   @Override

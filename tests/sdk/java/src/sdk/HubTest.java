@@ -1,5 +1,6 @@
 package sdk;
 
+import com.microsoft.durabletask.NewOrchestrationInstanceOptions;
 import com.microsoft.durabletask.TaskOrchestrationContext;
 import java.util.UUID;
 import org.junit.jupiter.api.AfterEach;
@@ -11,6 +12,11 @@ abstract class HubTest {
   @AfterEach
   void closeHub() {
     hub.close();
+  }
+
+  /** Options of a start with this id. */
+  static NewOrchestrationInstanceOptions id(String id) {
+    return new NewOrchestrationInstanceOptions().setInstanceId(id);
   }
 
   /** An orchestration that ends with the data of the event "finish". */

@@ -2,7 +2,6 @@ package sdk;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
-import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static sdk.Hub.activity;
 import static sdk.Hub.orchestration;
@@ -10,7 +9,6 @@ import static sdk.Hub.orchestration;
 import com.microsoft.durabletask.NewOrchestrationInstanceOptions;
 import com.microsoft.durabletask.OrchestrationRuntimeStatus;
 import io.grpc.Status;
-import io.grpc.StatusRuntimeException;
 import java.io.BufferedReader;
 import java.time.Duration;
 import java.time.Instant;
@@ -22,18 +20,6 @@ import org.junit.jupiter.api.Test;
 
 /** Starting (schedules, ids in use, bad input), several workers on one hub, workers that die. */
 class StartAndWorkersTest extends HubTest {
-  private static NewOrchestrationInstanceOptions id(String id) {
-    return new NewOrchestrationInstanceOptions().setInstanceId(id);
-  }
-
-  /** Fails unless starting with these options is refused with this code and these words. */
-  private void refused(Status.Code code, String words, NewOrchestrationInstanceOptions options) {
-    StatusRuntimeException refusal =
-        assertThrows(StatusRuntimeException.class, () -> hub.start("waiting", options));
-    assertEquals(code, refusal.getStatus().getCode());
-    assertTrue(refusal.getMessage().contains(words), refusal.getMessage());
-  }
-
   /** A scheduled orchestration is PENDING until its time, and starts then, not before. */
   @Test
   void scheduledStart() throws Exception {
@@ -58,33 +44,22 @@ class StartAndWorkersTest extends HubTest {
     assertEquals("second", hub.output("mine", String.class));
     hub.start("waiting", id("mine"));
     hub.until("mine", OrchestrationRuntimeStatus.RUNNING);
-    refused(
-        Status.Code.ALREADY_EXISTS, "orchestration instance already exists", id("mine"));
+    hub.refused(
+        Status.Code.ALREADY_EXISTS,
+        "orchestration instance already exists",
+        () -> hub.start("waiting", id("mine")));
     hub.client.raiseEvent("mine", "finish", "the live one");
     assertEquals("the live one", hub.output("mine", String.class));
-  }
-
-  /** The SDK restarts an ended instance by a start with the same id, name and input. */
-  @Test
-  void restart() throws Exception {
-    hub.worker(orchestration("echo", HubTest::echo));
-    String first = hub.start("echo", "again");
-    assertEquals("again", hub.output(first, String.class));
-    Instant created = hub.state(first).getCreatedAt();
-    assertEquals(first, hub.client.restartInstance(first, false));
-    assertEquals("again", hub.output(first, String.class));
-    assertTrue(hub.state(first).getCreatedAt().isAfter(created));
   }
 
   /** start_bad_ids, raise_event_missing: a clear refusal, and nothing is left behind. */
   @Test
   void badInputIsRefused() {
-    refused(Status.Code.INVALID_ARGUMENT, "instanceId", id("@a@b"));
-    refused(Status.Code.INVALID_ARGUMENT, "length", id("x".repeat(513)));
-    StatusRuntimeException missing =
-        assertThrows(
-            StatusRuntimeException.class, () -> hub.client.raiseEvent("nobody", "finish"));
-    assertEquals(Status.Code.NOT_FOUND, missing.getStatus().getCode());
+    Status.Code invalid = Status.Code.INVALID_ARGUMENT;
+    hub.refused(invalid, "instanceId", () -> hub.start("waiting", id("@a@b")));
+    hub.refused(invalid, "length", () -> hub.start("waiting", id("x".repeat(513))));
+    hub.refused(
+        Status.Code.NOT_FOUND, "nobody", () -> hub.client.raiseEvent("nobody", "finish"));
     assertFalse(hub.state("nobody").isInstanceFound());
   }
 
@@ -109,6 +84,19 @@ class StartAndWorkersTest extends HubTest {
       assertEquals("plain", named.output(instance, String.class));
       assertFalse(hub.state(instance).isInstanceFound());
     }
+  }
+
+  /** create_hub_gated: a hub is created once; what would delete its data is off. */
+  @Test
+  void taskHubCalls() throws Exception {
+    hub.client.createTaskHub(false);
+    hub.worker(orchestration("echo", HubTest::echo));
+    String id = hub.start("echo", "kept");
+    assertEquals("kept", hub.output(id, String.class));
+    hub.client.createTaskHub(false);
+    hub.refused(Status.Code.PERMISSION_DENIED, "hub", () -> hub.client.createTaskHub(true));
+    hub.refused(Status.Code.PERMISSION_DENIED, "hub", () -> hub.client.deleteTaskHub());
+    assertEquals("kept", hub.output(id, String.class));
   }
 
   /** two_streams: two workers share 100 instances; each does its part, each result is right. */
