@@ -14,6 +14,21 @@ namespace {
 constexpr int64_t kMergedBytesMax = int64_t{256} << 20;
 // How long an inbox is left alone that holds due messages but nothing that can run.
 constexpr absl::Duration kStalledInboxDelay = absl::Seconds(1);
+// The default of gRPC, and with it of all SDKs but JavaScript's.
+constexpr size_t kWorkerReceiveBytes = 4 << 20;
+
+// A worker that refuses the item loses its stream by it and is offered it again (1.17), and nothing
+// else tells the operator why.
+void WarnIfLarge(const std::string& instance_id, const orchestration::Frame& frame) {
+  size_t bytes = 0;
+  for (const SharedBytes& piece : frame) bytes += piece->size();
+  if (bytes <= kWorkerReceiveBytes) return;
+  spdlog::warn(
+      "instance {}: its work item has {} bytes, and most SDKs receive {} at most: if its workers "
+      "lose their streams, raise the size of messages that they receive, or shorten the history "
+      "by continuing as new",
+      instance_id, bytes, kWorkerReceiveBytes);
+}
 
 }  // namespace
 
@@ -236,7 +251,10 @@ void Dispatcher::SendTurn(Resident& resident, Stream& stream) {
   options.completion_token = token;
   options.stream_history = stream.options.history_streaming && !resident.whole_history &&
                            resident.state.history_bytes > limits_.history_streaming_from_bytes;
-  Send(stream, orchestration::EncodeOrchestratorItem(resident.state, resident.turn, options));
+  orchestration::Frame frame =
+      orchestration::EncodeOrchestratorItem(resident.state, resident.turn, options);
+  WarnIfLarge(resident.state.instance_id, frame);
+  Send(stream, std::move(frame));
 }
 
 void Dispatcher::EndEmptyTurn(Resident& resident) {

@@ -1,5 +1,9 @@
 // Turns as the dispatcher sees them: parts, repeats, failures of the store, large inboxes.
+#include <sstream>
+
 #include "absl/strings/str_cat.h"
+#include "spdlog/sinks/ostream_sink.h"
+#include "spdlog/spdlog.h"
 #include "tests/dispatch/fixture.h"
 #include "tests/support/fault_store.h"
 
@@ -155,6 +159,28 @@ TEST_CASE("history_1mib only a worker that streams gets a large history separate
   for (const HistoryChunk& chunk : **history) bytes += *chunk.events;
   REQUIRE(streamed.ParseFromString(bytes));
   CHECK(streamed.pastevents_size() == inline_item.orchestratorrequest().pastevents_size());
+}
+
+TEST_CASE("large_turn what most SDKs do not receive is sent whole, and the log says so") {
+  std::ostringstream log;
+  const std::shared_ptr<spdlog::logger> logger = spdlog::default_logger();
+  spdlog::set_default_logger(std::make_shared<spdlog::logger>(
+      "large_turn", std::make_shared<spdlog::sinks::ostream_sink_mt>(log)));
+  OneDaemon one;
+  Functions functions = SomeFunctions(one.clock);
+  functions.activities["Echo"] = [](const ActivityRequest&) {
+    return std::string(1900 * 1024, 'x');
+  };
+  const FakeStream stream = one.daemon.Open(one.hub);
+  one.daemon.Start(one.hub, "two", "Chain", "2");
+  one.daemon.RunWorkers({stream}, functions);
+  CHECK(one.Output("two").size() > 2 * 1900 * 1024);
+  CHECK(log.str().empty());
+  one.daemon.Start(one.hub, "three", "Chain", "3");
+  one.daemon.RunWorkers({stream}, functions);
+  CHECK(one.Output("three").size() > 3 * 1900 * 1024);
+  CHECK(log.str().find("instance three: its work item has 58") != std::string::npos);
+  spdlog::set_default_logger(logger);
 }
 
 TEST_CASE("history_of_no_turn the past of a turn that is not in flight is not found") {
