@@ -3,7 +3,9 @@
 from datetime import timedelta
 
 import grpc
+import pytest
 from durabletask import task
+from durabletask.grpc_options import GrpcChannelOptions
 from durabletask.history import (
     EventRaisedEvent,
     ExecutionCompletedEvent,
@@ -19,7 +21,7 @@ from durabletask.history import (
     TimerFiredEvent,
 )
 
-from hub import RUNNING, SUSPENDED, assert_refused, echo, waiting
+from hub import COMPLETED, RUNNING, SUSPENDED, assert_refused, echo, waiting
 
 
 def kinds(events):
@@ -128,7 +130,11 @@ def test_history_is_that_of_the_last_generation(hub):
                    hub.client.get_orchestration_history, loop_id, execution_id=first)
 
 
-def test_large_history(hub):
+@pytest.mark.parametrize("blocks, channel_options", [
+    (24, None),  # 3 MiB: below what the SDK's worker receives by default.
+    (48, GrpcChannelOptions(max_receive_message_length=64 << 20)),
+])
+def test_large_history(hub, blocks, channel_options):
     """A history of several MiB comes in chunks, whole and in order."""
     def block(_, number):
         return f"{number:02}" * 64 * 1024
@@ -136,13 +142,14 @@ def test_large_history(hub):
     def gather(ctx, count):
         yield task.when_all([ctx.call_activity(block, input=n) for n in range(count)])
 
-    hub.worker(gather, activities=[block])
-    gather_id = hub.run(gather, 24).instance_id
+    hub.worker(gather, activities=[block], channel_options=channel_options)
+    gather_id = hub.start(gather, blocks)
+    assert hub.wait(gather_id).runtime_status == COMPLETED
     results = {event.task_scheduled_id: event.result
                for event in hub.history(gather_id, TaskCompletedEvent)}
-    assert results == {n + 1: f'"{f"{n:02}" * 64 * 1024}"' for n in range(24)}
+    assert results == {n + 1: f'"{f"{n:02}" * 64 * 1024}"' for n in range(blocks)}
     assert [event.event_id for event in hub.history(gather_id, TaskScheduledEvent)] == [
-        *range(1, 25)]
+        *range(1, blocks + 1)]
 
 
 def test_history_of_a_missing_instance(hub):

@@ -2,7 +2,6 @@ package sdk;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
-import static org.junit.jupiter.api.Assertions.assertTrue;
 import static sdk.Hub.activity;
 import static sdk.Hub.orchestration;
 
