@@ -90,8 +90,9 @@ begin
     select array_agg(l.instance_key) as instances, array_agg(l.task_key) as tasks into v_locked
     from (select t.instance_key, t.task_key
           from unnest(v_found.instances, v_found.tasks) c(instance_key, task_key)
-          join NewTasks t on t.instance_key = c.instance_key and t.task_key = c.task_key
-          where t.lease_token is null and t.ready_at <= p_now
+          join NewTasks t on t.instance_key = any (array[c.instance_key])
+            and t.task_key = c.task_key
+          where coalesce(t.lease_token, 0) = 0 and t.ready_at <= p_now
           order by t.ready_at, t.task_key for no key update of t skip locked) l;
     instances := instances || v_locked.instances;
     tasks := tasks || v_locked.tasks;
@@ -140,7 +141,7 @@ begin
       if cardinality(v_taken.tasks) > 0 then
         update NewTasks t set lease_token = v_token
         from unnest(v_taken.instances, v_taken.tasks) c(instance_key, task_key)
-        where t.instance_key = c.instance_key and t.task_key = c.task_key;
+        where t.instance_key = any (array[c.instance_key]) and t.task_key = c.task_key;
         v_instances := v_instances || v_taken.instances;
         v_keys := v_keys || v_taken.tasks;
       end if;
@@ -154,8 +155,8 @@ begin
       select t.task_key, t.instance_key, t.generation, i.instance_id, t.task_id, t.name, t.version,
              t.lost_leases, _Read(t.instance_key, t.request), null::timestamptz
       from unnest(v_instances, v_keys) with ordinality c(instance_key, task_key, ord)
-      join NewTasks t on t.instance_key = c.instance_key and t.task_key = c.task_key
-      left join Instances i on i.instance_key = t.instance_key
+      join NewTasks t on t.instance_key = any (array[c.instance_key]) and t.task_key = c.task_key
+      left join Instances i on i.instance_key = any (array[t.instance_key])
       order by c.ord;
   end if;
 end $$;
@@ -200,7 +201,7 @@ begin
     delete from NewTasks t
     using (select * from unnest(v_keys, v_tasks, v_tokens, v_generations) with ordinality
              u(key, task, token, generation, ord) order by u.key, u.task) c
-    where t.instance_key = c.key and t.task_key = c.task and t.lease_token = c.token
+    where t.instance_key = any (array[c.key]) and t.task_key = c.task and t.lease_token = c.token
     returning c.ord, c.key, c.generation)
   select array_agg(d.ord),
          array_agg(d.ord order by d.ord) filter (where r.instance_key is not null),
@@ -210,14 +211,15 @@ begin
          max(r.instance_key) filter (where r.instance_key <> all (v_locked))
     into v_deleted, v_live, v_live_tokens, v_foreign, v_unlocked
   from deleted d
-  left join ReadyInstances r on r.instance_key = d.key and r.generation = d.generation;
+  left join ReadyInstances r on r.instance_key = any (array[d.key]) and r.generation = d.generation;
 
   if cardinality(v_deleted) > coalesce(cardinality(v_live), 0) then
     -- Some have no live parent in the snapshot of that statement. A rewind, which locks the tasks, may
     -- have committed meanwhile: looked at once more.
     select coalesce(v_unlocked, max(r.instance_key)) into v_unlocked
     from unnest(v_deleted) d(ord)
-    join ReadyInstances r on r.instance_key = v_keys[d.ord] and r.generation = v_generations[d.ord]
+    join ReadyInstances r on r.instance_key = any (array[v_keys[d.ord]])
+      and r.generation = v_generations[d.ord]
     where r.instance_key <> all (v_locked);
   end if;
   if v_unlocked is not null then
@@ -279,15 +281,15 @@ begin
   perform 1
   from NewTasks t
   join jsonb_to_recordset(p_batch -> 'items') c(key bigint, task bigint, token bigint)
-    on t.instance_key = c.key and t.task_key = c.task and t.lease_token = c.token
-  order by t.instance_key, t.task_key for no key update of t;
+    on t.instance_key = any (array[c.key]) and t.task_key = c.task and t.lease_token = c.token
+  order by c.key, c.task for no key update of t;
   with released as (
     update NewTasks t
     set lease_token = null, ready_at = v_now + c.delay * interval '1 microsecond',
         lost_leases = least(t.lost_leases + coalesce(c.lost, false)::int, 32767)
     from jsonb_to_recordset(p_batch -> 'items')
       c(key bigint, task bigint, token bigint, delay bigint, lost boolean)
-    where t.instance_key = c.key and t.task_key = c.task and t.lease_token = c.token
+    where t.instance_key = any (array[c.key]) and t.task_key = c.task and t.lease_token = c.token
     returning t.task_key)
   select array_agg(r.task_key) into v_released from released r;
   return query

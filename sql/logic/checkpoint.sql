@@ -66,7 +66,7 @@ begin
     into v_outcomes
   from (select c.ord, c.token, c.turn, r.lease_token, r.turn as last_turn, r.released_token
         from unnest(v_keys, v_tokens, v_turns) with ordinality c(key, token, turn, ord)
-        join ReadyInstances r on r.instance_key = c.key
+        join ReadyInstances r on r.instance_key = any (array[c.key])
         order by c.key for no key update of r) l;
   if cardinality(v_outcomes) is distinct from cardinality(v_keys) then
     v_outcomes := _FenceOutcomes(v_keys, v_tokens, v_turns);
@@ -87,7 +87,7 @@ begin
   if v_expected > 0 then
     delete from NewEvents e
     using unnest(v_consumed_items, v_consumed_seqs) c(item, seq)
-    where e.instance_key = v_keys[c.item] and e.seq = c.seq and v_outcomes[c.item] = 0;
+    where e.instance_key = any (array[v_keys[c.item]]) and e.seq = c.seq and v_outcomes[c.item] = 0;
     get diagnostics v_deleted = row_count;
     if v_deleted <> v_expected then
       raise exception 'a consumed message is gone' using errcode = 'P0D01';
@@ -152,7 +152,7 @@ begin
   -- Turns that keep their lease: a heap-only update.
   update ReadyInstances r set turn = c.turn, lost_leases = 0
     from unnest(v_keys, v_turns, v_flags, v_outcomes) c(key, turn, flags, outcome)
-    where r.instance_key = c.key and c.outcome = 0 and c.flags = 0;
+    where r.instance_key = any (array[c.key]) and c.outcome = 0 and c.flags = 0;
   if v_lists ? 'updates' then
     perform _CheckpointUpdates(v_keys, v_tokens, v_turns, v_flags, v_lists -> 'updates', p_bytes,
                                v_now);
@@ -174,18 +174,17 @@ end $$;
 create or replace function _LockTargets(p_hub int, p_batch jsonb, p_own bigint[]) returns bigint[]
 language plpgsql set search_path from current set enable_seqscan = off as $$
 declare
-  v_ids text[];
+  v_found bigint[];
   v_keys bigint[];
   v_locked bigint[];
 begin
-  select array_agg(c.id) into v_ids
-  from (select m.id from jsonb_to_recordset(p_batch -> 'messages') m(id text)
-        union select t.id from jsonb_to_recordset(p_batch -> 'terminations') t(id text)
-        union select n.id from jsonb_to_recordset(p_batch -> 'children') n(id text)) c;
-  if v_ids is not null then
+  if p_batch ?| '{messages,terminations,children}' then
+    v_found := _FindInstances(p_hub, p_batch -> 'messages')
+      || _FindInstances(p_hub, p_batch -> 'terminations')
+      || _FindInstances(p_hub, p_batch -> 'children');
     select array_agg(k.key) into v_keys
     from Instances i cross join lateral (values (i.instance_key), (i.parent_key)) k(key)
-    where i.hub_id = p_hub and i.instance_id = any (v_ids) and k.key is not null;
+    where i.instance_key = any (v_found) and k.key is not null;
   end if;
   v_keys := v_keys || p_own
     || (select array_agg(p.key) from jsonb_to_recordset(p_batch -> 'parents') p(key bigint));
@@ -209,8 +208,8 @@ begin
         when i.last_token = c.token and i.last_turn = c.turn then 1
         else 3 end)::smallint order by c.ord)
     from unnest(p_keys, p_tokens, p_turns) with ordinality c(key, token, turn, ord)
-    left join ReadyInstances r on r.instance_key = c.key
-    left join Instances i on i.instance_key = c.key);
+    left join ReadyInstances r on r.instance_key = any (array[c.key])
+    left join Instances i on i.instance_key = any (array[c.key]));
 end $$;
 
 -- _OnlyItems: the lists of a batch without what belongs to items that are not committed. Lists that
@@ -334,23 +333,24 @@ begin
   if v_ended is not null then
     delete from ReadyInstances r where r.instance_key = any (v_ended);
     delete from NewEvents e where e.instance_key = any (v_ended);
-    delete from NewTasks t where t.instance_key = any (v_ended) and t.lease_token is null;
+    delete from NewTasks t where t.instance_key = any (v_ended) and coalesce(t.lease_token, 0) = 0;
   end if;
   if v_next is not null then
     delete from History h using unnest(v_next, v_next_generations) c(key, generation)
-      where h.instance_key = c.key and h.generation <= c.generation;
+      where h.instance_key = any (array[c.key]) and h.generation <= c.generation;
     -- EventRaised (17) and ExecutionSuspended (21) are bound to a generation only when they were carried
     -- over into it. New numbers put them behind what this turn carries over.
     with old as (
       delete from NewEvents e using unnest(v_next, v_next_generations) c(key, generation)
-      where e.instance_key = c.key and e.generation <= c.generation
+      where e.instance_key = any (array[c.key]) and e.generation <= c.generation
       returning e.instance_key, e.seq, c.generation + 1 as next_generation, e.event_type, e.event)
     insert into NewEvents (instance_key, visible_at, generation, event_type, event)
       select o.instance_key, '-infinity', o.next_generation, o.event_type, o.event
       from old o where o.event_type in (17, 21)
       order by o.seq;
     delete from NewTasks t using unnest(v_next, v_next_generations) c(key, generation)
-      where t.instance_key = c.key and t.generation <= c.generation and t.lease_token is null;
+      where t.instance_key = any (array[c.key]) and t.generation <= c.generation
+        and coalesce(t.lease_token, 0) = 0;
     update Instances i
       set execution_id = c.execution_id, generation = p_generations[c.item] + 1,
           version = v_bytes[c.version], input = v_bytes[c.input], input_payload = c.input_payload,
@@ -374,7 +374,8 @@ begin
         released_token = case when c.flags & 2 = 2 then c.token end
     from unnest(p_keys, p_tokens, p_turns, p_generations, p_flags, p_outcomes)
       c(key, token, turn, generation, flags, outcome)
-    where r.instance_key = c.key and c.outcome = 0 and c.flags <> 0 and c.flags & 1 = 0;
+    where r.instance_key = any (array[c.key]) and c.outcome = 0 and c.flags <> 0
+      and c.flags & 1 = 0;
 end $$;
 
 -- _CheckpointUpdates: the visible changes of committed turns.

@@ -24,6 +24,25 @@ begin
   delete from Instances i where i.instance_key = any (p_keys);
 end $$;
 
+-- _FindInstances: the keys of the instances with these ids, in their order; null = there is none. All look
+-- for ids here: one probe of the unique index for each, whatever the planner knows of the table. A join by
+-- hub and id may be planned, while the table is small or was analysed empty, to read all of the hub by one
+-- of the other indexes that begin with it, and the plan stays when the table has grown.
+--   p_items  ids, or objects with a member id
+-- Stable: sees what the statement that calls it sees.
+create or replace function _FindInstances(p_hub int, p_items jsonb) returns bigint[]
+language plpgsql stable set search_path from current set enable_seqscan = off
+set enable_sort = off set enable_incremental_sort = off as $$
+begin
+  return array(
+    select (select case when n.hub_id = p_hub and n.instance_id = c.id then n.instance_key end
+            from (select i.hub_id, i.instance_id, i.instance_key from Instances i
+                  where (i.hub_id, i.instance_id) >= (p_hub, c.id)
+                  order by i.hub_id, i.instance_id limit 1) n)
+    from (select coalesce(e.item ->> 'id', e.item #>> '{}') as id
+          from jsonb_array_elements(p_items) e(item)) c);
+end $$;
+
 -- _TellParents: for each of these live instances (which are about to end or to be replaced) that has
 -- a parent waiting for it, puts SubOrchestrationInstanceFailed into the parent's inbox. Returns what
 -- was added. A parent that is leased is always woken, whoever holds it, because not every caller hands
@@ -40,8 +59,9 @@ begin
     select i.instance_key, i.parent_key, i.parent_generation, i.parent_task_id, r.lease_token,
            c.message
     from unnest(p_keys, p_messages) c(key, message)
-    join Instances i on i.instance_key = c.key
-    join ReadyInstances r on r.instance_key = i.parent_key and r.generation = i.parent_generation
+    join Instances i on i.instance_key = any (array[c.key])
+    join ReadyInstances r on r.instance_key = any (array[i.parent_key])
+      and r.generation = i.parent_generation
     where i.parent_task_id is not null and i.parent_key <> all (p_keys)
     order by i.parent_key, i.instance_key
   loop
@@ -112,7 +132,7 @@ language plpgsql set search_path from current set enable_seqscan = off as $$
 declare
   v_bytes bytea[] := p_bytes;
   v_count int := jsonb_array_length(p_items);
-  v_found bigint[];
+  v_found bigint[] := array_remove(_FindInstances(p_hub, p_items), null);
   v_locked bigint[] := p_locked;
   v_unlocked bigint;
   v_skip int[] := '{}';
@@ -130,11 +150,7 @@ declare
   v_names text[];
   v_versions int[];
 begin
-  select array_agg(i.instance_key) into v_found
-  from jsonb_to_recordset(p_items) c(id text)
-  join Instances i on i.hub_id = p_hub and i.instance_id = c.id;
-
-  if v_found is not null then
+  if v_found <> '{}' then
     if v_locked is null then
       v_locked := _LockInstances(v_found);
     end if;
@@ -152,10 +168,10 @@ begin
     from (select c.ord, i.instance_key, i.runtime_status,
                  i.execution_id is distinct from c.execution_id
                    and (c.replaceable >> i.runtime_status) & 1 = 1 as replace
-          from rows from (jsonb_to_recordset(p_items)
-                            as (id text, execution_id text, replaceable int))
-            with ordinality c(id, execution_id, replaceable, ord)
-          join Instances i on i.hub_id = p_hub and i.instance_id = c.id) d;
+          from rows from (jsonb_to_recordset(p_items) as (execution_id text, replaceable int),
+                          unnest(_FindInstances(p_hub, p_items)))
+            with ordinality c(execution_id, replaceable, key, ord)
+          join Instances i on i.instance_key = any (array[c.key])) d;
     if v_unlocked is not null then
       perform _RepeatCall(v_unlocked);
     end if;
@@ -163,9 +179,10 @@ begin
       select c.ord::int, (case when i.execution_id = c.execution_id then 2 else 3 end)::smallint,
              i.runtime_status, i.instance_key, null::bigint, i.created_time,
              null::int, null::bigint, null::bigint, null::bytea
-      from rows from (jsonb_to_recordset(p_items) as (id text, execution_id text))
-        with ordinality c(id, execution_id, ord)
-      join Instances i on i.hub_id = p_hub and i.instance_id = c.id
+      from rows from (jsonb_to_recordset(p_items) as (execution_id text),
+                      unnest(_FindInstances(p_hub, p_items)))
+        with ordinality c(execution_id, key, ord)
+      join Instances i on i.instance_key = any (array[c.key])
       where c.ord = any (v_skip);
     v_skip := coalesce(v_skip, '{}');
     v_replaced_items := coalesce(v_replaced_items, '{}');
@@ -280,12 +297,8 @@ language plpgsql set search_path from current set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
   v_now timestamptz := _Now();
-  v_ids text[];
-  v_locked bigint[];
+  v_locked bigint[] := _LockInstances(_FindInstances(p_hub, p_batch -> 'items'));
 begin
-  select array_agg(c.id) into v_ids from jsonb_to_recordset(p_batch -> 'items') c(id text);
-  v_locked := _LockInstances((select array_agg(i.instance_key) from Instances i
-                              where i.hub_id = p_hub and i.instance_id = any (v_ids)));
   return query select * from _Deliver(p_hub, p_batch -> 'items', p_bytes, v_now,
                                       (p_batch ->> 'worker')::bigint, v_locked);
 end $$;
@@ -302,6 +315,7 @@ language plpgsql set search_path from current set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
   v_bytes bytea[] := p_bytes;
+  v_found bigint[] := case when not p_items -> 0 ? 'key' then _FindInstances(p_hub, p_items) end;
   v_outcomes smallint[];
   v_keys bigint[];
   v_tokens bigint[];
@@ -318,12 +332,10 @@ begin
          array_agg(c.ord order by c.ord) filter (where r.instance_key is not null),
          max(r.instance_key) filter (where r.instance_key <> all (p_locked))
     into v_outcomes, v_keys, v_tokens, v_at, v_live, v_unlocked
-  from rows from (jsonb_to_recordset(p_items)
-      as (key bigint, id text, at bigint, parent_generation int))
-    with ordinality c(key, id, at, parent_generation, ord)
-  left join Instances i on c.key is null and i.hub_id = p_hub and i.instance_id = c.id
-  cross join lateral (select coalesce(c.key, i.instance_key) as key) k
-  left join ReadyInstances r on r.instance_key = k.key
+  from rows from (jsonb_to_recordset(p_items) as (key bigint, at bigint, parent_generation int))
+    with ordinality c(key, at, parent_generation, ord)
+  cross join lateral (select coalesce(c.key, v_found[c.ord]) as key) k
+  left join ReadyInstances r on r.instance_key = any (array[k.key])
     and (c.parent_generation is null or r.generation = c.parent_generation);
   if v_unlocked is not null then
     perform _RepeatCall(v_unlocked);
@@ -376,10 +388,11 @@ begin
     select c.ord, c.id, c.reason, c.only_child_of, c.generation, c.at, c.type, c.event,
            i.instance_key, i.parent_key
     from rows from (jsonb_to_recordset(p_items)
-        as (id text, reason int, only_child_of bigint, generation int, at bigint, type smallint,
-            event int))
-      with ordinality c(id, reason, only_child_of, generation, at, type, event, ord)
-    left join Instances i on i.hub_id = p_hub and i.instance_id = c.id
+          as (id text, reason int, only_child_of bigint, generation int, at bigint, type smallint,
+              event int),
+        unnest(_FindInstances(p_hub, p_items)))
+      with ordinality c(id, reason, only_child_of, generation, at, type, event, key, ord)
+    left join Instances i on i.instance_key = any (array[c.key])
     order by c.ord
   loop
     item := v_item.ord;
@@ -436,7 +449,7 @@ begin
                                           array[cardinality(p_keys)]), p_now, p_locked);
   delete from ReadyInstances r where r.instance_key = any (p_keys);
   delete from NewEvents e where e.instance_key = any (p_keys);
-  delete from NewTasks t where t.instance_key = any (p_keys) and t.lease_token is null;
+  delete from NewTasks t where t.instance_key = any (p_keys) and coalesce(t.lease_token, 0) = 0;
   update Instances i
     set runtime_status = 5, output = p_reason, output_payload = null, completed_time = p_now, last_updated_time = p_now,
         last_token = null, last_turn = null
@@ -454,20 +467,20 @@ returns table (id text)
 language plpgsql set search_path from current set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
-  v_ids text[] := array(select jsonb_array_elements_text(p_batch -> 'ids'));
+  v_found bigint[] := _FindInstances(p_hub, p_batch -> 'ids');
   v_keys bigint[];
   v_locked bigint[];
   v_unlocked bigint;
 begin
-  v_locked := _LockInstances((select array_agg(i.instance_key) from Instances i
-                              where i.hub_id = p_hub and i.instance_id = any (v_ids)
-                                and i.kind = 0));
+  v_locked := _LockInstances(array(select i.instance_key from Instances i
+                                   where i.instance_key = any (v_found) and i.kind = 0));
+  v_found := _FindInstances(p_hub, p_batch -> 'ids');
   select array_agg(i.instance_key),
          max(i.instance_key) filter (where i.instance_key <> all (v_locked))
     into v_keys, v_unlocked
   from Instances i
-  join ReadyInstances r on r.instance_key = i.instance_key
-  where i.hub_id = p_hub and i.instance_id = any (v_ids) and i.kind = 0
+  join ReadyInstances r on r.instance_key = any (array[i.instance_key])
+  where i.instance_key = any (v_found) and i.kind = 0
     and not exists (select from Entities e where e.locked_by_key = i.instance_key);
   if v_unlocked is not null then
     perform _RepeatCall(v_unlocked);
@@ -476,10 +489,10 @@ begin
     perform _EndTerminated(v_keys, p_bytes[(p_batch ->> 'reason')::int], _Now(), v_locked);
   end if;
   return query
-    select c.id from unnest(v_ids) with ordinality c(id, ord)
-    where not exists (select from Instances i
-                      where i.hub_id = p_hub and i.instance_id = c.id
-                        and i.instance_key = any (v_keys))
+    select c.id
+    from rows from (jsonb_array_elements_text(p_batch -> 'ids'), unnest(v_found))
+      with ordinality c(id, key, ord)
+    where coalesce(c.key <> all (v_keys), true)
     order by c.ord;
 end $$;
 
@@ -493,12 +506,8 @@ language plpgsql set search_path from current set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
   v_now timestamptz := _Now();
-  v_ids text[];
-  v_locked bigint[];
+  v_locked bigint[] := _LockInstances(_FindInstances(p_hub, p_batch -> 'items'));
 begin
-  select array_agg(c.id) into v_ids from jsonb_to_recordset(p_batch -> 'items') c(id text);
-  v_locked := _LockInstances((select array_agg(i.instance_key) from Instances i
-                              where i.hub_id = p_hub and i.instance_id = any (v_ids)));
   return query select * from _Terminate(p_hub, p_batch -> 'items', p_bytes, v_now,
                                         (p_batch ->> 'worker')::bigint, v_locked);
 end $$;

@@ -14,7 +14,7 @@ begin
                       then least(r.next_due, greatest(m.at, r.not_before)) else r.next_due end,
       owner_wake = case when r.lease_token is null then null else least(r.owner_wake, m.at) end
   from (select n.key, min(n.at) as at from unnest(p_keys, p_at) n(key, at) group by n.key) m
-  where r.instance_key = m.key
+  where r.instance_key = any (array[m.key])
     and case when r.lease_token is null
              then r.next_due is null or r.next_due > greatest(m.at, r.not_before)
              else r.lease_token >> 40 is distinct from p_worker
@@ -36,7 +36,7 @@ begin
   from (select n.key, n.not_before, n.lost,
                (select min(e.visible_at) from NewEvents e where e.instance_key = n.key) as due
         from unnest(p_keys, p_not_before, p_lost) n(key, not_before, lost)) f
-  where r.instance_key = f.key;
+  where r.instance_key = any (array[f.key]);
 end $$;
 
 -- _LockFreeInstances: locks up to p_max due instances of the hub and kind, earliest first, whatever
@@ -150,7 +150,8 @@ begin
     exit when v_found is null;
     select array_agg(l.instance_key) into v_locked
     from (select r.instance_key from ReadyInstances r
-          where r.instance_key = any (v_found) and r.lease_token is null and r.next_due <= p_now
+          where r.instance_key = any (v_found) and coalesce(r.lease_token, 0) = 0
+            and r.next_due <= p_now
           order by r.next_due for no key update skip locked) l;
     keys := keys || v_locked;
     exit when cardinality(v_locked) = cardinality(v_found);
@@ -227,8 +228,8 @@ begin
              i.saved_custom_status, i.orchestration_trace_context, i.parent_key,
              i.parent_generation, i.parent_task_id, i.parent_instance_id, r.lost_leases, m.more
       from unnest(v_keys) with ordinality c(key, ord)
-      join ReadyInstances r on r.instance_key = c.key
-      join Instances i on i.instance_key = c.key
+      join ReadyInstances r on r.instance_key = any (array[c.key])
+      join Instances i on i.instance_key = any (array[c.key])
       cross join lateral (select min(e.visible_at) as due from NewEvents e
                           where e.instance_key = c.key and e.visible_at > v_now) f
       cross join lateral (
@@ -251,8 +252,8 @@ begin
              null, null, null, null::bytea, null::smallint, null::bytea, null::bytea, null::bytea,
              null::bigint, null::int, null::int, null, null::smallint, null::boolean
       from unnest(v_keys) with ordinality c(key, ord)
-      join ReadyInstances r on r.instance_key = c.key
-      join History h on h.instance_key = c.key and h.generation = r.generation
+      join ReadyInstances r on r.instance_key = any (array[c.key])
+      join History h on h.instance_key = any (array[c.key]) and h.generation = r.generation
       order by c.ord, h.turn;
   end if;
 end $$;
@@ -333,10 +334,10 @@ begin
     select r.instance_key, r.lease_token, w.seq, w.generation, w.event_type, w.visible_at,
            _Read(r.instance_key, w.event), not w.taken
     from jsonb_to_recordset(p_batch -> 'items') c(key bigint, token bigint)
-    join ReadyInstances r on r.instance_key = c.key and r.lease_token = c.token
+    join ReadyInstances r on r.instance_key = any (array[c.key]) and r.lease_token = c.token
     cross join lateral _DueMessages(r.instance_key, 'infinity', (p_batch ->> 'max_messages')::int,
                                     (p_batch ->> 'max_bytes')::bigint) w
-    order by r.instance_key, w.visible_at, w.seq;
+    order by c.key, w.visible_at, w.seq;
 end $$;
 
 -- _AbandonOrchestrations: gives leases up. One row per item: outcome 0 released, 1 lease lost.
@@ -362,7 +363,7 @@ begin
         from rows from (jsonb_to_recordset(p_batch -> 'items')
                           as (key bigint, token bigint, delay bigint, lost boolean))
           with ordinality c(key, token, delay, lost, ord)
-        join ReadyInstances r on r.instance_key = c.key and r.lease_token = c.token
+        join ReadyInstances r on r.instance_key = any (array[c.key]) and r.lease_token = c.token
         order by c.key for no key update of r) l;
   if v_keys is not null then
     perform _FreeInstances(v_keys, v_not_before, v_lost);
@@ -392,7 +393,7 @@ begin
         from rows from (jsonb_to_recordset(p_batch -> 'items')
                           as (key bigint, token bigint, release boolean))
           with ordinality c(key, token, release, ord)
-        join ReadyInstances r on r.instance_key = c.key and r.lease_token = c.token
+        join ReadyInstances r on r.instance_key = any (array[c.key]) and r.lease_token = c.token
         order by c.key for no key update of r) l;
   if v_keys is not null then
     delete from NewEvents e
@@ -401,7 +402,7 @@ begin
              with ordinality c(key, seqs, ord)
            cross join unnest(c.seqs) s(seq)
            where c.ord = any (v_items)) d
-    where e.instance_key = d.key and e.seq = d.seq;
+    where e.instance_key = any (array[d.key]) and e.seq = d.seq;
   end if;
   if v_release is not null then
     perform _FreeInstances(v_release, array_fill(null::timestamptz, array[cardinality(v_release)]),

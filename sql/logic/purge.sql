@@ -16,15 +16,14 @@ returns table (deleted bigint, more boolean)
 language plpgsql set search_path from current set enable_seqscan = off as $$
 declare
   v_max int := p_batch ->> 'rows';
-  v_ids text[];
   v_keys bigint[];
 begin
   if p_batch ? 'ids' then
-    v_ids := array(select jsonb_array_elements_text(p_batch -> 'ids'));
+    v_keys := _FindInstances(p_hub, p_batch -> 'ids');
     select array_agg(f.instance_key) into v_keys
     from (select i.instance_key from Instances i
-          where i.hub_id = p_hub and i.kind = 0 and i.completed_time is not null
-            and i.instance_id = any (v_ids)
+          where i.instance_key = any (v_keys) and i.kind = 0
+            and i.runtime_status not in (0, 6, 7)
           order by i.instance_key limit v_max) f;
   else
     v_keys := _FindEnded(p_hub, p_batch, v_max);
@@ -47,10 +46,12 @@ end $$;
 -- _FindEnded: the first p_max ended orchestrations that a filter finds; without "recursive" they are
 -- locked, and those that somebody else has locked are passed by.
 create or replace function _FindEnded(p_hub int, p_batch jsonb, p_max int) returns bigint[]
-language plpgsql set search_path from current set enable_seqscan = off as $$
+language plpgsql set search_path from current set enable_seqscan = off
+set enable_sort = off as $$
 declare
   v_keys bigint[];
 begin
+  perform _PlanSearch(p_batch);
   execute 'select array_agg(f.instance_key)
            from (select i.instance_key from Instances i
                  where i.completed_time is not null and ' || _SearchCondition(p_batch) || '
@@ -79,8 +80,8 @@ begin
     select array_agg(l.instance_key) into v_level
     from (select i.instance_key from Instances i
           where i.parent_key = any (v_level) and i.parent_key is not null
-            and i.completed_time is not null and i.instance_key <> all (keys)
-          order by i.instance_key limit p_max) l;
+            and i.runtime_status not in (0, 6, 7) and i.instance_key <> all (keys)
+          limit p_max) l;
     exit when v_level is null;
     if cardinality(keys) + cardinality(v_level) > p_max then
       keys := '{}';
@@ -98,10 +99,10 @@ language plpgsql set search_path from current set enable_seqscan = off as $$
 begin
   select array_agg(l.instance_key) into keys
   from (select i.instance_key from Instances i
-        where i.instance_key = any (p_keys) and i.completed_time is not null
+        where i.instance_key = any (p_keys) and i.runtime_status not in (0, 6, 7)
         order by i.instance_key for update) l;
-  again := exists (select from Instances i
-                   where i.instance_key = any (p_keys) and i.completed_time is null);
+  select coalesce(bool_or(i.runtime_status in (0, 6, 7)), false) into again
+  from Instances i where i.instance_key = any (p_keys);
   if again then
     keys := null;
   end if;

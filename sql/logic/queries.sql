@@ -31,9 +31,10 @@ begin
              where p.instance_key = i.instance_key and p.payload_id = i.output_payload)) end,
            case when c.payloads then i.custom_status end,
            case when c.payloads then i.failure end
-    from rows from (jsonb_to_recordset(p_batch -> 'items') as (id text, payloads boolean))
-      with ordinality c(id, payloads, ord)
-    join Instances i on i.hub_id = p_hub and i.instance_id = c.id;
+    from rows from (jsonb_to_recordset(p_batch -> 'items') as (payloads boolean),
+                    unnest(_FindInstances(p_hub, p_batch -> 'items')))
+      with ordinality c(payloads, key, ord)
+    join Instances i on i.instance_key = any (array[c.key]);
 end $$;
 
 -- _WaitStates: the light form, for all waiting calls. p_batch {items: [{id}]}
@@ -44,8 +45,8 @@ language plpgsql set search_path from current set enable_seqscan = off as $$
 begin
   return query
     select c.ord::int, i.runtime_status
-    from rows from (jsonb_to_recordset(p_batch -> 'items') as (id text)) with ordinality c(id, ord)
-    join Instances i on i.hub_id = p_hub and i.instance_id = c.id;
+    from unnest(_FindInstances(p_hub, p_batch -> 'items')) with ordinality c(key, ord)
+    join Instances i on i.instance_key = any (array[c.key]);
 end $$;
 
 -- _QueryManyOrchestrations: a page of orchestrations in the order of (created time, id), or of ended ones
@@ -61,12 +62,14 @@ returns table (key bigint, instance_id text, execution_id text, generation int, 
                last_updated_time timestamptz, completed_time timestamptz,
                scheduled_start timestamptz, parent_instance_id text, tags jsonb, input bytea,
                output bytea, custom_status bytea, failure bytea, more boolean)
-language plpgsql set search_path from current set enable_seqscan = off as $$
+language plpgsql set search_path from current set enable_seqscan = off
+set enable_sort = off as $$
 #variable_conflict use_column
 declare
   v_where text := _SearchCondition(p_batch);
   v_time text := _SearchTime(p_batch);
 begin
+  perform _PlanSearch(p_batch);
   return query execute
     'select t.instance_key, t.instance_id, t.execution_id, t.generation, t.name, t.version,
             t.runtime_status, t.created_time,
@@ -104,6 +107,17 @@ begin
           _Time((p_batch ->> 'to')::bigint), p_batch ->> 'prefix', _PrefixEnd(p_batch ->> 'prefix'),
           _Time((p_batch ->> 'after_time')::bigint), p_batch ->> 'after_id',
           (p_batch ->> 'rows')::int, (p_batch ->> 'bytes')::bigint, p_batch ? 'payloads';
+end $$;
+
+-- _PlanSearch: lets the planner sort what a prefix finds, since few ids may have it. Else a search goes along
+-- an index that has the order, from where it begins: with statistics that are older than most of the rows
+-- the planner would take all of them for few, and sort them for each page. Until the end of the calling
+-- function, which is created with enable_sort = off.
+create or replace function _PlanSearch(p_batch jsonb) returns void language plpgsql as $$
+begin
+  if p_batch ? 'prefix' then
+    perform set_config('enable_sort', 'on', true);
+  end if;
 end $$;
 
 -- _SearchTime: the time that a list of instances is ordered and bounded by.
@@ -169,9 +183,10 @@ begin
   return query
     select c.ord::int, h.turn, h.first_event, h.event_count, h.events
     from rows from (jsonb_to_recordset(p_batch -> 'items')
-                      as (id text, execution_id text, after_turn bigint, max_bytes bigint))
-      with ordinality c(id, execution_id, after_turn, max_bytes, ord)
-    join Instances i on i.hub_id = p_hub and i.instance_id = c.id
+                      as (execution_id text, after_turn bigint, max_bytes bigint),
+                    unnest(_FindInstances(p_hub, p_batch -> 'items')))
+      with ordinality c(execution_id, after_turn, max_bytes, key, ord)
+    join Instances i on i.instance_key = any (array[c.key])
       and (c.execution_id is null or i.execution_id = c.execution_id)
     left join lateral (
       select p.turn, p.first_event, p.event_count, _Read(i.instance_key, p.events) as events

@@ -19,8 +19,8 @@ declare
 begin
   select array_agg(i.instance_key order by c.ord), array_agg(c.ord::int order by c.ord)
     into v_found, v_items
-  from jsonb_array_elements_text(p_batch -> 'ids') with ordinality c(id, ord)
-  join Instances i on i.hub_id = p_hub and i.instance_id = c.id and i.kind = 0;
+  from unnest(_FindInstances(p_hub, p_batch -> 'ids')) with ordinality c(key, ord)
+  join Instances i on i.instance_key = any (array[c.key]) and i.kind = 0;
   return query
     select f.item, 0::smallint, i.instance_key, i.execution_id, i.generation,
            greatest(i.last_turn, (select max(h.turn) from History h
@@ -37,15 +37,15 @@ begin
                      where t.instance_key = i.instance_key), '{}'),
            null::int, null::int, null::bytea
     from unnest(v_found, v_items) f(key, item)
-    join Instances i on i.instance_key = f.key;
+    join Instances i on i.instance_key = any (array[f.key]);
   return query
     select f.item, 1::smallint, i.instance_key, null, null::int, h.turn, null, null::bytea,
            null::smallint, null::bytea, null::bytea, null::bytea, null::bigint, null::int, null::int,
            null, null::bytea, null::bytea, null::int[], h.first_event, h.event_count,
            _Read(h.instance_key, h.events)
     from unnest(v_found, v_items) f(key, item)
-    join Instances i on i.instance_key = f.key and i.runtime_status = 3
-    join History h on h.instance_key = i.instance_key and h.generation = i.generation
+    join Instances i on i.instance_key = any (array[f.key]) and i.runtime_status = 3
+    join History h on h.instance_key = any (array[i.instance_key]) and h.generation = i.generation
     order by f.item, h.turn;
 end $$;
 
@@ -91,23 +91,23 @@ begin
 
   delete from History h
     using jsonb_to_recordset(p_batch -> 'chunks') c(item int, turn bigint, event_count int)
-    where h.instance_key = v_keys[c.item] and h.turn = c.turn and c.event_count = 0;
+    where h.instance_key = any (array[v_keys[c.item]]) and h.turn = c.turn and c.event_count = 0;
   perform _StorePayloads(v_keys, p_batch -> 'chunk_payloads', p_bytes);
   update History h
     set first_event = c.first_event, event_count = c.event_count,
         events = coalesce(v_bytes[c.events], h.events)
     from jsonb_to_recordset(p_batch -> 'chunks')
       c(item int, turn bigint, first_event int, event_count int, events int)
-    where h.instance_key = v_keys[c.item] and h.turn = c.turn;
+    where h.instance_key = any (array[v_keys[c.item]]) and h.turn = c.turn;
   update Instances i set execution_id = c.execution_id
     from jsonb_to_recordset(p_batch -> 'rewinds') c(key bigint, execution_id text)
-    where i.instance_key = c.key;
+    where i.instance_key = any (array[c.key]);
   insert into ReadyInstances (instance_key, hub_id, lease_token, turn, generation, kind, lower_name,
                               version)
     select i.instance_key, p_hub, c.token, c.turn - 1, i.generation, i.kind,
            lower(i.name collate "C"), coalesce(i.version, '')
     from unnest(v_keys, v_tokens, v_turns) c(key, token, turn)
-    join Instances i on i.instance_key = c.key;
+    join Instances i on i.instance_key = any (array[c.key]);
   if exists (select from _CheckpointOrchestration(p_hub, p_batch, p_bytes) c
              where c.part = 0 and c.outcome <> 0) then
     raise exception 'the first turn after a rewind was not committed';
@@ -132,13 +132,13 @@ begin
     into v_done, v_changed
   from jsonb_to_recordset(p_batch -> 'rewinds')
     c(key bigint, found_execution_id text, found_tasks int[], execution_id text)
-  left join Instances i on i.instance_key = c.key;
+  left join Instances i on i.instance_key = any (array[c.key]);
   if v_done = jsonb_array_length(p_batch -> 'rewinds') then
     return 1;
   end if;
   if v_changed > 0 or exists (
       select from jsonb_to_recordset(p_batch -> 'found_children') c(key bigint, status smallint)
-      left join Instances i on i.instance_key = c.key
+      left join Instances i on i.instance_key = any (array[c.key])
       where i.instance_key is null
         or case when c.status in (0, 6, 7) then i.completed_time is not null
                 else i.runtime_status <> c.status end) then

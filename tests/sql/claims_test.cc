@@ -1,9 +1,9 @@
 // What claims cost: the pages that they look at, whatever lies in the hub that is not for them.
 // (storage.md 5.14)
-#include <cstdlib>
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "tests/sql/cost.h"
 #include "tests/sql/schema.h"
 #include "tests/support/catch.h"
 
@@ -14,34 +14,6 @@ using postgres::Connection;
 using postgres::Result;
 
 constexpr int kHub = 1;
-// One descent of an index of 100,000 rows is three pages, perhaps one more to the right, and a row
-// that is found one more.
-constexpr int kPagesPerProbe = 5;
-
-struct Cost {
-  int64_t pages = 0;
-  int64_t rows = 0;
-};
-
-// Runs a call and counts its pages and rows. Plans are made before, by the same call in a
-// transaction that is rolled back: planning reads the catalog.
-Cost CostOf(Connection& connection, const std::string& call) {
-  MustBeOk(connection.RunScript(absl::StrCat("begin; ", call, "; rollback")));
-  const Result plan =
-      Run(connection, absl::StrCat("explain (analyze, buffers, timing off) ", call));
-  Cost cost;
-  const auto number_after = [](const std::string& line, const std::string& word) {
-    const size_t at = line.find(word);
-    return at == std::string::npos ? 0 : std::atoll(line.c_str() + at + word.size());
-  };
-  // The first lines are those of the whole call.
-  const std::string head(plan.Text(0, 0));
-  cost.rows = number_after(head, "actual rows=");
-  const std::string buffers(plan.Text(1, 0));  // another line when no page was looked at
-  cost.pages = number_after(buffers, "hit=") + number_after(buffers, "read=");
-  return cost;
-}
-
 std::string ClaimCall(const std::string& verb, const std::string& groups) {
   return absl::StrCat("select * from dt.", verb, "(", kHub, ", '{\"token\": 77, \"kind\": 0, ",
                       "\"max_messages\": 10, \"max_bytes\": 1000000, \"groups\": [", groups,
