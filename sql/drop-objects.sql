@@ -1,21 +1,25 @@
 -- Drops the views, functions and tables of durabletask-postgres in the first schema of search_path;
 -- the functions by the names that this project gives, the tables and views one by one. No CASCADE.
-drop view vInstances, vHistory;
-drop function GetInstanceHistory(text, boolean);
-drop view _InstanceHistory;
-drop table Versions, GlobalSettings, TaskHubs, Workers, Instances, ReadyInstances, NewEvents,
-  NewTasks, History, Payloads, Entities, EntityLockRequests;
+drop function GetInstanceHistory(text, boolean),
+  QuerySingleOrchestration(text, text, boolean, boolean);
+drop view vInstances, vHistory, _InstanceHistory, _Instances;
+drop table Versions, GlobalSettings, TaskHubBindings, TaskHubs, Workers, Instances, ReadyInstances,
+  NewEvents, NewTasks, History, Payloads, Entities, EntityLockRequests;
 do $$
 declare
-  v_function regprocedure;
+  v_routine regprocedure;
 begin
-  for v_function in
+  for v_routine in
     select p.oid::regprocedure from pg_proc p
     where p.pronamespace = quote_ident(current_schema())::regnamespace
-      and (p.proname like '\_%' or p.proname in ('currenttaskhub', 'setglobalsetting'))
+      and (p.proname like '\_%' or p.proname in (
+        'bindtaskhub', 'createinstance', 'currenttaskhub', 'getscalemetric',
+        'getscalerecommendation', 'gettaskhubbindings', 'purgeinstancestate',
+        'purgeinstancestatebyid', 'purgeinstancestatebytime', 'raiseevent', 'resumeinstance',
+        'setglobalsetting', 'suspendinstance', 'terminateinstance', 'unbindtaskhub'))
     order by p.oid desc
   loop
-    execute format('drop function %s', v_function);
+    execute format('drop routine %s', v_routine);
   end loop;
 end $$;
 
@@ -24,7 +28,7 @@ do $$
 declare
   v_role text;
 begin
-  foreach v_role in array array['_daemon', '_runtime', '_reader'] loop
+  foreach v_role in array array['_daemon', '_runtime', '_reader', '_admin', '_owner'] loop
     v_role := current_schema() || v_role;
     continue when to_regrole(quote_ident(v_role)) is null;
     begin

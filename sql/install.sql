@@ -25,9 +25,12 @@ select to_regclass('Versions') is null as fresh \gset
 \ir logic/instances.sql
 \ir logic/orchestrations.sql
 \ir logic/payloads.sql
+\ir logic/people.sql
+\ir logic/people_purge.sql
 \ir logic/purge.sql
 \ir logic/queries.sql
 \ir logic/rewind.sql
+\ir logic/scale.sql
 \ir logic/settings.sql
 \ir logic/views.sql
 \ir logic/workers.sql

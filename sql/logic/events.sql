@@ -1,5 +1,5 @@
--- Protocol buffers in SQL: a writer for the two events that SQL itself sends to a parent, and a
--- reader for the views. Both know the wire format only; the numbers are those of HistoryEvent.
+-- Protocol buffers in SQL: a writer for the events that SQL itself makes, for parents of its own accord
+-- and for people (people.sql), and a reader for the views. The numbers of fields are those of the protocol.
 
 -- _PbVarint: a number as a base-128 varint; negative ones take ten bytes, as the format wants.
 create or replace function _PbVarint(p_value bigint) returns bytea
@@ -33,18 +33,81 @@ begin
   return _PbVarint((p_field::bigint << 3) | 2) || _PbVarint(length(p_value)) || p_value;
 end $$;
 
--- _ChildFailedEvent: a serialized HistoryEvent with SubOrchestrationInstanceFailed (field 11), as a
--- parent gets it when SQL ends or replaces its child.
+-- _PbText: a string field; as proto3 has it, an empty one (here also a null) takes no bytes.
+-- _PbStringValue: a StringValue field; null is unset, '' is set and empty.
+create or replace function _PbText(p_field int, p_value text) returns bytea
+language plpgsql immutable parallel safe set search_path from current as $$
+begin
+  return case when coalesce(p_value, '') = '' then ''::bytea
+              else _PbBytes(p_field, convert_to(p_value, 'UTF8')) end;
+end $$;
+
+create or replace function _PbStringValue(p_field int, p_value text) returns bytea
+language plpgsql immutable parallel safe set search_path from current as $$
+begin
+  return case when p_value is null then ''::bytea else _PbBytes(p_field, _PbText(1, p_value)) end;
+end $$;
+
+-- _PbTimestamp: the contents of a Timestamp message, of a time after 1970.
+create or replace function _PbTimestamp(p_time timestamptz) returns bytea
+language plpgsql immutable strict parallel safe set search_path from current as $$
+declare
+  v_micros bigint := _Micros(p_time);
+begin
+  return _PbNumber(1, v_micros / 1000000)
+    || case when v_micros % 1000000 = 0 then ''::bytea
+            else _PbNumber(2, v_micros % 1000000 * 1000) end;
+end $$;
+
+-- _PbTraceContext: the contents of a TraceContext of what people write: the traceparent and, in a second
+-- line, the tracestate if there is one.
+create or replace function _PbTraceContext(p_text text) returns bytea
+language plpgsql immutable strict parallel safe set search_path from current as $$
+declare
+  v_line_end int := strpos(p_text, e'\n');
+begin
+  if v_line_end = 0 then
+    return _PbText(1, p_text);
+  end if;
+  return _PbText(1, left(p_text, v_line_end - 1))
+    || _PbStringValue(3, substr(p_text, v_line_end + 1));
+end $$;
+
+-- _HistoryEvent: a serialized HistoryEvent without an id of its own (-1); p_type is the number of the
+-- field that p_body belongs into.
+create or replace function _HistoryEvent(p_now timestamptz, p_type int, p_body bytea) returns bytea
+language plpgsql immutable strict parallel safe set search_path from current as $$
+begin
+  return _PbNumber(1, -1) || _PbBytes(2, _PbTimestamp(p_now)) || _PbBytes(p_type, p_body);
+end $$;
+
+-- _ChildFailedEvent: SubOrchestrationInstanceFailed (11), as a parent gets it when SQL ends or replaces
+-- its child.
 create or replace function _ChildFailedEvent(p_now timestamptz, p_task_id int, p_error_type text,
                                              p_message bytea) returns bytea
 language plpgsql immutable set search_path from current as $$
-declare
-  v_micros bigint := (extract(epoch from p_now) * 1000000)::bigint;
 begin
-  return _PbNumber(1, -1)
-    || _PbBytes(2, _PbNumber(1, v_micros / 1000000) || _PbNumber(2, v_micros % 1000000 * 1000))
-    || _PbBytes(11, case when p_task_id = 0 then ''::bytea else _PbNumber(1, p_task_id) end
-       || _PbBytes(2, _PbBytes(1, convert_to(p_error_type, 'UTF8')) || _PbBytes(2, p_message)));
+  return _HistoryEvent(p_now, 11,
+    case when p_task_id = 0 then ''::bytea else _PbNumber(1, p_task_id) end
+      || _PbBytes(2, _PbText(1, p_error_type) || _PbBytes(2, p_message)));
+end $$;
+
+-- _ExecutionStartedEvent: ExecutionStarted (3) of a client, field by field as the daemon makes it
+-- (server/orchestration/requests.cc; a test compares). p_trace_context is a serialized TraceContext.
+create or replace function _ExecutionStartedEvent(p_now timestamptz, p_name text, p_version text,
+                                                  p_input text, p_instance_id text,
+                                                  p_execution_id text, p_start timestamptz,
+                                                  p_trace_context bytea, p_tags jsonb)
+returns bytea language plpgsql immutable parallel safe set search_path from current as $$
+begin
+  return _HistoryEvent(p_now, 3,
+    _PbText(1, p_name) || _PbStringValue(2, p_version) || _PbStringValue(3, p_input)
+      || _PbBytes(4, _PbText(1, p_instance_id) || _PbStringValue(2, p_execution_id))
+      || coalesce(_PbBytes(6, _PbTimestamp(p_start)), '')
+      || coalesce(_PbBytes(7, p_trace_context), '')
+      || coalesce((select string_agg(_PbBytes(9, _PbText(1, t.key) || _PbText(2, t.value)), ''
+                                     order by t.key collate "C")
+                   from jsonb_each_text(p_tags) t), ''));
 end $$;
 
 -- _PbFields: the fields of a serialized message in order: number (varint, or the bits of a fixed one)

@@ -121,7 +121,9 @@ end $$;
 --   p_locked  the hot rows that the caller holds, of instances with these ids and of their parents; null:
 --             they are locked here
 -- Locks: hot rows of the instances found and of their parents; their rows of Instances; the inserts
--- come last. Loses a race for an id: 40001, and the whole call is repeated. Repeat: by execution id.
+-- come last. Loses a race for an id: 40001, and the whole call is repeated. But where every id was taken
+-- meanwhile, nothing is locked or written yet (unless the caller has): the ids are looked up anew.
+-- Repeat: by execution id.
 create or replace function _InsertInstances(p_hub int, p_items jsonb, p_bytes bytea[],
                                             p_now timestamptz, p_locked bigint[])
 returns table (item int, outcome smallint, status smallint, key bigint, seq bigint,
@@ -223,7 +225,10 @@ begin
     on conflict (hub_id, instance_id) do nothing
     returning instance_key)
   select array_agg(n.instance_key) into v_keys from inserted n;
-  if coalesce(cardinality(v_keys), 0) <> v_count - cardinality(v_skip) then
+  if v_keys is null and v_found is null and p_locked is null then
+    return query select * from _InsertInstances(p_hub, p_items, p_bytes, p_now, null);
+    return;
+  elsif coalesce(cardinality(v_keys), 0) <> v_count - cardinality(v_skip) then
     raise exception 'an instance id was taken while it was created' using errcode = '40001';
   end if;
 

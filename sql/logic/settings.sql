@@ -1,14 +1,19 @@
--- Hubs, settings and versions.
+-- Hubs, who is in which of them, settings and versions.
 
--- CurrentTaskHub: the hub of an SQL user. TaskHubMode 1 (default): the name of the login; 0: the
--- application name, which the client sets itself and which therefore is no security boundary. Longer
--- than 50 characters: the first 16, "__" and the MD5 as 32 upper-case hex digits.
+-- CurrentTaskHub: the hub of an SQL user: the one that the login is bound to (BindTaskHub); else, in
+-- TaskHubMode 1 (default), the one with the name of the login; in TaskHubMode 0 the one with the application
+-- name, which the client sets itself and which therefore is no security boundary. A name longer than 50
+-- characters becomes its first 16, "__" and its MD5 as 32 upper-case hex digits. SET ROLE does not change the
+-- login, which is session_user.
 create or replace function CurrentTaskHub() returns text language plpgsql stable security definer
 set search_path from current as $$
 declare
   v_name text;
 begin
-  if (select s.value from GlobalSettings s where s.name = 'TaskHubMode') = '0' then
+  select b.task_hub into v_name from TaskHubBindings b where b.role_name = session_user::text;
+  if found then
+    return v_name;
+  elsif (select s.value from GlobalSettings s where s.name = 'TaskHubMode') = '0' then
     v_name := current_setting('application_name');
   else
     v_name := session_user;
@@ -21,16 +26,78 @@ begin
   return v_name;
 end $$;
 
--- SetGlobalSetting: owner only. Known names and values are checked.
-create or replace function SetGlobalSetting(Name text, Value text) returns void
-language plpgsql set search_path from current as $$
+-- BindTaskHub: from the next statement on, the login RoleName is in TaskHub and no other, whatever
+-- TaskHubMode says. The hub need not exist yet. Locks: the binding. Repeat: yes.
+create or replace function BindTaskHub(RoleName text, TaskHub text) returns void
+language plpgsql security definer set search_path from current as $$
 #variable_conflict use_column
 begin
-  if $1 is distinct from 'TaskHubMode' then
-    raise exception 'unknown setting "%": the only one is TaskHubMode', $1 using errcode = 'DT001';
+  perform _RequireUnbound('BindTaskHub');
+  if not exists (select from pg_roles r where r.rolname = BindTaskHub.RoleName) then
+    raise exception 'no role "%"', BindTaskHub.RoleName using errcode = 'DT001';
+  elsif coalesce(BindTaskHub.TaskHub, '') = '' then
+    raise exception 'TaskHub is %', case when BindTaskHub.TaskHub is null then 'null'
+                                         else 'empty' end using errcode = '22023';
+  end if;
+  perform _CheckText('TaskHub', BindTaskHub.TaskHub, 100);
+  insert into TaskHubBindings as b (role_name, task_hub)
+    values (BindTaskHub.RoleName, BindTaskHub.TaskHub)
+    on conflict (role_name) do update
+      set task_hub = excluded.task_hub, timestamp = clock_timestamp(),
+          last_modified_by = session_user;
+end $$;
+
+-- UnbindTaskHub: TaskHubMode is in force again for the login, which may be dropped by now. False if it was not
+-- bound. Locks: the binding. Repeat: yes.
+create or replace function UnbindTaskHub(RoleName text) returns boolean
+language plpgsql security definer set search_path from current as $$
+#variable_conflict use_column
+begin
+  perform _RequireUnbound('UnbindTaskHub');
+  delete from TaskHubBindings b where b.role_name = UnbindTaskHub.RoleName;
+  return found;
+end $$;
+
+-- GetTaskHubBindings: all bindings.
+create or replace function GetTaskHubBindings()
+returns table (RoleName text, TaskHub text, LastModifiedTime timestamptz, LastModifiedBy text)
+language plpgsql stable security definer set search_path from current as $$
+#variable_conflict use_column
+begin
+  perform _RequireUnbound('GetTaskHubBindings');
+  return query select b.role_name, b.task_hub, b.timestamp, b.last_modified_by
+               from TaskHubBindings b order by b.role_name;
+end $$;
+
+-- _RequireUnbound: what concerns all hubs is refused to a login that is bound to one of them.
+create or replace function _RequireUnbound(p_what text) returns void
+language plpgsql stable set search_path from current as $$
+declare
+  v_hub text;
+begin
+  select b.task_hub into v_hub from TaskHubBindings b where b.role_name = session_user::text;
+  if found then
+    raise exception '% concerns all task hubs, and "%" is bound to task hub "%"', p_what,
+      session_user, v_hub using errcode = '42501',
+      hint = 'Call it as a login that is bound to no task hub.';
+  end if;
+end $$;
+
+-- SetGlobalSetting: for administrators. Known names and values are checked.
+--   TaskHubMode     1: the hub of an SQL user has the name of the login; 0: the application name
+--   NotifyOnCommit  1: what people start or signal by SQL is told to the daemons at the commit; 0: they find it
+--                   by polling. A commit that notifies holds a lock of the whole cluster
+-- Locks: the setting. Repeat: yes.
+create or replace function SetGlobalSetting(Name text, Value text) returns void
+language plpgsql security definer set search_path from current as $$
+#variable_conflict use_column
+begin
+  perform _RequireUnbound('SetGlobalSetting');
+  if $1 is null or $1 not in ('TaskHubMode', 'NotifyOnCommit') then
+    raise exception 'unknown setting "%": there are TaskHubMode and NotifyOnCommit', $1
+      using errcode = 'DT001';
   elsif $2 is null or $2 not in ('0', '1') then
-    raise exception 'TaskHubMode is 0 (application name) or 1 (login), not "%"', $2
-      using errcode = 'DT002';
+    raise exception '% is 0 or 1, not "%"', $1, $2 using errcode = '22023';
   end if;
   insert into GlobalSettings as s (name, value) values ($1, $2)
     on conflict (name) do update
@@ -40,7 +107,7 @@ end $$;
 -- _GetVersions: the installed versions, newest first by their numbers, not by time.
 create or replace function _GetVersions()
 returns table (semantic_version text, min_daemon_version text, upgrade_time timestamptz)
-language sql stable set search_path from current as $$
+language sql stable security definer set search_path from current as $$
   select v.semantic_version, v.min_daemon_version, v.upgrade_time from Versions v
   order by string_to_array(split_part(v.semantic_version, '-', 1), '.')::int[] desc,
            strpos(v.semantic_version, '-') = 0 desc, v.semantic_version desc

@@ -1,15 +1,16 @@
 -- What SQL users look at. All filter by CurrentTaskHub() and are barriers: a condition of the user is
 -- not evaluated on rows of other hubs. New columns are appended only. The daemon reads no view.
 
-create or replace view vInstances with (security_barrier) as
+-- _Instances: the instances of all hubs as people see them. For the view and the function below only.
+create or replace view _Instances as
 select h.name as TaskHub, i.instance_id as InstanceID, i.execution_id as ExecutionID,
        i.name as Name, _AsText(i.version) as Version, i.created_time as CreatedTime,
        case when i.completed_time is not null then i.last_updated_time
             else greatest(i.last_updated_time,
                           (select c.committed_time from History c
                            where c.instance_key = i.instance_key and c.generation = i.generation
-                           order by c.turn desc limit 1)) end as LastUpdatedTime, i.completed_time as CompletedTime,
-       _StatusName(i.runtime_status) as RuntimeStatus,
+                           order by c.turn desc limit 1)) end as LastUpdatedTime,
+       i.completed_time as CompletedTime, _StatusName(i.runtime_status) as RuntimeStatus,
        _AsText(_PbField(i.trace_context, 1)) as TraceContext,
        _AsText(i.custom_status) as CustomStatusText,
        _AsText(coalesce(i.input, (select p.data from Payloads p
@@ -25,9 +26,36 @@ select h.name as TaskHub, i.instance_id as InstanceID, i.execution_id as Executi
 from Instances i
 join TaskHubs h on h.hub_id = i.hub_id
 left join ReadyInstances r on r.instance_key = i.instance_key
-left join Workers w on w.worker_id = r.lease_token >> 40
-where h.name = CurrentTaskHub();
+left join Workers w on w.worker_id = r.lease_token >> 40;
 
+-- vInstances: the instances of the caller's hub.
+create or replace view vInstances with (security_barrier) as
+select i.TaskHub, i.InstanceID, i.ExecutionID, i.Name, i.Version, i.CreatedTime, i.LastUpdatedTime,
+       i.CompletedTime, i.RuntimeStatus, i.TraceContext, i.CustomStatusText, i.InputText,
+       i.OutputText, i.ParentInstanceID, i.Tags, i.FailureDetails, i.LockedBy, i.LockExpiration,
+       i.ScheduledStart
+from _Instances i
+where i.TaskHub = CurrentTaskHub();
+
+-- QuerySingleOrchestration: one instance of the caller's hub, as vInstances shows it; no row if there is
+-- none, or if it has another ExecutionID than the one asked for. Input and output only when asked for.
+create or replace function QuerySingleOrchestration(InstanceID text,
+                                                    ExecutionID text default null,
+                                                    FetchInput boolean default true,
+                                                    FetchOutput boolean default true)
+returns setof vInstances
+language sql stable security definer set search_path from current as $$
+  select i.TaskHub, i.InstanceID, i.ExecutionID, i.Name, i.Version, i.CreatedTime,
+         i.LastUpdatedTime, i.CompletedTime, i.RuntimeStatus, i.TraceContext, i.CustomStatusText,
+         case when $3 then i.InputText end, case when $4 then i.OutputText end,
+         i.ParentInstanceID, i.Tags, i.FailureDetails, i.LockedBy, i.LockExpiration,
+         i.ScheduledStart
+  from _Instances i
+  where i.TaskHub = CurrentTaskHub() and i.InstanceID = $1
+    and ($2 is null or i.ExecutionID = $2)
+$$;
+
+-- vHistory: the events of their current generations, one row each.
 create or replace view vHistory with (security_barrier) as
 select h.name as TaskHub, i.instance_id as InstanceID, i.execution_id as ExecutionID,
        (c.first_event + e.event_index)::bigint as SequenceNumber, e.event_type as EventType,

@@ -29,7 +29,15 @@ create table GlobalSettings (
   timestamp timestamptz not null default clock_timestamp(),
   last_modified_by text not null default session_user
 );
-insert into GlobalSettings (name, value) values ('TaskHubMode', '1');
+insert into GlobalSettings (name, value) values ('TaskHubMode', '1'), ('NotifyOnCommit', '0');
+
+-- The hub of an SQL user, by the name of the login; wins over TaskHubMode.
+create table TaskHubBindings (
+  role_name text collate "C" primary key,
+  task_hub text collate "C" not null,
+  timestamp timestamptz not null default clock_timestamp(),
+  last_modified_by text not null default session_user
+);
 
 create table TaskHubs (
   hub_id int generated always as identity primary key,

@@ -46,8 +46,10 @@ def free_port() -> int:
 class Postgres:
     """A PostgreSQL server of our own, reached by a unix socket in its directory."""
 
-    def __init__(self, directory: pathlib.Path):
-        self._bin = pathlib.Path(sorted(glob.glob("/usr/lib/postgresql/*/bin"))[-1])
+    def __init__(self, directory: pathlib.Path, role: str = ROLE):
+        self.bin = pathlib.Path(sorted(glob.glob("/usr/lib/postgresql/*/bin"))[-1])
+        self.regress = self.bin.parent / "lib/pgxs/src/test/regress/pg_regress"
+        self.role = role
         self._data = directory / "data"
         self.directory = directory
         # The server refuses to run as root.
@@ -57,7 +59,7 @@ class Postgres:
             self._user = dict(user=account.pw_uid, group=account.pw_gid, extra_groups=[])
             os.chown(directory, account.pw_uid, account.pw_gid)
         subprocess.run(
-            [self._bin / "initdb", "--pgdata", self._data, "--username", ROLE, "--auth", "trust",
+            [self.bin / "initdb", "--pgdata", self._data, "--username", role, "--auth", "trust",
              "--encoding", "UTF8", "--locale", "C", "--no-sync"],
             check=True, stdout=subprocess.DEVNULL, cwd=directory, **self._user)
         self.log = directory / "postgres.log"
@@ -70,11 +72,11 @@ class Postgres:
             if self._process is None or self._process.poll() is not None:
                 with open(self.log, "ab") as log:
                     self._process = subprocess.Popen(
-                        [self._bin / "postgres", "-D", self._data, "-k", self.directory,
+                        [self.bin / "postgres", "-D", self._data, "-k", self.directory,
                          "-c", "listen_addresses=", "-c", "recovery_init_sync_method=syncfs"],
                         stdout=log, stderr=log, cwd=self.directory, **self._user,
                         preexec_fn=functools.partial(die_with_parent, signal.SIGQUIT))
-            ready = subprocess.run([self._bin / "pg_isready", "--quiet", "-h", self.directory])
+            ready = subprocess.run([self.bin / "pg_isready", "--quiet", "-h", self.directory])
             return ready.returncode == 0
         eventually(running, "PostgreSQL accepts connections")
 
@@ -87,27 +89,29 @@ class Postgres:
             self._process.send_signal(signal.SIGINT)  # fast shutdown
             self._process.wait(SECONDS)
 
-    def url(self, database: str) -> str:
-        return f"postgresql:///{database}?host={self.directory}&user={ROLE}"
+    def url(self, database: str, role: str | None = None) -> str:
+        return f"postgresql:///{database}?host={self.directory}&user={role or self.role}"
 
-    def query(self, database: str, sql: str) -> list[dict]:
+    def query(self, database: str, sql: str, role: str | None = None) -> list[dict]:
         """The rows of a query, by column name in lower case."""
         done = subprocess.run(
-            [self._bin / "psql", "-XqAt", "-v", "ON_ERROR_STOP=1", self.url(database), "-c",
-             f"select coalesce(json_agg(r), '[]') from ({sql}) r"],
+            [self.bin / "psql", "-XqAt", "-v", "ON_ERROR_STOP=1", self.url(database, role),
+             "-c", f"select coalesce(json_agg(r), '[]') from ({sql}) r"],
             capture_output=True, text=True)
         assert done.returncode == 0, f"{sql}: {done.stderr}"
         return json.loads(done.stdout)
 
-    def create_database(self, name: str) -> None:
-        subprocess.run([self._bin / "createdb", "-h", self.directory, "-U", ROLE, name], check=True)
+    def create_database(self, name: str, *options: str) -> None:
+        subprocess.run([self.bin / "createdb", "-h", self.directory, "-U", self.role, *options, name],
+                       check=True)
 
 
 class Daemon:
     """One `durabletask-sidecar serve` on a port that it keeps over restarts."""
 
-    def __init__(self, name: str, url: str, directory: pathlib.Path):
-        self._url = url
+    def __init__(self, name: str, url: str, directory: pathlib.Path, *options: str,
+                 hub: str = ROLE):
+        self._arguments = ["--postgres", url, "--hubs", hub, "--hubs-default", hub, *options]
         self.address = f"127.0.0.1:{free_port()}"
         self.log = directory / f"{name}.log"
         self._process: subprocess.Popen | None = None
@@ -116,8 +120,7 @@ class Daemon:
     def start(self) -> None:
         with open(self.log, "ab") as log:
             self._process = subprocess.Popen(
-                [SIDECAR, "serve", "--postgres", self._url, "--listen", self.address,
-                 "--hubs", ROLE, "--hubs-default", ROLE],
+                [SIDECAR, "serve", "--listen", self.address, *self._arguments],
                 stdout=log, stderr=log,
                 preexec_fn=functools.partial(die_with_parent, signal.SIGKILL))
         eventually(self._serves, f"the daemon serves; its log: {self.log}")

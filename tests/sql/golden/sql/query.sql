@@ -1,0 +1,56 @@
+-- The views and the reading functions, of a finished instance with a history.
+\set SHOW_CONTEXT never
+\pset null '(null)'
+\c - app
+select InstanceID from dt.CreateInstance('Pay', '2.0', 'order-7', 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa',
+                                         '{"amount": 5}', Tags => '{"shop": "lima"}');
+select InstanceID from dt.CreateInstance('Pay', InstanceID => 'order-8');
+\c - postgres
+-- A turn, as a checkpoint writes it: started, an activity scheduled, done, completed.
+insert into dt.History (instance_key, turn, committed_time, generation, first_event, event_count,
+                        events)
+select i.instance_key, 1, now(), 0, 0, 5,
+       dt._PbBytes(3, dt._HistoryEvent('2023-11-14 22:13:20+00', 14, ''))
+       || dt._PbBytes(3, dt._ExecutionStartedEvent('2023-11-14 22:13:20+00', 'Pay', '2.0',
+            '{"amount": 5}', 'order-7', 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa', null, null, null))
+       || dt._PbBytes(3, dt._PbNumber(1, 0)
+            || dt._PbBytes(2, dt._PbTimestamp('2023-11-14 22:13:21+00'))
+            || dt._PbBytes(6, dt._PbText(1, 'Charge') || dt._PbStringValue(3, '5')))
+       || dt._PbBytes(3, dt._HistoryEvent('2023-11-14 22:13:22+00', 8,
+            dt._PbBytes(2, dt._PbText(1, 'Declined') || dt._PbText(2, 'no money'))))
+       || dt._PbBytes(3, dt._HistoryEvent('2023-11-14 22:13:23+00', 4,
+            dt._PbNumber(1, 1) || dt._PbStringValue(2, '"declined"')))
+from dt.Instances i where i.instance_id = 'order-7';
+update dt.Instances set runtime_status = 1, output = '"declined"', custom_status = '"charging"',
+    completed_time = now(), last_updated_time = now() where instance_id = 'order-7';
+delete from dt.ReadyInstances using dt.Instances i
+  where i.instance_key = ReadyInstances.instance_key and i.instance_id = 'order-7';
+
+\c - viewer
+select TaskHub, InstanceID, ExecutionID, Name, Version, CompletedTime >= CreatedTime as times,
+       LastUpdatedTime = CompletedTime as ended, RuntimeStatus, TraceContext, CustomStatusText, InputText,
+       OutputText, ParentInstanceID, Tags, FailureDetails, LockedBy, LockExpiration, ScheduledStart
+from dt.QuerySingleOrchestration('order-7') \gx
+select InstanceID, InputText, OutputText, CustomStatusText
+from dt.QuerySingleOrchestration('order-7', FetchInput => false, FetchOutput => false);
+select InstanceID, InputText, OutputText
+from dt.QuerySingleOrchestration('order-7', 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa', true, false);
+select count(*) from dt.QuerySingleOrchestration('order-7', 'bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb');
+select count(*) from dt.QuerySingleOrchestration('nobody');
+select count(*) from dt.QuerySingleOrchestration(null);
+
+select InstanceID, Name, RuntimeStatus, OutputText from dt.vInstances order by InstanceID;
+select SequenceNumber, EventType, TaskID, Timestamp at time zone 'UTC' as at, Name, RuntimeStatus,
+       Payload
+from dt.vHistory where InstanceID = 'order-7' order by SequenceNumber;
+select SequenceNumber, EventType, TaskID, Name, RuntimeStatus, Reason, PayloadText, Version, Tags
+from dt.GetInstanceHistory('order-7', true);
+select SequenceNumber, EventType, PayloadText from dt.GetInstanceHistory('order-7');
+select count(*) from dt.GetInstanceHistory('nobody');
+-- One that has not run has no history.
+select count(*) from dt.GetInstanceHistory('order-8');
+-- The columns are an interface: new ones come last.
+select string_agg(attname, ', ' order by attnum) from pg_attribute
+where attrelid in ('dt.vinstances'::regclass) and attnum > 0;
+select string_agg(attname, ', ' order by attnum) from pg_attribute
+where attrelid in ('dt.vhistory'::regclass) and attnum > 0;

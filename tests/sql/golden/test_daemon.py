@@ -1,0 +1,145 @@
+"""What SQL users start and signal is run by a real daemon, whose login has the role dt_daemon and no more,
+and by a worker of the real Python SDK."""
+
+import json
+import logging
+
+import pytest
+from durabletask import task
+from durabletask.client import OrchestrationStatus, TaskHubGrpcClient
+from durabletask.worker import TaskHubGrpcWorker
+
+from conftest import psql
+from processes import SECONDS, Daemon, eventually
+
+
+LIMA = '["Lima"]'
+
+
+def hello(_, name):
+    return f"Hello, {name}!"
+
+
+def greet(ctx, names):
+    """Greets, tells so, waits for "go on", and returns both."""
+    greetings = yield task.when_all([ctx.call_activity(hello, input=name) for name in names])
+    ctx.set_custom_status(greetings)
+    answer = yield ctx.wait_for_external_event("go on")
+    return [greetings, answer]
+
+
+def parent(ctx, _):
+    return (yield ctx.call_sub_orchestrator(greet, input=["child"], instance_id="child"))
+
+
+class House:
+    """A daemon of the hub "shop" and a worker on it, and the SQL of the login "app", which is bound to it."""
+
+    def __init__(self, postgres, database: str, *options: str):
+        self._postgres, self._database = postgres, database
+        self.daemon = Daemon(database, postgres.url(database, "service"), postgres.directory,
+                             *options, hub="shop")
+        logger = logging.getLogger("durabletask")
+        self.worker = TaskHubGrpcWorker(host_address=self.daemon.address, logger=logger)
+        for orchestrator in (greet, parent):
+            self.worker.add_orchestrator(orchestrator)
+        self.worker.add_activity(hello)
+        self.worker.start()
+        self.client = TaskHubGrpcClient(host_address=self.daemon.address, logger=logger)
+
+    def sql(self, sql: str, role: str = "app") -> None:
+        psql(self._postgres, self._database, "-c", sql, role=role)
+
+    def rows(self, sql: str) -> list[dict]:
+        return self._postgres.query(self._database, sql, "app")
+
+    def until(self, instance_id: str, condition: str) -> None:
+        """Waits until vInstances says so of the instance."""
+        eventually(lambda: self.rows(f"select 1 from dt.vInstances where InstanceID = '{instance_id}'"
+                                     f" and {condition}"), f"{instance_id}: {condition}")
+
+    def close(self) -> None:
+        self.client.close()
+        self.worker.stop()
+        assert self.daemon.stop() == 0, self.daemon.log.read_text()
+
+
+@pytest.fixture
+def house(postgres, database, request):
+    """Options of the daemon come from the test's mark "options"."""
+    options = request.node.get_closest_marker("options")
+    house = House(postgres, database, *(options.args if options else ()))
+    yield house
+    house.close()
+
+
+def test_an_orchestration_of_sql_runs_like_one_of_the_sdk(house):
+    names, tags = ["Lima", "Oslo"], {"customer": "ann"}
+    house.client.schedule_new_orchestration(greet, input=names, instance_id="sdk", version="1.2",
+                                            tags=tags)
+    house.sql("select dt.CreateInstance('greet', '1.2', 'sql', "
+              f"InputText => '{json.dumps(names)}', Tags => '{json.dumps(tags)}')")
+    for instance_id in ("sdk", "sql"):
+        house.until(instance_id, "CustomStatusText like '%Oslo%'")
+    house.client.raise_orchestration_event("sdk", "go on", data={"n": 1})
+    house.sql("""select dt.RaiseEvent('go on', 'sql', '{"n": 1}')""")
+    states = [house.client.wait_for_orchestration_completion(instance_id, timeout=SECONDS)
+              for instance_id in ("sdk", "sql")]
+    for state in states:
+        assert state.runtime_status == OrchestrationStatus.COMPLETED, state.failure_details
+        assert json.loads(state.serialized_output) == [["Hello, Lima!", "Hello, Oslo!"], {"n": 1}]
+    seen = ("name", "version", "inputtext", "outputtext", "customstatustext", "runtimestatus", "tags",
+            "parentinstanceid", "scheduledstart", "failuredetails", "tracecontext")
+    by_sdk, by_sql = house.rows("select * from dt.vInstances order by InstanceID")
+    assert {name: by_sdk[name] for name in seen} == {name: by_sql[name] for name in seen}
+
+    def history(instance_id):
+        return house.rows("select EventType, TaskID, Name, RuntimeStatus, Payload from dt.vHistory "
+                          f"where InstanceID = '{instance_id}' "
+                          # Which of the two activities ends first is not said.
+                          "order by EventType, TaskID")
+    assert len(history("sql")) > 8
+    assert [row for row in history("sql") if not row["eventtype"].startswith("Orchestrator")] == [
+        row for row in history("sdk") if not row["eventtype"].startswith("Orchestrator")]
+
+
+def test_a_daemon_sees_what_is_committed_and_nothing_else(house):
+    house.sql(f"begin; select dt.CreateInstance('greet', InstanceID => 'never', InputText => '{LIMA}'); "
+              "rollback")
+    house.sql(f"begin; select dt.CreateInstance('greet', InstanceID => 'once', InputText => '{LIMA}'); "
+              "select dt.RaiseEvent('go on', 'once', '1'); select dt.RaiseEvent('go on', 'once', '2'); "
+              "commit")
+    house.until("once", '''RuntimeStatus = 'Completed' and OutputText = '[["Hello, Lima!"], 1]' ''')
+    house.sql(f"select dt.CreateInstance('greet', InstanceID => 'twice', InputText => '{LIMA}')")
+    house.until("twice", "CustomStatusText like '%Lima%'")
+    house.sql("begin; select dt.RaiseEvent('go on', 'twice', '1'); rollback; "
+              "select dt.RaiseEvent('go on', 'twice', '2')")
+    house.until("twice", '''OutputText = '[["Hello, Lima!"], 2]' ''')
+    assert [row["instanceid"] for row in house.rows(
+        "select InstanceID from dt.vInstances order by 1")] == ["once", "twice"]
+
+
+def test_sql_suspends_resumes_and_terminates_what_runs(house):
+    house.sql("select dt.CreateInstance('parent', InstanceID => 'parent')")
+    house.until("child", "CustomStatusText like '%child%'")
+    house.sql("select dt.SuspendInstance('child', 'lunch')")
+    house.until("child", "RuntimeStatus = 'Suspended'")
+    house.sql("select dt.ResumeInstance('child')")
+    house.until("child", "RuntimeStatus = 'Running'")
+    house.sql("select dt.TerminateInstance('parent', '\"over\"', Recursive => true)")
+    for instance_id in ("parent", "child"):
+        house.until(instance_id, """RuntimeStatus = 'Terminated' and OutputText = '"over"'""")
+    house.sql("select dt.PurgeInstanceStateByID('{parent}', true)", role="manager")
+    assert house.rows("select 1 from dt.vInstances") == []
+
+
+@pytest.mark.options("--poll-ms-min", "600000", "--poll-ms-max", "600000")
+def test_with_notify_on_commit_nobody_waits_for_a_poll(house):
+    house.sql("select dt.SetGlobalSetting('NotifyOnCommit', '1')", role="chief")
+    # The first look comes with the worker; when this has run, there is no other for ten minutes.
+    house.client.schedule_new_orchestration(greet, input=["Lima"], instance_id="first")
+    house.until("first", "CustomStatusText like '%Lima%'")
+    house.sql(f"select dt.CreateInstance('greet', InstanceID => 'sql', InputText => '{LIMA}')")
+    house.until("sql", "CustomStatusText like '%Lima%'")
+    house.sql("select dt.RaiseEvent('go on', 'sql', '1')")
+    house.until("sql", "RuntimeStatus = 'Completed'")
