@@ -282,7 +282,8 @@ end $$;
 -- _ReadNewMessages: the inboxes of the instances leased by a worker that somebody else wrote to, and
 -- forgets that they are new. Rows as _ReadInbox.
 --   p_batch {worker, max_messages, max_bytes, all, again}
--- Locks: hot rows by key. Repeat: with "again" or "all" set, every instance of the worker is read.
+-- Locks: hot rows, SKIP LOCKED, or by key where all are read. Repeat: with "again" or "all" set, every
+-- instance of the worker is read.
 create or replace function _ReadNewMessages(p_hub int, p_batch jsonb, p_bytes bytea[])
 returns table (key bigint, token bigint, seq bigint, generation int, event_type smallint,
                visible_at timestamptz, event bytea, more boolean)
@@ -293,20 +294,23 @@ declare
   v_last bigint := v_first + (1::bigint << 40) - 1;
   v_keys bigint[];
 begin
-  -- Found without an order, so that no other index than the one for this query is of use; an idle
-  -- poll ends here. Locked in order then.
   if p_batch ?| '{again,all}' then
     select array_agg(r.instance_key) into v_keys from ReadyInstances r
     where r.lease_token between v_first and v_last;
+    perform 1 from ReadyInstances r where r.instance_key = any (v_keys)
+      order by r.instance_key for no key update;
   else
-    select array_agg(r.instance_key) into v_keys from ReadyInstances r
-    where r.lease_token between v_first and v_last and r.owner_wake is not null;
+    -- Found without an order, so that no other index than the one for this query is of use; an idle
+    -- poll ends here. A row that somebody keeps locked, as SQL users may, does not hold up the others:
+    -- its owner_wake stays, and the next poll finds it.
+    select array_agg(l.instance_key) into v_keys
+    from (select r.instance_key from ReadyInstances r
+          where r.lease_token between v_first and v_last and r.owner_wake is not null
+          for no key update skip locked) l;
   end if;
   if v_keys is null then
     return;
   end if;
-  perform 1 from ReadyInstances r where r.instance_key = any (v_keys)
-    order by r.instance_key for no key update;
   update ReadyInstances r set owner_wake = null
     where r.instance_key = any (v_keys) and r.owner_wake is not null
       and r.lease_token between v_first and v_last;

@@ -101,7 +101,7 @@ LaneCounters Lane::counters() const {
 void Lane::Run() {
   while (Gather()) {
     if (EnsureConnected()) {
-      RunBatch(TakeBatch());
+      if (Batch batch = TakeBatch(); !batch.empty()) RunBatch(std::move(batch));
     } else {
       FailImpatient();
     }
@@ -122,6 +122,11 @@ bool Lane::Gather() {
     mutex_.Await(absl::Condition(this, &Lane::HasArrivedOrStopping));
   } else if (absl::Duration left = not_before_ - SteadyNow(); left > absl::ZeroDuration()) {
     mutex_.AwaitWithTimeout(absl::Condition(&stopping_), left);
+  } else if (left = blocked_until_ - SteadyNow(); left > absl::ZeroDuration() && !stopping_) {
+    mutex_.AwaitWithTimeout(absl::Condition(this, &Lane::HasArrivedOrStopping), left);
+  } else if (left > absl::ZeroDuration()) {
+    // ended_ is set by this thread alone: a pause.
+    mutex_.AwaitWithTimeout(absl::Condition(&ended_), std::min(left, absl::Milliseconds(10)));
   }
   for (auto& operation : arrived_) waiting_.push_back(std::move(operation));
   arrived_.clear();
@@ -154,6 +159,7 @@ bool Lane::EnsureConnected() {
   }
   connection_ = *std::move(connection);
   connected_at_ = SteadyNow();
+  lock_timeout_ = options_.connection.lock_timeout;
   absl::MutexLock lock(&mutex_);
   canceler_ = connection_->canceler();
   counters_.connected = true;
@@ -192,23 +198,37 @@ void Lane::NoteFault(const absl::Status& fault, absl::Duration delay) {
 }
 
 Lane::Batch Lane::TakeBatch() {
-  const Verb* verb = waiting_.front()->verb;
-  HubId hub = waiting_.front()->hub;
-  size_t size_max =
-      std::max<size_t>(1, std::min(options_.batch_operations_max, verb->operations_max()));
+  const absl::Time now = SteadyNow();
+  const Verb* verb = nullptr;
+  HubId hub = 0;
+  size_t size_max = 1;
   Batch batch;
   Queue behind;
   size_t bytes = 0;
   absl::flat_hash_set<uint64_t> blocked;
   absl::flat_hash_set<uint64_t> taken;
-  for (int i = 0; i < kScanMax && !waiting_.empty() && batch.size() < size_max; ++i) {
+  blocked_until_ = absl::InfiniteFuture();
+  for (int i = 0; i < kScanMax && !waiting_.empty() && (batch.empty() || batch.size() < size_max);
+       ++i) {
     Operation& next = *waiting_.front();
-    bool same_kind = next.verb == verb && next.hub == hub;
-    if (same_kind && !batch.empty() && bytes + next.bytes > options_.batch_bytes_max) break;
     uint64_t key = next.order_key;
-    bool free =
-        key == 0 || (!blocked.contains(key) && !(verb->one_per_key() && taken.contains(key)));
-    if (same_kind && free) {
+    bool free = key == 0 || !blocked.contains(key);
+    if (free && next.blocked_until_ > now) {
+      blocked_until_ = std::min(blocked_until_, next.blocked_until_);
+      free = false;
+    }
+    if (free && batch.empty()) {
+      verb = next.verb;
+      hub = next.hub;
+      size_max =
+          std::max<size_t>(1, std::min(options_.batch_operations_max, next.verb->operations_max()));
+      if (next.WasBlocked()) size_max = 1;
+    }
+    bool same_kind = free && next.verb == verb && next.hub == hub;
+    if (same_kind && !batch.empty() && bytes + next.bytes > options_.batch_bytes_max) break;
+    bool fits = batch.empty() ||
+                !(next.WasBlocked() || (key != 0 && taken.contains(key) && verb->one_per_key()));
+    if (same_kind && fits) {
       bytes += next.bytes;
       if (key != 0) taken.insert(key);
       batch.push_back(std::move(waiting_.front()));
@@ -219,6 +239,7 @@ Lane::Batch Lane::TakeBatch() {
     waiting_.pop_front();
   }
   for (auto it = behind.rbegin(); it != behind.rend(); ++it) waiting_.push_front(std::move(*it));
+  if (!batch.empty()) blocked_until_ = absl::InfinitePast();
   return batch;
 }
 
@@ -255,6 +276,8 @@ bool Lane::RunPart(Batch part, std::vector<Batch>* rest) {
         if (retries < options_.retries_max && !DrainIsOver()) break;
         FailAll(std::move(part), status);
         return true;
+      case FaultClass::kBlocked:
+        return SetAside(std::move(part), rest, status);
       case FaultClass::kReconnect:
         NoteFault(status);
         Disconnect();
@@ -290,10 +313,54 @@ bool Lane::RunPart(Batch part, std::vector<Batch>* rest) {
 
 absl::StatusOr<Result> Lane::SendOnce(const Batch& part, const Params& params) {
   int64_t before = connection_->round_trips();
+  absl::Status ready =
+      SetLockTimeout(part.front()->WasBlocked() ? options_.blocked_lock_timeout
+                                                : options_.connection.lock_timeout);
+  if (!ready.ok()) return ready;
   absl::StatusOr<Result> result = connection_->Execute(part.front()->verb->statement(), params);
   absl::MutexLock lock(&mutex_);
   counters_.round_trips += connection_->round_trips() - before;
   return result;
+}
+
+absl::Status Lane::SetLockTimeout(absl::Duration timeout) {
+  if (timeout == lock_timeout_ || !options_.connection.session_settings) return absl::OkStatus();
+  absl::Status status = connection_->RunScript(
+      fmt::format("set lock_timeout = {}", absl::ToInt64Milliseconds(timeout)));
+  if (status.ok()) lock_timeout_ = timeout;
+  return status;
+}
+
+bool Lane::SetAside(Batch part, std::vector<Batch>* rest, const absl::Status& status) {
+  absl::Time now = SteadyNow();
+  Operation& first = *part.front();
+  if (part.size() == 1 && first.WasBlocked() &&
+      (now - first.blocked_since_ >= options_.blocked_max || DrainIsOver())) {
+    FailAll(std::move(part), status);
+    return true;
+  }
+  for (auto& operation : part) {
+    operation->blocked_since_ = std::min(operation->blocked_since_, now);
+  }
+  if (part.size() == 1) {
+    int doublings = std::min(first.blocked_times_++, 20);
+    first.blocked_until_ =
+        now + std::min(options_.blocked_delay_min * (1 << doublings), options_.blocked_delay_max);
+  }
+  if (now - blocked_logged_at_ > kFaultLogInterval) {
+    blocked_logged_at_ = now;
+    spdlog::warn(
+        "[308 TransientDatabaseFailure] {}: somebody keeps a lock that {} needs; perhaps an SQL "
+        "user "
+        "who does not end a transaction: {}",
+        options_.name, first.verb->statement().name, Text(status));
+  }
+  {
+    absl::MutexLock lock(&mutex_);
+    ++counters_.retries;
+  }
+  PutBack(std::move(part), rest, /*outcome_unknown=*/false);
+  return false;
 }
 
 void Lane::CompleteAll(const Result& result, Batch part) {

@@ -9,6 +9,11 @@
 //
 // Faults. A call is one transaction, so a call that the server refused changed nothing.
 //   transient (sqlstate.h kRetry)   the whole call again, at most `retries_max` times, with jitter
+//   a lock is kept (kBlocked)       the items one by one, each with little patience; one whose lock
+//                                   is kept is set aside and tried again now and then, for as long
+//                                   as `blocked_max`, and those behind it with its order key wait.
+//                                   SQL users keep locks until their transactions end
+//                                   (sql/README.md)
 //   data at fault (kItemByItem)     the call is halved until the bad items stand alone and fail
 //   alone connection lost                 operations go back to the head of the queue, the lane
 //   reconnects
@@ -65,6 +70,11 @@ class Operation {
   friend class Lane;
   absl::Time give_up_at_;
   int lost_calls_ = 0;  // connections that broke while it was in flight
+  // Since when a lock is in its way, if one was; how often it was found so; when to look again.
+  absl::Time blocked_since_ = absl::InfiniteFuture();
+  int blocked_times_ = 0;
+  absl::Time blocked_until_ = absl::InfinitePast();
+  bool WasBlocked() const { return blocked_since_ != absl::InfiniteFuture(); }
 };
 
 using Operations = absl::Span<const std::unique_ptr<Operation>>;
@@ -108,6 +118,12 @@ struct LaneOptions {
   // what ends them.
   int lost_calls_max = 10;
   absl::Duration patience = absl::Seconds(10);
+  // For an operation that a lock was in the way of (kBlocked): how long it waits for the lock,
+  // alone in its call; the pauses between the calls; and after how long it fails.
+  absl::Duration blocked_lock_timeout = absl::Milliseconds(20);
+  absl::Duration blocked_delay_min = absl::Milliseconds(50);
+  absl::Duration blocked_delay_max = absl::Seconds(2);
+  absl::Duration blocked_max = absl::Seconds(60);
   // Connections are renewed between calls after this, so that rotated passwords and moved primaries
   // are found; zero = never.
   absl::Duration connection_age_max = absl::Hours(1);
@@ -155,12 +171,17 @@ class Lane {
   // True when a call can be sent; otherwise a fault was noted and not_before_ says when to try
   // again.
   bool EnsureConnected();
+  // Empty if a lock is in the way of all that waits: until blocked_until_.
   Batch TakeBatch();
   void RunBatch(Batch batch);
   // Sends one call until it is settled. False if it could not be and everything left of the batch
   // (this part, then `rest` from its end) went back to waiting_.
   bool RunPart(Batch part, std::vector<Batch>* rest);
   absl::StatusOr<Result> SendOnce(const Batch& part, const Params& params);
+  absl::Status SetLockTimeout(absl::Duration timeout);
+  // Puts a part back that a lock is in the way of, or fails it when that has lasted too long.
+  // Returns as RunPart.
+  bool SetAside(Batch part, std::vector<Batch>* rest, const absl::Status& status);
   void CompleteAll(const Result& result, Batch part);
   void PutBack(Batch part, std::vector<Batch>* rest, bool outcome_unknown);
   void FailAll(Batch batch, const absl::Status& status);
@@ -185,6 +206,9 @@ class Lane {
   absl::Time not_before_ = absl::InfinitePast();  // no call and no connecting before this
   absl::Status fault_;                            // why, or OK since the last call went through
   absl::Time fault_logged_at_ = absl::InfinitePast();
+  absl::Duration lock_timeout_;                      // of the connection now
+  absl::Time blocked_until_ = absl::InfinitePast();  // nothing can be sent before this
+  absl::Time blocked_logged_at_ = absl::InfinitePast();
   Backoff backoff_;
   absl::BitGen random_;
 

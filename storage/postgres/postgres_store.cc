@@ -12,6 +12,7 @@ LaneOptions LaneFor(const PostgresStoreOptions& options, std::string name) {
   LaneOptions lane = options.lane;
   lane.name = std::move(name);
   lane.connection = options.connection;
+  lane.connection.lock_timeout = options.lane_lock_timeout;
   return lane;
 }
 

@@ -10,9 +10,10 @@
 namespace dt::postgres {
 
 enum class FaultClass : int8_t {
-  kRetry,      // deadlock, serialization, lock or statement time-out: the same call at once, jitter
-  kReconnect,  // the server went away or is read-only now: connect anew, then the same call
-  kSlowRetry,  // disk or memory full: again after seconds, and somebody must be told
+  kRetry,         // deadlock, serialization, statement time-out: the same call at once, jitter
+  kBlocked,       // a lock that somebody else keeps: the items one by one, each when it can
+  kReconnect,     // the server went away or is read-only now: connect anew, then the same call
+  kSlowRetry,     // disk or memory full: again after seconds, and somebody must be told
   kPrepareAgain,  // the prepared statement is unknown or outdated: prepare and repeat
   kItemByItem,    // the data of one item is at fault: repeat the batch in parts to find it
   kPermanent,     // wrong statement, missing object or right, bug: repeating is useless

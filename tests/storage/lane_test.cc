@@ -127,7 +127,7 @@ TEST_CASE("lane_full_queue_refuses_and_leaves_the_operation_with_the_caller") {
 }
 
 TEST_CASE("lane_repeats_transient_faults_and_gives_up_after_the_limit") {
-  std::string code = GENERATE("40P01", "40001", "55P03");
+  std::string code = GENERATE("40P01", "40001", "57014");
   WriteVerb verb("w");
   LaneOptions options;
   options.retry_delay_max = absl::Milliseconds(20);
@@ -148,6 +148,84 @@ TEST_CASE("lane_repeats_transient_faults_and_gives_up_after_the_limit") {
   MustBeOk(bench.Submit(&verb, "k", "3"));
   bench.ends.WaitFor(3);
   CHECK(bench.Log() == "w:k:1 | w:k:3");
+}
+
+// Somebody who has written these values and does not commit; what writes them, too, waits for that.
+class Keeper {
+ public:
+  Keeper(const Bench& bench, const std::string& values)
+      : session_(PostgresFixture::Connect(bench.url)) {
+    MustBeOk(session_->RunScript("begin; insert into log (value) select unnest('" + values +
+                                 "'::int[])"));
+  }
+  void End() { MustBeOk(session_->RunScript("rollback")); }
+
+ private:
+  std::unique_ptr<Connection> session_;
+};
+
+TEST_CASE("lane_kept_lock_holds_up_nothing_but_what_needs_it") {
+  WriteVerb verb("w");
+  WriteVerb other("o");
+  LaneOptions options;
+  options.connection.lock_timeout = absl::Milliseconds(50);
+  Bench bench(options);
+  Keeper keeper(bench, "{5, 7}");
+  for (int i = 1; i <= 20; ++i)
+    MustBeOk(bench.Submit(&verb, absl::StrCat("k", i), absl::StrCat(i)));
+  MustBeOk(bench.Submit(&other, "k5", "21"));  // behind 5, although nobody keeps it
+  MustBeOk(bench.Submit(&other, "k1", "22"));
+  bench.ends.WaitFor(19);
+  CHECK(bench.ends.failed() == 0);
+  for (const std::string& value : bench.ends.values()) {
+    CHECK((value != "5" && value != "7" && value != "21"));
+  }
+  // What comes meanwhile goes through in calls of many.
+  const int64_t calls = bench.lane->counters().calls;
+  for (int i = 30; i < 130; ++i)
+    MustBeOk(bench.Submit(&verb, absl::StrCat("k", i), absl::StrCat(i)));
+  bench.ends.WaitFor(119);
+  CHECK(bench.lane->counters().calls < calls + 100);
+  keeper.End();
+  bench.ends.WaitFor(122);
+  CHECK(bench.ends.failed() == 0);
+  const Result order =
+      ValueOf(bench.session->ExecuteOnce("select value from log where key = 'k5' order by seq"));
+  REQUIRE(order.rows() == 2);
+  CHECK(order.Int(0, 0) == 5);
+  CHECK(order.Int(1, 0) == 21);
+}
+
+TEST_CASE("lane_operation_behind_a_kept_lock_fails_at_last") {
+  WriteVerb verb("w");
+  LaneOptions options;
+  options.connection.lock_timeout = absl::Milliseconds(50);
+  options.blocked_max = absl::Milliseconds(300);
+  Bench bench(options);
+  Keeper keeper(bench, "{1}");
+  MustBeOk(bench.Submit(&verb, "k", "1"));
+  MustBeOk(bench.Submit(&verb, "k", "2"));
+  MustBeOk(bench.Submit(&verb, "l", "3"));
+  bench.ends.WaitFor(3);
+  CHECK(bench.ends.values() == std::vector<std::string>{"3", "1", "2"});
+  CHECK(bench.ends.statuses()[1].code() == absl::StatusCode::kUnavailable);
+  CHECK(bench.ends.failed() == 1);
+  keeper.End();
+}
+
+TEST_CASE("lane_stops_although_a_lock_is_kept") {
+  WriteVerb verb("w");
+  LaneOptions options;
+  options.connection.lock_timeout = absl::Milliseconds(50);
+  Bench bench(options);
+  Keeper keeper(bench, "{1}");
+  MustBeOk(bench.Submit(&verb, "k", "1"));
+  MustBeOk(bench.Submit(&verb, "l", "2"));
+  bench.ends.WaitFor(1);
+  bench.lane->Stop(absl::Milliseconds(200));
+  CHECK(bench.ends.values() == std::vector<std::string>{"2", "1"});
+  CHECK(bench.ends.statuses()[1].code() == absl::StatusCode::kUnavailable);
+  keeper.End();
 }
 
 TEST_CASE("lane_waits_for_space_and_reconnects_from_a_standby") {

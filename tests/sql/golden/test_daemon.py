@@ -3,6 +3,8 @@ and by a worker of the real Python SDK."""
 
 import json
 import logging
+import subprocess
+import threading
 
 import pytest
 from durabletask import task
@@ -58,10 +60,37 @@ class House:
         eventually(lambda: self.rows(f"select 1 from dt.vInstances where InstanceID = '{instance_id}'"
                                      f" and {condition}"), f"{instance_id}: {condition}")
 
+    def open_session(self) -> "Session":
+        return Session(self._postgres, self._database)
+
     def close(self) -> None:
         self.client.close()
         self.worker.stop()
         assert self.daemon.stop() == 0, self.daemon.log.read_text()
+
+
+class Session:
+    """A psql of the login "app" that stays connected."""
+
+    def __init__(self, postgres, database: str):
+        self._psql = subprocess.Popen(
+            [postgres.bin / "psql", "-XqAt", "-v", "ON_ERROR_STOP=1", postgres.url(database, "app")],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+
+    def run(self, sql: str) -> None:
+        """Returns when it is done."""
+        self._psql.stdin.write(f"{sql};\n\\echo done\n")
+        for line in self._psql.stdout:
+            if line == "done\n":
+                return
+        raise AssertionError(f"psql ended at: {sql}")
+
+    def __enter__(self) -> "Session":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._psql.stdin.close()
+        self._psql.wait(SECONDS)
 
 
 @pytest.fixture
@@ -131,6 +160,29 @@ def test_sql_suspends_resumes_and_terminates_what_runs(house):
         house.until(instance_id, """RuntimeStatus = 'Terminated' and OutputText = '"over"'""")
     house.sql("select dt.PurgeInstanceStateByID('{parent}', true)", role="manager")
     assert house.rows("select 1 from dt.vInstances") == []
+
+
+def test_a_transaction_that_is_not_ended_holds_up_nobody_else(house):
+    house.sql(f"select dt.CreateInstance('greet', InstanceID => 'kept', InputText => '{LIMA}')")
+    house.until("kept", "CustomStatusText like '%Lima%'")
+    with house.open_session() as session:
+        session.run("begin")
+        session.run("select dt.RaiseEvent('go on', 'kept', '1')")
+        # This one has to wait for the lock, and all that comes after it goes the same way.
+        late = threading.Thread(target=house.client.raise_orchestration_event,
+                                args=("kept", "late"), daemon=True)
+        late.start()
+        for number in range(20):
+            house.client.schedule_new_orchestration(greet, input=["Oslo"], instance_id=f"o{number}")
+            house.client.raise_orchestration_event(f"o{number}", "go on", data=number)
+        for number in range(20):
+            house.until(f"o{number}", "RuntimeStatus = 'Completed'")
+        assert late.is_alive()
+        house.until("kept", "RuntimeStatus = 'Running'")
+        session.run("commit")
+    house.until("kept", "RuntimeStatus = 'Completed'")
+    late.join(SECONDS)
+    assert not late.is_alive()
 
 
 @pytest.mark.options("--poll-ms-min", "600000", "--poll-ms-max", "600000")
