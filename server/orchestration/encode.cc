@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "server/orchestration/event_bytes.h"
-#include "server/orchestration/fold.h"
 #include "server/orchestration/turn.h"
 #include "server/orchestration/wire.h"
 
@@ -65,19 +64,6 @@ void AppendStringValue(int field, std::string_view text, std::string& out) {
   if (!text.empty()) AppendBytesField(kValue, text, out);
 }
 
-// The chunk without the events that no worker may see (3.15).
-SharedBytes WithoutHiddenEvents(const HistoryChunk& chunk) {
-  std::string kept;
-  WireReader reader(*chunk.events);
-  WireField field;
-  while (reader.Next(field)) {
-    EventView event;
-    if (ReadEvent(field.bytes, event) && IsHidden(event.type)) continue;
-    kept.append(field.whole);
-  }
-  return std::make_shared<const std::string>(std::move(kept));
-}
-
 // entityParameters { entityMessageReorderWindow { } }: zero seconds, and present (3.13).
 void AppendEntityParameters(std::string& out) {
   std::string parameters;
@@ -103,9 +89,7 @@ Frame EncodeOrchestratorItem(const InstanceState& state, const Turn& turn,
   AppendStringValue(OrchestratorRequest::kExecutionIdFieldNumber, state.execution_id,
                     request.open());
   if (!options.stream_history) {
-    for (const HistoryChunk& chunk : state.history) {
-      request.Splice(state.has_hidden_events ? WithoutHiddenEvents(chunk) : chunk.events);
-    }
+    for (const HistoryChunk& chunk : state.history) request.Splice(chunk.events);
   }
   for (const TurnEvent& event : turn.events) {
     request.AddEvent(OrchestratorRequest::kNewEventsFieldNumber, event.event);

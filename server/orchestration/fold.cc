@@ -31,7 +31,6 @@ bool IsHidden(HistoryEvent::EventTypeCase type) {
 
 Fold::Fold(const InstanceState& state) : state_(state) {
   delta_.suspended = state.suspended;
-  delta_.has_hidden_events = state.has_hidden_events;
   delta_.last_started = state.last_started;
 }
 

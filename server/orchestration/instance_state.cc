@@ -1,5 +1,7 @@
 #include "server/orchestration/instance_state.h"
 
+#include <algorithm>
+
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "server/orchestration/event_bytes.h"
@@ -8,6 +10,10 @@
 
 namespace dt::orchestration {
 namespace {
+
+// Slices of this size are left as they are; smaller ones are joined with a neighbour of about their
+// own size. So a byte is copied once per doubling, a dozen times in all, and few slices are small.
+constexpr size_t kSliceBytesMax = 256 << 10;
 
 absl::Status Unreadable(const Claim& claim, const HistoryChunk& chunk) {
   return absl::DataLossError(absl::StrCat(
@@ -34,7 +40,6 @@ bool FoldChunk(const HistoryChunk& chunk, Fold& fold) {
 void ApplyFolded(StateDelta& delta, InstanceState& state) {
   if (delta.started) state.started = std::move(delta.started);
   state.suspended = delta.suspended;
-  state.has_hidden_events = delta.has_hidden_events;
   state.last_started = delta.last_started;
   for (auto& [id, outstanding] : delta.outstanding) {
     if (outstanding.count == 0 && !outstanding.resolved_while_suspended) {
@@ -45,10 +50,40 @@ void ApplyFolded(StateDelta& delta, InstanceState& state) {
   }
 }
 
-void AppendHistory(HistoryChunk chunk, InstanceState& state) {
+// The events of a chunk that workers may see.
+SharedBytes WithoutHiddenEvents(const HistoryChunk& chunk) {
+  std::string kept;
+  WireReader reader(*chunk.events);
+  WireField field;
+  while (reader.Next(field)) {
+    EventView event;
+    if (ReadEvent(field.bytes, event) && IsHidden(event.type)) continue;
+    kept.append(field.whole);
+  }
+  return std::make_shared<const std::string>(std::move(kept));
+}
+
+// Joins the last slices while the one before the last is not much larger than the last.
+void JoinSlices(std::vector<HistoryChunk>& slices) {
+  while (slices.size() > 1) {
+    const HistoryChunk& last = slices.back();
+    HistoryChunk& before = slices[slices.size() - 2];
+    const size_t larger = std::max(before.events->size(), last.events->size());
+    if (larger >= kSliceBytesMax || before.events->size() >= 2 * last.events->size()) return;
+    before.events = std::make_shared<const std::string>(*before.events + *last.events);
+    before.event_count += last.event_count;
+    before.turn = last.turn;
+    slices.pop_back();
+  }
+}
+
+void AppendHistory(HistoryChunk chunk, bool has_hidden_events, InstanceState& state) {
   state.history_bytes += static_cast<int64_t>(chunk.events->size());
   state.event_count += chunk.event_count;
+  if (has_hidden_events) chunk.events = WithoutHiddenEvents(chunk);
+  if (chunk.events->empty()) return;
   state.history.push_back(std::move(chunk));
+  JoinSlices(state.history);
 }
 
 void BeginGeneration(NextGeneration next, InstanceState& state) {
@@ -58,7 +93,6 @@ void BeginGeneration(NextGeneration next, InstanceState& state) {
   state.saved_custom_status = std::move(next.saved_custom_status);
   state.started.reset();
   state.suspended = false;
-  state.has_hidden_events = false;
   state.outstanding.clear();
   state.history.clear();
   state.history_bytes = 0;
@@ -88,7 +122,9 @@ absl::StatusOr<InstanceState> StateFromClaim(const Claim& claim) {
   }
   StateDelta delta = fold.TakeDelta();
   ApplyFolded(delta, state);
-  for (const HistoryChunk& chunk : claim.history) AppendHistory(chunk, state);
+  for (const HistoryChunk& chunk : claim.history) {
+    AppendHistory(chunk, delta.has_hidden_events, state);
+  }
   if (state.event_count > 0 && !state.started) {
     return absl::DataLossError(
         absl::StrCat("the stored history of instance \"", claim.instance_id, "\" (key ", claim.key,
@@ -108,7 +144,9 @@ void ApplyCheckpoint(StateDelta delta, InstanceState& state) {
     return;
   }
   ApplyFolded(delta, state);
-  if (delta.history) AppendHistory(*std::move(delta.history), state);
+  if (delta.history) {
+    AppendHistory(*std::move(delta.history), delta.has_hidden_events, state);
+  }
 }
 
 }  // namespace dt::orchestration

@@ -52,12 +52,14 @@ struct InstanceState {
   // first turn of the generation.
   std::optional<ExecutionStartedEvent> started;
   bool suspended = false;
-  // The history holds events that no worker may see (3.15), which only a rewind leaves there.
-  bool has_hidden_events = false;
   google::protobuf::Timestamp last_started;  // of the last OrchestratorStarted
   OutstandingMap outstanding;  // without the fire-and-forget children, of which nobody waits
 
+  // As workers get it: without the events that they never see (3.15), which only a rewind leaves
+  // there. Turns are joined: a history of thousands of turns is a few slices, so that to send it
+  // shares them and copies next to nothing.
   std::vector<HistoryChunk> history;
+  // As stored.
   int64_t history_bytes = 0;
   int32_t event_count = 0;
 };
@@ -77,7 +79,7 @@ struct StateDelta {
   std::optional<std::string> orchestration_trace_context;
   std::optional<ExecutionStartedEvent> started;  // set by the first turn of a generation
   bool suspended = false;
-  bool has_hidden_events = false;
+  bool has_hidden_events = false;  // some of the folded events are never delivered (3.15)
   google::protobuf::Timestamp last_started;
   OutstandingMap outstanding;  // new values of the entries that changed
   std::optional<HistoryChunk> history;

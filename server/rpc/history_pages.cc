@@ -1,7 +1,5 @@
 #include "server/rpc/history_pages.h"
 
-#include <optional>
-#include <string_view>
 #include <utility>
 
 #include "fmt/format.h"
@@ -28,29 +26,31 @@ std::optional<size_t> FieldSize(std::string_view bytes) {
 
 }  // namespace
 
-absl::StatusOr<std::vector<std::string>> SplitHistory(const std::vector<HistoryChunk>& history,
-                                                      size_t bytes_max) {
-  std::vector<std::string> pages;
+HistoryPager::HistoryPager(std::vector<HistoryChunk> history, size_t bytes_max)
+    : history_(std::move(history)), bytes_max_(bytes_max) {
+  if (!history_.empty()) rest_ = *history_.front().events;
+}
+
+absl::StatusOr<std::optional<std::string>> HistoryPager::Next() {
   std::string page;
-  for (const HistoryChunk& chunk : history) {
-    std::string_view rest(*chunk.events);
-    while (!rest.empty()) {
-      const std::optional<size_t> size = FieldSize(rest);
-      if (!size.has_value()) {
-        return absl::DataLossError(
-            fmt::format("the stored history of turn {} cannot be read", chunk.turn));
-      }
-      if (!page.empty() && page.size() + *size > bytes_max) {
-        pages.push_back(std::move(page));
-        page.clear();
-      }
-      page += kEventsTag;
-      page += rest.substr(1, *size - 1);
-      rest.remove_prefix(*size);
+  while (chunk_ < history_.size()) {
+    if (rest_.empty()) {
+      history_[chunk_].events.reset();  // it is sent
+      if (++chunk_ < history_.size()) rest_ = *history_[chunk_].events;
+      continue;
     }
+    const std::optional<size_t> size = FieldSize(rest_);
+    if (!size.has_value()) {
+      return absl::DataLossError(
+          fmt::format("the stored history of turn {} cannot be read", history_[chunk_].turn));
+    }
+    if (!page.empty() && page.size() + *size > bytes_max_) break;
+    page += kEventsTag;
+    page += rest_.substr(1, *size - 1);
+    rest_.remove_prefix(*size);
   }
-  if (!page.empty()) pages.push_back(std::move(page));
-  return pages;
+  if (page.empty()) return std::nullopt;
+  return page;
 }
 
 }  // namespace dt::rpc

@@ -1,12 +1,10 @@
 #include "server/rpc/history_stream.h"
 
-#include <iterator>
 #include <optional>
 #include <utility>
 
 #include "fmt/format.h"
 #include "server/rpc/frame_buffer.h"
-#include "server/rpc/history_pages.h"
 #include "server/rpc/status.h"
 
 namespace dt::rpc {
@@ -81,20 +79,16 @@ bool HistoryStream::TakePage(absl::StatusOr<std::vector<HistoryChunk>> page) {
     End(absl::OkStatus());
     return false;
   }
-  absl::StatusOr<std::vector<std::string>> split = SplitHistory(*page, limits_.chunk_bytes_max);
-  if (!split.ok()) {
-    End(split.status());
-    return false;
-  }
   after_turn_ = page->back().turn;
-  pages_.assign(std::make_move_iterator(split->begin()), std::make_move_iterator(split->end()));
+  pager_ = HistoryPager(*std::move(page), limits_.chunk_bytes_max);
   return true;
 }
 
 void HistoryStream::WriteNext() {
-  if (pages_.empty()) return read_on_ ? ReadPage() : End(absl::OkStatus());
-  current_ = MakeByteBuffer(std::move(pages_.front()));
-  pages_.pop_front();
+  absl::StatusOr<std::optional<std::string>> chunk = pager_.Next();
+  if (!chunk.ok()) return End(chunk.status());
+  if (!chunk->has_value()) return read_on_ ? ReadPage() : End(absl::OkStatus());
+  current_ = MakeByteBuffer(**std::move(chunk));
   StartWrite(&current_);
 }
 

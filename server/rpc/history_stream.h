@@ -2,14 +2,14 @@
 //
 // A client's stream pages through the store: the next page is read only when the last one is
 // written, so a slow reader costs one page of memory. A worker's stream (forWorkItemProcessing)
-// gets the past events of its turn in flight from the dispatcher.
+// gets the past events of its turn in flight from the dispatcher; a slow one costs one message
+// beside the slices that the instance holds anyway.
 //
 // Threads: there is one step at a time (a read or a write), and each starts the next, so the
 // members need no lock. The object keeps itself alive from its start to OnDone.
 #ifndef DT_SERVER_RPC_HISTORY_STREAM_H_
 #define DT_SERVER_RPC_HISTORY_STREAM_H_
 
-#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
@@ -19,6 +19,7 @@
 #include "grpcpp/support/byte_buffer.h"
 #include "grpcpp/support/server_callback.h"
 #include "server/dispatch/dispatch_thread.h"
+#include "server/rpc/history_pages.h"
 #include "storage/store.h"
 
 namespace dt::rpc {
@@ -49,7 +50,7 @@ class HistoryStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   HistoryStream(grpc::CallbackServerContext* context, Store* store, HistoryLimits limits);
 
   void ReadPage();
-  // Queues the events; false when the stream was ended instead.
+  // Takes the events over; false when the stream was ended instead.
   bool TakePage(absl::StatusOr<std::vector<HistoryChunk>> page);
   void WriteNext();
   void End(absl::Status status);
@@ -62,8 +63,8 @@ class HistoryStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   std::string instance_id_;
   std::string execution_id_;
   int64_t after_turn_ = 0;
-  bool read_on_ = false;  // the store may hold more after `pages_`
-  std::deque<std::string> pages_;
+  bool read_on_ = false;  // the store may hold more after what `pager_` has
+  HistoryPager pager_;
   grpc::ByteBuffer current_;
   std::shared_ptr<HistoryStream> self_;
 };

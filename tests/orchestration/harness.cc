@@ -234,7 +234,6 @@ void Orchestration::CheckReload() const {
     CHECK(RenderFields(*loaded.started) == RenderFields(*state.started));
   }
   CHECK(loaded.suspended == state.suspended);
-  CHECK(loaded.has_hidden_events == state.has_hidden_events);
   CHECK(loaded.event_count == state.event_count);
   CHECK(loaded.history_bytes == state.history_bytes);
   CHECK(loaded.history.size() == state.history.size());

@@ -1,5 +1,6 @@
 // One turn: which messages, in which order, at which time (semantics.md 3.1-3.16).
 
+#include "absl/container/flat_hash_set.h"
 #include "server/orchestration/event_bytes.h"
 #include "tests/orchestration/harness.h"
 #include "tests/support/catch.h"
@@ -322,6 +323,58 @@ TEST_CASE("history_1mib: a streaming worker gets no past events, any other all o
   const Frame frame = EncodeOrchestratorItem(order.state, order.turn, {});
   CHECK(std::count(frame.begin(), frame.end(), order.state.history[0].events) == 1);
   CHECK(std::count(frame.begin(), frame.end(), order.turn.events[1].event) == 1);
+}
+
+TEST_CASE("history_slices: thousands of turns are few slices, and little is copied to join them") {
+  Claim claim;
+  claim.instance_id = "long";
+  claim.execution_id = "e";
+  InstanceState state = *StateFromClaim(claim);
+  constexpr int kTurns = 6667;
+  int64_t copied = 0;
+  std::string all;
+  size_t slices_max = 0;
+  for (int turn = 1; turn <= kTurns; ++turn) {
+    ChunkWriter chunk;
+    HistoryEvent started = MakeEvent(-1, Seconds(1000 + turn));
+    started.mutable_orchestratorstarted();
+    if (turn == 1) started.mutable_executionstarted()->set_name("Long");
+    chunk.Append(started);
+    HistoryEvent scheduled = MakeEvent(turn, Seconds(1000 + turn));
+    scheduled.mutable_taskscheduled()->set_name("An activity with a name");
+    chunk.Append(scheduled);
+    HistoryEvent completed = MakeEvent(-1, Seconds(1000 + turn));
+    completed.mutable_taskcompleted()->set_taskscheduledid(turn);
+    chunk.Append(completed);
+    claim.history.push_back(chunk.Take(turn, state.event_count));
+    all += *claim.history.back().events;
+
+    absl::flat_hash_set<const std::string*> known;
+    for (const HistoryChunk& slice : state.history) known.insert(slice.events.get());
+    known.insert(claim.history.back().events.get());
+    StateDelta delta;
+    delta.turn = turn;
+    delta.history = claim.history.back();
+    ApplyCheckpoint(std::move(delta), state);
+    for (const HistoryChunk& slice : state.history) {
+      if (!known.contains(slice.events.get())) copied += static_cast<int64_t>(slice.events->size());
+    }
+    slices_max = std::max(slices_max, state.history.size());
+  }
+  CHECK(state.event_count == 3 * kTurns);
+  CHECK(state.history_bytes == static_cast<int64_t>(all.size()));
+  CHECK(slices_max < 30);
+  // A dozen doublings from one turn to a slice that is left alone.
+  CHECK(copied < 12 * state.history_bytes);
+  // A claimed instance gets the same.
+  const InstanceState loaded = *StateFromClaim(claim);
+  for (const InstanceState* each : {&std::as_const(state), &loaded}) {
+    std::string joined;
+    for (const HistoryChunk& slice : each->history) joined += *slice.events;
+    CHECK(joined == all);
+    CHECK(each->history.size() == state.history.size());
+    CHECK(each->outstanding.empty());
+  }
 }
 
 TEST_CASE("big_batch: 5000 events come in several turns, in order, within the limits") {

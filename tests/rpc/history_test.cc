@@ -143,6 +143,95 @@ TEST_CASE("history_of_turn: a worker gets the past events of its turn, and only 
   CHECK(ReadHistory(server.stub(), request).end.error_code() == grpc::StatusCode::NOT_FOUND);
 }
 
+// A worker in the middle of a turn whose past has these many bytes and more.
+struct LargePast {
+  LargePast(TestServer& server, bool streaming, size_t bytes)
+      : stub(TaskHubSidecarService::NewStub(server.NewChannel())) {
+    GetWorkItemsRequest request;
+    if (streaming) request.add_capabilities(WORKER_CAPABILITY_HISTORY_STREAMING);
+    worker = std::make_unique<FakeWorker>(*stub, request);
+    server.Start("o", "large");
+    const std::string payload(100 << 10, 'x');
+    item = NextItem(*worker);
+    for (int turn = 0; turn * payload.size() < bytes; ++turn) {
+      REQUIRE(worker->Complete(item, {ScheduleAction(turn, "a", payload)}).ok());
+      REQUIRE(worker->CompleteActivity(NextItem(*worker), "1").ok());
+      item = NextItem(*worker);
+    }
+  }
+  StreamInstanceHistoryRequest Request() const {
+    StreamInstanceHistoryRequest request;
+    request.set_instanceid("large");
+    request.set_forworkitemprocessing(true);
+    *request.mutable_executionid() = item.orchestratorrequest().executionid();
+    return request;
+  }
+
+  std::unique_ptr<Stub> stub;
+  std::unique_ptr<FakeWorker> worker;
+  WorkItem item;
+};
+
+TEST_CASE("history_1mib: a streaming worker takes a large history in chunks, exactly as it is") {
+  TestServer server;
+  LargePast past(server, /*streaming=*/true, 5 << 20);
+  CHECK(past.item.orchestratorrequest().requireshistorystreaming());
+  CHECK(past.item.orchestratorrequest().pastevents().empty());
+  CHECK(past.item.ByteSizeLong() < 1000);
+  const History streamed = ReadHistory(server.stub(), past.Request());
+  REQUIRE(streamed.end.ok());
+  for (const size_t bytes : streamed.chunk_bytes) CHECK(bytes <= 256 << 10);
+  CHECK(streamed.chunk_bytes.size() >= 20);
+  // A client gets the same, which is read from the store.
+  const History stored = ReadHistory(server.stub(), "large");
+  REQUIRE(stored.end.ok());
+  REQUIRE(streamed.events.size() == stored.events.size());
+  for (size_t i = 0; i < stored.events.size(); ++i) {
+    CHECK(streamed.events[i].SerializeAsString() == stored.events[i].SerializeAsString());
+  }
+}
+
+TEST_CASE("history_4mib: a worker that does not stream gets all of it in one item") {
+  TestServer server;
+  LargePast past(server, /*streaming=*/false, 5 << 20);
+  CHECK_FALSE(past.item.orchestratorrequest().requireshistorystreaming());
+  CHECK(past.item.ByteSizeLong() > 5 << 20);
+  const History stored = ReadHistory(server.stub(), "large");
+  REQUIRE(past.item.orchestratorrequest().pastevents_size() ==
+          static_cast<int>(stored.events.size()));
+  for (size_t i = 0; i < stored.events.size(); ++i) {
+    CHECK(past.item.orchestratorrequest().pastevents(static_cast<int>(i)).SerializeAsString() ==
+          stored.events[i].SerializeAsString());
+  }
+}
+
+TEST_CASE("history_cancelled: who leaves in the middle of a history holds nothing up") {
+  TestServerOptions options;
+  options.service.history.chunk_bytes_max = 1024;
+  TestServer server(options);
+  LargePast past(server, /*streaming=*/true, 8 << 20);
+  StreamInstanceHistoryRequest of_client;
+  of_client.set_instanceid("large");
+  for (const StreamInstanceHistoryRequest& request : {past.Request(), of_client}) {
+    const std::unique_ptr<grpc::ClientContext> context = NewContext();
+    const auto reader = server.stub().StreamInstanceHistory(context.get(), request);
+    ::HistoryChunk chunk;
+    REQUIRE(reader->Read(&chunk));
+    context->TryCancel();
+    while (reader->Read(&chunk)) {
+    }
+    CHECK(reader->Finish().error_code() == grpc::StatusCode::CANCELLED);
+  }
+  CHECK(ReadHistory(server.stub(), past.Request()).end.ok());
+  REQUIRE(past.worker->Complete(past.item, {CompleteAction(1000, "1")}).ok());
+  CHECK(ReadHistory(server.stub(), past.Request()).end.error_code() == grpc::StatusCode::NOT_FOUND);
+  // Shutdown waits for every reactor, so one that is left would hang here.
+  past.worker->Cancel();
+  const absl::Time before = absl::Now();
+  server.server().Shutdown(kPatience);
+  CHECK(absl::Now() - before < kPatience / 2);
+}
+
 dt::HistoryChunk Stored(std::string bytes) {
   dt::HistoryChunk chunk;
   chunk.turn = 7;
@@ -150,11 +239,24 @@ dt::HistoryChunk Stored(std::string bytes) {
   return chunk;
 }
 
+// All messages of a history, and how it ended.
+absl::StatusOr<std::vector<std::string>> PagesOf(std::vector<dt::HistoryChunk> history,
+                                                 size_t bytes_max) {
+  rpc::HistoryPager pager(std::move(history), bytes_max);
+  std::vector<std::string> pages;
+  while (true) {
+    absl::StatusOr<std::optional<std::string>> page = pager.Next();
+    if (!page.ok()) return page.status();
+    if (!page->has_value()) return pages;
+    pages.push_back(**std::move(page));
+  }
+}
+
 TEST_CASE("history_pages: tags are changed, events are not, and bad bytes are an error") {
   const std::string small = std::string("\x1A\x02", 2) + "ab";
   const std::string large = std::string("\x1A\xAC\x02", 3) + std::string(300, 'z');
   const absl::StatusOr<std::vector<std::string>> pages =
-      rpc::SplitHistory({Stored(small + small), Stored(small + large + small)}, 12);
+      PagesOf({Stored(small + small), Stored(""), Stored(small + large + small)}, 12);
   REQUIRE(pages.ok());
   const std::string page = std::string("\x0A\x02", 2) + "ab";
   REQUIRE(pages->size() == 3);
@@ -164,7 +266,7 @@ TEST_CASE("history_pages: tags are changed, events are not, and bad bytes are an
   for (const std::string& bad :
        {std::string("\x0A\x01x"), std::string("\x1A\x05x"), std::string("\x1A"),
         std::string("\x1A\xFF\xFF\xFF\xFF\xFF\xFF\x01")}) {
-    CHECK(rpc::SplitHistory({Stored(bad)}, 100).status().code() == absl::StatusCode::kDataLoss);
+    CHECK(PagesOf({Stored(bad)}, 100).status().code() == absl::StatusCode::kDataLoss);
   }
 }
 
