@@ -52,6 +52,8 @@ class StoreObserver {
 struct NameFilter {
   std::string lower_name;
   std::vector<std::string> versions;
+  // The name as the worker wrote it, more than once if it did so. No claim looks at it.
+  std::vector<std::string> spellings = {};
 };
 
 // Which names a claim may take; nullopt = everything.

@@ -32,6 +32,7 @@ struct StreamOptions {
   // Names compare in lower case; nullopt = everything (9.2).
   NameFilters orchestration_filters;
   NameFilters activity_filters;
+  NameFilters entity_filters;
   std::string worker_id;  // as the worker named itself, for logs
 };
 

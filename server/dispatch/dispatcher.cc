@@ -2,6 +2,7 @@
 #include "server/dispatch/dispatcher.h"
 
 #include <algorithm>
+#include <tuple>
 
 #include "spdlog/spdlog.h"
 
@@ -205,15 +206,12 @@ Stream* Dispatcher::Choose(const Route& route, int64_t key, bool prefer_streamin
     *all_gave_back = false;
     const Credits& credits = stream->credits[Index(route.type)];
     if (credits.in_flight >= credits.max) continue;
-    if (best == nullptr) {
-      best = stream;
-      continue;
-    }
-    if (prefer_streaming && best->options.history_streaming != stream->options.history_streaming) {
-      if (stream->options.history_streaming) best = stream;
-      continue;
-    }
-    if (stream->unanswered() < best->unanswered()) best = stream;
+    const auto rank = [&](const Stream& candidate) {
+      return std::make_tuple(!route.misspelling.empty() && route.misspelling.contains(&candidate),
+                             prefer_streaming && !candidate.options.history_streaming,
+                             candidate.unanswered());
+    };
+    if (best == nullptr || rank(*stream) < rank(*best)) best = stream;
   }
   return best;
 }

@@ -57,6 +57,7 @@ struct Resident {
   StreamId stream = 0;
   int64_t dispatch = 0;
   bool whole_history = false;                    // the worker asked for it (3.17)
+  bool warned_of_size = false;                   // once, not at every turn
   std::unique_ptr<OrchestratorResponse> merged;  // parts of a chunked response (3.18)
   int64_t merged_bytes = 0;
 

@@ -69,14 +69,20 @@ void FairQueue::Erase(InstanceKey instance, TaskKey task) {
   if (--member->second.waiting == 0) members_.erase(member);
 }
 
-bool Accepts(const NameFilters& filters, const std::string& name, const std::string& version) {
-  if (!filters.has_value()) return true;
+Match MatchOf(const NameFilters& filters, const std::string& name, const std::string& version) {
+  if (!filters.has_value()) return Match::kExact;
   const std::string lower = absl::AsciiStrToLower(name);
-  return std::any_of(filters->begin(), filters->end(), [&](const NameFilter& filter) {
-    return filter.lower_name == lower &&
-           (filter.versions.empty() || std::find(filter.versions.begin(), filter.versions.end(),
-                                                 version) != filter.versions.end());
-  });
+  const auto contains = [](const std::vector<std::string>& list, const std::string& text) {
+    return std::find(list.begin(), list.end(), text) != list.end();
+  };
+  Match best = Match::kNone;
+  for (const NameFilter& filter : *filters) {
+    if (filter.lower_name != lower) continue;
+    if (!filter.versions.empty() && !contains(filter.versions, version)) continue;
+    if (contains(filter.spellings, name)) return Match::kExact;
+    best = Match::kOtherCase;
+  }
+  return best;
 }
 
 Hub* StreamTable::FindHub(HubId id) {
@@ -118,8 +124,15 @@ void StreamTable::Join(Stream& stream, WorkType type) {
   (*same)->empty_claims = 0;
   stream.pools[Index(type)] = same->get();
   for (auto& [key, route] : hub.routes[Index(type)]) {
-    if (Accepts(filters, route->name, route->version)) route->streams.push_back(&stream);
+    JoinRoute(stream, *route);
   }
+}
+
+void StreamTable::JoinRoute(Stream& stream, Route& route) {
+  const Match match = MatchOf(stream.filters(route.type), route.name, route.version);
+  if (match == Match::kNone) return;
+  route.streams.push_back(&stream);
+  if (match == Match::kOtherCase) route.misspelling.insert(&stream);
 }
 
 Stream* StreamTable::Open(StreamId id, StreamOptions options, std::shared_ptr<WorkItemSink> sink,
@@ -153,7 +166,10 @@ std::unique_ptr<Stream> StreamTable::Close(StreamId id) {
   };
   leave(hub.streams);
   for (WorkType type : {WorkType::kTurn, WorkType::kActivity}) {
-    for (auto& [key, route] : hub.routes[Index(type)]) leave(route->streams);
+    for (auto& [key, route] : hub.routes[Index(type)]) {
+      leave(route->streams);
+      route->misspelling.erase(stream.get());
+    }
     if (Pool* pool = stream->pools[Index(type)]) leave(pool->streams);
   }
   DropUnusedPools(hub);
@@ -181,10 +197,7 @@ Route* StreamTable::RouteOf(Hub& hub, WorkType type, const std::string& name,
   route->name = name;
   route->version = version.value_or("");
   for (Stream* stream : hub.streams) {
-    if (stream->pools[Index(type)] != nullptr &&
-        Accepts(stream->filters(type), name, route->version)) {
-      route->streams.push_back(stream);
-    }
+    JoinRoute(*stream, *route);
   }
   return routes.emplace(scratch_, std::move(route)).first->second.get();
 }

@@ -117,6 +117,8 @@ struct Route {
   std::string name;  // with its case
   std::string version;
   std::vector<Stream*> streams;
+  // Those of them that accept the name in another case only: they come last (9.5).
+  absl::flat_hash_set<const Stream*> misspelling;
   int users = 0;  // residents or tasks that point here
   // Residents with due messages, first to go first: (visible_at, seq, instance).
   absl::btree_set<std::tuple<absl::Time, int64_t, InstanceKey>> ready;
@@ -141,7 +143,8 @@ struct Hub {
 };
 
 // Whether the filters let this work pass (9.2-9.5).
-bool Accepts(const NameFilters& filters, const std::string& name, const std::string& version);
+enum class Match : int8_t { kNone, kOtherCase, kExact };
+Match MatchOf(const NameFilters& filters, const std::string& name, const std::string& version);
 
 // The hubs and streams of the process.
 class StreamTable {
@@ -169,6 +172,8 @@ class StreamTable {
 
  private:
   void Join(Stream& stream, WorkType type);
+  // Adds the stream to the route if it accepts such work.
+  static void JoinRoute(Stream& stream, Route& route);
 
   const int items_default_;
   absl::btree_map<HubId, std::unique_ptr<Hub>> hubs_;

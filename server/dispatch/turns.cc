@@ -18,16 +18,17 @@ constexpr absl::Duration kStalledInboxDelay = absl::Seconds(1);
 constexpr size_t kWorkerReceiveBytes = 4 << 20;
 
 // A worker that refuses the item loses its stream by it and is offered it again (1.17), and nothing
-// else tells the operator why.
-void WarnIfLarge(const std::string& instance_id, const orchestration::Frame& frame) {
+// else tells the operator why. False if the item is not large.
+bool WarnIfLarge(const std::string& instance_id, const orchestration::Frame& frame) {
   size_t bytes = 0;
   for (const SharedBytes& piece : frame) bytes += piece->size();
-  if (bytes <= kWorkerReceiveBytes) return;
+  if (bytes <= kWorkerReceiveBytes) return false;
   spdlog::warn(
       "instance {}: its work item has {} bytes, and most SDKs receive {} at most: if its workers "
       "lose their streams, raise the size of messages that they receive, or shorten the history "
       "by continuing as new",
       instance_id, bytes, kWorkerReceiveBytes);
+  return true;
 }
 
 }  // namespace
@@ -253,7 +254,9 @@ void Dispatcher::SendTurn(Resident& resident, Stream& stream) {
                            resident.state.history_bytes > limits_.history_streaming_from_bytes;
   orchestration::Frame frame =
       orchestration::EncodeOrchestratorItem(resident.state, resident.turn, options);
-  WarnIfLarge(resident.state.instance_id, frame);
+  if (!resident.warned_of_size) {
+    resident.warned_of_size = WarnIfLarge(resident.state.instance_id, frame);
+  }
   Send(stream, std::move(frame));
 }
 

@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/ascii.h"
 #include "fmt/format.h"
+#include "server/rpc/call_metadata.h"
 
 namespace dt::rpc {
 namespace {
@@ -31,6 +33,16 @@ absl::Status CheckText(const char* field, const std::string& value, size_t bytes
   return absl::OkStatus();
 }
 
+// Entities have no versions.
+const google::protobuf::RepeatedPtrField<std::string>& VersionsOf(const EntityFilter&) {
+  static const auto* const none = new google::protobuf::RepeatedPtrField<std::string>;
+  return *none;
+}
+template <typename Filter>
+const google::protobuf::RepeatedPtrField<std::string>& VersionsOf(const Filter& filter) {
+  return filter.versions();
+}
+
 // Names compare without case; the entries of one name are united, and one without versions accepts
 // any (9.4, 9.5).
 template <typename Filters>
@@ -44,25 +56,27 @@ absl::StatusOr<std::vector<NameFilter>> BuildFilters(const char* field, const Fi
     }
     absl::Status checked = CheckText(field, filter.name(), limits.name_bytes_max);
     if (!checked.ok()) return checked;
-    if (filter.versions_size() > limits.filter_versions_max) {
+    const auto& versions = VersionsOf(filter);
+    if (versions.size() > limits.filter_versions_max) {
       return absl::InvalidArgumentError(
-          fmt::format("{}.versions: {} entries are over the limit of {}", field,
-                      filter.versions_size(), limits.filter_versions_max));
+          fmt::format("{}.versions: {} entries are over the limit of {}", field, versions.size(),
+                      limits.filter_versions_max));
     }
-    for (const std::string& version : filter.versions()) {
+    for (const std::string& version : versions) {
       checked = CheckText(field, version, limits.version_bytes_max);
       if (!checked.ok()) return checked;
     }
     std::string name = absl::AsciiStrToLower(filter.name());
     const auto [place, is_new] = places.try_emplace(name, built.size());
     if (is_new) {
-      built.push_back({std::move(name), {filter.versions().begin(), filter.versions().end()}});
+      built.push_back({std::move(name), {versions.begin(), versions.end()}, {filter.name()}});
       continue;
     }
-    std::vector<std::string>& versions = built[place->second].versions;
-    if (versions.empty()) continue;
-    if (filter.versions().empty()) versions.clear();
-    versions.insert(versions.end(), filter.versions().begin(), filter.versions().end());
+    NameFilter& same = built[place->second];
+    same.spellings.push_back(filter.name());
+    if (same.versions.empty()) continue;
+    if (versions.empty()) same.versions.clear();
+    same.versions.insert(same.versions.end(), versions.begin(), versions.end());
   }
   return built;
 }
@@ -82,14 +96,31 @@ absl::Status FillFilters(const WorkItemFilters& filters, const StreamLimits& lim
   built = BuildFilters("workItemFilters.activities", filters.activities(), limits);
   if (!built.ok()) return built.status();
   options.activity_filters = *std::move(built);
+  built = BuildFilters("workItemFilters.entities", filters.entities(), limits);
+  if (!built.ok()) return built.status();
+  options.entity_filters = *std::move(built);
   return absl::OkStatus();
+}
+
+// What the names cannot tell (1.6, 9.3): Go does not know what an entity is. Java says by the
+// number whether it has entities, and has no filters for them.
+void ApplyEntityRules(dispatch::StreamOptions& options) {
+  using dispatch::ClientLibrary;
+  const bool java = options.library == ClientLibrary::kJava;
+  if (options.library == ClientLibrary::kGo || (java && options.entities_max == 0)) {
+    options.entity_filters.emplace();
+  } else if (java && options.entity_filters.has_value() && options.entity_filters->empty()) {
+    options.entity_filters.reset();
+  }
 }
 
 }  // namespace
 
 absl::StatusOr<dispatch::StreamOptions> BuildStreamOptions(const GetWorkItemsRequest& request,
+                                                           std::string_view user_agent,
                                                            const StreamLimits& limits) {
   dispatch::StreamOptions options;
+  options.library = LibraryOfUserAgent(user_agent);
   absl::StatusOr<int> count = CheckCount("maxConcurrentOrchestrationWorkItems",
                                          request.maxconcurrentorchestrationworkitems(), limits);
   if (!count.ok()) return count.status();
@@ -109,6 +140,7 @@ absl::StatusOr<dispatch::StreamOptions> BuildStreamOptions(const GetWorkItemsReq
     absl::Status filled = FillFilters(request.workitemfilters(), limits, options);
     if (!filled.ok()) return filled;
   }
+  ApplyEntityRules(options);
   return options;
 }
 

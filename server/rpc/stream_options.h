@@ -2,6 +2,8 @@
 #ifndef DT_SERVER_RPC_STREAM_OPTIONS_H_
 #define DT_SERVER_RPC_STREAM_OPTIONS_H_
 
+#include <string_view>
+
 #include "absl/status/statusor.h"
 #include "proto/orchestrator_service.pb.h"
 #include "server/dispatch/dispatch_thread.h"
@@ -18,6 +20,7 @@ struct StreamLimits {
 
 // Everything but hub and peer. kInvalidArgument with field, value and limit.
 absl::StatusOr<dispatch::StreamOptions> BuildStreamOptions(const GetWorkItemsRequest& request,
+                                                           std::string_view user_agent,
                                                            const StreamLimits& limits);
 
 }  // namespace dt::rpc

@@ -47,8 +47,9 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* SidecarService::GetWorkItems(
   const grpc::Status parsed =
       grpc::SerializationTraits<GetWorkItemsRequest>::Deserialize(&bytes, &message);
   absl::StatusOr<dispatch::StreamOptions> options =
-      parsed.ok() ? BuildStreamOptions(message, options_.streams)
-                  : absl::InvalidArgumentError("GetWorkItemsRequest: the message cannot be parsed");
+      parsed.ok()
+          ? BuildStreamOptions(message, MetadataValue(*context, "user-agent"), options_.streams)
+          : absl::InvalidArgumentError("GetWorkItemsRequest: the message cannot be parsed");
   // Every kind may fill its credits (0 = the default, at most items_max), and a ping.
   const size_t queue_items_max = 3 * static_cast<size_t>(options_.streams.items_max) + 1;
   std::shared_ptr<WorkItemStream> stream =
@@ -59,7 +60,6 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* SidecarService::GetWorkItems(
     return reactor;
   }
   options->worker_id = ForLog(worker_id);
-  options->library = LibraryOfUserAgent(MetadataValue(*context, "user-agent"));
   hubs_.Resolve(hub_name, [stream = std::move(stream),
                            options = *std::move(options)](absl::StatusOr<HubId> hub) mutable {
     if (!hub.ok()) return stream->Finish(hub.status());

@@ -78,6 +78,29 @@ TEST_CASE("filter_duplicate_names one entry without versions accepts any version
   CHECK(stream.sink->waiting() == 1);
 }
 
+TEST_CASE("filter_exact_spelling the stream that writes the name as it is comes first") {
+  OneDaemon one;
+  const Functions functions = SomeFunctions(one.clock);
+  dispatch::StreamOptions other = OnlyNames({{"chain", {}, {"CHAIN", "chain"}}}, 10);
+  dispatch::StreamOptions exact = OnlyNames({{"chain", {}, {"Chain"}}}, 3);
+  const FakeStream upper = one.daemon.Open(one.hub, other);
+  one.daemon.Start(one.hub, "c0", "Chain", "1");
+  one.daemon.Settle();
+  CHECK(upper.sink->waiting() == 1);  // better than nobody
+  const FakeStream right = one.daemon.Open(one.hub, exact);
+  for (int i = 1; i <= 3; ++i) one.daemon.Start(one.hub, absl::StrCat("c", i), "Chain", "1");
+  one.daemon.Settle();
+  CHECK(right.sink->waiting() == 3);
+  CHECK(upper.sink->waiting() == 1);
+  one.daemon.Start(one.hub, "c4", "Chain", "1");  // the right one is full
+  one.daemon.Start(one.hub, "c5", "chain", "1");  // and this one it writes differently
+  one.daemon.Settle();
+  CHECK(upper.sink->waiting() == 3);
+  one.daemon.Close(right);
+  one.daemon.Settle();
+  CHECK(upper.sink->waiting() == 6);
+}
+
 TEST_CASE("filter_one_claim one poll asks for all streams, each up to its own credits") {
   OneDaemon one;
   for (int i = 0; i < 5; ++i) {

@@ -330,22 +330,53 @@ TEST_CASE("filter_duplicate_names: entries of one name are united, one without v
   add("any", {});
   add("ANY", {"2"});
   const absl::StatusOr<dispatch::StreamOptions> options =
-      rpc::BuildStreamOptions(request, rpc::StreamLimits{});
+      rpc::BuildStreamOptions(request, "", rpc::StreamLimits{});
   REQUIRE(options.ok());
   REQUIRE(options->orchestration_filters.has_value());
   const std::vector<NameFilter>& filters = *options->orchestration_filters;
   REQUIRE(filters.size() == 2);
   CHECK(filters[0].lower_name == "one");
   CHECK(filters[0].versions == std::vector<std::string>{"1", "2", ""});
+  CHECK(filters[0].spellings == std::vector<std::string>{"One", "oNE"});
   CHECK(filters[1].lower_name == "any");
   CHECK(filters[1].versions.empty());
   // A category that is present but empty accepts nothing, which is not the same as no filter.
   REQUIRE(options->activity_filters.has_value());
   CHECK(options->activity_filters->empty());
   const absl::StatusOr<dispatch::StreamOptions> open =
-      rpc::BuildStreamOptions(GetWorkItemsRequest(), rpc::StreamLimits{});
+      rpc::BuildStreamOptions(GetWorkItemsRequest(), "", rpc::StreamLimits{});
   REQUIRE(open.ok());
   CHECK_FALSE(open->orchestration_filters.has_value());
+}
+
+TEST_CASE(
+    "filter_java_entities: what a stream accepts of entities, by library, limit and filters") {
+  const std::string java = "grpc-java-netty/1.59.0";
+  const auto entities = [](const std::string& user_agent, int limit, bool filtered,
+                           const std::vector<std::string>& names) {
+    GetWorkItemsRequest request;
+    request.set_maxconcurrententityworkitems(limit);
+    if (filtered) request.mutable_workitemfilters()->add_activities()->set_name("a");
+    for (const std::string& name : names) {
+      request.mutable_workitemfilters()->add_entities()->set_name(name);
+    }
+    const auto options = rpc::BuildStreamOptions(request, user_agent, rpc::StreamLimits{});
+    REQUIRE(options.ok());
+    if (!options->entity_filters.has_value()) return std::string("all");
+    std::string text;
+    for (const NameFilter& filter : *options->entity_filters) text += filter.lower_name + " ";
+    return text.empty() ? "none" : text;
+  };
+  CHECK(entities(java, 5, true, {}) == "all");
+  CHECK(entities(java, 0, true, {}) == "none");
+  CHECK(entities(java, 5, false, {}) == "all");
+  CHECK(entities(java, 0, false, {}) == "none");
+  CHECK(entities(java, 5, true, {"Counter"}) == "counter ");
+  CHECK(entities("grpc-dotnet/2.60", 5, true, {}) == "none");
+  CHECK(entities("grpc-dotnet/2.60", 5, true, {"Counter", "COUNTER", "b"}) == "counter b ");
+  CHECK(entities("grpc-python/1.60", 0, false, {}) == "all");
+  CHECK(entities("grpc-go/1.58.0", 5, false, {}) == "none");
+  CHECK(entities("grpc-go/1.58.0", 5, true, {"Counter"}) == "none");
 }
 
 TEST_CASE("user_agents: which library a worker uses") {
