@@ -455,8 +455,10 @@ struct RewindChild {
 };
 
 // One FAILED instance back to life, on its rewritten history and in the same generation, so that
-// what its children and activities in flight bring still reaches it.
+// what its children and activities in flight bring still reaches it. Or a live one that is leased
+// by the caller, on a history of its own making (semantics.md 4.28).
 struct Rewind {
+  bool live = false;
   // As found: the rewind takes place only while all of this still holds.
   std::string found_execution_id;
   std::vector<int32_t> found_task_ids;
@@ -464,10 +466,12 @@ struct Rewind {
 
   std::string execution_id;  // the new one; makes a repeated call known
   // Chunks of history that change. One without events only changes its place; one with an
-  // event_count of 0 is deleted.
+  // event_count of 0 is deleted. Of a live instance all that there are go, and so does what waits
+  // in its inbox for its generation, but for carried-over events: what is outstanding is made
+  // again.
   std::vector<HistoryChunk> history;
   // The first turn of the new life: what is outstanding is there again. Releases the lease, which
-  // is one of no worker.
+  // is one of no worker, or that of the live instance.
   Checkpoint checkpoint;
 };
 
@@ -480,6 +484,8 @@ struct RewindRequest {
 enum class RewindOutcome : int8_t {
   kRewound = 0,
   kChanged = 1,  // something is not as it was found: nothing was written, look again
+  // The lease of a live one is lost, or it is at another turn: nothing was written.
+  kLeaseLost = 2,
 };
 
 // The lease that a rewound instance has within the transaction.

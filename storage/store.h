@@ -205,7 +205,7 @@ class Store {
   // What a rewind must know of each of these instances, in their order.
   virtual void ReadRewindSources(HubId hub, std::vector<std::string> instance_ids,
                                  Callback<std::vector<RewindSource>> done) = 0;
-  // Brings FAILED instances back to life.
+  // Brings FAILED instances back to life, or lets a live one begin again (Rewind::live).
   virtual void RewindInstances(RewindRequest request, Callback<RewindOutcome> done) = 0;
   // Ends orchestrations at once, whoever holds them; their parents are told. Returns the ids of
   // those that did not end by this: ended before, missing, entities, or holding locks of entities.

@@ -135,6 +135,38 @@ void Dispatcher::On(Committed& event) {
   if (context.product_token != 0) ForgetToken(context.product_token);
 }
 
+void Dispatcher::On(TurnRewound& event) {
+  --commits_in_flight_;
+  Resident* resident = residents_.Find(event.key, event.lease_token);
+  if (event.status.ok()) {
+    waiters_.Changed(event.hub, event.instance_id, RuntimeStatus::kRunning, *effects_);
+    // It was released on its new history, which is read by a claim.
+    if (resident != nullptr) Drop(*resident, /*release=*/false);
+    WorkFree(*table_.HubOf(event.hub), WorkType::kTurn, now_);
+    Reply(event.done, absl::OkStatus());
+    return;
+  }
+  if (absl::IsAborted(event.status)) {
+    spdlog::warn(
+        "DuplicateExecutionDetected (307): instance {}: its lease was lost, the rewind is not "
+        "applied",
+        event.instance_id);
+    if (resident != nullptr) Drop(*resident, /*release=*/true);
+    Reply(event.done, absl::OkStatus());
+    return;
+  }
+  spdlog::warn(
+      "ProcessingFailure (303): instance {}: it could not be rewound and the turn is offered "
+      "again: {}",
+      event.instance_id, event.status.ToString());
+  if (resident != nullptr) {
+    // Counted as a lost dispatch: a rewind that can never be written must not go round for ever.
+    resident->loss_unsaved = true;
+    Drop(*resident, /*release=*/true, RedeliveryDelay(++resident->lost_leases));
+  }
+  Reply(event.done, absl::UnavailableError(event.status.message()));
+}
+
 void Dispatcher::OnCommitted(CommitContext& context, CheckpointResult& result, Resident* resident) {
   Reply(context.done, absl::OkStatus());
   waiters_.Changed(context.hub, context.instance_id, context.delta.status, *effects_);

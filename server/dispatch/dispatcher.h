@@ -95,6 +95,7 @@ class Dispatcher {
   void On(InstancesClaimed& event);
   void On(TasksClaimed& event);
   void On(Committed& event);
+  void On(TurnRewound& event);
   void On(Discarded& event);
   void On(Created& event);
   void On(TaskEnded& event);

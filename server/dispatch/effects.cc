@@ -1,8 +1,10 @@
 // RunEffects: the only place where the dispatcher's wishes meet the store, the sinks and the
 // callers.
+#include <memory>
 #include <utility>
 
 #include "server/dispatch/events.h"
+#include "server/dispatch/rewind_call.h"
 
 namespace dt::dispatch {
 namespace {
@@ -39,6 +41,18 @@ struct Runner {
                                 absl::StatusOr<CheckpointResult> result) mutable {
                               post(Committed{std::move(context), std::move(result)});
                             });
+  }
+  void operator()(RewindTurn& effect) {
+    TurnRewound answer{effect.turn.hub,         effect.turn.key,        effect.turn.lease_token,
+                       effect.turn.instance_id, std::move(effect.done), absl::OkStatus()};
+    const HubId hub = effect.turn.hub;
+    std::make_shared<RewindCall>(
+        store, hub, std::move(effect.request), std::move(effect.turn),
+        [post = post, answer = std::move(answer)](absl::Status status) mutable {
+          answer.status = std::move(status);
+          post(std::move(answer));
+        })
+        ->Begin();
   }
   void operator()(Discard& effect) {
     DiscardRequest& request = effect.request;

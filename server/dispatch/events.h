@@ -151,6 +151,14 @@ struct Committed {
   std::unique_ptr<CommitContext> context;
   absl::StatusOr<CheckpointResult> result;
 };
+struct TurnRewound {
+  HubId hub = 0;
+  InstanceKey key = 0;
+  LeaseToken lease_token = 0;
+  std::string instance_id;
+  DoneCallback done;
+  absl::Status status;  // Aborted: the lease was lost
+};
 struct Discarded {
   InstanceKey key = 0;
   LeaseToken lease_token = 0;
@@ -196,11 +204,12 @@ struct StatusRead {
   absl::StatusOr<InstanceStatus> result;
 };
 
-using Event = std::variant<StreamOpened, StreamClosed, TurnAnswered, ActivityAnswered, Abandoned,
-                           HistoryAsked, StartAsked, ClientDelivered, WaitAsked, WaitCancelled,
-                           Registered, Woken, DrainBegun, DrainEnded, InstancesClaimed,
-                           TasksClaimed, Committed, Discarded, Created, TaskEnded, NewMessagesRead,
-                           InboxReadDone, InstanceReleased, TaskReleased, Swept, StatusRead>;
+using Event =
+    std::variant<StreamOpened, StreamClosed, TurnAnswered, ActivityAnswered, Abandoned,
+                 HistoryAsked, StartAsked, ClientDelivered, WaitAsked, WaitCancelled, Registered,
+                 Woken, DrainBegun, DrainEnded, InstancesClaimed, TasksClaimed, Committed,
+                 TurnRewound, Discarded, Created, TaskEnded, NewMessagesRead, InboxReadDone,
+                 InstanceReleased, TaskReleased, Swept, StatusRead>;
 
 // --- Effects: to streams and callers.
 struct WriteItem {
@@ -233,6 +242,11 @@ struct ClaimTasks {
 struct Commit {
   Checkpoint checkpoint;
   std::unique_ptr<CommitContext> context;
+};
+struct RewindTurn {
+  Checkpoint turn;
+  RewindInstanceRequest request;
+  DoneCallback done;
 };
 struct Discard {
   DiscardRequest request;
@@ -270,8 +284,8 @@ struct ReadStatus {
 
 using Effect =
     std::variant<WriteItem, FinishStream, Answer, AnswerHistory, AnswerCreate, ClaimInstances,
-                 ClaimTasks, Commit, Discard, Create, EndTask, ReadNewMessages, ReadInbox,
-                 ReleaseInstance, ReleaseTask, Sweep, ReadStatus>;
+                 ClaimTasks, Commit, RewindTurn, Discard, Create, EndTask, ReadNewMessages,
+                 ReadInbox, ReleaseInstance, ReleaseTask, Sweep, ReadStatus>;
 
 // Does what the effects say; the store's answers are posted as events, from the store's threads.
 // `post` must be callable from any thread as long as the store lives.

@@ -400,6 +400,12 @@ void Dispatcher::On(TurnAnswered& event) {
   orchestration::TurnResult result =
       orchestration::FinishTurn(resident->state, resident->turn, std::move(merged), resident->lease,
                                 now_, *ids_, limits_.turn);
+  if (result.rewind.has_value()) {
+    ++commits_in_flight_;
+    effects_->push_back(
+        RewindTurn{std::move(result.checkpoint), *std::move(result.rewind), std::move(event.done)});
+    return;
+  }
   CommitTurn(*resident, std::move(result), /*failed_by_server=*/false, std::move(event.done));
 }
 

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/orchestration/response_check.h"
+#include "server/orchestration/timestamps.h"
 #include "server/orchestration/turn.h"
 #include "server/orchestration/turn_builder.h"
 
@@ -65,6 +66,14 @@ TurnResult Fail(const TurnContext& context, const TaskFailureDetails& details) {
   return builder.Take();
 }
 
+TaskFailureDetails HistoryTooLarge(int64_t bytes, const TurnLimits& limits) {
+  return MakeFailure(
+      kHistoryTooLarge,
+      absl::StrCat("the history would have ", bytes, " bytes, the limit is ",
+                   limits.history_bytes_max,
+                   " (limits.history-bytes-max); ContinueAsNew begins a new history"));
+}
+
 TurnEnd EndOf(const ResponsePlan& plan) {
   if (plan.completion == nullptr) return TurnEnd::kGoesOn;
   return plan.completion->orchestrationstatus() == ORCHESTRATION_STATUS_CONTINUED_AS_NEW
@@ -96,12 +105,7 @@ TurnResult ApplyPlan(const TurnContext& context, const OrchestratorResponse& res
   for (OrchestratorAction* action : plan.actions) builder.Apply(*action);
   const int64_t history_bytes = context.state.history_bytes + builder.history_bytes();
   if (end == TurnEnd::kGoesOn && history_bytes > context.limits.history_bytes_max) {
-    return Fail(context,
-                MakeFailure(kHistoryTooLarge,
-                            absl::StrCat("the history would have ", history_bytes,
-                                         " bytes, the limit is ", context.limits.history_bytes_max,
-                                         " (limits.history-bytes-max); ContinueAsNew begins a new "
-                                         "history")));
+    return Fail(context, HistoryTooLarge(history_bytes, context.limits));
   }
   const Payload custom_status =
       EffectiveCustomStatus(context.state, response, status == ORCHESTRATION_STATUS_FAILED);
@@ -109,6 +113,27 @@ TurnResult ApplyPlan(const TurnContext& context, const OrchestratorResponse& res
   if (end == TurnEnd::kContinuesAsNew) builder.ContinueAsNew(*plan.completion, custom_status);
   builder.SetVisible(custom_status, EffectiveTrace(context.state, response));
   return builder.Take();
+}
+
+// The turn of a worker that rewinds its orchestration (4.28): what else it does is decided from
+// what is in flight, by PlanOwnRewind.
+TurnResult Rewind(const TurnContext& context, RewindOrchestrationAction& action) {
+  TurnResult result;
+  BeginCheckpoint(context, result);
+  result.rewind.emplace().set_instanceid(context.state.instance_id);
+  ChunkWriter writer;
+  for (HistoryEvent& event : *action.mutable_newhistory()) {
+    if (!event.has_timestamp()) *event.mutable_timestamp() = ToTimestamp(context.now);
+    if (event.has_executionrewound() && event.executionrewound().has_reason()) {
+      *result.rewind->mutable_reason() = event.executionrewound().reason();
+    }
+    writer.Append(event);
+  }
+  if (writer.bytes() > context.limits.history_bytes_max) {
+    return Fail(context, HistoryTooLarge(writer.bytes(), context.limits));
+  }
+  result.checkpoint.history = writer.Take(result.checkpoint.turn, /*first_event=*/0);
+  return result;
 }
 
 }  // namespace
@@ -127,6 +152,7 @@ TurnResult FinishTurn(const InstanceState& state, const Turn& turn, Orchestrator
     plan.completion = &terminated;
   }
   if (const auto failure = CheckResponse(response, plan, limits)) return Fail(context, *failure);
+  if (plan.rewind != nullptr) return Rewind(context, *plan.rewind);
   return ApplyPlan(context, response, plan, termination);
 }
 

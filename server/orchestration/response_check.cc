@@ -74,6 +74,17 @@ absl::Status Check(const TerminateOrchestrationAction& action, const TurnLimits&
       [&] { return CheckValue("reason", action.has_reason(), action.reason(), limits); });
 }
 
+// A scheduling event of a new history, of which the work may be created again.
+template <typename Event>
+absl::Status CheckWork(absl::string_view field, const Event& event, const TurnLimits& limits) {
+  return FirstError(
+      [&] { return CheckName(absl::StrCat(field, ".name"), event.name(), limits.name_bytes_max); },
+      [&] {
+        return CheckVersion(absl::StrCat(field, ".version"), event.version().value(),
+                            limits.version_bytes_max);
+      });
+}
+
 absl::Status CheckCarryover(const CompleteOrchestrationAction& action, const TurnLimits& limits) {
   for (const HistoryEvent& event : action.carryoverevents()) {
     const EventRaisedEvent& raised = event.eventraised();
@@ -132,6 +143,46 @@ absl::Status CheckFields(const OrchestratorAction& action, const TurnLimits& lim
   }
 }
 
+absl::Status Check(const RewindOrchestrationAction& action, const TurnLimits& limits) {
+  int started = 0;
+  for (const HistoryEvent& event : action.newhistory()) {
+    absl::Status status;
+    switch (event.eventType_case()) {
+      case HistoryEvent::EVENTTYPE_NOT_SET:
+        return absl::InvalidArgumentError("newHistory has an event without a type");
+      case HistoryEvent::kExecutionStarted:
+        ++started;
+        break;
+      case HistoryEvent::kTaskScheduled:
+        status = CheckWork("newHistory.taskScheduled", event.taskscheduled(), limits);
+        break;
+      case HistoryEvent::kSubOrchestrationInstanceCreated:
+        status = FirstError(
+            [&] {
+              return CheckId("newHistory.instanceId",
+                             event.suborchestrationinstancecreated().instanceid(),
+                             limits.instance_id_chars_max);
+            },
+            [&] {
+              return CheckWork("newHistory.subOrchestrationInstanceCreated",
+                               event.suborchestrationinstancecreated(), limits);
+            });
+        break;
+      case HistoryEvent::kTimerCreated:
+        if (!IsValidTimestamp(event.timercreated().fireat())) {
+          status = absl::InvalidArgumentError("newHistory.fireAt is not a valid time");
+        }
+        break;
+      default:
+        break;
+    }
+    if (!status.ok()) return status;
+  }
+  if (started == 1) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("newHistory has ", started, " events ExecutionStarted; it must have one"));
+}
+
 // The name of the set action type, as the protocol spells it.
 std::string ActionName(const OrchestratorAction& action) {
   const auto* field = OrchestratorAction::descriptor()->FindFieldByNumber(
@@ -151,10 +202,6 @@ std::optional<TaskFailureDetails> CheckServed(const OrchestratorAction& action) 
     return MakeFailure(kUnsupportedAction,
                        absl::StrCat("the action with id ", action.id(),
                                     " has no type that this server knows: update the server"));
-  }
-  if (type == OrchestratorAction::kRewindOrchestration) {
-    return MakeFailure(kUnsupportedAction, absl::StrCat("the action rewindOrchestration with id ",
-                                                        action.id(), " is not served"));
   }
   if (type == OrchestratorAction::kSendEntityMessage ||
       (type == OrchestratorAction::kSendEvent && IsEntityMessage(action.sendevent()))) {
@@ -186,16 +233,21 @@ ResponsePlan ArrangeResponse(OrchestratorResponse& response) {
   for (OrchestratorAction& action : *response.mutable_actions()) plan.actions.push_back(&action);
   const auto before = [](const auto* a, const auto* b) { return a->id() < b->id(); };
   std::stable_sort(plan.actions.begin(), plan.actions.end(), before);
-  const auto completes = [&plan](OrchestratorAction* action) {
-    if (!action->has_completeorchestration()) return false;
-    if (plan.completion == nullptr) plan.completion = action->mutable_completeorchestration();
+  const auto ends = [&plan](OrchestratorAction* action) {
+    if (action->has_completeorchestration()) {
+      if (plan.completion == nullptr) plan.completion = action->mutable_completeorchestration();
+      return true;
+    }
+    if (!action->has_rewindorchestration()) return false;
+    if (plan.rewind == nullptr) plan.rewind = action->mutable_rewindorchestration();
     return true;
   };
-  std::erase_if(plan.actions, completes);
+  std::erase_if(plan.actions, ends);
   return plan;
 }
 
 bool LetTerminationWin(OrchestratorResponse& response, ResponsePlan& plan) {
+  plan.rewind = nullptr;
   const OrchestratorAction* lowest = nullptr;
   for (OrchestratorAction& action : *response.mutable_actions()) {
     if (!action.has_completeorchestration() ||
@@ -227,6 +279,15 @@ std::optional<TaskFailureDetails> CheckResponse(const OrchestratorResponse& resp
       return ToFailure(
           status, absl::StrCat("action ", ActionName(*action), " with id ", action->id(), ": "));
     }
+  }
+  if (plan.rewind != nullptr) {
+    if (response.actions_size() > 1) {
+      return MakeFailure(kInvalidAction, absl::StrCat("the action rewindOrchestration is one of ",
+                                                      response.actions_size(),
+                                                      " actions; it must be the only one"));
+    }
+    status = Check(*plan.rewind, limits);
+    if (!status.ok()) return ToFailure(status, "action rewindOrchestration: ");
   }
   if (plan.completion == nullptr) return std::nullopt;
   status = Check(*plan.completion, limits);

@@ -18,6 +18,8 @@ struct ResponsePlan {
   std::vector<OrchestratorAction*> actions;
   // The one that counts (4.2); nullptr: the orchestration goes on.
   CompleteOrchestrationAction* completion = nullptr;
+  // Not nullptr: the orchestration is rewound (4.28); a checked response has nothing else then.
+  RewindOrchestrationAction* rewind = nullptr;
 };
 
 ResponsePlan ArrangeResponse(OrchestratorResponse& response);

@@ -110,12 +110,12 @@ bool IsForgotten(const EventView& event, const absl::flat_hash_set<int32_t>& fai
 }
 
 // The chunk without what is forgotten and with the new execution id.
+template <typename Forgotten>
 HistoryChunk RewriteChunk(const HistoryChunk& chunk, int32_t first_event,
-                          const absl::flat_hash_set<int32_t>& failed_tasks,
-                          const std::string& execution_id) {
+                          const std::string& execution_id, Forgotten is_forgotten) {
   ChunkWriter writer;
   ForEachEvent(chunk, [&](const EventView& event, std::string_view bytes) {
-    if (IsForgotten(event, failed_tasks)) return;
+    if (is_forgotten(event)) return;
     HistoryEvent started;
     if (event.type == HistoryEvent::kExecutionStarted &&
         started.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
@@ -137,7 +137,9 @@ std::vector<HistoryChunk> RewriteHistory(Claim& claim) {
   std::vector<HistoryChunk> changed;
   int32_t first_event = 0;
   for (HistoryChunk& chunk : claim.history) {
-    HistoryChunk rewritten = RewriteChunk(chunk, first_event, failed_tasks, claim.execution_id);
+    HistoryChunk rewritten =
+        RewriteChunk(chunk, first_event, claim.execution_id,
+                     [&](const EventView& event) { return IsForgotten(event, failed_tasks); });
     first_event += rewritten.event_count;
     if (*rewritten.events != *chunk.events) {
       changed.push_back(rewritten);
@@ -210,17 +212,36 @@ HistoryChunk RewoundChunk(const RewindPlan& plan, const RewindInstanceRequest& r
   return writer.Take(plan.state.turn + 1, plan.state.event_count);
 }
 
+// The first part of a plan: who it is about, as it was found, and under which execution id it goes
+// on. The source's claim has the new one then.
+RewindPlan BeginPlan(RewindSource& source, absl::Time now, IdSource& ids) {
+  RewindPlan plan;
+  plan.now = now;
+  plan.rewind.found_execution_id = source.claim.execution_id;
+  plan.rewind.found_task_ids = source.task_ids;
+  source.claim.execution_id = plan.rewind.execution_id = ids.NewExecutionId();
+  return plan;
+}
+
+// The last part: what the state awaits is created again, and a turn is asked for.
+void EndPlan(RewindPlan& plan) {
+  Checkpoint& checkpoint = plan.rewind.checkpoint;
+  checkpoint.release = true;
+  checkpoint.update.emplace().status =
+      plan.state.suspended ? RuntimeStatus::kSuspended : RuntimeStatus::kRunning;
+  Recreate(plan);
+  HistoryEvent wake_up = MakeEvent(kNoEventId, ToTimestamp(plan.now));
+  wake_up.mutable_orchestratorstarted();
+  checkpoint.own_messages.push_back(ToMessage(wake_up, plan.state.generation));
+}
+
 }  // namespace
 
 absl::StatusOr<RewindPlan> PlanRewind(const std::string& instance_id, RewindSource source,
                                       const RewindInstanceRequest& request, absl::Time now,
                                       IdSource& ids) {
   if (absl::Status status = CheckSource(instance_id, source); !status.ok()) return status;
-  RewindPlan plan;
-  plan.now = now;
-  plan.rewind.found_execution_id = source.claim.execution_id;
-  plan.rewind.found_task_ids = source.task_ids;
-  source.claim.execution_id = plan.rewind.execution_id = ids.NewExecutionId();
+  RewindPlan plan = BeginPlan(source, now, ids);
   plan.rewind.history = RewriteHistory(source.claim);
   absl::StatusOr<InstanceState> state = StateFromClaim(source.claim);
   if (!state.ok()) return state.status();
@@ -233,14 +254,29 @@ absl::StatusOr<RewindPlan> PlanRewind(const std::string& instance_id, RewindSour
   checkpoint.lease_token = kRewindToken;
   checkpoint.turn = plan.state.turn + 1;
   checkpoint.generation = plan.state.generation;
-  checkpoint.release = true;
   checkpoint.history = RewoundChunk(plan, request);
-  checkpoint.update.emplace().status =
-      plan.state.suspended ? RuntimeStatus::kSuspended : RuntimeStatus::kRunning;
-  Recreate(plan);
-  HistoryEvent wake_up = MakeEvent(kNoEventId, ToTimestamp(now));
-  wake_up.mutable_orchestratorstarted();
-  checkpoint.own_messages.push_back(ToMessage(wake_up, plan.state.generation));
+  EndPlan(plan);
+  return plan;
+}
+
+absl::StatusOr<RewindPlan> PlanOwnRewind(Checkpoint turn, RewindSource source, absl::Time now,
+                                         IdSource& ids) {
+  Claim& claim = source.claim;
+  if (!source.exists || claim.key != turn.key || claim.generation != turn.generation ||
+      IsTerminal(claim.status)) {
+    return absl::AbortedError(absl::StrCat("instance \"", turn.instance_id, "\" has gone on"));
+  }
+  RewindPlan plan = BeginPlan(source, now, ids);
+  plan.rewind.live = true;
+  claim.turn = turn.turn - 1;
+  claim.history = {RewriteChunk(*turn.history, /*first_event=*/0, claim.execution_id,
+                                [](const EventView&) { return false; })};
+  absl::StatusOr<InstanceState> state = StateFromClaim(claim);
+  if (!state.ok()) return state.status();
+  plan.state = *std::move(state);
+  turn.history = std::move(claim.history.front());
+  plan.rewind.checkpoint = std::move(turn);
+  EndPlan(plan);
   return plan;
 }
 

@@ -1,9 +1,12 @@
-// RewindInstance as pure functions: a FAILED orchestration goes on as if what failed had not been
+// Rewinds as pure functions: a FAILED orchestration goes on as if what failed had not been
 // tried yet (semantics.md 5.29-5.31).
 //
 // A rewind of a tree is: PlanRewind of the instance, then for each of the children that it awaits
 // ResolveChild with the child's state; a child that is to be rewound as well is planned in the same
 // way. Then all plans are one RewindRequest.
+//
+// An orchestration that its own worker rewinds (4.28) is live, and begins with PlanOwnRewind; the
+// rest is the same.
 //
 // The generation stays. So what is in flight for the instance, the results of activities and of
 // live children, reaches it without being touched, and no stale message can: those went with its
@@ -43,6 +46,11 @@ struct RewindPlan {
 absl::StatusOr<RewindPlan> PlanRewind(const std::string& instance_id, RewindSource source,
                                       const RewindInstanceRequest& request, absl::Time now,
                                       IdSource& ids);
+
+// The rewind of a live instance by its worker. `turn` is what FinishTurn made of the answer.
+// Aborted if the source is not the live instance that the turn is of.
+absl::StatusOr<RewindPlan> PlanOwnRewind(Checkpoint turn, RewindSource source, absl::Time now,
+                                         IdSource& ids);
 
 // What becomes of an awaited child: an ended one gives its result, a missing one is created again,
 // a live one goes on. True for a FAILED one, which is to be rewound itself.

@@ -15,6 +15,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -102,6 +103,9 @@ struct TurnResult {
   // Events of newEvents that the worker did not process (3.19) or that this turn must see again;
   // they were not consumed and stay in the inbox.
   std::vector<int64_t> returned;
+  // Set: the worker rewinds the orchestration (4.28). The checkpoint is then the turn without its
+  // effects, with the new history whole as its chunk, for PlanOwnRewind; there is no delta.
+  std::optional<RewindInstanceRequest> rewind;
 };
 
 // Applies a complete response (all chunks merged, see MergeChunk) as one checkpoint (section 4).

@@ -15,6 +15,28 @@ Change<std::string> ChangeOf(const std::optional<std::string>& before,
 
 }  // namespace
 
+void BeginCheckpoint(const TurnContext& context, TurnResult& result) {
+  Checkpoint& checkpoint = result.checkpoint;
+  checkpoint.key = context.state.key;
+  checkpoint.hub = context.state.hub;
+  checkpoint.instance_id = context.state.instance_id;
+  checkpoint.lease_token = context.lease_token;
+  checkpoint.turn = context.state.turn + 1;
+  checkpoint.generation = context.state.generation;
+  const Turn& turn = context.turn;
+  checkpoint.consumed.reserve(context.processed + turn.dropped.size() + turn.wake_ups.size());
+  for (size_t i = 0; i < turn.events.size(); ++i) {
+    if (i >= context.processed) {
+      result.returned.push_back(turn.events[i].seq);
+    } else if (turn.events[i].seq != 0) {
+      checkpoint.consumed.push_back(turn.events[i].seq);
+    }
+  }
+  for (const std::vector<int64_t>* seqs : {&turn.dropped, &turn.wake_ups}) {
+    checkpoint.consumed.insert(checkpoint.consumed.end(), seqs->begin(), seqs->end());
+  }
+}
+
 TurnBuilder::TurnBuilder(const TurnContext& context, TurnEnd end, bool terminates_children)
     : context_(context),
       state_(context.state),
@@ -22,28 +44,13 @@ TurnBuilder::TurnBuilder(const TurnContext& context, TurnEnd end, bool terminate
       terminates_children_(terminates_children),
       now_(ToTimestamp(context.now)),
       fold_(context.state) {
-  Checkpoint& checkpoint = result_.checkpoint;
-  checkpoint.key = state_.key;
-  checkpoint.hub = state_.hub;
-  checkpoint.instance_id = state_.instance_id;
-  checkpoint.lease_token = context.lease_token;
-  checkpoint.turn = state_.turn + 1;
-  checkpoint.generation = state_.generation;
-  checkpoint.consumed.reserve(context.processed + context.turn.dropped.size());
-  for (size_t i = 0; i < context.turn.events.size(); ++i) {
-    const TurnEvent& turn_event = context.turn.events[i];
-    if (i >= context.processed) {
-      result_.returned.push_back(turn_event.seq);
-      continue;
-    }
-    if (turn_event.seq != 0) checkpoint.consumed.push_back(turn_event.seq);
+  BeginCheckpoint(context, result_);
+  for (size_t i = 0; i < context.processed; ++i) {
+    const SharedBytes& bytes = context.turn.events[i].event;
     EventView event;
     // PlanTurn has read these bytes before.
-    if (ReadEvent(*turn_event.event, event)) fold_.Add(event);
-    chunk_.Append(*turn_event.event);
-  }
-  for (const std::vector<int64_t>* seqs : {&context.turn.dropped, &context.turn.wake_ups}) {
-    checkpoint.consumed.insert(checkpoint.consumed.end(), seqs->begin(), seqs->end());
+    if (ReadEvent(*bytes, event)) fold_.Add(event);
+    chunk_.Append(*bytes);
   }
   status_ = fold_.suspended() ? RuntimeStatus::kSuspended : RuntimeStatus::kRunning;
 }

@@ -28,6 +28,9 @@ struct TurnContext {
   const TurnLimits& limits;
 };
 
+// The fence, and what the turn consumes and gives back.
+void BeginCheckpoint(const TurnContext& context, TurnResult& result);
+
 // How the turn leaves the orchestration; the effects of its actions depend on it (4.16, 4.25).
 enum class TurnEnd : int8_t { kGoesOn, kEnds, kContinuesAsNew };
 

@@ -1,11 +1,12 @@
 // RestartInstance, RewindInstance, SkipGracefulOrchestrationTerminations (semantics.md 5.28-5.31,
 // 5.35).
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "fmt/format.h"
+#include "server/dispatch/rewind_call.h"
 #include "server/orchestration/random_ids.h"
-#include "server/rpc/rewind_call.h"
 #include "server/rpc/sidecar_service.h"
 
 namespace dt::rpc {
@@ -63,7 +64,7 @@ grpc::ServerUnaryReactor* SidecarService::RewindInstance(Context* context,
       if (status.ok()) dispatch_->OnWake(hub);
       reactor->Finish(ToGrpc(status));
     };
-    std::make_shared<RewindCall>(store_, hub, *request, done)->Begin();
+    std::make_shared<dispatch::RewindCall>(store_, hub, *request, std::nullopt, done)->Begin();
   });
   return reactor;
 }

@@ -49,10 +49,13 @@ begin
     order by f.item, h.turn;
 end $$;
 
--- _RewindInstances: rewinds FAILED instances, all or none. One row: outcome 0 rewound (also when an
--- earlier call did it), 1 something is not as it was found and nothing was written.
+-- _RewindInstances: rewinds FAILED instances, all or none, and one that is live under the lease of its
+-- checkpoint. One row: outcome 0 rewound (also when an earlier call did it), 1 something is not as it
+-- was found, 2 a live one is not under that lease or at that turn any more; then nothing was written.
 --   p_batch {as _CheckpointOrchestration: the first turn of the new life of each;
---            rewinds: [{key, found_execution_id, found_tasks: [...], execution_id}], the same items;
+--            rewinds: [{key, found_execution_id, found_tasks: [...], execution_id, live}], the same
+--                     items; "live" is left out when it is false. Of a live one all of the history goes,
+--                     and all messages of its generation but carried-over ones and consumed ones;
 --            found_children: [{key, status}]; a status of a live one only tells that it is live;
 --            chunks: [{item, turn, first_event, event_count, events}]: history that changes; without
 --                    events only its place, with an event_count of 0 it goes;
@@ -71,7 +74,10 @@ declare
   v_keys bigint[] := p_batch ->> 'key';
   v_turns bigint[] := p_batch ->> 'turn';
   v_tokens bigint[] := p_batch ->> 'token';
+  v_consumed_items int[] := p_batch ->> 'consumed_item';
+  v_consumed_seqs bigint[] := p_batch ->> 'consumed_seq';
   v_children bigint[];
+  v_live bigint[];
 begin
   select array_agg(c.key) into v_children
   from jsonb_to_recordset(p_batch -> 'found_children') c(key bigint);
@@ -102,12 +108,23 @@ begin
   update Instances i set execution_id = c.execution_id
     from jsonb_to_recordset(p_batch -> 'rewinds') c(key bigint, execution_id text)
     where i.instance_key = any (array[c.key]);
+  select coalesce(array_agg(c.key) filter (where c.live), '{}') into v_live
+  from jsonb_to_recordset(p_batch -> 'rewinds') c(key bigint, live boolean);
+  delete from History h where h.instance_key = any (v_live);
+  -- EventRaised (17) and ExecutionSuspended (21) are bound to a generation when they are carried over.
+  delete from NewEvents e
+    where e.instance_key = any (v_live) and e.generation is not null
+      and e.event_type not in (17, 21)
+      and not exists (select from unnest(v_consumed_items, v_consumed_seqs) c(item, seq)
+                      where v_keys[c.item] = e.instance_key and c.seq = e.seq);
+  perform _DropPayloads(v_live);
   insert into ReadyInstances (instance_key, hub_id, lease_token, turn, generation, kind, lower_name,
                               version)
     select i.instance_key, p_hub, c.token, c.turn - 1, i.generation, i.kind,
            lower(i.name collate "C"), coalesce(i.version, '')
     from unnest(v_keys, v_tokens, v_turns) c(key, token, turn)
-    join Instances i on i.instance_key = any (array[c.key]);
+    join Instances i on i.instance_key = any (array[c.key])
+    where c.key <> all (v_live);
   if exists (select from _CheckpointOrchestration(p_hub, p_batch, p_bytes) c
              where c.part = 0 and c.outcome <> 0) then
     raise exception 'the first turn after a rewind was not committed';
@@ -115,8 +132,8 @@ begin
   return next;
 end $$;
 
--- _RewindOutcome: 0 all is as it was found, 1 the rewind has been done before, 2 neither. Caller holds
--- the locks.
+-- _RewindOutcome: 0 all is as it was found, 1 the rewind has been done before, 2 neither, 3 a live
+-- instance is not under the lease and at the turn of its checkpoint. Caller holds the locks.
 create or replace function _RewindOutcome(p_batch jsonb) returns smallint
 language plpgsql stable set search_path from current set enable_seqscan = off as $$
 declare
@@ -124,17 +141,27 @@ declare
   v_changed bigint;
 begin
   select count(*) filter (where i.execution_id = c.execution_id),
-         count(*) filter (where i.instance_key is null or i.runtime_status <> 3
+         count(*) filter (where i.instance_key is null
+                          or (i.runtime_status <> 3 and c.live is null)
                           or i.execution_id is distinct from c.found_execution_id
                           or c.found_tasks is distinct from coalesce(
                                (select array_agg(t.task_id order by t.task_id) from NewTasks t
                                 where t.instance_key = c.key), '{}'))
     into v_done, v_changed
   from jsonb_to_recordset(p_batch -> 'rewinds')
-    c(key bigint, found_execution_id text, found_tasks int[], execution_id text)
+    c(key bigint, found_execution_id text, found_tasks int[], execution_id text, live boolean)
   left join Instances i on i.instance_key = any (array[c.key]);
   if v_done = jsonb_array_length(p_batch -> 'rewinds') then
     return 1;
+  end if;
+  if exists (
+      select from rows from (jsonb_to_recordset(p_batch -> 'rewinds') as (key bigint, live boolean))
+        with ordinality c(key, live, ord)
+      left join ReadyInstances r on r.instance_key = any (array[c.key])
+        and r.lease_token = ((p_batch ->> 'token')::bigint[])[c.ord]
+        and r.turn = ((p_batch ->> 'turn')::bigint[])[c.ord] - 1
+      where c.live and r.instance_key is null) then
+    return 3;
   end if;
   if v_changed > 0 or exists (
       select from jsonb_to_recordset(p_batch -> 'found_children') c(key bigint, status smallint)

@@ -8,6 +8,7 @@
 
 #include "tests/support/catch.h"
 #include "tests/support/fake_daemon.h"
+#include "tests/support/fault_store.h"
 
 namespace dt::testing {
 
@@ -34,6 +35,30 @@ struct OneDaemon {
   FakeClock clock;
   MemoryDatabase database;
   MemoryStore store;
+  FakeDaemon daemon;
+  HubId hub;
+};
+
+// One daemon behind a FaultStore.
+struct FaultyDaemon {
+  FaultyDaemon()
+      : database(clock.Reader()),
+        store(&database, MemoryStore::Mode::kStepped),
+        faults(&store, 1),
+        daemon(&faults, &store),
+        hub(*database.ResolveHub("default", true)) {}
+
+  void Pass(absl::Duration time) {
+    for (absl::Duration passed; passed < time; passed += absl::Milliseconds(100)) {
+      clock.Advance(absl::Milliseconds(100));
+      daemon.Settle();
+    }
+  }
+
+  FakeClock clock;
+  MemoryDatabase database;
+  MemoryStore store;
+  FaultStore faults;
   FakeDaemon daemon;
   HubId hub;
 };

@@ -5,7 +5,6 @@
 #include "spdlog/sinks/ostream_sink.h"
 #include "spdlog/spdlog.h"
 #include "tests/dispatch/fixture.h"
-#include "tests/support/fault_store.h"
 
 namespace dt::testing {
 namespace {
@@ -30,30 +29,6 @@ OrchestratorResponse TaskPart(const WorkItem& item, int index, bool last) {
   MakePart(response, index, last);
   return response;
 }
-
-// One daemon behind a FaultStore.
-struct FaultyDaemon {
-  FaultyDaemon()
-      : database(clock.Reader()),
-        store(&database, MemoryStore::Mode::kStepped),
-        faults(&store, 1),
-        daemon(&faults, &store),
-        hub(*database.ResolveHub("default", true)) {}
-
-  void Pass(absl::Duration time) {
-    for (absl::Duration passed; passed < time; passed += absl::Milliseconds(100)) {
-      clock.Advance(absl::Milliseconds(100));
-      daemon.Settle();
-    }
-  }
-
-  FakeClock clock;
-  MemoryDatabase database;
-  MemoryStore store;
-  FaultStore faults;
-  FakeDaemon daemon;
-  HubId hub;
-};
 
 TEST_CASE("chunked_response parts are one commit; parts of a lost dispatch are forgotten") {
   OneDaemon one;

@@ -171,10 +171,81 @@ TEST_CASE("unknown_action: FAILED, no loop") {
   CHECK(Failure({Task(1, "A"), unknown}) ==
         "UnsupportedAction: the action with id 4 has no type that this server knows: update the "
         "server");
-  OrchestratorAction rewind;
-  rewind.mutable_rewindorchestration();
-  CHECK(Failure({rewind}) ==
-        "UnsupportedAction: the action rewindOrchestration with id 0 is not served");
+}
+
+OrchestratorAction RewindTo(std::vector<HistoryEvent> events) {
+  OrchestratorAction action;
+  action.mutable_rewindorchestration();
+  for (HistoryEvent& event : events) {
+    *action.mutable_rewindorchestration()->add_newhistory() = std::move(event);
+  }
+  return action;
+}
+
+TEST_CASE("rewind_action: a new history that cannot be used fails the orchestration") {
+  HistoryEvent started;
+  started.mutable_executionstarted()->set_name("o");
+  HistoryEvent nameless;
+  nameless.mutable_taskscheduled();
+  HistoryEvent timeless;
+  timeless.mutable_timercreated()->mutable_fireat()->set_nanos(-1);
+  HistoryEvent childless;
+  childless.mutable_suborchestrationinstancecreated()->set_name("c");
+  const std::string action = "InvalidAction: action rewindOrchestration: ";
+  CHECK(Failure({RewindTo({})}) ==
+        action + "newHistory has 0 events ExecutionStarted; it must have one");
+  CHECK(Failure({RewindTo({started, started})}) ==
+        action + "newHistory has 2 events ExecutionStarted; it must have one");
+  CHECK(Failure({RewindTo({started, HistoryEvent()})}) ==
+        action + "newHistory has an event without a type");
+  CHECK(Failure({RewindTo({started, nameless})}) ==
+        action + "newHistory.taskScheduled.name is empty");
+  CHECK(Failure({RewindTo({started, timeless})}) ==
+        action + "newHistory.fireAt is not a valid time");
+  CHECK(Failure({RewindTo({started, childless})}) == action + "newHistory.instanceId is empty");
+  CHECK(Failure({RewindTo({started}), Task(1, "A")}) ==
+        "InvalidAction: the action rewindOrchestration is one of 2 actions; it must be the only "
+        "one");
+
+  Orchestration order;
+  order.limits.history_bytes_max = 100;
+  started.mutable_executionstarted()->mutable_input()->set_value(std::string(200, 'x'));
+  order.Request();
+  order.AnswerWith(Response({RewindTo({started})}));
+  CHECK(order.state.status == RuntimeStatus::kFailed);
+}
+
+TEST_CASE("rewind_action: what the turn consumes, and a termination that comes before it") {
+  HistoryEvent started;
+  started.mutable_executionstarted()->set_name("o");
+  HistoryEvent rewound;
+  rewound.mutable_executionrewound()->mutable_reason()->set_value("why");
+  Orchestration order;
+  order.Run({Task(1, "A")});
+  order.FinishTask(1, "ok");
+  order.Raise("later");
+  order.Request();
+  OrchestratorResponse response = Response({RewindTo({started, rewound})});
+  response.mutable_numeventsprocessed()->set_value(2);
+  const TurnResult result =
+      FinishTurn(order.state, order.turn, response, 5, order.now(), order.ids, order.limits);
+  REQUIRE(result.rewind.has_value());
+  CHECK(result.rewind->instanceid() == "order-1");
+  CHECK(result.rewind->reason().value() == "why");
+  CHECK(result.checkpoint.turn == 2);
+  CHECK(result.checkpoint.lease_token == 5);
+  CHECK(result.checkpoint.consumed == std::vector<int64_t>{order.turn.events[1].seq});
+  CHECK(result.returned == std::vector<int64_t>{order.turn.events[2].seq});
+  CHECK(result.checkpoint.history->event_count == 2);
+  CHECK(result.checkpoint.history->first_event == 0);
+  for (const HistoryEvent& event : ParseChunk(*result.checkpoint.history)) {
+    CHECK(event.has_timestamp());
+  }
+
+  order.Terminate("enough");
+  order.Request();
+  order.AnswerWith(Response({RewindTo({started})}));
+  CHECK(order.state.status == RuntimeStatus::kTerminated);
 }
 
 TEST_CASE("entity_messages: end the orchestration with a clear error") {

@@ -247,10 +247,132 @@ TEST_CASE("rewind_sibling_running: what is in flight arrives in the new life, an
   REQUIRE(world.Rewind("c").ok());
   world.Finish(world.kept.front());
   world.Raise("child", "gone");
+  world.turns.clear();
   world.WorkUntil("c", kCompleted);
+  for (const OrchestratorRequest& turn : world.turns) {
+    if (turn.instanceid() != "c") continue;
+    CHECK(turn.executionid().value() == world.State("c").executionid().value());
+  }
   CHECK(world.State("c").output().value() == "Slow,gone,fired,Flaky");
   CHECK(world.ran == std::vector<std::string>{"Flaky"});
   CHECK(world.kept.size() == 1);
+}
+
+// The events without those of an activity that failed, and with the mark of the rewind.
+RewindOrchestrationAction WithoutTask(int32_t id, const OrchestratorRequest& request) {
+  RewindOrchestrationAction action;
+  for (const auto* events : {&request.pastevents(), &request.newevents()}) {
+    for (const HistoryEvent& event : *events) {
+      const bool scheduled = event.has_taskscheduled() && event.eventid() == id;
+      const bool failed = event.has_taskfailed() && event.taskfailed().taskscheduledid() == id;
+      if (!scheduled && !failed) *action.add_newhistory() = event;
+    }
+  }
+  action.add_newhistory()->mutable_executionrewound()->mutable_reason()->set_value("fixed");
+  return action;
+}
+
+TEST_CASE("rewind_action: the new history of a worker replaces the old one") {
+  TestServer server;
+  FakeWorker worker(server.stub());
+  server.Start("o", "r");
+  const WorkItem first = worker.Next().value();
+  const std::string old_execution = first.orchestratorrequest().executionid().value();
+  REQUIRE(worker
+              .Complete(first, {ScheduleAction(1, "kept", ""), ScheduleAction(2, "fails", ""),
+                                TimerAction(3, absl::Now() + absl::Hours(1)),
+                                ChildAction(4, "c", "ended"), ChildAction(5, "c", "lives")})
+              .ok());
+  std::map<std::string, WorkItem> items;
+  while (items.size() < 4) {
+    const WorkItem item = worker.Next().value();
+    items[item.has_activityrequest() ? item.activityrequest().name()
+                                     : item.orchestratorrequest().instanceid()] = item;
+  }
+  CompleteTaskResponse done;
+  ActivityResponse failed;
+  failed.set_instanceid("r");
+  failed.set_taskid(2);
+  failed.set_completiontoken(items["fails"].completiontoken());
+  failed.mutable_failuredetails()->set_errortype("Boom");
+  REQUIRE(server.stub().CompleteActivityTask(NewContext().get(), failed, &done).ok());
+  const WorkItem second = worker.Next().value();
+  REQUIRE(second.orchestratorrequest().newevents_size() == 2);
+  // This result waits in the inbox when the rewind comes, which must not lose it.
+  REQUIRE(worker.Complete(items["ended"], {CompleteAction(0, "\"ended\"")}).ok());
+  OrchestratorAction rewind;
+  *rewind.mutable_rewindorchestration() = WithoutTask(2, second.orchestratorrequest());
+  const RewindOrchestrationAction& sent = rewind.rewindorchestration();
+  REQUIRE(worker.Complete(second, {rewind}).ok());
+
+  const OrchestrationState state = server.Get("r").orchestrationstate();
+  CHECK(state.orchestrationstatus() == ORCHESTRATION_STATUS_RUNNING);
+  CHECK(state.executionid().value() != old_execution);
+  const WorkItem third = worker.Next().value();
+  const OrchestratorRequest& request = third.orchestratorrequest();
+  CHECK(request.executionid().value() == state.executionid().value());
+  CHECK(TypesOf(request.newevents()) ==
+        std::vector<std::string>{"orchestratorStarted", "subOrchestrationInstanceCompleted"});
+  REQUIRE(request.pastevents_size() == sent.newhistory_size() - 1);  // the mark is not delivered
+  for (int i = 0; i < request.pastevents_size(); ++i) {
+    HistoryEvent expected = sent.newhistory(i);
+    if (expected.has_executionstarted()) {
+      *expected.mutable_executionstarted()->mutable_orchestrationinstance()->mutable_executionid() =
+          request.executionid();
+    }
+    CHECK(request.pastevents(i).SerializeAsString() == expected.SerializeAsString());
+  }
+
+  // What is awaited arrives, once: the child that has ended, the activity and the child in flight.
+  std::multiset<std::string> results;
+  const auto collect = [&results](const OrchestratorRequest& turn) {
+    for (const HistoryEvent& event : turn.newevents()) {
+      if (event.has_taskcompleted()) results.insert(event.taskcompleted().result().value());
+      if (event.has_suborchestrationinstancecompleted()) {
+        results.insert(event.suborchestrationinstancecompleted().result().value());
+      }
+    }
+  };
+  collect(request);
+  CHECK(results == std::multiset<std::string>{"\"ended\""});
+  REQUIRE(worker.Complete(third, {ScheduleAction(2, "fails", "")}).ok());
+  REQUIRE(worker.CompleteActivity(items["kept"], "kept").ok());
+  REQUIRE(worker.Complete(items["lives"], {CompleteAction(0, "\"lived\"")}).ok());
+  WorkItem turn;
+  while (results.size() < 4) {
+    const WorkItem item = worker.Next().value();
+    if (item.has_activityrequest()) {
+      CHECK(item.activityrequest().name() == "fails");
+      CHECK(item.activityrequest().orchestrationinstance().executionid().value() ==
+            state.executionid().value());
+      REQUIRE(worker.CompleteActivity(item, "again").ok());
+      continue;
+    }
+    collect(item.orchestratorrequest());
+    if (results.size() < 4) REQUIRE(worker.Complete(item, {}).ok());
+    turn = item;
+  }
+  CHECK(results == std::multiset<std::string>{"\"ended\"", "\"lived\"", "again", "kept"});
+  REQUIRE(worker.Complete(turn, {CompleteAction(9, "\"end\"")}).ok());
+  CHECK(server.Get("r").orchestrationstate().output().value() == "\"end\"");
+}
+
+TEST_CASE("rewind_action: a worker whose lease is gone rewinds nothing") {
+  TestServer server;
+  FakeWorker lost(server.stub());
+  server.Start("o", "r");
+  const WorkItem stale = lost.Next().value();
+  lost.Cancel();
+  REQUIRE(lost.WaitForEnd().has_value());
+  FakeWorker worker(server.stub());
+  const WorkItem item = worker.Next().value();
+  OrchestratorAction rewind;
+  *rewind.mutable_rewindorchestration() = WithoutTask(0, stale.orchestratorrequest());
+  REQUIRE(worker.Complete(stale, {rewind}).ok());
+  REQUIRE(worker.Complete(item, {CompleteAction(0, "1")}).ok());
+  const OrchestrationState state = server.Get("r").orchestrationstate();
+  CHECK(state.orchestrationstatus() == kCompleted);
+  CHECK(state.executionid().value() == item.orchestratorrequest().executionid().value());
 }
 
 TEST_CASE("rewind_child_ended_meanwhile: a child that ended without its parent gives its result") {

@@ -158,6 +158,76 @@ TEST_CASE("store_rewind_is_refused_when_anything_is_not_as_it_was_found") {
   CHECK(Apply(h, {RewindOf(h, failed.source, "newer")}) == RewindOutcome::kChanged);
 }
 
+// A live instance after one turn that scheduled an activity, held by `a`; in its inbox wait a
+// message of its generation, one for any, a carried-over one and one that the turn in flight
+// consumes.
+struct LiveInstance {
+  Claim claim;
+  TaskCompletion completion;
+  Rewind rewind;
+};
+
+LiveInstance MakeLive(Harness& h, const std::string& id) {
+  LiveInstance live;
+  live.claim = Started(h, id);
+  Checkpoint first = TurnOf(live.claim);
+  first.history = Chunk(first.turn, 0, 2, "first");
+  const LeaseToken token = h.a().NewToken();
+  first.tasks = {{1, "Act", std::nullopt, Bytes("a"), token}};
+  first.own_messages = {Event("timer", 13), Event("carried over"), Event("consumed")};
+  for (NewMessage& message : first.own_messages) message.generation = 0;
+  const CheckpointResult committed = h.a().Commit(first);
+  REQUIRE(committed.outcome == CheckpointOutcome::kCommitted);
+  h.a().Send(h.hub, id, Event("raised"));
+  live.claim = After(first, live.claim);
+  live.completion = {committed.task_keys.at(0), token, live.claim.key, 0, Event("done", 7)};
+  live.completion.message.generation = 0;
+
+  RewindSource source = Sources(h, {id}).front();
+  source.claim.turn = first.turn;
+  live.rewind = RewindOf(h, source, "new execution");
+  live.rewind.live = true;
+  live.rewind.checkpoint.lease_token = live.claim.lease_token;
+  live.rewind.checkpoint.consumed = {committed.own_seqs.at(2)};
+  live.rewind.checkpoint.history = Chunk(live.claim.turn + 1, 0, 1, "all that is left");
+  return live;
+}
+
+TEST_CASE("store_rewind_of_a_live_instance_replaces_history_and_inbox") {
+  Harness h(AnyKind());
+  const LiveInstance live = MakeLive(h, "one");
+  REQUIRE(Apply(h, {live.rewind}) == RewindOutcome::kRewound);
+  CHECK(Apply(h, {live.rewind}) == RewindOutcome::kRewound);
+  CHECK(h.a().Read(h.hub, "one")->execution_id == "new execution");
+  CHECK(h.a().Read(h.hub, "one")->status == RuntimeStatus::kRunning);
+  CHECK(h.a().Complete(h.hub, "one", live.completion).outcome == TaskOutcome::kOk);
+  const Claim claim = h.b().ClaimOne(h.hub);
+  CHECK(claim.turn == live.claim.turn + 1);
+  CHECK(TextsOf(claim.messages) ==
+        std::vector<std::string>{"carried over", "raised", "wake", "done"});
+  REQUIRE(claim.history.size() == 1);
+  CHECK(*claim.history[0].events == "all that is left");
+  CHECK(h.b().Commit(TurnOf(claim)).outcome == CheckpointOutcome::kCommitted);
+}
+
+TEST_CASE("store_rewind_of_a_live_instance_is_fenced_by_lease_and_turn") {
+  Harness h(AnyKind());
+  const LiveInstance live = MakeLive(h, "one");
+  Rewind other = live.rewind;
+  other.checkpoint.lease_token = h.b().NewToken();
+  CHECK(Apply(h, {other}) == RewindOutcome::kLeaseLost);
+  other = live.rewind;
+  ++other.checkpoint.turn;
+  CHECK(Apply(h, {other}) == RewindOutcome::kLeaseLost);
+  other = live.rewind;
+  other.found_task_ids = {};
+  CHECK(Apply(h, {other}) == RewindOutcome::kChanged);
+  CHECK(h.a().Read(h.hub, "one")->execution_id != "new execution");
+  CHECK(h.a().Release(live.claim) == LeaseOutcome::kReleased);
+  CHECK(Apply(h, {live.rewind}) == RewindOutcome::kLeaseLost);
+  CHECK(h.b().ClaimOne(h.hub).history.size() == 1);
+}
+
 TEST_CASE("store_rewind_loses_no_result_that_arrives_at_the_same_time") {
   Harness h(AnyKind());
   for (int i = 0; i < 30; ++i) {

@@ -258,7 +258,7 @@ void FaultStore::ReadRewindSources(HubId hub, std::vector<std::string> instance_
 
 void FaultStore::RewindInstances(RewindRequest request, Callback<RewindOutcome> done) {
   Pass<RewindOutcome>(
-      Verb::kOther, kOtherLane,
+      Verb::kRewind, kOtherLane,
       [&](Callback<RewindOutcome> answer) {
         inner_->RewindInstances(std::move(request), std::move(answer));
       },

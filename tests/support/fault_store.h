@@ -38,7 +38,15 @@ class FaultStore : public Store {
 
   void SetScript(FaultScript script);
 
-  enum class Verb : int8_t { kCreate, kCheckpoint, kCompleteTask, kClaim, kRelease, kOther };
+  enum class Verb : int8_t {
+    kCreate,
+    kCheckpoint,
+    kCompleteTask,
+    kClaim,
+    kRelease,
+    kRewind,
+    kOther
+  };
   // The next call of this verb is answered with `status`, applied or not. Goes before the script.
   void FailNext(Verb verb, absl::Status status, bool applied = false);
 

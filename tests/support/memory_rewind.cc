@@ -5,6 +5,14 @@
 #include "tests/support/memory_database.h"
 
 namespace dt::testing {
+namespace {
+
+// EventRaised and ExecutionSuspended of a generation (protocol.md 6.1).
+bool IsCarriedOver(const Message& message) {
+  return message.event_type == 17 || message.event_type == 21;
+}
+
+}  // namespace
 
 RewindSource MemoryDatabase::SourceOf(const Instance& instance) const {
   RewindSource source;
@@ -46,7 +54,7 @@ bool MemoryDatabase::IsAsFound(const Rewind& rewind) {
   const Instance* instance = Find(rewind.checkpoint.key);
   if (instance == nullptr) return false;
   const RewindSource now = SourceOf(*instance);
-  if (now.claim.status != RuntimeStatus::kFailed ||
+  if ((!rewind.live && now.claim.status != RuntimeStatus::kFailed) ||
       now.claim.execution_id != rewind.found_execution_id ||
       now.task_ids != rewind.found_task_ids) {
     return false;
@@ -73,6 +81,17 @@ void MemoryDatabase::Revive(Rewind rewind) {
       *same = std::move(chunk);
     }
   }
+  if (rewind.live) {
+    instance.history.clear();
+    std::vector<int64_t> old;
+    for (const auto& [order, message] : instance.inbox) {
+      const std::vector<int64_t>& consumed = rewind.checkpoint.consumed;
+      const bool stays = message.generation == kAnyGeneration || IsCarriedOver(message) ||
+                         std::count(consumed.begin(), consumed.end(), message.seq) > 0;
+      if (!stays) old.push_back(message.seq);
+    }
+    for (int64_t seq : old) Remove(instance, seq);
+  }
   instance.live = true;
   instance.row.execution_id = rewind.execution_id;
   instance.row.output.reset();
@@ -92,6 +111,9 @@ RewindOutcome MemoryDatabase::RewindInstances(RewindRequest request) {
       });
   if (done) return RewindOutcome::kRewound;
   for (const Rewind& rewind : request.rewinds) {
+    if (rewind.live && CheckFence(rewind.checkpoint) != CheckpointOutcome::kCommitted) {
+      return RewindOutcome::kLeaseLost;
+    }
     if (!IsAsFound(rewind)) return RewindOutcome::kChanged;
   }
   for (Rewind& rewind : request.rewinds) Revive(std::move(rewind));

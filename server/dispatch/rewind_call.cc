@@ -1,9 +1,9 @@
-#include "server/rpc/rewind_call.h"
+#include "server/dispatch/rewind_call.h"
 
 #include "fmt/format.h"
 #include "spdlog/spdlog.h"
 
-namespace dt::rpc {
+namespace dt::dispatch {
 namespace {
 
 // What changes under a rewind are children and activities that end meanwhile; each can do so once.
@@ -11,8 +11,13 @@ constexpr int kAttemptsMax = 20;
 
 }  // namespace
 
-RewindCall::RewindCall(Store* store, HubId hub, RewindInstanceRequest request, DoneCallback done)
-    : store_(store), hub_(hub), request_(std::move(request)), done_(std::move(done)) {}
+RewindCall::RewindCall(Store* store, HubId hub, RewindInstanceRequest request,
+                       std::optional<Checkpoint> turn, DoneCallback done)
+    : store_(store),
+      hub_(hub),
+      request_(std::move(request)),
+      turn_(std::move(turn)),
+      done_(std::move(done)) {}
 
 void RewindCall::Begin() {
   ++attempts_;
@@ -25,7 +30,13 @@ void RewindCall::Begin() {
 
 void RewindCall::OnRoot(absl::StatusOr<std::vector<RewindSource>> sources) {
   absl::Status status = sources.status();
-  if (status.ok()) status = Plan(request_.instanceid(), std::move(sources->front()));
+  if (status.ok() && turn_.has_value()) {
+    sources->front().claim.hub = hub_;
+    status = Keep(
+        orchestration::PlanOwnRewind(*turn_, std::move(sources->front()), store_->Now(), ids_));
+  } else if (status.ok()) {
+    status = Plan(request_.instanceid(), std::move(sources->front()));
+  }
   if (!status.ok()) return std::move(done_)(std::move(status));
   Next();
 }
@@ -38,8 +49,11 @@ absl::Status RewindCall::Plan(const std::string& instance_id, RewindSource sourc
                     request_.instanceid(), kInstancesMax));
   }
   source.claim.hub = hub_;
-  absl::StatusOr<orchestration::RewindPlan> plan =
-      orchestration::PlanRewind(instance_id, std::move(source), request_, store_->Now(), ids_);
+  return Keep(
+      orchestration::PlanRewind(instance_id, std::move(source), request_, store_->Now(), ids_));
+}
+
+absl::Status RewindCall::Keep(absl::StatusOr<orchestration::RewindPlan> plan) {
   if (!plan.ok()) return plan.status();
   for (orchestration::AwaitedChild& child : plan->children) {
     awaited_.push_back({plans_.size(), std::move(child)});
@@ -86,11 +100,14 @@ void RewindCall::OnApplied(absl::StatusOr<RewindOutcome> outcome) {
                  request_.instanceid(), plans_.size());
     return std::move(done_)(absl::OkStatus());
   }
+  if (*outcome == RewindOutcome::kLeaseLost) {
+    return std::move(done_)(absl::AbortedError("the lease is lost"));
+  }
   if (attempts_ < kAttemptsMax) return Begin();
-  std::move(done_)(absl::AbortedError(
+  std::move(done_)(absl::UnavailableError(
       fmt::format("instance '{}' or its children changed during each of {} attempts to rewind it: "
                   "try again",
                   request_.instanceid(), attempts_)));
 }
 
-}  // namespace dt::rpc
+}  // namespace dt::dispatch

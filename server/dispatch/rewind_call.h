@@ -1,10 +1,11 @@
-// One RewindInstance: looks at the instance and, level by level, at the children that it awaits,
-// plans what becomes of each, and writes it all in one transaction. When something has changed
-// meanwhile it looks again.
-#ifndef DT_SERVER_RPC_REWIND_CALL_H_
-#define DT_SERVER_RPC_REWIND_CALL_H_
+// One rewind, of a client or of the orchestration's own worker: looks at the instance and, level by
+// level, at the children that it awaits, plans what becomes of each, and writes it all in one
+// transaction. When something has changed meanwhile it looks again.
+#ifndef DT_SERVER_DISPATCH_REWIND_CALL_H_
+#define DT_SERVER_DISPATCH_REWIND_CALL_H_
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,16 +16,20 @@
 #include "server/orchestration/rewind.h"
 #include "storage/store.h"
 
-namespace dt::rpc {
+namespace dt::dispatch {
 
-// Threads: runs on the thread of the handler and on those of the store, one at a time.
+// Threads: runs on the thread of the caller and on those of the store, one at a time.
 class RewindCall : public std::enable_shared_from_this<RewindCall> {
  public:
   // Instances that one call may rewind: they are one transaction.
   static constexpr size_t kInstancesMax = 1000;
 
   // `store` must outlive the call. `done` gets OK, or what the client is told.
-  RewindCall(Store* store, HubId hub, RewindInstanceRequest request, DoneCallback done);
+  // Its first step is Begin. With a `turn`, what FinishTurn made of the answer of a worker that
+  // rewinds its own orchestration, the instance is live and leased by the caller; then Aborted
+  // means that it is not any more.
+  RewindCall(Store* store, HubId hub, RewindInstanceRequest request, std::optional<Checkpoint> turn,
+             DoneCallback done);
 
   void Begin();
 
@@ -38,6 +43,7 @@ class RewindCall : public std::enable_shared_from_this<RewindCall> {
   void OnRoot(absl::StatusOr<std::vector<RewindSource>> sources);
   void OnChildren(absl::StatusOr<std::vector<RewindSource>> sources);
   absl::Status Plan(const std::string& instance_id, RewindSource source);
+  absl::Status Keep(absl::StatusOr<orchestration::RewindPlan> plan);
   // Reads the children that are awaited, or writes when there are none left.
   void Next();
   void Apply();
@@ -46,6 +52,7 @@ class RewindCall : public std::enable_shared_from_this<RewindCall> {
   Store* const store_;
   const HubId hub_;
   const RewindInstanceRequest request_;
+  const std::optional<Checkpoint> turn_;
   DoneCallback done_;
   orchestration::RandomIds ids_;
   int attempts_ = 0;
@@ -53,6 +60,6 @@ class RewindCall : public std::enable_shared_from_this<RewindCall> {
   std::vector<Awaited> awaited_;
 };
 
-}  // namespace dt::rpc
+}  // namespace dt::dispatch
 
-#endif  // DT_SERVER_RPC_REWIND_CALL_H_
+#endif  // DT_SERVER_DISPATCH_REWIND_CALL_H_
