@@ -1,34 +1,51 @@
 -- Activity tasks: claimed, completed, given back.
 
--- _LockFreeTasks: locks up to p_max free tasks of the hub, earliest first, whatever their names, and
--- returns their two keys, none = null. next_due: when nothing is free, the time when something is.
+-- _PlaceDelayedTasks: gives the tasks of the hub that waited for a time which has come their places
+-- among the free ones. Returns when the next one is due. Without such tasks one probe of an index.
+-- Locks: class 3, SKIP LOCKED.
+create or replace function _PlaceDelayedTasks(p_hub int, p_now timestamptz) returns timestamptz
+language plpgsql set search_path from current set enable_seqscan = off as $$
+declare
+  v_due timestamptz;
+begin
+  select t.ready_at into v_due from NewTasks t
+    where t.hub_id = p_hub and t.place is null
+    order by t.ready_at limit 1;
+  if v_due is null or v_due > p_now then
+    return v_due;
+  end if;
+  update NewTasks t set place = t.ready_at
+    from (select d.instance_key, d.task_key from NewTasks d
+          where d.hub_id = p_hub and d.place is null and d.ready_at <= p_now
+          order by d.ready_at limit 1000
+          for no key update skip locked) d
+    where t.instance_key = any (array[d.instance_key]) and t.task_key = d.task_key;
+  return (select t.ready_at from NewTasks t
+          where t.hub_id = p_hub and t.place is null and t.ready_at > p_now
+          order by t.ready_at limit 1);
+end $$;
+
+-- _LockFreeTasks: locks up to p_max free tasks of the hub, by their places, whatever their names, and
+-- returns their two keys, none = null.
 create or replace function _LockFreeTasks(p_hub int, p_max int, p_excluded bigint[],
-                                          p_now timestamptz, out instances bigint[],
-                                          out tasks bigint[], out next_due timestamptz)
+                                          out instances bigint[], out tasks bigint[])
 language plpgsql set search_path from current set enable_seqscan = off as $$
 #variable_conflict use_column
 begin
-  select t.ready_at into next_due from NewTasks t
-    where t.hub_id = p_hub and t.lease_token is null and t.task_key <> all (p_excluded)
-    order by t.ready_at, t.task_key limit 1;
-  if next_due <= p_now then
-    next_due := null;
-    select array_agg(c.instance_key), array_agg(c.task_key) into instances, tasks
-    from (select t.instance_key, t.task_key from NewTasks t
-          where t.hub_id = p_hub and t.lease_token is null and t.ready_at <= p_now
-            and t.task_key <> all (p_excluded)
-          order by t.ready_at, t.task_key limit p_max
-          for no key update skip locked) c;
-  end if;
+  select array_agg(c.instance_key), array_agg(c.task_key) into instances, tasks
+  from (select t.instance_key, t.task_key from NewTasks t
+        where t.hub_id = p_hub and t.lease_token is null and t.place is not null
+          and t.task_key <> all (p_excluded)
+        order by t.place, t.task_key limit p_max
+        for no key update skip locked) c;
 end $$;
 
 -- _LockNamedTasks: as _LockFreeTasks, for the names and versions that filters accept: one probe of
 -- the index for each, and for a name of any version one for each version that has free tasks (see
 -- _LockNamedInstances).
 create or replace function _LockNamedTasks(p_hub int, p_filters jsonb, p_max int,
-                                           p_excluded bigint[], p_now timestamptz,
-                                           out instances bigint[], out tasks bigint[],
-                                           out next_due timestamptz)
+                                           p_excluded bigint[], out instances bigint[],
+                                           out tasks bigint[])
 language plpgsql set search_path from current set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
@@ -41,38 +58,25 @@ declare
 begin
   select * into v_split from _SplitFilters(p_filters);
   with recursive any_version as (
-    select n.name, f.version, f.ready_at
+    select n.name, f.version
     from unnest(v_split.any_version) n(name)
     cross join lateral (
-      select coalesce(t.version, '') as version, t.ready_at from NewTasks t
+      select coalesce(t.version, '') as version from NewTasks t
       where t.hub_id = p_hub and lower(t.name) = n.name and t.lease_token is null
-        and t.task_key <> all (p_excluded)
-      order by coalesce(t.version, ''), t.ready_at, t.task_key limit 1) f
+        and t.place is not null and t.task_key <> all (p_excluded)
+      order by coalesce(t.version, ''), t.place, t.task_key limit 1) f
     union all
-    select v.name, f.version, f.ready_at
+    select v.name, f.version
     from any_version v
     cross join lateral (
-      select coalesce(t.version, '') as version, t.ready_at from NewTasks t
+      select coalesce(t.version, '') as version from NewTasks t
       where t.hub_id = p_hub and lower(t.name) = v.name and coalesce(t.version, '') > v.version
-        and t.lease_token is null and t.task_key <> all (p_excluded)
-      order by coalesce(t.version, ''), t.ready_at, t.task_key limit 1) f)
-  select array_agg(p.name) filter (where p.ready_at <= p_now),
-         array_agg(p.version) filter (where p.ready_at <= p_now),
-         min(p.ready_at) filter (where p.ready_at > p_now)
-    into v_names, v_versions, next_due
-  from (select v.name, v.version, v.ready_at from any_version v
+        and t.lease_token is null and t.place is not null and t.task_key <> all (p_excluded)
+      order by coalesce(t.version, ''), t.place, t.task_key limit 1) f)
+  select array_agg(p.name), array_agg(p.version) into v_names, v_versions
+  from (select v.name, v.version from any_version v
         union all
-        select n.name, n.version, f.ready_at
-        from unnest(v_split.names, v_split.versions) n(name, version)
-        cross join lateral (
-          select t.ready_at from NewTasks t
-          where t.hub_id = p_hub and lower(t.name) = n.name
-            and coalesce(t.version, '') = n.version and t.lease_token is null
-            and t.task_key <> all (p_excluded)
-          order by t.ready_at, t.task_key limit 1) f) p;
-  if v_names is null then
-    return;
-  end if;
+        select n.name, n.version from unnest(v_split.names, v_split.versions) n(name, version)) p;
 
   tasks := '{}';
   for v_round in 1 .. 3 loop
@@ -80,20 +84,20 @@ begin
     from (select f.instance_key, f.task_key
           from unnest(v_names, v_versions) n(name, version)
           cross join lateral (
-            select t.instance_key, t.task_key, t.ready_at from NewTasks t
+            select t.instance_key, t.task_key, t.place from NewTasks t
             where t.hub_id = p_hub and lower(t.name) = n.name
               and coalesce(t.version, '') = n.version and t.lease_token is null
-              and t.ready_at <= p_now and t.task_key <> all (v_tried)
-            order by t.ready_at, t.task_key limit p_max - cardinality(tasks)) f
-          order by f.ready_at, f.task_key limit p_max - cardinality(tasks)) c;
+              and t.place is not null and t.task_key <> all (v_tried)
+            order by t.place, t.task_key limit p_max - cardinality(tasks)) f
+          order by f.place, f.task_key limit p_max - cardinality(tasks)) c;
     exit when v_found.tasks is null;
     select array_agg(l.instance_key) as instances, array_agg(l.task_key) as tasks into v_locked
     from (select t.instance_key, t.task_key
           from unnest(v_found.instances, v_found.tasks) c(instance_key, task_key)
           join NewTasks t on t.instance_key = any (array[c.instance_key])
             and t.task_key = c.task_key
-          where coalesce(t.lease_token, 0) = 0 and t.ready_at <= p_now
-          order by t.ready_at, t.task_key for no key update of t skip locked) l;
+          where coalesce(t.lease_token, 0) = 0 and t.place is not null
+          order by t.place, t.task_key for no key update of t skip locked) l;
     instances := instances || v_locked.instances;
     tasks := tasks || v_locked.tasks;
     exit when cardinality(v_locked.tasks) = cardinality(v_found.tasks);
@@ -101,10 +105,10 @@ begin
   end loop;
 end $$;
 
--- _LockNextTask: leases free tasks of the hub, earliest first. Each group takes up to its own "max":
+-- _LockNextTask: leases free tasks of the hub, by their places. Each group takes up to its own "max":
 -- of what its filters accept, or without filters of everything. A row with key null is a group: task_id
--- its number, from 1; generation how many it took; due when the next free task for it is due, where
--- that is known.
+-- its number, from 1; generation how many it took; due when the next task of the hub becomes free,
+-- whatever its name, if there is one that waits for a time.
 --   p_batch {token, groups: [{max, filters: [{name, versions}], excluded: keys of tasks that are not
 --            taken}], repeat, again}
 -- Locks: class 3, SKIP LOCKED. Repeat: with "again" set, what the token already holds is returned
@@ -121,22 +125,24 @@ declare
   v_taken record;
   v_instances bigint[];
   v_keys bigint[];
+  v_due timestamptz;
 begin
   if p_batch ?| '{again,repeat}' then
     select array_agg(t.instance_key), array_agg(t.task_key) into v_instances, v_keys
     from NewTasks t where t.hub_id = p_hub and t.lease_token = v_token;
   end if;
   if v_keys is null and not p_batch ? 'repeat' then
+    v_due := _PlaceDelayedTasks(p_hub, v_now);
     for v_group in
       select g.ord, (g.item ->> 'max')::int as max, g.item -> 'filters' as filters,
              coalesce(g.item ->> 'excluded', '{}')::bigint[] as excluded
       from jsonb_array_elements(p_batch -> 'groups') with ordinality g(item, ord)
     loop
       if v_group.filters is null then
-        select * into v_taken from _LockFreeTasks(p_hub, v_group.max, v_group.excluded, v_now);
+        select * into v_taken from _LockFreeTasks(p_hub, v_group.max, v_group.excluded);
       else
         select * into v_taken
-        from _LockNamedTasks(p_hub, v_group.filters, v_group.max, v_group.excluded, v_now);
+        from _LockNamedTasks(p_hub, v_group.filters, v_group.max, v_group.excluded);
       end if;
       if cardinality(v_taken.tasks) > 0 then
         update NewTasks t set lease_token = v_token
@@ -147,7 +153,7 @@ begin
       end if;
       return query
         select null::bigint, null::bigint, coalesce(cardinality(v_taken.tasks), 0), null,
-               v_group.ord::int, null, null::bytea, null::smallint, null::bytea, v_taken.next_due;
+               v_group.ord::int, null, null::bytea, null::smallint, null::bytea, v_due;
     end loop;
   end if;
   if v_keys is not null then
@@ -266,7 +272,8 @@ begin
     left join unnest(v_live, v_live_tokens, v_seqs) l(ord, token, seq) on l.ord = c.ord;
 end $$;
 
--- _AbandonTasks: gives leased tasks back, free after "delay" microseconds. One row per item: outcome
+-- _AbandonTasks: gives leased tasks back, free after "delay" microseconds; without a delay they have
+-- their old places again. One row per item: outcome
 -- 0 released, 1 lease lost.
 --   p_batch {items: [{key, task, token, delay, lost}]}; "lost" is left out when it is false
 -- Locks: class 3 by key. Repeat: the second time is "lease lost".
@@ -286,6 +293,7 @@ begin
   with released as (
     update NewTasks t
     set lease_token = null, ready_at = v_now + c.delay * interval '1 microsecond',
+        place = case when c.delay > 0 then null else t.place end,
         lost_leases = least(t.lost_leases + coalesce(c.lost, false)::int, 32767)
     from jsonb_to_recordset(p_batch -> 'items')
       c(key bigint, task bigint, token bigint, delay bigint, lost boolean)

@@ -12,8 +12,9 @@
 --     key, token, turn, generation, flags, history, first_event, event_count: columns of the items;
 --         flags: 1 ends, 2 releases, 4 has a next generation; history: a position in p_bytes
 --     consumed_item, consumed_seq: columns of the consumed messages
---     task_item, task_id, task_version, task_request, task_token: columns of new tasks;
---         task_name: their names, a JSON array
+--     task_item, task_number, task_id, task_version, task_request, task_token: columns of new tasks;
+--         task_name: their names, a JSON array; task_number counts those of one item from 0, and each
+--         has its place (see the column) a hundredth of a second behind the one before
 --     updates: [{item, status, custom_status_kind, custom_status, trace_kind, trace, output,
 --               output_payload, failure}]
 --     generations: [{item, execution_id, version, input, input_payload, saved_custom_status}]
@@ -134,14 +135,14 @@ begin
     return query
     with inserted as (
       insert into NewTasks (instance_key, hub_id, generation, task_id, name, version, request,
-                            lease_token, ready_at)
+                            lease_token, ready_at, place)
       select v_keys[c.item], p_hub, v_generations[c.item], c.task_id,
              p_batch -> 'task_name' ->> (c.ord::int - 1), v_bytes[c.version], v_bytes[c.request],
-             c.token, v_now
-      from unnest((p_batch ->> 'task_item')::int[], (p_batch ->> 'task_id')::int[],
-                  (p_batch ->> 'task_version')::int[], (p_batch ->> 'task_request')::int[],
-                  (p_batch ->> 'task_token')::bigint[])
-        with ordinality c(item, task_id, version, request, token, ord)
+             c.token, v_now, v_now + c.number * interval '10 ms'
+      from unnest((p_batch ->> 'task_item')::int[], (p_batch ->> 'task_number')::int[],
+                  (p_batch ->> 'task_id')::int[], (p_batch ->> 'task_version')::int[],
+                  (p_batch ->> 'task_request')::int[], (p_batch ->> 'task_token')::bigint[])
+        with ordinality c(item, number, task_id, version, request, token, ord)
       where v_outcomes[c.item] = 0
       returning task_key)
     select 6::smallint, null::int, (row_number() over ())::int, 0::smallint, n.task_key,

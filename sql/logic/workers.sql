@@ -42,30 +42,44 @@ begin
   return v_freed;
 end $$;
 
--- _FreeWorkers: frees all instances and tasks leased by workers; returns how many. Scans both tables:
--- they have no index of leased rows, because only this rare call needs it.
+-- _RedeliveryDelay: how long something waits that was lost so many times in a row: the first time not
+-- at all (null), then 1 s, 2 s, 4 s and so on, up to a minute. What kills its daemon must not go round
+-- at the speed of the sweeps.
+create or replace function _RedeliveryDelay(p_lost int) returns interval
+language sql immutable parallel safe
+return case when p_lost > 1 then least(60, 1 << least(p_lost - 2, 10)) * interval '1 second' end;
+
+-- _FreeWorkers: frees all instances and tasks leased by workers; returns how many. With p_lost = 1 they
+-- count as lost, and those that were lost before wait for a while. Scans both tables: they have no
+-- index of leased rows, because only this rare call needs it.
 -- Locks: hot rows by key, of all workers in one order, then tasks by key.
 create or replace function _FreeWorkers(p_workers bigint[], p_lost int) returns bigint
 language plpgsql set search_path from current as $$
 declare
   v_now timestamptz := _Now();
   v_keys bigint[];
+  v_not_before timestamptz[];
   v_tasks bigint;
 begin
-  select array_agg(l.instance_key) into v_keys
-  from (select r.instance_key from ReadyInstances r
+  select array_agg(l.instance_key),
+         array_agg(case when p_lost > 0 then v_now + _RedeliveryDelay(l.lost_leases + p_lost) end)
+    into v_keys, v_not_before
+  from (select r.instance_key, r.lost_leases from ReadyInstances r
         where r.lease_token >> 40 = any (p_workers)
         order by r.instance_key for no key update) l;
   if v_keys is not null then
-    perform _FreeInstances(v_keys, array_fill(null::timestamptz, array[cardinality(v_keys)]),
-                           array_fill(p_lost, array[cardinality(v_keys)]));
+    perform _FreeInstances(v_keys, v_not_before, array_fill(p_lost, array[cardinality(v_keys)]));
   end if;
   with leased as materialized (
-    select t.instance_key, t.task_key from NewTasks t
+    select t.instance_key, t.task_key,
+           case when p_lost > 0 then _RedeliveryDelay(t.lost_leases + p_lost) end as delay
+    from NewTasks t
     where t.lease_token >> 40 = any (p_workers)
     order by t.instance_key, t.task_key for no key update)
   update NewTasks t
-    set lease_token = null, ready_at = v_now, lost_leases = least(t.lost_leases + p_lost, 32767)
+    set lease_token = null, lost_leases = least(t.lost_leases + p_lost, 32767),
+        ready_at = v_now + coalesce(l.delay, '0'),
+        place = case when l.delay is null then t.place end
     from leased l where t.instance_key = l.instance_key and t.task_key = l.task_key;
   get diagnostics v_tasks = row_count;
   return coalesce(cardinality(v_keys), 0) + v_tasks;

@@ -163,7 +163,11 @@ create table NewTasks (
   instance_key bigint not null,
   task_key bigint generated always as identity,
   lease_token bigint,           -- null = free
-  ready_at timestamptz not null,
+  ready_at timestamptz not null,  -- not free before this
+  -- Its place among the free tasks; null = it waits for ready_at and has none. The place of the n-th
+  -- task of one turn is a little later than that of the one before, so that a large fan-out does not
+  -- stand before all that comes after it. A place in the future holds nothing up.
+  place timestamptz,
   hub_id int not null,
   generation int not null,
   task_id int not null,
@@ -178,12 +182,15 @@ create table NewTasks (
         vacuum_truncate = off,
         toast.autovacuum_vacuum_scale_factor = 0, toast.autovacuum_vacuum_threshold = 5000,
         toast.autovacuum_vacuum_cost_delay = 0, toast.vacuum_truncate = off);
--- _LockNextTask: the earliest free tasks of a hub.
-create index newtasks_free on NewTasks (hub_id, ready_at, task_key) where lease_token is null;
+-- _LockNextTask: the first free tasks of a hub.
+create index newtasks_free on NewTasks (hub_id, place, task_key)
+  where lease_token is null and place is not null;
 -- _LockNextTask with filters: the same of one name, in lower case, and version.
 create index newtasks_named
-  on NewTasks (hub_id, lower(name), coalesce(version, ''), ready_at, task_key)
-  where lease_token is null;
+  on NewTasks (hub_id, lower(name), coalesce(version, ''), place, task_key)
+  where lease_token is null and place is not null;
+-- _LockNextTask: those that become free at a time.
+create index newtasks_delayed on NewTasks (hub_id, ready_at) where place is null;
 
 -- One row per turn: the events of the turn as they go on the wire, each with the tag of
 -- OrchestratorRequest.pastEvents (0x1A) and its length before it; perhaps cut.

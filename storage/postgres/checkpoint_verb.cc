@@ -96,12 +96,14 @@ void EncodeItems(const CheckpointVerb::Requests& requests, OwnPayloads& payloads
 
 void EncodeTasks(const CheckpointVerb::Requests& requests, OwnPayloads& payloads,
                  Envelope& envelope) {
-  Column item, task_id, version, request, token;
+  Column item, number, task_id, version, request, token;
   for (size_t i = 0; i < requests.size(); ++i) {
+    int64_t tasks = 0;
     for (const NewTask& task : requests[i]->tasks) {
       if (item.empty()) envelope.BeginArray("task_name");
       envelope.String({}, task.name);
       item.Add(static_cast<int64_t>(i) + 1);
+      number.Add(tasks++);
       task_id.Add(task.task_id);
       version.AddOptional(envelope.Position(task.version));
       request.AddOptional(envelope.Stored(task.request, kRequestDepth, payloads[i]));
@@ -115,6 +117,7 @@ void EncodeTasks(const CheckpointVerb::Requests& requests, OwnPayloads& payloads
   if (item.empty()) return;
   envelope.EndArray()
       .Numbers("task_item", item)
+      .Numbers("task_number", number)
       .Numbers("task_id", task_id)
       .Numbers("task_version", version)
       .Numbers("task_request", request)

@@ -146,8 +146,8 @@ TEST_CASE("sql_hot_verbs_use_their_indexes_empty_and_filled") {
       MustBeOk(connection->RunScript(
           "insert into dt.ReadyInstances (instance_key, hub_id, next_due, lower_name) "
           "select n, n % 3, now() + n * interval '1 s', 'x' from generate_series(1, 20000) n; "
-          "insert into dt.NewTasks (instance_key, hub_id, generation, task_id, name, ready_at) "
-          "select n, n % 3, 0, 1, 'x', now() from generate_series(1, 20000) n; "
+          "insert into dt.NewTasks (instance_key, hub_id, generation, task_id, name, ready_at, "
+          "place) select n, n % 3, 0, 1, 'x', now(), now() from generate_series(1, 20000) n; "
           "insert into dt.NewEvents (instance_key, visible_at, event_type, event) "
           "select n, now(), 17, 'x' from generate_series(1, 20000) n"));
     }
@@ -162,9 +162,14 @@ TEST_CASE("sql_hot_verbs_use_their_indexes_empty_and_filled") {
     CHECK(absl::StrContains(
         PlanOf(*connection,
                "select task_key from NewTasks where hub_id = 1 and lease_token is null and "
-               "ready_at <= now() order by ready_at, task_key limit 10 "
+               "place is not null order by place, task_key limit 10 "
                "for no key update skip locked"),
         "newtasks_free"));
+    CHECK(
+        absl::StrContains(PlanOf(*connection,
+                                 "select ready_at from NewTasks where hub_id = 1 and place is null "
+                                 "order by ready_at limit 1"),
+                          "newtasks_delayed"));
     CHECK(absl::StrContains(
         PlanOf(*connection,
                "select instance_key from ReadyInstances where lease_token between 1 and 9 and "

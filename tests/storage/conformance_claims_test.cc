@@ -258,6 +258,22 @@ TEST_CASE("store_claim_of_tasks_filters_groups_and_excludes") {
   CHECK(TaskIdsOf(ClaimTasksWith(h.b(), request)) == std::vector<int32_t>{4});
 }
 
+TEST_CASE("store_fan_out_stands_before_nobody_for_long") {
+  Harness h(AnyKind());
+  constexpr int kFanOut = 3000;
+  std::vector<NewTask> many;
+  for (int i = 1; i <= kFanOut; ++i) many.push_back({i, "Act", std::nullopt, Bytes("a"), 0});
+  WithTasks(h, "large", many);
+  WithTasks(h, "small", {{kFanOut + 1, "Act", std::nullopt, Bytes("b"), 0}});
+  // The places of the large one lie half a minute apart from first to last.
+  const std::vector<int32_t> first = TaskIdsOf(h.b().ClaimTasks(h.hub, kFanOut - 500));
+  CHECK(first.size() == kFanOut - 500);
+  CHECK(std::count(first.begin(), first.end(), kFanOut + 1) == 1);
+  CHECK(first.front() == 1);
+  // A place in the future holds nothing up.
+  CHECK(TaskIdsOf(h.b().ClaimTasks(h.hub, kFanOut)).size() == 501);
+}
+
 TEST_CASE("store_longest_names_and_versions_are_stored_and_claimed") {
   Harness h(AnyKind());
   // As long as the settings allow, and nothing that could be compressed to fit into an index.

@@ -385,6 +385,48 @@ TEST_CASE("store_sweep_frees_what_a_dead_daemon_held") {
   CHECK(tasks.tasks[0].lost_leases == 1);
 }
 
+TEST_CASE("store_sweep_holds_back_what_was_lost_again_and_again") {
+  Harness h(AnyKind());
+  h.a().Create(h.Instance("one"));
+  Claim claim = h.b().ClaimOne(h.hub);
+  Checkpoint turn = TurnOf(claim);
+  turn.tasks = {{1, "Act", std::nullopt, Bytes("a"), 0}};
+  REQUIRE(h.b().Commit(turn).outcome == CheckpointOutcome::kCommitted);
+  h.b().Send(h.hub, "one", Event("work"));
+  claim = After(turn, claim);
+  ActivityTask task = h.b().ClaimTasks(h.hub, 1).tasks.at(0);
+  for (int lost = 1; lost <= 6; ++lost) {
+    REQUIRE(h.b().Release(claim, absl::ZeroDuration(), /*lost=*/true) == LeaseOutcome::kReleased);
+    claim = h.b().ClaimOne(h.hub);
+    CHECK(claim.lost_leases == lost);
+    TaskRelease release;
+    release.key = task.key;
+    release.instance_key = task.instance_key;
+    release.lease_token = task.lease_token;
+    release.lost = true;
+    REQUIRE(h.b()
+                .Wait<LeaseOutcome>([&](auto done) {
+                  h.b().store().ReleaseTask(h.hub, "one", release, std::move(done));
+                })
+                .ok());
+    task = h.b().ClaimTasks(h.hub, 1).tasks.at(0);
+    CHECK(task.lost_leases == lost);
+  }
+  h.world().DeclareDead(h.b().worker());
+  CHECK(h.a().Sweep() == 2);
+  // For the seventh time: not before half a minute.
+  const ClaimResult none = h.a().ClaimAll(h.hub);
+  CHECK(none.claims.empty());
+  REQUIRE(none.groups.size() == 1);
+  REQUIRE(none.groups[0].next_due.has_value());
+  CHECK(*none.groups[0].next_due > h.a().store().Now());
+  const TaskClaimResult no_task = h.a().ClaimTasks(h.hub, 10);
+  CHECK(no_task.tasks.empty());
+  REQUIRE(no_task.groups.size() == 1);
+  REQUIRE(no_task.groups[0].next_due.has_value());
+  CHECK(*no_task.groups[0].next_due > h.a().store().Now());
+}
+
 TEST_CASE("store_stopped_daemon_leaves_nothing_leased") {
   Harness h(AnyKind());
   h.a().Create(h.Instance("one"));

@@ -133,8 +133,10 @@ void MemoryDatabase::ApplyOutgoing(WorkerId worker, Checkpoint& checkpoint, Inst
   for (Termination& termination : checkpoint.terminations) {
     result.terminations.push_back(TerminateOne(worker, checkpoint.hub, std::move(termination)));
   }
+  int number = 0;
   for (NewTask& task : checkpoint.tasks) {
-    result.task_keys.push_back(AddTask(instance, std::move(task), checkpoint.generation));
+    result.task_keys.push_back(AddTask(instance, std::move(task), checkpoint.generation, number));
+    ++number;
   }
   for (NewChild& child : checkpoint.children) {
     const CreateResult created = Create(worker, std::move(child.instance));

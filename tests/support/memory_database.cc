@@ -31,6 +31,12 @@ NewMessage ChildTerminated(const ParentLink& parent, const Payload& reason, absl
   return message;
 }
 
+// As sql's _RedeliveryDelay.
+absl::Duration RedeliveryDelay(int lost_leases) {
+  if (lost_leases <= 1) return absl::ZeroDuration();
+  return absl::Seconds(std::min(60, 1 << std::min(lost_leases - 2, 10)));
+}
+
 }  // namespace
 
 bool Accepts(const NameFilters& filters, const std::string& name, const Payload& version) {
@@ -174,7 +180,7 @@ void MemoryDatabase::EraseTask(TaskKey key) {
   auto found = tasks_.find(key);
   if (found == tasks_.end()) return;
   const Task& task = found->second;
-  free_tasks_.erase({task.task.hub, task.ready_at, key});
+  free_tasks_.erase({task.task.hub, task.place, key});
   task_leases_.erase({task.task.lease_token, key});
   if (Instance* instance = Find(task.task.instance_key)) instance->tasks.erase(key);
   tasks_.erase(found);
@@ -248,7 +254,8 @@ CreateResult MemoryDatabase::Create(WorkerId worker, NewInstance created) {
   return result;
 }
 
-TaskKey MemoryDatabase::AddTask(Instance& instance, NewTask created, Generation generation) {
+TaskKey MemoryDatabase::AddTask(Instance& instance, NewTask created, Generation generation,
+                                int number) {
   Task task;
   task.task.key = ++last_key_;
   task.task.instance_key = instance.row.key;
@@ -261,9 +268,10 @@ TaskKey MemoryDatabase::AddTask(Instance& instance, NewTask created, Generation 
   task.task.lease_token = created.lease_token;
   task.task.request = std::move(created.request);
   task.ready_at = NowLocked();
+  task.place = task.ready_at + number * absl::Milliseconds(10);
   const TaskKey key = task.task.key;
   if (created.lease_token == 0) {
-    free_tasks_.insert({instance.hub, task.ready_at, key});
+    free_tasks_.insert({instance.hub, task.place, key});
     Wake(instance.hub);
   } else {
     task_leases_.insert({created.lease_token, key});
@@ -325,6 +333,8 @@ int64_t MemoryDatabase::FreeLeases(WorkerId worker, bool lost) {
   for (InstanceKey key : instances) {
     Instance& instance = *Find(key);
     instance.lost_leases += lost ? 1 : 0;
+    const absl::Duration delay = RedeliveryDelay(lost ? instance.lost_leases : 0);
+    instance.not_before = delay > absl::ZeroDuration() ? NowLocked() + delay : absl::InfinitePast();
     SetLease(instance, 0);
     Wake(instance.hub);
     ++freed;
@@ -335,7 +345,7 @@ int64_t MemoryDatabase::FreeLeases(WorkerId worker, bool lost) {
     tasks.push_back(it->second);
   }
   for (TaskKey key : tasks) {
-    FreeTask(tasks_[key], absl::ZeroDuration(), lost);
+    FreeTask(tasks_[key], RedeliveryDelay(lost ? tasks_[key].task.lost_leases + 1 : 0), lost);
     ++freed;
   }
   return freed;
@@ -345,8 +355,9 @@ void MemoryDatabase::FreeTask(Task& task, absl::Duration delay, bool lost) {
   task_leases_.erase({task.task.lease_token, task.task.key});
   task.task.lease_token = 0;
   task.task.lost_leases += lost ? 1 : 0;
-  if (delay > absl::ZeroDuration()) task.ready_at = std::max(task.ready_at, NowLocked() + delay);
-  free_tasks_.insert({task.task.hub, task.ready_at, task.task.key});
+  task.ready_at = NowLocked() + delay;
+  if (delay > absl::ZeroDuration()) task.place = task.ready_at;
+  free_tasks_.insert({task.task.hub, task.place, task.task.key});
   Wake(task.task.hub);
 }
 

@@ -129,6 +129,7 @@ class MemoryDatabase {
   struct Task {
     ActivityTask task;
     absl::Time ready_at;
+    absl::Time place;  // among the free ones; never before ready_at of one that waits for it
   };
 
   struct Worker {
@@ -178,7 +179,8 @@ class MemoryDatabase {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ApplyOutgoing(WorkerId worker, Checkpoint& checkpoint, Instance& instance,
                      CheckpointResult& result) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  TaskKey AddTask(Instance& instance, NewTask task, Generation generation)
+  // `number`: which of the tasks of one turn it is.
+  TaskKey AddTask(Instance& instance, NewTask task, Generation generation, int number)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Claim Take(Instance& instance, const ClaimRequest& request) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   ClaimedGroup ClaimGroupOf(const ClaimRequest& request, const ClaimGroup& group,
@@ -201,6 +203,7 @@ class MemoryDatabase {
   absl::flat_hash_map<std::pair<HubId, std::string>, InstanceKey> ids_ ABSL_GUARDED_BY(mutex_);
   absl::btree_set<std::tuple<HubId, absl::Time, InstanceKey>> ready_ ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_map<TaskKey, Task> tasks_ ABSL_GUARDED_BY(mutex_);
+  // By place.
   absl::btree_set<std::tuple<HubId, absl::Time, TaskKey>> free_tasks_ ABSL_GUARDED_BY(mutex_);
   // Who holds what, by token: makes a claim repeatable and finds a dead worker's leases.
   absl::btree_set<std::pair<LeaseToken, InstanceKey>> instance_leases_ ABSL_GUARDED_BY(mutex_);

@@ -224,15 +224,16 @@ ClaimedGroup MemoryDatabase::ClaimTaskGroup(const ClaimRequest& request, const C
     if (taken.size() >= static_cast<size_t>(group.max_items)) break;
     const ActivityTask& task = tasks_[std::get<2>(*it)].task;
     if (Excluded(group, task.key) || !Accepts(group.filters, task.name, task.version)) continue;
-    if (std::get<1>(*it) > now) {
-      result.next_due = std::get<1>(*it);
-      break;
+    const absl::Time ready_at = tasks_[task.key].ready_at;
+    if (ready_at > now) {
+      result.next_due = std::min(result.next_due.value_or(ready_at), ready_at);
+      continue;
     }
     taken.push_back(task.key);
   }
   for (TaskKey key : taken) {
     Task& task = tasks_[key];
-    free_tasks_.erase({task.task.hub, task.ready_at, key});
+    free_tasks_.erase({task.task.hub, task.place, key});
     task.task.lease_token = request.lease_token;
     task_leases_.insert({request.lease_token, key});
     tasks.push_back(task.task);
