@@ -1,4 +1,5 @@
-"""Checks of the files that no compiler reads: scripts, Python, YAML, the systemd unit, the README.
+"""Checks of the files that no compiler reads: scripts, Python, YAML, the systemd unit, the README;
+and that each case of tests/cases.txt has a test.
 
 Each file and each rule is one check. Ends with "N passed, N failed".
 """
@@ -12,6 +13,7 @@ import sys
 import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+CASES = ROOT / "tests" / "cases.txt"
 FILE_LINES_MAX = 600
 # Spelled in two parts, so that this file passes its own check.
 LEFTOVERS = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X|not imple" + r"mented)\b")
@@ -80,6 +82,33 @@ def checks_of(path):
         yield yaml_faults
     if path.suffix in CODE:
         yield code_faults
+    if path == CASES:
+        yield case_faults
+
+
+def test_names():
+    """What test cases are called: in C++ the words before the first colon, in Python the function."""
+    names = set()
+    for path in tracked():
+        if path.suffix == ".cc":
+            for title in re.findall(r'TEST_CASE\(\s*"([^"]*)"', path.read_text()):
+                names.update(re.findall(r"\w+", title.split(":")[0]))
+        elif path.suffix == ".py":
+            names.update(re.findall(r"def test_(\w+)", path.read_text()))
+    return names
+
+
+def case_faults(path):
+    """Every case has a test, and is named once."""
+    names, seen = test_names(), set()
+    for line in path.read_text().splitlines():
+        if not line or line[0] in "#[":
+            continue
+        if line not in names:
+            yield f"no test case is called {line}"
+        if line in seen:
+            yield f"{line} is there twice"
+        seen.add(line)
 
 
 def main():

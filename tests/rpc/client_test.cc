@@ -34,10 +34,23 @@ void Bring(TestServer& server, FakeWorker& worker, const std::string& instance_i
   server.Start("o", instance_id);
   const std::optional<WorkItem> item = worker.Next();
   REQUIRE(item.has_value());
+  if (status == ORCHESTRATION_STATUS_PENDING) return;  // it is at the worker, and so stays PENDING
   std::vector<OrchestratorAction> actions;
+  if (status == ORCHESTRATION_STATUS_CANCELED) {
+    actions = {CompleteAction(0, "1", ORCHESTRATION_STATUS_CANCELED)};
+  }
   if (status == ORCHESTRATION_STATUS_COMPLETED) actions = {CompleteAction(0, "\"done\"")};
   if (status == ORCHESTRATION_STATUS_FAILED) actions = {FailAction(0, "boom")};
   REQUIRE(worker.Complete(*item, actions).ok());
+  if (status == ORCHESTRATION_STATUS_SUSPENDED) {
+    SuspendRequest request;
+    request.set_instanceid(instance_id);
+    SuspendResponse response;
+    REQUIRE(server.stub().SuspendInstance(NewContext().get(), request, &response).ok());
+    const std::optional<WorkItem> suspended = worker.Next();
+    REQUIRE(suspended.has_value());
+    REQUIRE(worker.Complete(*suspended, {}).ok());
+  }
   if (status == ORCHESTRATION_STATUS_TERMINATED) {
     TerminateRequest request;
     request.set_instanceid(instance_id);
@@ -133,7 +146,8 @@ TEST_CASE("start_policy: each status in and not in the list, and an empty list")
   TestServer server;
   FakeWorker worker(server.stub());
   const OrchestrationStatus statuses[] = {
-      ORCHESTRATION_STATUS_RUNNING, ORCHESTRATION_STATUS_COMPLETED, ORCHESTRATION_STATUS_FAILED,
+      ORCHESTRATION_STATUS_PENDING,   ORCHESTRATION_STATUS_RUNNING, ORCHESTRATION_STATUS_SUSPENDED,
+      ORCHESTRATION_STATUS_COMPLETED, ORCHESTRATION_STATUS_FAILED,  ORCHESTRATION_STATUS_CANCELED,
       ORCHESTRATION_STATUS_TERMINATED};
   for (const OrchestrationStatus existing : statuses) {
     const std::string id = "i" + std::to_string(existing);
@@ -144,8 +158,14 @@ TEST_CASE("start_policy: each status in and not in the list, and an empty list")
     request.mutable_orchestrationidreusepolicy();
     CHECK(TryStart(server, request).error_code() == grpc::StatusCode::ALREADY_EXISTS);
     for (const OrchestrationStatus listed : statuses) {
-      if (listed == existing || listed == ORCHESTRATION_STATUS_RUNNING) continue;
+      if (listed == existing) continue;
       request.mutable_orchestrationidreusepolicy()->add_replaceablestatus(listed);
+    }
+    if (existing == ORCHESTRATION_STATUS_TERMINATED) {
+      // Live ones may be listed beside it only.
+      CHECK(TryStart(server, request).error_code() == grpc::StatusCode::INVALID_ARGUMENT);
+      auto* listed = request.mutable_orchestrationidreusepolicy()->mutable_replaceablestatus();
+      listed->ExtractSubrange(0, 3, nullptr);
     }
     CHECK(TryStart(server, request).error_code() == grpc::StatusCode::ALREADY_EXISTS);
     CHECK(server.Get(id).orchestrationstate().name() == "o");
@@ -202,6 +222,10 @@ TEST_CASE("go_policy_terminate: the first run is replaced") {
   const OrchestrationState after = server.Get("i").orchestrationstate();
   CHECK(after.name() == "go");
   CHECK(after.executionid().value() != before.executionid().value());
+  const auto order = [](const google::protobuf::Timestamp& time) {
+    return std::make_pair(time.seconds(), time.nanos());
+  };
+  CHECK(order(after.createdtimestamp()) > order(before.createdtimestamp()));
 }
 
 TEST_CASE("get_missing: exists is false and the state unset") {

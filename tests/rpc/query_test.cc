@@ -90,6 +90,24 @@ TEST_CASE("query_huge_page_size: the page is bounded by rows and by bytes") {
   CHECK(page.orchestrationstate_size() == 3);
   CHECK(page.orchestrationstate(0).input().value().size() == 1000);
   CHECK(page.has_continuationtoken());
+
+  // With the limits as they are by default, no page is larger than what clients take.
+  TestServer usual;
+  for (int i = 0; i < 12; ++i) {
+    CreateInstanceRequest request;
+    request.set_name("o");
+    request.mutable_input()->set_value(std::string(700 << 10, 'x'));
+    CreateInstanceResponse response;
+    REQUIRE(usual.stub().StartInstance(NewContext().get(), request, &response).ok());
+  }
+  int seen = 0;
+  do {
+    const QueryInstancesResponse part = Query(usual, query);
+    CHECK(part.ByteSizeLong() < 4 << 20);
+    seen += part.orchestrationstate_size();
+    *query.mutable_continuationtoken() = part.continuationtoken();
+  } while (!query.continuationtoken().value().empty());
+  CHECK(seen == 12);
 }
 
 TEST_CASE("query_filters: status, prefix, times, and another hub") {
@@ -225,6 +243,14 @@ TEST_CASE("purge_by_id: ended ones only, and their ended descendants if asked fo
   CHECK(response.deletedinstancecount() == 2);
   CHECK(response.iscomplete().value());
   CHECK_FALSE(server.Get("kid").exists());
+
+  server.Start("o", "parent");
+  REQUIRE(worker.Complete(worker.Next().value(), {ChildAction(0, "child", "kid")}).ok());
+  REQUIRE(worker.Complete(worker.Next().value(), {CompleteAction(0, "")}).ok());
+  REQUIRE(worker.Complete(worker.Next().value(), {CompleteAction(1, "")}).ok());
+  request.set_recursive(false);
+  CHECK(Purge(server, request).deletedinstancecount() == 1);
+  CHECK(server.Get("kid").exists());
 
   Complete(server, worker, "alone");
   request.Clear();
