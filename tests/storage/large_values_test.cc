@@ -294,6 +294,37 @@ TEST_CASE("next_generation_keeps_the_payloads_that_it_refers_to") {
   CHECK(lone.daemon.Read(lone.hub, "one")->input == next);
 }
 
+TEST_CASE("rewind_by_the_worker_keeps_the_payloads_that_are_referred_to") {
+  LoneDaemon lone;
+  const std::string input = Noise(kLarge, 1), kept = Noise(kLarge, 2), gone = Noise(kLarge, 3);
+  const Claim claim = lone.Start(input);
+  Checkpoint first = TurnOf(claim);
+  first.update = InstanceUpdate{};
+  first.history = ChunkOf(1, {StartedEvent(input), RaisedEvent(kept), RaisedEvent(gone)});
+  REQUIRE(lone.daemon.Commit(first).outcome == CheckpointOutcome::kCommitted);
+  CHECK(lone.world.Number(kPayloads) == 3);
+
+  Rewind rewind;
+  rewind.live = true;
+  rewind.found_execution_id = "0123456789abcdef0123456789abcdef";
+  rewind.execution_id = "fedcba9876543210fedcba9876543210";
+  rewind.checkpoint = TurnOf(After(first, claim));
+  rewind.checkpoint.update = InstanceUpdate{};
+  rewind.checkpoint.history = ChunkOf(2, {StartedEvent(input), RaisedEvent(kept)});
+  rewind.checkpoint.own_messages = {MessageOf(RaisedEvent("wake"), 0)};
+  rewind.checkpoint.release = true;
+  const std::string chunk = *rewind.checkpoint.history->events;
+  CHECK(lone.daemon
+            .Wait<RewindOutcome>([&](auto done) {
+              lone.daemon.store().RewindInstances({lone.hub, {rewind}}, std::move(done));
+            })
+            .value() == RewindOutcome::kRewound);
+  CHECK(lone.world.Number(kPayloads) == 2);
+  const Claim found = lone.daemon.ClaimOne(lone.hub);
+  REQUIRE(found.history.size() == 1);
+  CHECK(*found.history[0].events == chunk);
+}
+
 TEST_CASE("people_see_large_values_whole_and_purge_removes_them") {
   LoneDaemon lone;
   const std::string text(kLarge, 'a');
