@@ -18,6 +18,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "server/dispatch/dispatch_thread.h"
+#include "server/retention.h"
 #include "server/rpc/server.h"
 #include "server/rpc/sidecar_service.h"
 #include "storage/postgres/postgres_store.h"
@@ -35,6 +36,7 @@ struct Config {
   rpc::ServerOptions server{.addresses = {"127.0.0.1:4001"}};
   rpc::ServiceOptions service;
   dispatch::DispatchLimits dispatch;
+  RetentionOptions retention;
   absl::Duration drain_timeout = absl::Seconds(30);
   absl::Duration shutdown_grace = absl::Seconds(5);
   std::string log_level = "info";

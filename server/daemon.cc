@@ -46,6 +46,8 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(Config config, bool privat
   if (!server.ok()) return server.status();
   daemon->server_ = *std::move(server);
   daemon->server_->SetServing(true);
+  daemon->retention_ = std::make_unique<Retention>(daemon->store_.get(), settings.retention);
+  daemon->retention_->Start();
   return daemon;
 }
 
@@ -108,6 +110,7 @@ std::string Daemon::Banner() const {
 void Daemon::Stop() {
   if (std::exchange(stopped_, true)) return;
   if (server_ != nullptr) server_->SetServing(false);
+  if (retention_ != nullptr) retention_->Stop();
   if (dispatch_ != nullptr) dispatch_->Drain(config_.drain_timeout);
   if (server_ != nullptr) server_->Shutdown(config_.shutdown_grace);
   if (store_ != nullptr) store_->Stop();

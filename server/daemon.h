@@ -2,7 +2,7 @@
 // ended in the reverse one.
 //
 //   private PostgreSQL (dev only) -> schema -> store -> dispatcher -> service -> hubs -> gRPC
-//   server
+//   server -> retention
 //
 // Threads: one thread starts it, calls Stop, and destroys it.
 #ifndef DT_SERVER_DAEMON_H_
@@ -14,6 +14,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "server/config.h"
+#include "server/retention.h"
 #include "server/stop_signals.h"
 #include "storage/postgres/private_cluster.h"
 #include "storage/store.h"
@@ -50,6 +51,7 @@ class Daemon {
   std::unique_ptr<dispatch::DispatchThread> dispatch_;
   std::unique_ptr<rpc::SidecarService> service_;
   std::unique_ptr<rpc::Server> server_;
+  std::unique_ptr<Retention> retention_;
 };
 
 }  // namespace dt

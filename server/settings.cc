@@ -1,6 +1,7 @@
 // The table of settings.
 #include <cctype>
 #include <limits>
+#include <optional>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_join.h"
@@ -369,6 +370,55 @@ void AddDispatch(std::vector<Setting>& rows) {
              "calls that may wait for the dispatcher; more are answered RESOURCE_EXHAUSTED"));
 }
 
+// -1 keeps for ever; 100 years are as good.
+constexpr int64_t kKeepHoursMax = 876000;
+
+// How long one status is kept; nothing = as retention.default-hours says.
+template <typename Field>
+Setting KeepHours(std::string key, Field field, const std::string& status) {
+  Setting setting{
+      "retention", std::move(key),
+      "",          SettingKind::kText,
+      false,       "the same for those that ended " + status + "; empty: retention.default-hours",
+      nullptr,     nullptr};
+  setting.set = [field](Config& config, std::string_view text) {
+    field(config).reset();
+    if (text.empty()) return absl::OkStatus();
+    const absl::StatusOr<int64_t> hours = ParseNumber(text, -1, kKeepHoursMax);
+    if (hours.ok()) field(config) = *hours;
+    return hours.status();
+  };
+  setting.get = [field](const Config& config) {
+    const std::optional<int64_t> hours = field(const_cast<Config&>(config));
+    return hours ? fmt::format("{}", *hours) : "";
+  };
+  return setting;
+}
+
+void AddRetention(std::vector<Setting>& rows) {
+  rows.push_back(Bool("retention", "enabled", FIELD(retention.enabled),
+                      "remove ended instances that were kept long enough; one daemon at a time "
+                      "does it for all that are told to"));
+  rows.push_back(Number("retention", "default-hours", FIELD(retention.default_hours), -1,
+                        kKeepHoursMax,
+                        "how long an instance is kept after its end, unless its hub has a policy "
+                        "of its own (SetRetention in SQL); 0 = not at all, -1 = for ever"));
+  rows.push_back(KeepHours("completed-hours", FIELD(retention.completed_hours), "as Completed"));
+  rows.push_back(KeepHours("failed-hours", FIELD(retention.failed_hours), "as Failed"));
+  rows.push_back(KeepHours("canceled-hours", FIELD(retention.canceled_hours), "as Canceled"));
+  rows.push_back(KeepHours("terminated-hours", FIELD(retention.terminated_hours), "as Terminated"));
+  rows.push_back(Time("retention", "grace-seconds", absl::Seconds(1), FIELD(retention.grace), 0,
+                      86400,
+                      "nothing goes so soon after its end, so that whoever waits for it reads it "
+                      "first"));
+  rows.push_back(Number("retention", "batch-instances-max", FIELD(retention.batch_instances_max), 1,
+                        10000, "instances that one batch, and so one transaction, removes"));
+  rows.push_back(Number("retention", "busy-percent-max", FIELD(retention.busy_percent_max), 1, 100,
+                        "part of the time that batches may take; the rest are pauses"));
+  rows.push_back(Time("retention", "interval-seconds", absl::Seconds(1), FIELD(retention.interval),
+                      1, 86400, "pause after nothing was left to remove"));
+}
+
 void AddRest(std::vector<Setting>& rows) {
   rows.push_back(
       Bool("control", "missing-instance-ok", FIELD(service.missing_control_ok),
@@ -409,6 +459,7 @@ std::vector<Setting> MakeSettings() {
   AddLimits(rows);
   AddWorkers(rows);
   AddDispatch(rows);
+  AddRetention(rows);
   AddRest(rows);
   for (Setting& row : rows) {
     if (row.flag.empty()) row.flag = row.section + "-" + row.key;

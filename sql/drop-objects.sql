@@ -1,10 +1,12 @@
 -- Drops the views, functions and tables of durabletask-postgres in the first schema of search_path;
 -- the functions by the names that this project gives, the tables and views one by one. No CASCADE.
+drop view vInstances, vHistory, vRetention;
 drop function GetInstanceHistory(text, boolean),
   QuerySingleOrchestration(text, text, boolean, boolean);
-drop view vInstances, vHistory, _InstanceHistory, _Instances;
+drop view _InstanceHistory, _Instances, _RetentionPlan;
 drop table Versions, GlobalSettings, TaskHubBindings, TaskHubs, Workers, Instances, ReadyInstances,
-  NewEvents, NewTasks, History, Payloads, Entities, EntityLockRequests;
+  NewEvents, NewTasks, History, Payloads, Entities, EntityLockRequests, Leaders, RetentionPolicies,
+  RetentionWalks;
 do $$
 declare
   v_routine regprocedure;
@@ -15,8 +17,9 @@ begin
       and (p.proname like '\_%' or p.proname in (
         'bindtaskhub', 'createinstance', 'currenttaskhub', 'getscalemetric',
         'getscalerecommendation', 'gettaskhubbindings', 'purgeinstancestate',
-        'purgeinstancestatebyid', 'purgeinstancestatebytime', 'raiseevent', 'resumeinstance',
-        'setglobalsetting', 'suspendinstance', 'terminateinstance', 'unbindtaskhub'))
+        'purgeinstancestatebyid', 'purgeinstancestatebytime', 'raiseevent', 'removeretention',
+        'resumeinstance', 'setglobalsetting', 'setretention', 'suspendinstance',
+        'terminateinstance', 'unbindtaskhub'))
     order by p.oid desc
   loop
     execute format('drop routine %s', v_routine);

@@ -29,6 +29,7 @@ select to_regclass('Versions') is null as fresh \gset
 \ir logic/people_purge.sql
 \ir logic/purge.sql
 \ir logic/queries.sql
+\ir logic/retention.sql
 \ir logic/rewind.sql
 \ir logic/scale.sql
 \ir logic/settings.sql

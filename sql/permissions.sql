@@ -5,7 +5,7 @@
 --   <schema>_daemon   what durabletask-sidecar needs: rows and functions, no change of the schema
 --   <schema>_reader   SQL users who look: the views and the reading functions, of their own hub
 --   <schema>_runtime  SQL users who also start, signal and terminate orchestrations, of their own hub
---   <schema>_admin    SQL users who look and purge, of their own hub; those who are bound to no hub also
+--   <schema>_admin    SQL users who look, purge and set retention, of their own hub; those who are bound to no hub also
 --                     set settings and bind logins to hubs
 -- Without the right to make roles, the rights of those that exist are set, and the others are named in a
 -- warning. What <schema>_owner should own then belongs to the installing role: it works the same, with
@@ -46,10 +46,10 @@ begin
     return;
   end if;
 
-  execute format('grant select on Versions, Workers to %I', v_owner);
+  execute format('grant select on Versions, Workers, Leaders, RetentionWalks to %I', v_owner);
   execute format('grant select, insert, update, delete on TaskHubs, GlobalSettings, TaskHubBindings,
                   Instances, ReadyInstances, NewEvents, NewTasks, History, Payloads, Entities,
-                  EntityLockRequests to %I', v_owner);
+                  EntityLockRequests, RetentionPolicies to %I', v_owner);
   execute format('grant execute on all functions in schema %I to %I', v_schema, v_owner);
   -- To give something away one must be a member of the new owner, who must be allowed to have it here.
   begin
@@ -85,10 +85,11 @@ declare
   c_run constant text[] := '{createinstance, raiseevent, suspendinstance, resumeinstance,
     terminateinstance}';
   c_manage constant text[] := '{purgeinstancestatebyid, purgeinstancestatebytime,
-    purgeinstancestate, setglobalsetting, bindtaskhub, unbindtaskhub, gettaskhubbindings}';
-  -- What the views call runs with the rights of whoever reads them; it decodes and reads no table.
+    purgeinstancestate, setglobalsetting, bindtaskhub, unbindtaskhub, gettaskhubbindings,
+    setretention, removeretention}';
+  -- What the views call runs with the rights of whoever reads them; it reads no table.
   c_decode constant text[] := '{_assemble, _astext, _decodeevents, _eventtypename, _int4, _iscut,
-    _payloadcuts, _statusname, _pbfields, _pbfield, _pbnumberfield, _pbwrapped, _pbtime}';
+    _payloadcuts, _statusname, _now, _clockshift, _pbfields, _pbfield, _pbnumberfield, _pbwrapped, _pbtime}';
   v_role text;
   v_names text[];
   v_routine record;
@@ -99,6 +100,8 @@ begin
                    v_schema, v_role);
     execute format('revoke insert, update, delete on Versions, GlobalSettings, TaskHubBindings
                     from %I', v_role);
+    -- The policies of a hub go with it.
+    execute format('revoke insert, update on RetentionPolicies from %I', v_role);
     execute format('grant usage on all sequences in schema %I to %I', v_schema, v_role);
     execute format('grant execute on all functions in schema %I to %I', v_schema, v_role);
   end if;
@@ -109,7 +112,7 @@ begin
                  ('_admin', c_read || c_decode || c_manage)) r(role, names)
   loop
     continue when to_regrole(quote_ident(v_role)) is null;
-    execute format('grant select on vInstances, vHistory to %I', v_role);
+    execute format('grant select on vInstances, vHistory, vRetention to %I', v_role);
     for v_routine in
       select p.oid::regprocedure as name from pg_proc p
       where p.pronamespace = quote_ident(v_schema)::regnamespace and p.proname = any (v_names)
@@ -122,7 +125,8 @@ begin
   for v_routine in
     select p.oid::regprocedure as name from pg_proc p
     where p.pronamespace = quote_ident(v_schema)::regnamespace
-      and p.proname in ('setglobalsetting', 'bindtaskhub', 'unbindtaskhub', 'gettaskhubbindings')
+      and p.proname in ('setglobalsetting', 'bindtaskhub', 'unbindtaskhub', 'gettaskhubbindings',
+                        'setretention', 'removeretention')
       and to_regrole(quote_ident(v_role)) is not null
   loop
     execute format('revoke execute on routine %s from %I', v_routine.name, v_role);

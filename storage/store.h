@@ -20,6 +20,7 @@
 #define DT_STORAGE_STORE_H_
 
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -148,6 +149,32 @@ struct DiscardRequest {
   bool release = false;
 };
 
+// One batch of retention in all hubs.
+struct RetentionRequest {
+  // How long instances that ended so are kept, where the hub has no policy of its own; the missing
+  // statuses are kept for ever.
+  std::map<RuntimeStatus, absl::Duration> keep;
+  int max_instances = 500;  // looked at by the batch
+  // How long a hub and status rests after nothing was left to do.
+  absl::Duration pause = absl::Minutes(1);
+  // Nothing goes so soon after its end, whatever the policy: whoever waits for it reads it first.
+  absl::Duration grace = absl::ZeroDuration();
+};
+
+// What one batch removed of a hub.
+struct RetentionPurge {
+  std::string hub;
+  RuntimeStatus status = RuntimeStatus::kCompleted;
+  int64_t instances = 0;
+};
+
+struct RetentionResult {
+  bool leads = false;  // otherwise nothing was done
+  std::string leader;  // another daemon that leads, for people; empty = this one or nobody
+  bool more = false;   // the batch was full: call again
+  std::vector<RetentionPurge> purges;
+};
+
 class Store {
  public:
   virtual ~Store() = default;
@@ -201,6 +228,10 @@ class Store {
 
   // Removes one batch of ended orchestrations with all that they hold. Live ones are left alone.
   virtual void PurgeInstances(PurgeRequest request, Callback<PurgeResult> done) = 0;
+
+  // Removes one batch of ended orchestrations that have been kept long enough, in all hubs, if this
+  // daemon leads: one does at a time, and another follows when its lease is over.
+  virtual void ApplyRetention(RetentionRequest request, Callback<RetentionResult> done) = 0;
 
   // What a rewind must know of each of these instances, in their order.
   virtual void ReadRewindSources(HubId hub, std::vector<std::string> instance_ids,

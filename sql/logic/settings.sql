@@ -143,7 +143,8 @@ end $$;
 
 -- _DeleteHub: deletes a hub and all that it holds; false if there is none. The name is free at once;
 -- daemons that still know the old id find nothing under it, and can create nothing.
--- Locks: the hub, then its hot rows by key, then its rows of Instances by key. Repeat: yes.
+-- Locks: the hub, then its hot rows by key, then its rows of Instances by key, at last the row of
+-- Leaders. Repeat: yes.
 create or replace function _DeleteHub(p_name text) returns boolean
 language plpgsql set search_path from current as $$
 declare
@@ -164,6 +165,10 @@ begin
     perform _DeleteInstances(v_keys);
   end loop;
   delete from NewTasks t where t.hub_id = v_hub;
+  -- Retention may just be at work in this hub, and must not leave a row of it behind.
+  perform 1 from Leaders l where l.role = 'retention' for update;
+  delete from RetentionWalks w where w.hub_id = v_hub;
+  delete from RetentionPolicies p where p.hub_id = v_hub;
   delete from TaskHubs h where h.hub_id = v_hub;
   return true;
 end $$;

@@ -77,6 +77,24 @@ cross join lateral (
 cross join lateral _DecodeEvents(w.events) e
 where h.name = CurrentTaskHub();
 
+-- vRetention: what happens to ended instances, a row per status. Keep null = kept for ever; SetBy null = by
+-- the settings of the daemon that leads. PassedOver were due, but belong to a live orchestration.
+create or replace view vRetention with (security_barrier) as
+select p.hub as TaskHub, _StatusName(p.status) as RuntimeStatus, p.keep as Keep, p.set_by as SetBy,
+       w.last_run as LastRun, coalesce(w.purged_total, 0) as PurgedTotal,
+       coalesce(w.passed_over, 0) as PassedOver, o.completed_time as OldestCompletedTime,
+       o.completed_time + p.keep as NextDue, d.host as LedBy,
+       case when d.worker_id is not null then l.since end as LedSince
+from _RetentionPlan p
+join Leaders l on l.role = 'retention'
+left join Workers d on d.worker_id = l.worker_id and d.lease_until >= _Now()
+left join RetentionWalks w on w.hub_id = p.hub_id and w.status = p.status
+left join lateral (
+  select i.runtime_status, i.completed_time from Instances i
+  where i.hub_id = p.hub_id and i.runtime_status >= p.status and i.completed_time is not null
+  order by i.runtime_status, i.completed_time limit 1) o on o.runtime_status = p.status
+where p.hub = CurrentTaskHub();
+
 -- _InstanceHistory: the row type of GetInstanceHistory, for the events of all hubs. For nobody but
 -- that function.
 create or replace view _InstanceHistory as

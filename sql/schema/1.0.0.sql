@@ -60,6 +60,45 @@ create table Workers (
   lease_until timestamptz not null
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 
+-- Who does what only one daemon at a time may do. A role has no expiry of its own: it is free when its
+-- worker is gone or Workers.lease_until is over.
+create table Leaders (
+  role text collate "C" primary key,  -- 'retention'
+  worker_id bigint not null,
+  since timestamptz not null,
+  settings jsonb not null             -- what the leader was told, see its verb
+) with (fillfactor = 50);
+insert into Leaders (role, worker_id, since, settings)
+  values ('retention', 0, clock_timestamp(), '{}');  -- 0 = nobody yet
+
+-- How long ended instances of a hub are kept, counted from their end, where SQL users said so; what
+-- they did not say comes from the settings of the leading daemon.
+create table RetentionPolicies (
+  hub_id int not null,
+  status smallint not null,     -- a RuntimeStatus; -1 = every one without a row of its own
+  keep interval,                -- null = for ever
+  set_time timestamptz not null default clock_timestamp(),
+  set_by text not null default session_user,
+  primary key (hub_id, status),
+  constraint retentionpolicies_status check (status in (-1, 1, 3, 4, 5)),
+  constraint retentionpolicies_keep check (keep >= interval '0')
+);
+
+-- How far retention has come with the ended instances of a hub and status. A walk over them goes from
+-- the oldest to the youngest that is due, over several calls; position is where it stands.
+create table RetentionWalks (
+  hub_id int not null,
+  status smallint not null,
+  purged_total bigint not null default 0,
+  last_run timestamptz not null,
+  next_run timestamptz not null,
+  position_time timestamptz not null default '-infinity',
+  position_key bigint not null default 0,
+  passed_over bigint not null default 0,            -- due instances that were left on this walk
+  restart_at timestamptz not null default '-infinity', -- not before this a walk begins anew
+  primary key (hub_id, status)
+) with (fillfactor = 50);
+
 create table Instances (
   instance_key bigint generated always as identity primary key,
   created_time timestamptz not null,
@@ -106,6 +145,10 @@ create index instances_unsuccessful on Instances (hub_id, created_time)
 create index instances_parent on Instances (parent_key) where parent_key is not null;
 -- ListInstanceIds, purge by completed time: finished instances only.
 create index instances_completed on Instances (hub_id, completed_time)
+  where completed_time is not null;
+-- Retention: the ended instances of one status, oldest first, so that those of another status, which
+-- may be kept for longer, never lie in the way.
+create index instances_ended on Instances (hub_id, runtime_status, completed_time, instance_key)
   where completed_time is not null;
 
 -- The hot rows. While leased, next_due is not maintained: whoever frees the lease recomputes it.

@@ -29,6 +29,13 @@ LaneOptions ReadLane(const PostgresStoreOptions& options, std::string name) {
   return lane;
 }
 
+LaneOptions RetentionLane(const PostgresStoreOptions& options) {
+  LaneOptions lane = LaneFor(options, "retention");
+  // A batch that a crash undoes is purged again.
+  lane.connection.durability = Durability::kAsynchronous;
+  return lane;
+}
+
 ListenerOptions HintOptions(const PostgresStoreOptions& options) {
   ListenerOptions hints;
   hints.connection = options.connection;
@@ -70,6 +77,7 @@ struct PostgresStore::Verbs {
         rewind(MakeRewindVerb(context)),
         terminate_now(MakeTerminateNowVerb(context)),
         purge(MakePurgeVerb(context)),
+        retention(MakeRetentionVerb(context)),
         search(MakeSearchVerb(context)),
         read_history(MakeReadHistoryVerb(context)),
         resolve_hub(MakeResolveHubVerb(context)),
@@ -95,6 +103,7 @@ struct PostgresStore::Verbs {
   const std::unique_ptr<const RewindVerb> rewind;
   const std::unique_ptr<const TerminateNowVerb> terminate_now;
   const std::unique_ptr<const PurgeVerb> purge;
+  const std::unique_ptr<const RetentionVerb> retention;
   const std::unique_ptr<const SearchVerb> search;
   const std::unique_ptr<const ReadHistoryVerb> read_history;
   const std::unique_ptr<const ResolveHubVerb> resolve_hub;
@@ -120,7 +129,8 @@ PostgresStore::PostgresStore(PostgresStoreOptions options)
       claim_lane_(std::make_unique<Lane>(ClaimLane(options_))),
       read_lane_(std::make_unique<Lane>(ReadLane(options_, "reads"))),
       search_lane_(std::make_unique<Lane>(ReadLane(options_, "searches"))),
-      upkeep_lane_(std::make_unique<Lane>(LaneFor(options_, "upkeep"))) {
+      upkeep_lane_(std::make_unique<Lane>(LaneFor(options_, "upkeep"))),
+      retention_lane_(std::make_unique<Lane>(RetentionLane(options_))) {
   context_.hint = [this](HubId hub) { listener_.Notify(hub); };
   for (int i = 0; i < options_.write_lanes; ++i) {
     write_lanes_.push_back(
@@ -142,6 +152,7 @@ void PostgresStore::Stop() {
   read_lane_->Stop(options_.drain);
   search_lane_->Stop(options_.drain);
   upkeep_lane_->Stop(options_.drain);
+  retention_lane_->Stop(options_.drain);
   listener_.Stop();
   keeper_.Stop();
 }
@@ -300,6 +311,10 @@ void PostgresStore::PurgeInstances(PurgeRequest request, Callback<PurgeResult> d
   Submit(*upkeep_lane_, *verbs_->purge, hub, 0, bytes, std::move(request), std::move(done));
 }
 
+void PostgresStore::ApplyRetention(RetentionRequest request, Callback<RetentionResult> done) {
+  Submit(*retention_lane_, *verbs_->retention, 0, 0, 256, std::move(request), std::move(done));
+}
+
 void PostgresStore::ReadRewindSources(HubId hub, std::vector<std::string> instance_ids,
                                       Callback<std::vector<RewindSource>> done) {
   const size_t bytes = BytesOf(instance_ids);
@@ -372,6 +387,7 @@ LaneCounters PostgresStore::counters() const {
   add(*read_lane_);
   add(*search_lane_);
   add(*upkeep_lane_);
+  add(*retention_lane_);
   return sum;
 }
 

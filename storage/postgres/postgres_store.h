@@ -9,6 +9,7 @@
 //   reads        one lane for clients, so that they cannot delay the work
 //   searches     one lane for lists of instances, so that a slow one delays no other client
 //   upkeep       one lane for hubs, sweeps, purges and rewinds
+//   retention    one lane, without a connection until the first batch
 //   hints        one connection that listens, and notifies while other daemons are registered
 //   lease keeper a connection of its own
 //
@@ -80,6 +81,7 @@ class PostgresStore : public Store {
                    Callback<LeaseOutcome> done) override;
   void SweepDeadWorkers(Callback<int64_t> done) override;
   void PurgeInstances(PurgeRequest request, Callback<PurgeResult> done) override;
+  void ApplyRetention(RetentionRequest request, Callback<RetentionResult> done) override;
   void ReadRewindSources(HubId hub, std::vector<std::string> instance_ids,
                          Callback<std::vector<RewindSource>> done) override;
   void RewindInstances(RewindRequest request, Callback<RewindOutcome> done) override;
@@ -119,6 +121,7 @@ class PostgresStore : public Store {
   std::unique_ptr<Lane> read_lane_;
   std::unique_ptr<Lane> search_lane_;
   std::unique_ptr<Lane> upkeep_lane_;
+  std::unique_ptr<Lane> retention_lane_;
 };
 
 }  // namespace dt::postgres

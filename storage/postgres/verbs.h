@@ -209,6 +209,7 @@ using ReadRewindSourcesVerb = CallVerb<std::vector<std::string>, std::vector<Rew
 using RewindVerb = CallVerb<RewindRequest, RewindOutcome>;
 using TerminateNowVerb = CallVerb<ImmediateTermination, std::vector<std::string>>;
 using PurgeVerb = CallVerb<PurgeRequest, PurgeResult>;
+using RetentionVerb = CallVerb<RetentionRequest, RetentionResult>;
 using SearchVerb = CallVerb<InstanceSearch, InstancePage>;
 using ResolveHubVerb = CallVerb<HubRequest, HubId>;
 using DeleteHubVerb = CallVerb<std::string, bool>;
@@ -236,6 +237,7 @@ std::unique_ptr<ReadRewindSourcesVerb> MakeReadRewindSourcesVerb(VerbContext* co
 std::unique_ptr<RewindVerb> MakeRewindVerb(VerbContext* context);
 std::unique_ptr<TerminateNowVerb> MakeTerminateNowVerb(VerbContext* context);
 std::unique_ptr<PurgeVerb> MakePurgeVerb(VerbContext* context);
+std::unique_ptr<RetentionVerb> MakeRetentionVerb(VerbContext* context);
 std::unique_ptr<SearchVerb> MakeSearchVerb(VerbContext* context);
 std::unique_ptr<ReadHistoryVerb> MakeReadHistoryVerb(VerbContext* context);
 std::unique_ptr<ResolveHubVerb> MakeResolveHubVerb(VerbContext* context);

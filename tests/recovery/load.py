@@ -37,6 +37,32 @@ def order(ctx, number):
     return results
 
 
+def reported_order(ctx, number):
+    """The same, but its last step reports the results to this process, since nothing of it is kept."""
+    results = yield from order(ctx, number)
+    yield ctx.call_activity("report", input=[number, results])
+
+
+class Reports:
+    """The activity that takes the results of each orchestration."""
+
+    def __init__(self):
+        self._found: dict[int, list] = {}
+        self._changed = threading.Condition()
+
+    def report(self, _, task_input):
+        number, results = task_input
+        with self._changed:
+            assert self._found.setdefault(number, results) == results, f"{number} reports twice"
+            self._changed.notify_all()
+
+    def wait_for_all(self) -> dict[int, list]:
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self._found) == ORCHESTRATIONS, SECONDS), (
+                f"{len(self._found)} orchestrations reported instead of {ORCHESTRATIONS}")
+            return self._found
+
+
 class Steps:
     """The activity. No two executions return the same, so one that ran twice can be told apart."""
 
@@ -72,18 +98,20 @@ def quiet_logger() -> logging.Logger:
     return logger
 
 
-def start_worker(address: str, steps: Steps) -> TaskHubGrpcWorker:
+def start_worker(address: str, steps: Steps, reports: Reports) -> TaskHubGrpcWorker:
     worker = TaskHubGrpcWorker(host_address=address, logger=quiet_logger(),
                                concurrency_options=CONCURRENCY, resiliency_options=RECONNECT)
     worker.add_orchestrator(order)
+    worker.add_orchestrator(reported_order)
     worker.add_activity(steps.step)
+    worker.add_activity(reports.report)
     worker.start()
     return worker
 
 
-def start_orchestrations(address: str) -> list[str]:
+def start_orchestrations(address: str, orchestrator=order) -> list[str]:
     client = TaskHubGrpcClient(host_address=address, logger=quiet_logger())
-    ids = [client.schedule_new_orchestration(order, input=number)
+    ids = [client.schedule_new_orchestration(orchestrator, input=number)
            for number in range(ORCHESTRATIONS)]
     client.close()
     return ids

@@ -10,7 +10,8 @@ import time
 
 import pytest
 
-from load import ACTIVITIES, ORCHESTRATIONS, Steps, outputs, start_orchestrations, start_worker
+from load import (ACTIVITIES, ORCHESTRATIONS, Reports, Steps, outputs, reported_order,
+                  start_orchestrations, start_worker)
 from processes import Daemon, eventually, schema_up
 
 # A third of the activities: every orchestration runs, and none has been through.
@@ -26,17 +27,19 @@ class House:
         postgres.create_database(name)
         schema_up(postgres.url(name))
         self.steps = Steps()
+        self.reports = Reports()
         self.daemons: list[Daemon] = []
         self._workers = []
 
-    def add_daemon(self) -> Daemon:
+    def add_daemon(self, *options: str) -> Daemon:
         name = f"{self.database}-{len(self.daemons)}"
-        daemon = Daemon(name, self.postgres.url(self.database), self.postgres.directory)
+        daemon = Daemon(name, self.postgres.url(self.database), self.postgres.directory,
+                        *options)
         self.daemons.append(daemon)
         return daemon
 
     def add_worker(self, daemon: Daemon) -> None:
-        self._workers.append(start_worker(daemon.address, self.steps))
+        self._workers.append(start_worker(daemon.address, self.steps, self.reports))
 
     def query(self, sql: str) -> list[dict]:
         return self.postgres.query(self.database, sql)
@@ -137,3 +140,37 @@ def test_kill_one_of_two_daemons(house):
     victim.kill()
     check_in_the_middle(house)
     check_all(house, survivor.address, ids)
+
+
+def leaders(house: House) -> list[Daemon]:
+    """The daemons that have said that they apply retention, the dead ones too."""
+    return [daemon for daemon in house.daemons
+            if "this daemon applies retention" in daemon.log.read_text()]
+
+
+def purged(house: House) -> int:
+    [row] = house.query("select sum(PurgedTotal)::int as n from dt.vRetention")
+    return row["n"]
+
+
+def test_retention_outlives_its_leader(house):
+    """What completes is removed at once by one of two daemons; that one is killed, the other goes on."""
+    options = ("--retention-enabled", "--retention-completed-hours", "0",
+               "--retention-grace-seconds", "0", "--retention-interval-seconds", "1")
+    for _ in range(2):
+        house.add_daemon(*options)
+    [victim] = eventually(lambda: leaders(house), "one of them leads")
+    [survivor] = [daemon for daemon in house.daemons if daemon is not victim]
+    start_orchestrations(survivor.address, reported_order)
+    house.add_worker(survivor)
+    house.add_worker(victim)
+    eventually(lambda: purged(house) > 0, "some are removed")
+    victim.kill()
+    print(f"at the kill: {purged(house)} removed")
+    for number, results in house.reports.wait_for_all().items():
+        assert [result[:2] for result in results] == [[number, i] for i in range(ACTIVITIES)]
+    eventually(lambda: house.query("select 1 from dt.vInstances union all select 1 from dt.NewTasks"
+                                   " union all select 1 from dt.NewEvents union all"
+                                   " select 1 from dt.History") == [], "nothing is left")
+    assert leaders(house) == house.daemons
+    assert purged(house) == ORCHESTRATIONS

@@ -106,6 +106,25 @@ TEST_CASE("config_bad_values: a bad value names setting, source and what is acce
   CHECK(ErrorOf(toml).find("dt.toml: listen.addresses must be") == 0);
 }
 
+TEST_CASE("config_retention: off by default; empty hours go by the default, -1 keeps for ever") {
+  ConfigSources sources;
+  CHECK_FALSE(Load(sources).config.retention.enabled);
+  sources.file_name = "dt.toml";
+  sources.file_text = "[retention]\nenabled = true\ndefault-hours = 720\ncompleted-hours = 0\n";
+  sources.flags = {{"retention-failed-hours", "-1"}, {"retention-canceled-hours", ""}};
+  const RetentionOptions retention = Load(sources).config.retention;
+  CHECK(retention.enabled);
+  CHECK(retention.default_hours == 720);
+  CHECK(retention.completed_hours == 0);
+  CHECK(retention.failed_hours == -1);
+  CHECK_FALSE(retention.canceled_hours.has_value());
+  CHECK_FALSE(retention.terminated_hours.has_value());
+  sources.flags = {{"retention-failed-hours", "week"}};
+  CHECK(ErrorOf(sources) ==
+        "retention.failed-hours (--retention-failed-hours): 'week' is not a whole number from -1 "
+        "to 876000");
+}
+
 TEST_CASE("config_masking: secrets are never printed and may come from a file") {
   const std::string path = fmt::format("{}/secret", std::string(P_tmpdir)) +
                            std::to_string(reinterpret_cast<uintptr_t>(&path));

@@ -68,6 +68,9 @@ class ForwardingStore : public Store {
   void PurgeInstances(PurgeRequest request, Callback<PurgeResult> done) override {
     store_->PurgeInstances(std::move(request), std::move(done));
   }
+  void ApplyRetention(RetentionRequest request, Callback<RetentionResult> done) override {
+    store_->ApplyRetention(std::move(request), std::move(done));
+  }
   void ReadRewindSources(HubId hub, std::vector<std::string> instance_ids,
                          Callback<std::vector<RewindSource>> done) override {
     store_->ReadRewindSources(hub, std::move(instance_ids), std::move(done));

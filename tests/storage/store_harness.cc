@@ -177,9 +177,9 @@ int64_t Daemon::Sweep() {
 
 Harness::Harness(StoreKind kind) : world_(NewWorld(kind)), a_(std::make_unique<Daemon>(*world_)) {
   static int hubs = 0;
-  const std::string name = absl::StrCat("hub ", ++hubs);
+  hub_name = absl::StrCat("hub ", ++hubs);
   hub = Checked(
-      a().Wait<HubId>([&](auto done) { a().store().ResolveHub(name, true, std::move(done)); }));
+      a().Wait<HubId>([&](auto done) { a().store().ResolveHub(hub_name, true, std::move(done)); }));
   (void)a().worker();
 }
 

@@ -74,6 +74,7 @@ class Harness {
   explicit Harness(StoreKind kind);
   World& world() { return *world_; }
   HubId hub = 0;
+  std::string hub_name;
   Daemon& a() { return *a_; }
   Daemon& b();
 

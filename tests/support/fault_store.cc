@@ -246,6 +246,15 @@ void FaultStore::PurgeInstances(PurgeRequest request, Callback<PurgeResult> done
       std::move(done));
 }
 
+void FaultStore::ApplyRetention(RetentionRequest request, Callback<RetentionResult> done) {
+  Pass<RetentionResult>(
+      Verb::kOther, kOtherLane,
+      [&](Callback<RetentionResult> answer) {
+        inner_->ApplyRetention(std::move(request), std::move(answer));
+      },
+      std::move(done));
+}
+
 void FaultStore::ReadRewindSources(HubId hub, std::vector<std::string> instance_ids,
                                    Callback<std::vector<RewindSource>> done) {
   Pass<std::vector<RewindSource>>(

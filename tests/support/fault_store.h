@@ -72,6 +72,7 @@ class FaultStore : public Store {
                    Callback<LeaseOutcome> done) override;
   void SweepDeadWorkers(Callback<int64_t> done) override;
   void PurgeInstances(PurgeRequest request, Callback<PurgeResult> done) override;
+  void ApplyRetention(RetentionRequest request, Callback<RetentionResult> done) override;
   void ReadRewindSources(HubId hub, std::vector<std::string> instance_ids,
                          Callback<std::vector<RewindSource>> done) override;
   void RewindInstances(RewindRequest request, Callback<RewindOutcome> done) override;

@@ -69,6 +69,7 @@ class MemoryDatabase {
   std::optional<InstanceRow> ReadInstance(HubId hub, const std::string& instance_id, bool payloads);
   InstanceStatus ReadStatus(HubId hub, const std::string& instance_id);
   PurgeResult PurgeInstances(const PurgeRequest& request);
+  RetentionResult ApplyRetention(WorkerId worker, const RetentionRequest& request);
   std::vector<RewindSource> ReadRewindSources(HubId hub,
                                               const std::vector<std::string>& instance_ids);
   RewindOutcome RewindInstances(RewindRequest request);
@@ -164,6 +165,9 @@ class MemoryDatabase {
   int64_t FreeLeases(WorkerId worker, bool lost) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void FreeTask(Task& task, absl::Duration delay, bool lost) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Erase(Instance& instance) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool IsAlive(WorkerId worker) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Started by a live generation, directly or by others.
+  bool HasLiveAncestor(const Instance& instance) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::vector<const InstanceRow*> Found(const InstanceSearch& search) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void EraseTask(TaskKey key) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -199,6 +203,7 @@ class MemoryDatabase {
   int32_t last_hub_ ABSL_GUARDED_BY(mutex_) = 0;
   WorkerId last_worker_ ABSL_GUARDED_BY(mutex_) = 0;
   absl::btree_map<WorkerId, Worker> workers_ ABSL_GUARDED_BY(mutex_);
+  WorkerId retention_leader_ ABSL_GUARDED_BY(mutex_) = 0;
   absl::flat_hash_map<InstanceKey, std::unique_ptr<Instance>> instances_ ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_map<std::pair<HubId, std::string>, InstanceKey> ids_ ABSL_GUARDED_BY(mutex_);
   absl::btree_set<std::tuple<HubId, absl::Time, InstanceKey>> ready_ ABSL_GUARDED_BY(mutex_);

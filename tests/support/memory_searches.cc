@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "tests/support/memory_database.h"
 
 namespace dt::testing {
@@ -88,6 +89,57 @@ PurgeResult MemoryDatabase::PurgeInstances(const PurgeRequest& request) {
     }
   }
   result.more = !keys.empty();
+  return result;
+}
+
+bool MemoryDatabase::IsAlive(WorkerId worker) const {
+  const auto found = workers_.find(worker);
+  return found != workers_.end() && !found->second.swept &&
+         found->second.lease_until >= NowLocked();
+}
+
+bool MemoryDatabase::HasLiveAncestor(const Instance& instance) {
+  const Instance* child = &instance;
+  while (child->parent) {
+    const Instance* parent = Find(child->parent->key);
+    if (parent == nullptr || parent->row.generation != child->parent->generation) return false;
+    if (parent->live) return true;
+    child = parent;
+  }
+  return false;
+}
+
+RetentionResult MemoryDatabase::ApplyRetention(WorkerId worker, const RetentionRequest& request) {
+  absl::MutexLock lock(&mutex_);
+  RetentionResult result;
+  if (retention_leader_ != worker && IsAlive(retention_leader_)) {
+    result.leader = absl::StrCat("worker ", retention_leader_);
+  }
+  if (!result.leader.empty() || !IsAlive(worker)) return result;
+  retention_leader_ = worker;
+  result.leads = true;
+  int64_t total = 0;
+  for (const auto& [name, hub] : hubs_) {
+    for (const auto& [status, keep] : request.keep) {
+      std::vector<InstanceKey> keys;
+      for (const auto& [key, instance] : instances_) {
+        if (instance->hub == hub && !instance->live && instance->row.status == status &&
+            *instance->row.completed_at <= NowLocked() - std::max(keep, request.grace) &&
+            !HasLiveAncestor(*instance)) {
+          keys.push_back(key);
+        }
+      }
+      int64_t purged = 0;
+      for (const InstanceKey key : keys) {
+        result.more = result.more || total == request.max_instances;
+        if (result.more) break;
+        Erase(*Find(key));
+        ++purged;
+        ++total;
+      }
+      if (purged > 0) result.purges.push_back({name, status, purged});
+    }
+  }
   return result;
 }
 

@@ -258,6 +258,14 @@ void MemoryStore::PurgeInstances(PurgeRequest request, Callback<PurgeResult> don
       std::move(done));
 }
 
+void MemoryStore::ApplyRetention(RetentionRequest request, Callback<RetentionResult> done) {
+  Enqueue<RetentionResult>(
+      [this, request = std::move(request)](WorkerId worker) {
+        return database_->ApplyRetention(worker, request);
+      },
+      std::move(done));
+}
+
 void MemoryStore::ReadRewindSources(HubId hub, std::vector<std::string> instance_ids,
                                     Callback<std::vector<RewindSource>> done) {
   Enqueue<std::vector<RewindSource>>(

@@ -67,6 +67,7 @@ class MemoryStore : public Store {
                    Callback<LeaseOutcome> done) override;
   void SweepDeadWorkers(Callback<int64_t> done) override;
   void PurgeInstances(PurgeRequest request, Callback<PurgeResult> done) override;
+  void ApplyRetention(RetentionRequest request, Callback<RetentionResult> done) override;
   void ReadRewindSources(HubId hub, std::vector<std::string> instance_ids,
                          Callback<std::vector<RewindSource>> done) override;
   void RewindInstances(RewindRequest request, Callback<RewindOutcome> done) override;
