@@ -2,9 +2,12 @@
 #
 #   serve  the daemon alone, for production:
 #            docker build --target serve -t durabletask-postgres .
-#            docker run -p 4001:4001 -e DURABLETASK_POSTGRES_URL=postgresql://... durabletask-postgres
+#            docker run -p 127.0.0.1:4001:4001 -e DURABLETASK_POSTGRES_URL=postgresql://... \
+#              -e DURABLETASK_LISTEN_INSECURE=true durabletask-postgres
+#          Where more than this machine can connect, give it TLS and an access file instead of
+#          DURABLETASK_LISTEN_INSECURE, see README, "Who may do what".
 #   dev    (default) with PostgreSQL bundled: runs everything, keeps its data in the volume /data:
-#            docker run -p 8080:8080 -v data:/data durabletask-postgres:dev
+#            docker run -p 127.0.0.1:8080:8080 -v data:/data durabletask-postgres:dev
 #
 # Both run as uid 65532. `dev` creates the schema, and task hubs on first use.
 
@@ -43,7 +46,9 @@ USER root
 RUN /src/deploy/install postgres && rm -rf /var/lib/apt/lists/* \
  && install -d -o 65532 -g 65532 -m 0700 /data
 USER 65532:65532
+# For development: whoever reaches the published port may do everything.
 ENV DURABLETASK_LISTEN_ADDRESSES=0.0.0.0:4001,0.0.0.0:8080 \
+    DURABLETASK_LISTEN_INSECURE=true \
     DURABLETASK_DEV_DATA_DIR=/data/durabletask
 EXPOSE 8080
 VOLUME /data

@@ -19,8 +19,12 @@ constexpr char kUsage[] = R"(durabletask-sidecar: Durable Task orchestrations, k
       Serves SDK clients and workers from an existing database. Stops cleanly on SIGTERM.
   durabletask-sidecar schema up | status | print | drop --yes   [--postgres URL]
       Creates or migrates the schema; tells its version; prints its SQL; deletes it with all data.
-  durabletask-sidecar healthcheck [--address HOST:PORT]
-      Exit code 0 when the daemon at the address (default: the first listen address) is serving.
+  durabletask-sidecar healthcheck [--address HOST:PORT] [--tls]
+      Exit code 0 when the daemon at the address (default: the first listen address) is serving. It
+      needs no token. TLS is spoken with --tls, or when the settings name a certificate, which is not
+      verified.
+  durabletask-sidecar token
+      Prints a fresh bearer token for a caller, and its hash for the access file.
   durabletask-sidecar config check | print | docs
       Checks the settings; prints the effective ones, secrets masked; prints them as a table.
   durabletask-sidecar version
@@ -67,7 +71,8 @@ absl::Status UnknownArgument(const std::string& argument) {
     return absl::InvalidArgumentError("'" + argument +
                                       "' is no verb; `durabletask-sidecar --help` lists them");
   }
-  std::vector<std::string> names = {"--help", "--config", "--print-config", "--address", "--yes"};
+  std::vector<std::string> names = {"--help",    "--config", "--print-config",
+                                    "--address", "--tls",    "--yes"};
   for (const Setting& setting : Settings()) names.push_back("--" + setting.flag);
   return absl::InvalidArgumentError(
       UnknownKeyMessage("flag", argument.substr(0, argument.find('=')), names));
@@ -85,6 +90,7 @@ std::map<CLI::App*, CommandVerb> AddVerbs(CLI::App& app) {
   verbs[add(app, "serve")] = CommandVerb::kServe;
   verbs[add(app, "dev")] = CommandVerb::kDev;
   verbs[add(app, "healthcheck")] = CommandVerb::kHealthCheck;
+  verbs[add(app, "token")] = CommandVerb::kToken;
   verbs[add(app, "version")] = CommandVerb::kVersion;
   verbs[add(app, "help")] = CommandVerb::kHelp;
   CLI::App* schema = add(app, "schema");
@@ -112,6 +118,7 @@ absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv) 
   app.add_flag("--help,-h", help);
   app.add_option("--config", line.config_file);
   app.add_option("--address", line.address);
+  app.add_flag("--tls", line.tls);
   app.add_flag("--yes", line.yes);
   app.add_flag("--print-config", line.print_config);
   std::vector<Given> given;

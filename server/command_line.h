@@ -21,6 +21,7 @@ enum class CommandVerb {
   kSchemaPrint,
   kSchemaDrop,
   kHealthCheck,
+  kToken,
   kConfigCheck,
   kConfigPrint,
   kConfigDocs,
@@ -30,6 +31,7 @@ struct CommandLine {
   CommandVerb verb = CommandVerb::kHelp;
   std::string config_file;  // --config
   std::string address;      // healthcheck --address
+  bool tls = false;         // healthcheck --tls
   bool yes = false;         // schema drop --yes
   bool print_config = false;
   std::vector<std::pair<std::string, std::string>> flags;  // of settings: name, value

@@ -19,6 +19,7 @@
 #include "absl/time/time.h"
 #include "server/dispatch/dispatch_thread.h"
 #include "server/retention.h"
+#include "server/rpc/access_control.h"
 #include "server/rpc/server.h"
 #include "server/rpc/sidecar_service.h"
 #include "storage/postgres/postgres_store.h"
@@ -34,6 +35,7 @@ struct Config {
   std::string data_dir = "./durabletask-data";
   std::vector<std::string> hub_names = {"default"};
   rpc::ServerOptions server{.addresses = {"127.0.0.1:4001"}};
+  rpc::AccessOptions access;
   rpc::ServiceOptions service;
   dispatch::DispatchLimits dispatch;
   RetentionOptions retention;

@@ -24,9 +24,22 @@ constexpr char kTryIt[] =
 
 }  // namespace
 
+absl::StatusOr<std::unique_ptr<rpc::AccessControl>> OpenAccess(const Config& config) {
+  const bool certificates = !config.server.tls.client_ca_file.empty();
+  absl::StatusOr<std::unique_ptr<rpc::AccessControl>> access =
+      rpc::AccessControl::Open(config.access, certificates);
+  if (!access.ok()) return access.status();
+  absl::Status exposure = rpc::CheckExposure(config.server, /*authenticated=*/!(*access)->open());
+  if (!exposure.ok()) return exposure;
+  return access;
+}
+
 absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(Config config, bool private_database,
                                                       StopSignals& stop) {
   std::unique_ptr<Daemon> daemon(new Daemon(std::move(config)));
+  absl::StatusOr<std::unique_ptr<rpc::AccessControl>> access = OpenAccess(daemon->config_);
+  if (!access.ok()) return access.status();
+  daemon->access_ = *std::move(access);
   absl::Status status = daemon->OpenDatabase(private_database, stop);
   if (!status.ok()) return status;
   const Config& settings = daemon->config_;
@@ -39,10 +52,12 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(Config config, bool privat
   daemon->store_->Start(daemon->dispatch_.get());
   daemon->service_ = std::make_unique<rpc::SidecarService>(
       daemon->store_.get(), daemon->dispatch_.get(), settings.service);
+  daemon->guarded_service_ =
+      std::make_unique<rpc::GuardedService>(daemon->service_.get(), daemon->access_.get());
   status = daemon->CreateHubs(stop);
   if (!status.ok()) return status;
   absl::StatusOr<std::unique_ptr<rpc::Server>> server =
-      rpc::Server::Start(settings.server, daemon->service_.get());
+      rpc::Server::Start(settings.server, daemon->guarded_service_.get());
   if (!server.ok()) return server.status();
   daemon->server_ = *std::move(server);
   daemon->server_->SetServing(true);
@@ -91,6 +106,15 @@ absl::Status Daemon::CreateHubs(StopSignals& stop) {
   return absl::OkStatus();
 }
 
+std::string Daemon::HowToCall() const {
+  if (!config_.access.file.empty()) {
+    return fmt::format("access     as {} says: callers need a token or a certificate",
+                       config_.access.file);
+  }
+  if (config_.server.tls.enabled()) return "access     TLS only";
+  return "try it     " + fmt::format(fmt::runtime(kTryIt), server_->addresses().front());
+}
+
 std::string Daemon::Banner() const {
   const std::vector<std::string>& addresses = server_->addresses();
   return fmt::format(
@@ -98,13 +122,13 @@ std::string Daemon::Banner() const {
       "  database   {}{}\n"
       "  schema     {}, version {}\n"
       "  task hubs  {}{}\n"
-      "  listening  {}\n"
-      "  try it     {}\n",
+      "  listening  {}{}\n"
+      "  {}\n",
       Version(), database_,
       cluster_ == nullptr ? "" : fmt::format(", private under {}", config_.data_dir),
       config_.store.schema, schema_version_, absl::StrJoin(config_.hub_names, ", "),
       config_.service.hubs.create_unknown ? " (others are created on first use)" : "",
-      absl::StrJoin(addresses, ", "), fmt::format(fmt::runtime(kTryIt), addresses.front()));
+      absl::StrJoin(addresses, ", "), config_.server.tls.enabled() ? " (TLS)" : "", HowToCall());
 }
 
 void Daemon::Stop() {
@@ -115,6 +139,7 @@ void Daemon::Stop() {
   if (server_ != nullptr) server_->Shutdown(config_.shutdown_grace);
   if (store_ != nullptr) store_->Stop();
   // The store's callbacks are over; now nothing calls the dispatcher any more.
+  guarded_service_.reset();
   service_.reset();
   dispatch_.reset();
   store_.reset();

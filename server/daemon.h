@@ -1,8 +1,8 @@
 // The running daemon: everything that `serve` and `dev` wire together, started in this order and
 // ended in the reverse one.
 //
-//   private PostgreSQL (dev only) -> schema -> store -> dispatcher -> service -> hubs -> gRPC
-//   server -> retention
+//   access rules -> private PostgreSQL (dev only) -> schema -> store -> dispatcher -> service ->
+//   hubs -> gRPC server -> retention
 //
 // Threads: one thread starts it, calls Stop, and destroys it.
 #ifndef DT_SERVER_DAEMON_H_
@@ -15,11 +15,17 @@
 #include "absl/status/statusor.h"
 #include "server/config.h"
 #include "server/retention.h"
+#include "server/rpc/access_control.h"
+#include "server/rpc/guarded_service.h"
 #include "server/stop_signals.h"
 #include "storage/postgres/private_cluster.h"
 #include "storage/store.h"
 
 namespace dt {
+
+// Who may connect and call, with the files that say so read and checked. kInvalidArgument with what
+// to do.
+absl::StatusOr<std::unique_ptr<rpc::AccessControl>> OpenAccess(const Config& config);
 
 class Daemon {
  public:
@@ -39,6 +45,7 @@ class Daemon {
 
   absl::Status OpenDatabase(bool private_database, StopSignals& stop);
   absl::Status CreateHubs(StopSignals& stop);
+  std::string HowToCall() const;  // a line of the banner
 
   Config config_;
   std::string database_;        // described
@@ -46,10 +53,12 @@ class Daemon {
   bool stopped_ = false;
 
   // In the order of construction.
+  std::unique_ptr<rpc::AccessControl> access_;
   std::unique_ptr<postgres::PrivateCluster> cluster_;
   std::unique_ptr<Store> store_;
   std::unique_ptr<dispatch::DispatchThread> dispatch_;
   std::unique_ptr<rpc::SidecarService> service_;
+  std::unique_ptr<rpc::GuardedService> guarded_service_;
   std::unique_ptr<rpc::Server> server_;
   std::unique_ptr<Retention> retention_;
 };

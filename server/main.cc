@@ -14,7 +14,9 @@
 #include "server/daemon.h"
 #include "server/database.h"
 #include "server/logging.h"
+#include "server/rpc/bearer_token.h"
 #include "server/rpc/health_client.h"
+#include "server/rpc/listen_address.h"
 #include "server/stop_signals.h"
 #include "server/version.h"
 #include "spdlog/spdlog.h"
@@ -111,10 +113,29 @@ int CheckServing(const CommandLine& line, const Config& config) {
   for (const std::string_view any : {"0.0.0.0:", "[::]:", "*:"}) {
     if (address.rfind(any, 0) == 0) address = "127.0.0.1:" + address.substr(any.size());
   }
-  const absl::Status status = rpc::CheckHealth(address, kHealthCheckTimeout);
+  // As the daemon itself listens: a unix socket never speaks TLS.
+  const bool tls = line.tls || (config.server.tls.enabled() && !rpc::IsUnixSocket(address));
+  const absl::Status status = rpc::CheckHealth(address, tls, kHealthCheckTimeout);
   if (!status.ok()) return Fail(kFailed, status);
   fmt::print("{} is serving\n", address);
   return 0;
+}
+
+absl::StatusOr<std::string> FreshToken() {
+  const absl::StatusOr<std::string> token = rpc::NewToken();
+  if (!token.ok()) return token.status();
+  return fmt::format(
+      "# For the caller, who sends `authorization: Bearer TOKEN`; it is stored nowhere:\n"
+      "{}\n"
+      "# For the principal in the access file:\n"
+      "sha256 = \"{}\"\n",
+      *token, rpc::FormatDigest(rpc::DigestOf(*token)));
+}
+
+int CheckConfig(const Config& config) {
+  const absl::Status access = OpenAccess(config).status();
+  if (!access.ok()) return Fail(kUsage, access);
+  return Report(std::string("the settings are good\n"));
 }
 
 // The verbs that need a database.
@@ -148,6 +169,7 @@ int Run(const CommandLine& line) {
   if (line.verb == CommandVerb::kVersion)
     return Report(fmt::format("{} ({})\n", Version(), Commit()));
   if (line.verb == CommandVerb::kConfigDocs) return Report(SettingsMarkdown());
+  if (line.verb == CommandVerb::kToken) return Report(FreshToken());
   const absl::StatusOr<ConfigSources> sources = GatherSources(line);
   if (!sources.ok()) return Fail(kUsage, sources.status());
   const absl::StatusOr<LoadedConfig> loaded = LoadConfig(*sources);
@@ -157,7 +179,7 @@ int Run(const CommandLine& line) {
   if (line.print_config || line.verb == CommandVerb::kConfigPrint) {
     return Report(PrintConfig(*loaded));
   }
-  if (line.verb == CommandVerb::kConfigCheck) return Report(std::string("the settings are good\n"));
+  if (line.verb == CommandVerb::kConfigCheck) return CheckConfig(config);
   if (line.verb == CommandVerb::kHealthCheck) return CheckServing(line, config);
   if (line.verb == CommandVerb::kSchemaPrint) return Report(SchemaScript(config));
   return RunWithDatabase(line, config);

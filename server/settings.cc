@@ -276,7 +276,30 @@ void AddServer(std::vector<Setting>& rows) {
                       FIELD(server.ping_interval_min), 0, 86400,
                       "clients that ping more often are disconnected"));
   rows.push_back(Bool("listen", "reflection", FIELD(server.reflection),
-                      "gRPC server reflection, for tools such as grpcurl"));
+                      "gRPC server reflection, for tools such as grpcurl; needs no token"));
+}
+
+void AddSecurity(std::vector<Setting>& rows) {
+  rows.push_back(
+      Text("listen", "tls-certificate-file", FIELD(server.tls.certificate_file),
+           "certificate chain as PEM; with it all addresses but unix sockets speak TLS"));
+  rows.push_back(Text("listen", "tls-key-file", FIELD(server.tls.key_file),
+                      "its private key as PEM, not encrypted"));
+  rows.push_back(
+      Text("listen", "tls-client-ca-file", FIELD(server.tls.client_ca_file),
+           "authorities of client certificates as PEM; without an access file every call then "
+           "needs a certificate"));
+  rows.push_back(Time("listen", "tls-reload-seconds", absl::Seconds(1),
+                      FIELD(server.tls.reload_interval), 1, 86400,
+                      "how often these files are looked at for changes"));
+  rows.push_back(
+      Named("insecure", Bool("listen", "insecure", FIELD(server.insecure),
+                             "listen also where others can connect without TLS and "
+                             "authentication, with a warning; otherwise only on this machine")));
+  rows.push_back(Text("access", "file", FIELD(access.file),
+                      "who may do what, see above; empty: whoever can connect may do everything"));
+  rows.push_back(Time("access", "reload-seconds", absl::Seconds(1), FIELD(access.reload_interval),
+                      1, 86400, "how often the access file is looked at for changes"));
 }
 
 void AddLimits(std::vector<Setting>& rows) {
@@ -455,6 +478,7 @@ std::vector<Setting> MakeSettings() {
   std::vector<Setting> rows;
   AddDatabase(rows);
   AddServer(rows);
+  AddSecurity(rows);
   AddHubs(rows);
   AddLimits(rows);
   AddWorkers(rows);

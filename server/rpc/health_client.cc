@@ -7,6 +7,9 @@
 #include "fmt/format.h"
 #include "grpcpp/create_channel.h"
 #include "grpcpp/generic/generic_stub.h"
+#include "grpcpp/security/credentials.h"
+#include "grpcpp/security/tls_certificate_verifier.h"
+#include "grpcpp/security/tls_credentials_options.h"
 #include "grpcpp/support/byte_buffer.h"
 #include "server/rpc/status.h"
 
@@ -22,10 +25,19 @@ std::string BytesOf(const grpc::ByteBuffer& buffer) {
   return std::string(reinterpret_cast<const char*>(slice.begin()), slice.size());
 }
 
+std::shared_ptr<grpc::ChannelCredentials> UnverifiedTls() {
+  grpc::experimental::TlsChannelCredentialsOptions options;
+  options.set_verify_server_certs(false);
+  options.set_check_call_host(false);
+  options.set_certificate_verifier(std::make_shared<grpc::experimental::NoOpCertificateVerifier>());
+  return grpc::experimental::TlsCredentials(options);
+}
+
 }  // namespace
 
-absl::Status CheckHealth(const std::string& address, absl::Duration timeout) {
-  grpc::GenericStub stub(grpc::CreateChannel(address, grpc::InsecureChannelCredentials()));
+absl::Status CheckHealth(const std::string& address, bool tls, absl::Duration timeout) {
+  grpc::GenericStub stub(
+      grpc::CreateChannel(address, tls ? UnverifiedTls() : grpc::InsecureChannelCredentials()));
   grpc::ClientContext context;
   context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
   const grpc::ByteBuffer request(nullptr, 0);  // HealthCheckRequest{service: ""}
@@ -39,8 +51,8 @@ absl::Status CheckHealth(const std::string& address, absl::Duration timeout) {
                  });
   answered.WaitForNotification();
   if (!status.ok()) {
-    return absl::UnavailableError(
-        fmt::format("{} does not answer: {}", address, status.error_message()));
+    return absl::UnavailableError(fmt::format("{} does not answer{}: {}", address,
+                                              tls ? " over TLS" : "", status.error_message()));
   }
   if (BytesOf(response) != std::string(kServing, sizeof(kServing))) {
     return absl::UnavailableError(

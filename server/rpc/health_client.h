@@ -10,8 +10,10 @@
 namespace dt::rpc {
 
 // Asks the health service at `address`: OK when it answers SERVING, else kUnavailable with the
-// reason. Blocks up to `timeout`.
-absl::Status CheckHealth(const std::string& address, absl::Duration timeout);
+// reason. Blocks up to `timeout`. With `tls` the connection is encrypted and the certificate is not
+// verified: nothing secret is sent, and a daemon that is asked at 127.0.0.1 has a certificate for
+// another name.
+absl::Status CheckHealth(const std::string& address, bool tls, absl::Duration timeout);
 
 }  // namespace dt::rpc
 

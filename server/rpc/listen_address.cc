@@ -1,5 +1,6 @@
 #include "server/rpc/listen_address.h"
 
+#include <arpa/inet.h>
 #include <netdb.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -18,8 +19,6 @@ namespace dt::rpc {
 namespace {
 
 constexpr std::string_view kUnix = "unix:";
-
-bool IsUnix(std::string_view address) { return address.substr(0, kUnix.size()) == kUnix; }
 
 // Host without brackets, and port.
 std::pair<std::string, std::string> HostAndPort(const std::string& address) {
@@ -61,7 +60,7 @@ int BindError(const sockaddr* target, socklen_t size) {
 }
 
 std::string Reason(const std::string& address) {
-  if (IsUnix(address)) {
+  if (IsUnixSocket(address)) {
     sockaddr_un target{};
     if (!FillUnix(address, target)) return "the path is too long";
     const int error = BindError(reinterpret_cast<const sockaddr*>(&target), sizeof(target));
@@ -85,8 +84,22 @@ std::string Reason(const std::string& address) {
 
 }  // namespace
 
+bool IsUnixSocket(const std::string& address) {
+  return std::string_view(address).substr(0, kUnix.size()) == kUnix;
+}
+
+bool IsLocal(const std::string& address) {
+  if (IsUnixSocket(address)) return true;
+  const std::string host = HostAndPort(address).first;
+  if (host == "localhost") return true;
+  in_addr v4{};
+  if (inet_pton(AF_INET, host.c_str(), &v4) == 1) return (ntohl(v4.s_addr) >> 24) == 127;
+  in6_addr v6{};
+  return inet_pton(AF_INET6, host.c_str(), &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
+}
+
 absl::Status CheckListenAddress(const std::string& address) {
-  if (IsUnix(address)) {
+  if (IsUnixSocket(address)) {
     sockaddr_un target{};
     if (!FillUnix(address, target)) {
       return absl::InvalidArgumentError(
@@ -125,7 +138,7 @@ absl::Status WhyNotListening(const std::vector<std::string>& addresses) {
 }
 
 std::string WithPort(const std::string& address, int port) {
-  if (IsUnix(address)) return address;
+  if (IsUnixSocket(address)) return address;
   return fmt::format("{}:{}", address.substr(0, address.rfind(':')), port);
 }
 

@@ -13,6 +13,11 @@ namespace dt::rpc {
 // unix socket that somebody serves: gRPC would unlink it and take its place.
 absl::Status CheckListenAddress(const std::string& address);
 
+bool IsUnixSocket(const std::string& address);
+// Whether only this machine can connect: a unix socket, localhost, 127.x.x.x or ::1. A host name is
+// not looked up.
+bool IsLocal(const std::string& address);
+
 // The error for addresses of which at least one could not be listened on: kFailedPrecondition with
 // the address and the system's reason.
 absl::Status WhyNotListening(const std::vector<std::string>& addresses);

@@ -10,6 +10,7 @@
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server_builder.h"
 #include "server/rpc/listen_address.h"
+#include "spdlog/spdlog.h"
 
 namespace dt::rpc {
 namespace {
@@ -46,6 +47,27 @@ void SetThreads(grpc::ServerBuilder& builder) {
 
 }  // namespace
 
+absl::Status CheckExposure(const ServerOptions& options, bool authenticated) {
+  absl::Status tls = CheckTls(options.tls);
+  if (!tls.ok()) return tls;
+  for (const std::string& address : options.addresses) {
+    if (IsLocal(address) || (options.tls.enabled() && authenticated)) continue;
+    const char* const lacks = options.tls.enabled() ? "authentication"
+                              : authenticated       ? "TLS"
+                                                    : "TLS and authentication";
+    if (!options.insecure) {
+      return absl::InvalidArgumentError(fmt::format(
+          "others can reach the listen address {}, which lacks {}: set "
+          "listen.tls-certificate-file and access.file, or listen on 127.0.0.1, or give --insecure "
+          "if something in front of it takes care",
+          address, lacks));
+    }
+    spdlog::warn("others can reach the listen address {}, which lacks {} (listen.insecure)",
+                 address, lacks);
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options,
                                                       grpc::Service* service) {
   if (options.addresses.empty()) {
@@ -55,6 +77,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
     absl::Status checked = CheckListenAddress(address);
     if (!checked.ok()) return checked;
   }
+  absl::Status tls = CheckTls(options.tls);
+  if (!tls.ok()) return tls;
   // These two are switches of the process; the builder below obeys them.
   grpc::EnableDefaultHealthCheckService(true);
   if (options.reflection) grpc::reflection::InitProtoReflectionServerBuilderPlugin();
@@ -64,8 +88,11 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   SetThreads(builder);
   builder.RegisterService(service);
   std::vector<int> ports(options.addresses.size(), 0);
+  const std::shared_ptr<grpc::ServerCredentials> plain = grpc::InsecureServerCredentials();
+  const std::shared_ptr<grpc::ServerCredentials> network = MakeServerCredentials(options.tls);
   for (size_t i = 0; i < options.addresses.size(); ++i) {
-    builder.AddListeningPort(options.addresses[i], grpc::InsecureServerCredentials(), &ports[i]);
+    const std::string& address = options.addresses[i];
+    builder.AddListeningPort(address, IsUnixSocket(address) ? plain : network, &ports[i]);
   }
   std::unique_ptr<Server> server(new Server);
   server->server_ = builder.BuildAndStart();

@@ -17,6 +17,7 @@
 #include "absl/time/time.h"
 #include "grpcpp/impl/codegen/service_type.h"
 #include "grpcpp/server.h"
+#include "server/rpc/tls.h"
 
 namespace dt::rpc {
 
@@ -28,13 +29,20 @@ struct ServerOptions {
   absl::Duration keepalive_timeout = absl::Seconds(20);
   absl::Duration ping_interval_min = absl::Seconds(10);  // of clients; more often is refused
   bool reflection = true;
+  TlsOptions tls = {};    // of all addresses but unix sockets
+  bool insecure = false;  // addresses that others can reach need neither TLS nor authentication
 };
+
+// Whether these may be listened on: files of TLS that are good, and no address that other machines
+// can reach without TLS and authentication, unless `insecure` says so, which is logged.
+// `authenticated`: callers must say who they are. kInvalidArgument with what to do.
+absl::Status CheckExposure(const ServerOptions& options, bool authenticated);
 
 class Server {
  public:
   // Listens and serves at once; health says NOT_SERVING until SetServing. `service` must outlive
-  // the server. kInvalidArgument for a bad address, kFailedPrecondition when an address cannot be
-  // had (in use, no right), with the reason.
+  // the server. kInvalidArgument for a bad address or file of TLS, kFailedPrecondition when an
+  // address cannot be had (in use, no right), with the reason.
   static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options,
                                                        grpc::Service* service);
   ~Server();

@@ -1,6 +1,6 @@
 // TaskHubSidecarService: every RPC of the sidecar protocol, from the wire to the dispatcher and the
 // store. A handler checks its request, finds the task hub and starts one verb; the answer goes out
-// from the verb's callback.
+// from the verb's callback. Who may call is checked before, by GuardedService.
 //
 // Threads: handlers and callbacks run on any thread of gRPC, the dispatcher or the store, and never
 // block. gRPC keeps a call's request, response and context until its reactor is done, which is why
@@ -28,6 +28,7 @@
 #include "server/rpc/status.h"
 #include "server/rpc/stream_options.h"
 #include "server/rpc/task_hubs.h"
+#include "server/rpc/work_item_stream.h"
 #include "storage/store.h"
 
 namespace dt::rpc {
@@ -58,6 +59,8 @@ class SidecarService final : public SidecarServiceBase {
 
   // Makes sure that the hub exists, as CreateTaskHub does; for start-up.
   void CreateHub(const std::string& name, Callback<HubId> done);
+  // The hub that a call means with this `taskhub` metadata.
+  std::string EffectiveHub(std::string_view name) const { return hubs_.Effective(name); }
 
   using Context = grpc::CallbackServerContext;
   using Unary = grpc::ServerUnaryReactor;
@@ -71,6 +74,9 @@ class SidecarService final : public SidecarServiceBase {
   // Worker side: worker_calls.cc
   Unary* Hello(Context* context, const Empty* request, Empty* response) override;
   RawWriter* GetWorkItems(Context* context, const grpc::ByteBuffer* request) override;
+  // The same for a stream that ends as soon as `still_permitted` says so.
+  RawWriter* StreamWorkItems(Context* context, const grpc::ByteBuffer* request,
+                             WorkItemStream::Permission still_permitted);
   Unary* CompleteOrchestratorTask(Context* context, const OrchestratorResponse* request,
                                   CompleteTaskResponse* response) override;
   Unary* CompleteActivityTask(Context* context, const ActivityResponse* request,

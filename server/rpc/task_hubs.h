@@ -33,6 +33,8 @@ class TaskHubs {
   // `store` must outlive this object and its callbacks.
   TaskHubs(Store* store, TaskHubOptions options);
 
+  // The name that a call means: its own, or the default hub's.
+  std::string Effective(std::string_view name) const;
   // The id if it is known and fresh; no I/O. An empty name means the default hub.
   std::optional<HubId> Find(std::string_view name) const;
   // kNotFound "Task hub not found: X" unless unknown hubs are created; kInvalidArgument for a name
@@ -49,7 +51,6 @@ class TaskHubs {
     absl::Time known_at;
   };
 
-  std::string Effective(std::string_view name) const;
   absl::Status CheckName(const std::string& name) const;
   void Ask(std::string name, bool create, Callback<HubId> done);
   absl::StatusOr<HubId> Learn(const std::string& name, absl::StatusOr<HubId> answer);

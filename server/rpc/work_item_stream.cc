@@ -23,17 +23,21 @@ bool IsHealthPing(const orchestration::Frame& frame) {
 }  // namespace
 
 std::shared_ptr<WorkItemStream> WorkItemStream::Create(dispatch::DispatchThread* dispatch,
-                                                       std::string name, size_t queue_items_max) {
+                                                       std::string name, size_t queue_items_max,
+                                                       Permission still_permitted) {
   std::shared_ptr<WorkItemStream> stream(
-      new WorkItemStream(dispatch, std::move(name), queue_items_max));
+      new WorkItemStream(dispatch, std::move(name), queue_items_max, std::move(still_permitted)));
   absl::MutexLock lock(&stream->mutex_);
   stream->self_ = stream;
   return stream;
 }
 
 WorkItemStream::WorkItemStream(dispatch::DispatchThread* dispatch, std::string name,
-                               size_t queue_items_max)
-    : dispatch_(dispatch), name_(std::move(name)), queue_items_max_(queue_items_max) {}
+                               size_t queue_items_max, Permission still_permitted)
+    : dispatch_(dispatch),
+      name_(std::move(name)),
+      queue_items_max_(queue_items_max),
+      still_permitted_(std::move(still_permitted)) {}
 
 void WorkItemStream::Open(const std::shared_ptr<WorkItemStream>& stream,
                           dispatch::StreamOptions options) {
@@ -55,6 +59,13 @@ void WorkItemStream::Open(const std::shared_ptr<WorkItemStream>& stream,
 }
 
 void WorkItemStream::Write(orchestration::Frame work_item) {
+  if (still_permitted_) {
+    absl::Status permitted = still_permitted_();
+    if (!permitted.ok()) {
+      CloseAtDispatcher();
+      return End(std::move(permitted));
+    }
+  }
   bool overflow = false;
   {
     absl::MutexLock lock(&mutex_);

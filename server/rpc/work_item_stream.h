@@ -21,6 +21,7 @@
 #include <optional>
 #include <string>
 
+#include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "grpcpp/support/byte_buffer.h"
@@ -32,10 +33,15 @@ namespace dt::rpc {
 class WorkItemStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
                              public dispatch::WorkItemSink {
  public:
+  // Whether the worker may have more; asked before each item, on the dispatch thread, so it must
+  // answer at once. Null = always.
+  using Permission = absl::AnyInvocable<absl::Status()>;
+
   // `name` is for logs. `queue_items_max`: frames that may wait for the worker; one more ends the
   // stream, which returns its items. The dispatcher must outlive the call.
   static std::shared_ptr<WorkItemStream> Create(dispatch::DispatchThread* dispatch,
-                                                std::string name, size_t queue_items_max);
+                                                std::string name, size_t queue_items_max,
+                                                Permission still_permitted);
 
   // Registers the stream with the dispatcher, unless the peer is already gone.
   static void Open(const std::shared_ptr<WorkItemStream>& stream, dispatch::StreamOptions options);
@@ -52,7 +58,8 @@ class WorkItemStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
  private:
   using Reactor = grpc::ServerWriteReactor<grpc::ByteBuffer>;
 
-  WorkItemStream(dispatch::DispatchThread* dispatch, std::string name, size_t queue_items_max);
+  WorkItemStream(dispatch::DispatchThread* dispatch, std::string name, size_t queue_items_max,
+                 Permission still_permitted);
 
   // The peer is gone: nothing more can be written.
   void PeerGone();
@@ -64,6 +71,7 @@ class WorkItemStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   dispatch::DispatchThread* const dispatch_;
   const std::string name_;
   const size_t queue_items_max_;
+  Permission still_permitted_;
 
   // Owned by the write in flight: set before StartWrite, valid until OnWriteDone.
   grpc::ByteBuffer current_;

@@ -5,7 +5,6 @@
 #include "fmt/format.h"
 #include "grpcpp/impl/codegen/proto_utils.h"
 #include "server/rpc/sidecar_service.h"
-#include "server/rpc/work_item_stream.h"
 
 namespace dt::rpc {
 namespace {
@@ -40,6 +39,11 @@ grpc::ServerUnaryReactor* SidecarService::Hello(Context* context, const Empty*, 
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* SidecarService::GetWorkItems(
     Context* context, const grpc::ByteBuffer* request) {
+  return StreamWorkItems(context, request, nullptr);
+}
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* SidecarService::StreamWorkItems(
+    Context* context, const grpc::ByteBuffer* request, WorkItemStream::Permission still_permitted) {
   const std::string_view hub_name = MetadataValue(*context, "taskhub");
   const std::string_view worker_id = MetadataValue(*context, "workerid");
   GetWorkItemsRequest message;
@@ -53,7 +57,8 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* SidecarService::GetWorkItems(
   // Every kind may fill its credits (0 = the default, at most items_max), and a ping.
   const size_t queue_items_max = 3 * static_cast<size_t>(options_.streams.items_max) + 1;
   std::shared_ptr<WorkItemStream> stream =
-      WorkItemStream::Create(dispatch_, StreamName(*context, hub_name, worker_id), queue_items_max);
+      WorkItemStream::Create(dispatch_, StreamName(*context, hub_name, worker_id), queue_items_max,
+                             std::move(still_permitted));
   WorkItemStream* reactor = stream.get();
   if (!options.ok()) {
     stream->Finish(options.status());

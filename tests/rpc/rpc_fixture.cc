@@ -32,9 +32,15 @@ TestServer::TestServer(TestServerOptions options)
     created.Notify();
   });
   created.WaitForNotification();
+  absl::StatusOr<std::unique_ptr<rpc::AccessControl>> access = rpc::AccessControl::Open(
+      options.access, /*certificates=*/!options.server.tls.client_ca_file.empty());
+  INFO(access.status().ToString());
+  REQUIRE(access.ok());
+  access_ = *std::move(access);
+  guarded_service_ = std::make_unique<rpc::GuardedService>(service_.get(), access_.get());
   options.server.addresses = {"127.0.0.1:0"};
   absl::StatusOr<std::unique_ptr<rpc::Server>> server =
-      rpc::Server::Start(options.server, service_.get());
+      rpc::Server::Start(options.server, guarded_service_.get());
   REQUIRE(server.ok());
   server_ = *std::move(server);
   server_->SetServing(true);
@@ -55,6 +61,13 @@ std::shared_ptr<grpc::Channel> TestServer::NewChannel(const std::string& user_ag
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   if (!user_agent.empty()) arguments.SetUserAgentPrefix(user_agent);
   return grpc::CreateCustomChannel(address(), grpc::InsecureChannelCredentials(), arguments);
+}
+
+std::shared_ptr<grpc::Channel> TestServer::NewChannel(
+    const std::shared_ptr<grpc::ChannelCredentials>& credentials) const {
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  return grpc::CreateCustomChannel(address(), credentials, arguments);
 }
 
 std::string TestServer::Start(const std::string& name, const std::string& instance_id,

@@ -17,8 +17,11 @@
 #include "absl/synchronization/notification.h"
 #include "absl/time/time.h"
 #include "grpcpp/client_context.h"
+#include "grpcpp/security/credentials.h"
 #include "proto/orchestrator_service.grpc.pb.h"
 #include "server/dispatch/dispatch_thread.h"
+#include "server/rpc/access_control.h"
+#include "server/rpc/guarded_service.h"
 #include "server/rpc/server.h"
 #include "server/rpc/sidecar_service.h"
 #include "tests/support/memory_store.h"
@@ -37,6 +40,7 @@ std::unique_ptr<grpc::ClientContext> NewContext(const Metadata& metadata = {});
 struct TestServerOptions {
   rpc::ServiceOptions service;
   rpc::ServerOptions server;
+  rpc::AccessOptions access;
   dispatch::DispatchLimits dispatch;
   // Puts a store of the test in front of the one in memory.
   std::function<std::unique_ptr<Store>(Store*)> wrap_store;
@@ -50,6 +54,8 @@ class TestServer {
   Stub& stub() { return *stub_; }
   const std::string& address() const { return server_->addresses().front(); }
   std::shared_ptr<grpc::Channel> NewChannel(const std::string& user_agent = "") const;
+  std::shared_ptr<grpc::Channel> NewChannel(
+      const std::shared_ptr<grpc::ChannelCredentials>& credentials) const;
   MemoryDatabase& database() { return database_; }
   rpc::Server& server() { return *server_; }
   void Drain() { dispatch_->Drain(absl::Milliseconds(100)); }
@@ -66,6 +72,8 @@ class TestServer {
   std::unique_ptr<Store> wrapped_store_;
   std::unique_ptr<dispatch::DispatchThread> dispatch_;
   std::unique_ptr<rpc::SidecarService> service_;
+  std::unique_ptr<rpc::AccessControl> access_;
+  std::unique_ptr<rpc::GuardedService> guarded_service_;
   std::unique_ptr<rpc::Server> server_;
   std::unique_ptr<Stub> stub_;
 };

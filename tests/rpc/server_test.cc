@@ -19,16 +19,16 @@ namespace {
 
 TEST_CASE("health: serving, not serving, not there") {
   TestServer server;
-  CHECK(rpc::CheckHealth(server.address(), kPatience).ok());
+  CHECK(rpc::CheckHealth(server.address(), /*tls=*/false, kPatience).ok());
   server.server().SetServing(false);
-  const absl::Status not_serving = rpc::CheckHealth(server.address(), kPatience);
+  const absl::Status not_serving = rpc::CheckHealth(server.address(), /*tls=*/false, kPatience);
   CHECK(absl::IsUnavailable(not_serving));
   CHECK(not_serving.message().find("not serving") != absl::string_view::npos);
   server.server().SetServing(true);
-  CHECK(rpc::CheckHealth(server.address(), kPatience).ok());
+  CHECK(rpc::CheckHealth(server.address(), /*tls=*/false, kPatience).ok());
   const std::string address = server.address();
   server.server().Shutdown(absl::ZeroDuration());
-  CHECK(absl::IsUnavailable(rpc::CheckHealth(address, kPatience)));
+  CHECK(absl::IsUnavailable(rpc::CheckHealth(address, /*tls=*/false, kPatience)));
 }
 
 TEST_CASE("listen_in_use: a second server on the address says so instead of sharing it") {
@@ -54,12 +54,12 @@ TEST_CASE("listen_unix: a socket is listened on, and not taken from a living ser
   (*first)->SetServing(true);
   REQUIRE((*first)->addresses().size() == 2);
   CHECK((*first)->addresses()[0] == path);
-  CHECK(rpc::CheckHealth(path, kPatience).ok());
-  CHECK(rpc::CheckHealth((*first)->addresses()[1], kPatience).ok());
+  CHECK(rpc::CheckHealth(path, /*tls=*/false, kPatience).ok());
+  CHECK(rpc::CheckHealth((*first)->addresses()[1], /*tls=*/false, kPatience).ok());
   options.addresses = {path};
   const auto second = rpc::Server::Start(options, &service);
   CHECK(absl::IsFailedPrecondition(second.status()));
-  CHECK(rpc::CheckHealth(path, kPatience).ok());
+  CHECK(rpc::CheckHealth(path, /*tls=*/false, kPatience).ok());
 }
 
 TEST_CASE("listen_bad_addresses: malformed ones are named") {
