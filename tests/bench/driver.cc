@@ -153,6 +153,7 @@ void Driver::Loop() {
 
 void Driver::PrepareContext(grpc::ClientContext& context) const {
   if (!options_.hub.empty()) context.AddMetadata("taskhub", options_.hub);
+  if (!options_.token.empty()) context.AddMetadata("authorization", "Bearer " + options_.token);
 }
 
 void Driver::AddError(std::string text) {

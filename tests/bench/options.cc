@@ -32,6 +32,10 @@ ParsedOptions ParseOptions(int argc, char** argv) {
   app.add_option("--address", options.address, "HOST:PORT of the server")->capture_default_str();
   app.add_option("--hub", options.hub,
                  "Task hub (metadata `taskhub`); absent: the server's default");
+  app.add_option("--token", options.token,
+                 "Bearer token (metadata `authorization`); better given as DTBENCH_TOKEN, which "
+                 "other users of the machine do not see")
+      ->envname("DTBENCH_TOKEN");
   std::string workload = "chain";
   app.add_option("--workload", workload,
                  "chain: activities one after the other; fanout: all at once, then a sum")

@@ -11,7 +11,8 @@ namespace dt::bench {
 
 struct Options {
   std::string address = "127.0.0.1:4001";
-  std::string hub;  // metadata `taskhub`; empty = not sent
+  std::string hub;    // metadata `taskhub`; empty = not sent
+  std::string token;  // metadata `authorization: Bearer ...`; empty = not sent
   Workload workload;
   int in_flight = 64;
   double seconds = 15;
