@@ -111,7 +111,8 @@ std::string Daemon::HowToCall() const {
     return fmt::format("access     as {} says: callers need a token or a certificate",
                        config_.access.file);
   }
-  if (config_.server.tls.enabled()) return "access     TLS only";
+  if (!access_->open()) return "access     callers need a client certificate";
+  if (config_.server.tls.enabled()) return "access     everybody, over TLS";
   return "try it     " + fmt::format(fmt::runtime(kTryIt), server_->addresses().front());
 }
 

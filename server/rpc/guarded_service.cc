@@ -14,6 +14,7 @@ namespace dt::rpc {
 namespace {
 
 constexpr absl::Duration kLogInterval = absl::Seconds(1);
+constexpr std::string_view kGetWorkItems = "GetWorkItems";
 
 // A streaming call that ends with its refusal. Deletes itself.
 class RefusedStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
@@ -79,10 +80,9 @@ grpc::ServerUnaryReactor* GuardedService::Refuse(Context* context, std::string_v
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* GuardedService::GetWorkItems(
     Context* context, const grpc::ByteBuffer* request) {
-  constexpr std::string_view kRpc = "GetWorkItems";
   if (access_->open()) return service_->GetWorkItems(context, request);
   int64_t generation = access_->generation();
-  const absl::Status status = Check(*context, kRpc);
+  const absl::Status status = Check(*context, kGetWorkItems);
   if (!status.ok()) return new RefusedStream(status);
   return service_->StreamWorkItems(context, request,
                                    [access = access_, generation, caller = CallerOf(*context),
@@ -90,7 +90,7 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* GuardedService::GetWorkItems(
                                      const int64_t current = access->generation();
                                      if (current == generation) return absl::OkStatus();
                                      generation = current;
-                                     return access->Check(caller, kRpc, hub);
+                                     return access->Check(caller, kGetWorkItems, hub);
                                    });
 }
 

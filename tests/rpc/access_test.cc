@@ -136,6 +136,21 @@ TEST_CASE("access_file: tokens, certificates, rules, and tokens that are exchang
       rpc::CheckRules(principals[0], "Hello", "orders-" + std::string(200, 'x'))));
 }
 
+TEST_CASE("access_readme: the file that README.md shows is a good one") {
+  const absl::StatusOr<std::string> readme = rpc::ReadAccessFile(DT_SOURCE_DIR "/README.md");
+  REQUIRE(readme.ok());
+  const std::string fence = "```toml\n[[principals]]";
+  const size_t begin = readme->find(fence);
+  REQUIRE(begin != std::string::npos);
+  const size_t first_line = begin + fence.find('[');
+  const std::vector<Principal> principals =
+      Parse(readme->substr(first_line, readme->find("```", first_line) - first_line));
+  REQUIRE(principals.size() == 2);
+  CHECK(rpc::CheckRules(principals[0], "StartInstance", "orders-eu").ok());
+  CHECK(absl::IsPermissionDenied(rpc::CheckRules(principals[0], "StartInstance", "billing")));
+  CHECK(rpc::CheckRules(principals[1], "GetWorkItems", "billing").ok());
+}
+
 TEST_CASE("access_unknown: each way to be nobody says what to do, and repeats no token") {
   const std::vector<Principal> principals =
       Parse(fmt::format("[[principals]]\nname = 'a'\nsha256 = '{}'\n"

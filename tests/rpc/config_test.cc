@@ -180,6 +180,10 @@ TEST_CASE("command_line: verbs, lists, switches") {
   CHECK(Parse({"serve", "--help"}).verb == CommandVerb::kHelp);
   CHECK(Parse({"schema", "up"}).verb == CommandVerb::kSchemaUp);
   CHECK(Parse({"config", "docs"}).verb == CommandVerb::kConfigDocs);
+  CHECK(Parse({"token"}).verb == CommandVerb::kToken);
+  CHECK(Parse({"healthcheck", "--tls"}).tls);
+  CHECK_FALSE(Parse({"healthcheck"}).tls);
+  CHECK(Parse({"serve", "--insecure"}).flags == decltype(CommandLine::flags){{"insecure", "true"}});
   const CommandLine line =
       Parse({"serve", "--listen", "a:1", "--listen", "b:2,c:3", "--schema-up", "--postgres", "u"});
   CHECK(line.verb == CommandVerb::kServe);
