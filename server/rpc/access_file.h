@@ -3,7 +3,7 @@
 //
 //   [[principals]]
 //   name = "orders"
-//   sha256 = "9f86d0818..."             # of its token; a list while tokens are exchanged
+//   sha256 = "5cd0f1e8..."              # of its token; a list while tokens are exchanged
 //   rules = [{hub = "orders-*", role = "contributor"}]
 //
 //   [[principals]]
