@@ -360,13 +360,13 @@ begin
       from jsonb_to_recordset(p_next_rows)
         c(item int, execution_id text, version int, input int, input_payload uuid,
           saved_custom_status int)
-      where i.instance_key = p_keys[c.item];
+      where i.instance_key = any (array[p_keys[c.item]]);
     perform _DropPayloads(v_next);
     -- The new version may belong to other workers.
     update ReadyInstances r
       set version = coalesce(v_bytes[c.version], '')
       from jsonb_to_recordset(p_next_rows) c(item int, version int)
-      where r.instance_key = p_keys[c.item]
+      where r.instance_key = any (array[p_keys[c.item]])
         and r.version <> coalesce(v_bytes[c.version], '');
   end if;
   update ReadyInstances r
@@ -400,5 +400,5 @@ begin
   from jsonb_to_recordset(p_updates)
     u(item int, status smallint, custom_status_kind int, custom_status int, trace_kind int,
       trace int, output int, output_payload uuid, failure int)
-  where i.instance_key = p_keys[u.item];
+  where i.instance_key = any (array[p_keys[u.item]]);
 end $$;

@@ -63,9 +63,9 @@ std::string OtherRows(int64_t from, int64_t to) {
       "insert into NewEvents (instance_key, visible_at, event_type, event) "
       "select 20000000 + n, now(), 17, 'x' from ",
       numbers, "; ",
-      "insert into NewTasks (instance_key, hub_id, generation, task_id, name, ready_at, "
-      "lease_token) "
-      "select 20000000 + n, 3, 0, 1, 'Act', now(), (9::bigint << 40) + n from ",
+      "insert into NewTasks (instance_key, task_key, hub_id, generation, task_id, name, ready_at, "
+      "lease_token) overriding system value select 20000000 + n, 20000000 + n, 3, 0, 1, 'Act', "
+      "now(), (9::bigint << 40) + n from ",
       numbers, "; ");
 }
 
@@ -89,9 +89,9 @@ std::string WorkRows() {
       "insert into History (instance_key, turn, committed_time, generation, first_event, "
       "event_count, events) select 10000000 + n, 1, now(), 0, 0, 1, 'a turn' from ",
       numbers, "; ",
-      "insert into NewTasks (instance_key, hub_id, generation, task_id, name, ready_at, "
-      "lease_token) "
-      "select 10000000 + n, 2, 0, 1, 'Act', now(), case when n > 100 then (7::bigint << 40) + n "
+      "insert into NewTasks (instance_key, task_key, hub_id, generation, task_id, name, ready_at, "
+      "lease_token) overriding system value "
+      "select 10000000 + n, n, 2, 0, 1, 'Act', now(), case when n > 100 then (7::bigint << 40) + n "
       "end from ",
       numbers, "; ");
 }
@@ -212,7 +212,6 @@ std::vector<Call> Claims() {
 
 // Of one or a few instances by id or key. Each index of Instances is written for a new one.
 std::vector<Call> ByKey() {
-  const std::string held = absl::StrCat((7ll << 40) + 101);
   return {
       {"get", CallOf("_QuerySingle", 1, "\"items\": [{\"id\": \"order-500\", \"payloads\": true}]"),
        1, 4 * kPagesPerProbe},
@@ -241,20 +240,64 @@ std::vector<Call> ByKey() {
        CallOf("_TerminateInstances", 1,
               "\"worker\": 8, \"items\": [{\"id\": \"order-500\", \"type\": 5, \"event\": 1}]"),
        1, 20 * kPagesPerProbe},
-      {"checkpoint",
-       CallOf(
-           "_CheckpointOrchestration", 2,
-           absl::StrCat("\"key\": \"{10000101}\", \"token\": \"{", held,
-                        "}\", \"turn\": \"{2}\", \"generation\": \"{0}\", \"flags\": \"{1}\", "
-                        "\"history\": \"{1}\", \"first_event\": \"{1}\", \"event_count\": \"{1}\", "
-                        "\"consumed_item\": \"{}\", \"consumed_seq\": \"{}\", \"updates\": "
-                        "[{\"item\": 1, \"status\": 1, \"custom_status_kind\": 0, "
-                        "\"trace_kind\": 0}], \"messages\": "
-                        "[{\"item\": 1, \"id\": \"work-102\", \"type\": 17, \"event\": 1}]")),
-       2, 40 * kPagesPerProbe},
+      {"terminate now", CallOf("_TerminateNow", 1, "\"ids\": [\"order-500\"], \"reason\": 1"), 0,
+       20 * kPagesPerProbe},
+      {"look at what to rewind", CallOf("_ReadRewindSources", 1, "\"ids\": [\"order-7\"]"), 2,
+       8 * kPagesPerProbe},
       {"purge by id",
        CallOf("_PurgeInstances", 1, "\"ids\": [\"order-499\"], \"recursive\": true, \"rows\": 100"),
        1, 20 * kPagesPerProbe},
+  };
+}
+
+// What the holder of a lease does with instance and task 101 of hub 2: worker 7.
+std::vector<Call> Leased() {
+  const std::string token = absl::StrCat((7ll << 40) + 101);
+  const std::string item = "\"items\": [{\"key\": 10000101, \"token\": " + token;
+  const auto turn = [&](int flags, const std::string& more) {
+    return CallOf("_CheckpointOrchestration", 2,
+                  absl::StrCat("\"key\": \"{10000101}\", \"token\": \"{", token,
+                               "}\", \"turn\": \"{2}\", \"generation\": \"{0}\", \"flags\": \"{",
+                               flags, "}\", \"history\": \"{1}\", \"first_event\": \"{1}\", ",
+                               "\"event_count\": \"{1}\", \"consumed_item\": \"{}\", ",
+                               "\"consumed_seq\": \"{}\"", more));
+  };
+  const std::string to_another =
+      ", \"messages\": [{\"item\": 1, \"id\": \"work-102\", \"type\": 17, \"event\": 1}]";
+  const std::string end =
+      ", \"updates\": [{\"item\": 1, \"status\": 1, \"custom_status_kind\": 0, "
+      "\"trace_kind\": 0}]";
+  const std::string next =
+      ", \"generations\": [{\"item\": 1, \"execution_id\": \"f\", \"version\": 1}], \"own\": "
+      "[{\"item\": 1, \"generation\": 1, \"type\": 3, \"event\": 1}]";
+  const std::string child =
+      ", \"children\": [{\"item\": 1, \"id\": \"child\", \"execution_id\": \"e\", \"name\": "
+      "\"Work\", \"type\": 3, \"event\": 1, \"replaceable\": 58}], \"task_item\": \"{1}\", "
+      "\"task_id\": \"{1}\", \"task_version\": \"{NULL}\", \"task_request\": \"{NULL}\", "
+      "\"task_token\": \"{NULL}\", \"task_name\": [\"Act\"]";
+  constexpr int kPages = 40 * kPagesPerProbe;
+  return {
+      {"turn", turn(0, ""), 1, kPages},
+      {"turn with a message", turn(0, to_another), 2, kPages},
+      {"turn with a child and an activity", turn(2, child), 3, kPages},
+      {"last turn", turn(1, to_another + end), 2, kPages},
+      {"turn that continues as new", turn(4, next), 2, kPages},
+      {"complete",
+       CallOf("_CompleteTasks", 2,
+              absl::StrCat("\"worker\": 7, \"task\": \"{101}\", \"key\": \"{10000101}\", ",
+                           "\"token\": \"{", token, "}\", \"generation\": \"{0}\", ",
+                           "\"message_generation\": \"{0}\", \"at\": \"{0}\", \"type\": \"{7}\", ",
+                           "\"event\": \"{1}\"")),
+       1, kPages},
+      {"give back", CallOf("_AbandonOrchestrations", 2, item + ", \"delay\": 0}]"), 1, kPages},
+      {"give a task back", CallOf("_AbandonTasks", 2, item + ", \"task\": 101, \"delay\": 0}]"), 1,
+       kPages},
+      {"discard",
+       CallOf("_DiscardEventsAndUnlockInstance", 2, item + ", \"seqs\": [1], \"release\": true}]"),
+       1, kPages},
+      {"read an inbox",
+       CallOf("_ReadInbox", 2, item + "}], \"max_messages\": 10, \"max_bytes\": 100000"), 1,
+       kPages},
   };
 }
 
@@ -278,7 +321,7 @@ std::vector<Call> Purges() {
 std::vector<Call> AllCalls() {
   std::vector<Call> calls;
   for (std::vector<Call>& some :
-       std::vector<std::vector<Call>>{Claims(), Queries(), ByKey(), Purges()}) {
+       std::vector<std::vector<Call>>{Claims(), Queries(), ByKey(), Leased(), Purges()}) {
     for (Call& call : some) calls.push_back(std::move(call));
   }
   return calls;
