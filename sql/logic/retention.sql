@@ -158,7 +158,7 @@ begin
     keys := array(
       select i.instance_key from Instances i
       where i.instance_key = any (v_found) and i.runtime_status = p_status
-        and i.completed_time <= p_until
+        and coalesce(i.completed_time, 'infinity') <= p_until
       order by i.instance_key for update skip locked);
   end if;
 
@@ -203,13 +203,11 @@ declare
 begin
   with recursive ancestors as (
     select i.instance_key, i.parent_key as key, i.parent_generation as generation
-    from Instances i where i.instance_key = any (p_keys) and i.parent_key is not null
+    from Instances i where i.instance_key = any (p_keys)
     union all
     select a.instance_key, p.parent_key, p.parent_generation
     from ancestors a
-    join Instances p on p.instance_key = any (array[a.key]) and p.generation = a.generation
-      and p.completed_time is not null
-    where p.parent_key is not null)
+    join Instances p on p.instance_key = any (array[a.key]) and p.generation = a.generation)
   select array_agg(k.key) into v_keys
   from unnest(p_keys) k(key)
   where k.key not in (select a.instance_key from ancestors a

@@ -1,11 +1,11 @@
 // Retention in SQL: policies, the one who leads, what a look costs (sql/logic/retention.sql).
-#include <cstdlib>
 #include <string>
 #include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "tests/sql/cost.h"
 #include "tests/sql/schema.h"
 #include "tests/support/catch.h"
 
@@ -215,22 +215,6 @@ TEST_CASE("sql_retention_passes_over_what_others_have_locked") {
   CHECK(Apply(*connection, Call(R"("3": 0)")) == "mine 3 1; leads");
 }
 
-// The pages that a call looks at. Plans are made before, by the same call in a transaction that is
-// rolled back: planning reads the catalog.
-int64_t PagesOf(Connection& connection, const std::string& call) {
-  MustBeOk(connection.RunScript(absl::StrCat("begin; ", call, "; rollback; begin")));
-  const Result plan =
-      Run(connection, absl::StrCat("explain (analyze, buffers, timing off) ", call));
-  MustBeOk(connection.RunScript("rollback"));
-  const std::string buffers(plan.Text(1, 0));
-  int64_t pages = 0;
-  for (const std::string kind : {"hit=", "read="}) {
-    const size_t at = buffers.find(kind);
-    if (at != std::string::npos) pages += std::atoll(buffers.c_str() + at + kind.size());
-  }
-  return pages;
-}
-
 // Who leads, what applies to two hubs with two statuses, a probe and the row of the walk for each.
 constexpr int kPagesIdle = 100;
 
@@ -243,11 +227,11 @@ TEST_CASE("sql_retention_looks_at_nothing_that_is_kept") {
   const std::string call = Call(R"("1": 86400000000, "3": 8640000000000)");
   // More calls than a plan takes to become the generic one.
   for (int i = 0; i < 10; ++i) CHECK(Apply(*connection, call) == "leads");
-  CHECK(PagesOf(*connection, call) <= kPagesIdle);
-  CHECK(PagesOf(*connection, "select * from dt.vRetention") <= kPagesIdle);
+  CHECK(CostOf(*connection, call).pages <= kPagesIdle);
+  CHECK(CostOf(*connection, "select * from dt.vRetention").pages <= kPagesIdle);
   // The first batch after a policy got shorter does not look at the failed ones either.
   const std::string shorter = Call(R"("1": 60000000, "3": 8640000000000)", 10);
-  CHECK(PagesOf(*connection, shorter) <= kPagesIdle + 10 * 40);
+  CHECK(CostOf(*connection, shorter).pages <= kPagesIdle + 10 * 40);
   CHECK(Apply(*connection, shorter) == "mine 1 10; leads, more");
 }
 
@@ -264,7 +248,7 @@ TEST_CASE("sql_retention_looks_once_at_children_of_a_live_orchestration") {
   CHECK(Apply(*connection, call) == "mine 1 1; leads");
   CHECK(Run(*connection, "select PassedOver from dt.vRetention where RuntimeStatus = 'Completed'")
             .Int(0, 0) == 3000);
-  CHECK(PagesOf(*connection, call) <= kPagesIdle);
+  CHECK(CostOf(*connection, call).pages <= kPagesIdle);
   // What ends now is found behind them, without another look at them.
   AddEnded(*connection, 1, 1, "1 ms");
   CHECK(Apply(*connection, call) == "mine 1 1; leads");

@@ -22,7 +22,9 @@ return (select i.instance_key from dt.Instances i where i.instance_id = p_id);
 create procedure t.reset() language plpgsql as $$
 begin
   truncate dt.TaskHubs, dt.Workers, dt.Instances, dt.ReadyInstances, dt.NewEvents, dt.NewTasks,
-    dt.History, dt.Payloads, dt.Entities, dt.EntityLockRequests restart identity;
+    dt.History, dt.Payloads, dt.Entities, dt.EntityLockRequests, dt.RetentionPolicies,
+    dt.RetentionWalks restart identity;
+  update dt.Leaders set worker_id = 0, settings = '{}';
   insert into dt.TaskHubs (name) values ('hub');
 end $$;
 
@@ -321,6 +323,15 @@ returns text language sql as $$
   select p.deleted || ' purged' || case when p.more then ', more' else '' end
   from dt._PurgeInstances(1, jsonb_strip_nulls(jsonb_build_object(
     'recursive', case when p_recursive then true end, 'rows', p_rows)), null) p
+$$;
+
+-- retain: a batch of retention by a worker; whatever has ended goes at once.
+create function t.retain(p_worker bigint) returns text language sql as $$
+  select string_agg(case when r.hub is not null then r.purged || ' purged'
+                         when r.leads then 'leads' else 'does not lead' end, ', ')
+  from dt._ApplyRetention(0, jsonb_build_object(
+    'worker', p_worker, 'keep', '{"1": 0, "3": 0, "5": 0}'::jsonb, 'rows', 100, 'pause', 0,
+    'grace', 0), null) r
 $$;
 
 create function t.sweep() returns text language sql as $$
