@@ -273,7 +273,7 @@ end $$;
 -- per item (see _InsertInstances); a row without item is the notice of a replaced child to its parent:
 -- "notice_item" replaced it, "seq" and "at" are those of the message.
 --   p_batch {items}; the ids of a batch are distinct
--- Outcome 4: the hub was deleted. Locks: the hub, shared (_LockHub); then as _InsertInstances.
+-- Outcome 4: the hub was deleted. Locks: the hubs, shared (_LockHubs); then as _InsertInstances.
 create or replace function _CreateInstances(p_hub int, p_batch jsonb, p_bytes bytea[])
 returns table (item int, outcome smallint, status smallint, key bigint, seq bigint,
                at timestamptz, notice_item int, notice_key bigint, notice_token bigint,
@@ -281,7 +281,7 @@ returns table (item int, outcome smallint, status smallint, key bigint, seq bigi
 language plpgsql set search_path from current set enable_seqscan = off as $$
 #variable_conflict use_column
 begin
-  perform _LockHub(p_hub);
+  perform _LockHubs(p_alone => false);
   if not exists (select from TaskHubs h where h.hub_id = p_hub) then
     return query
       select n, 4::smallint, null::smallint, null::bigint, null::bigint, null::timestamptz,

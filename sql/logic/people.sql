@@ -19,7 +19,7 @@ end $$;
 
 -- _OwnHubToFill: the id of the caller's hub, which is created if it is not there. A transaction whose
 -- snapshot is old would not see that the hub is deleted meanwhile; a lock of its row sees it, and raises
--- 40001. Others find out without one (_LockHub). Repeat: yes.
+-- 40001. Others find out without one (_LockHubs). Repeat: yes.
 create or replace function _OwnHubToFill() returns int
 language plpgsql set search_path from current as $$
 declare

@@ -128,22 +128,23 @@ begin
   return v_hub;
 end $$;
 
--- _LockHub: whoever creates the first instances of a tree in a hub holds it shared until its commit, and
--- whoever deletes the hub alone: so nothing is created that the deletion does not see. A lock on the row of
--- the hub would be written by every creation.
-create or replace function _LockHub(p_hub int, p_alone boolean default false) returns void
+-- _LockHubs: whoever creates the first instances of a tree in a hub holds the table of hubs shared until its
+-- commit, and whoever deletes a hub alone: so nothing is created that the deletion does not see. A lock on
+-- the row of the hub would be written by every creation; and an advisory lock can be taken by whoever can
+-- connect, so an SQL user of another hub could keep it.
+create or replace function _LockHubs(p_alone boolean) returns void
 language plpgsql set search_path from current as $$
 begin
   if p_alone then
-    perform pg_advisory_xact_lock('TaskHubs'::regclass::int, p_hub);
+    lock table TaskHubs in exclusive mode;
   else
-    perform pg_advisory_xact_lock_shared('TaskHubs'::regclass::int, p_hub);
+    lock table TaskHubs in row share mode;
   end if;
 end $$;
 
 -- _DeleteHub: deletes a hub and all that it holds; false if there is none. The name is free at once;
 -- daemons that still know the old id find nothing under it, and can create nothing.
--- Locks: the hub, then its hot rows by key, then its rows of Instances by key, at last the row of
+-- Locks: the hubs, then its hot rows by key, then its rows of Instances by key, at last the row of
 -- Leaders. Repeat: yes.
 create or replace function _DeleteHub(p_name text) returns boolean
 language plpgsql set search_path from current as $$
@@ -151,11 +152,12 @@ declare
   v_hub int;
   v_keys bigint[];
 begin
+  -- Before the row: a lock of the row is one of the table, too, and may not become a stronger one.
+  perform _LockHubs(p_alone => true);
   select h.hub_id into v_hub from TaskHubs h where h.name = p_name for update;
   if v_hub is null then
     return false;
   end if;
-  perform _LockHub(v_hub, true);
   perform 1 from ReadyInstances r where r.hub_id = v_hub order by r.instance_key for update;
   loop
     select array_agg(k.instance_key) into v_keys

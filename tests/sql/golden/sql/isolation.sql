@@ -98,6 +98,14 @@ select dt._CountWork(1);
 select dt._PurgeOwn('{"ids": ["ended"]}', null);
 select dt._DeleteHub('bank');
 
+-- What somebody keeps locked. Whoever can connect can take advisory locks, so nothing may wait for one.
+begin;
+lock table dt.TaskHubs in exclusive mode;
+rollback;
+begin;
+lock table dt.vInstances in access exclusive mode;
+rollback;
+select proname from pg_proc where pronamespace = 'dt'::regnamespace and prosrc like '%advisory%';
 -- Being somebody else.
 set session authorization bank_viewer;
 set role bank_viewer;
