@@ -225,7 +225,7 @@ begin
     on conflict (hub_id, instance_id) do nothing
     returning instance_key)
   select array_agg(n.instance_key) into v_keys from inserted n;
-  if v_keys is null and v_found is null and p_locked is null then
+  if v_keys is null and v_found = '{}' and p_locked is null then
     return query select * from _InsertInstances(p_hub, p_items, p_bytes, p_now, null);
     return;
   elsif coalesce(cardinality(v_keys), 0) <> v_count - cardinality(v_skip) then
