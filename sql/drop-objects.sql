@@ -1,9 +1,8 @@
 -- Drops the views, functions and tables of durabletask-postgres in the first schema of search_path;
 -- the functions by the names that this project gives, the tables and views one by one. No CASCADE.
-drop view vInstances, vHistory, vRetention;
 drop function GetInstanceHistory(text, boolean),
   QuerySingleOrchestration(text, text, boolean, boolean);
-drop view _InstanceHistory, _Instances, _RetentionPlan;
+drop view vInstances, vHistory, vRetention, _InstanceHistory, _Instances, _RetentionPlan;
 drop table Versions, GlobalSettings, TaskHubBindings, TaskHubs, Workers, Instances, ReadyInstances,
   NewEvents, NewTasks, History, Payloads, Entities, EntityLockRequests, Leaders, RetentionPolicies,
   RetentionWalks;
