@@ -8,8 +8,9 @@ from conftest import SQL, psql
 EXAMPLE = re.compile(r"<!-- example: (\w+) -->\n```sql\n(.*?)```\n(?:```text\n(.*?)```\n)?", re.S)
 FUNCTIONS = """BindTaskHub CreateInstance CurrentTaskHub GetInstanceHistory GetScaleMetric
     GetScaleRecommendation GetTaskHubBindings PurgeInstanceState PurgeInstanceStateByID
-    PurgeInstanceStateByTime QuerySingleOrchestration RaiseEvent ResumeInstance SetGlobalSetting
-    SuspendInstance TerminateInstance UnbindTaskHub vHistory vInstances _GetVersions""".split()
+    PurgeInstanceStateByTime QuerySingleOrchestration RaiseEvent RemoveRetention ResumeInstance
+    SetGlobalSetting SetRetention SuspendInstance TerminateInstance UnbindTaskHub vHistory
+    vInstances vRetention _GetVersions""".split()
 
 
 def examples():
@@ -38,5 +39,6 @@ def test_every_function_has_an_example(postgres):
         select p.proname as name from pg_proc p
         where p.pronamespace = 'dt'::regnamespace
           and (p.proname !~ '^_' or p.proname = '_getversions')
-        union all select 'vinstances' union all select 'vhistory' order by 1""")
+        union all select 'vinstances' union all select 'vhistory'
+        union all select 'vretention' order by 1""")
     assert [row["name"] for row in granted] == sorted(name.lower() for name in FUNCTIONS)
