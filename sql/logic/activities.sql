@@ -9,19 +9,19 @@ declare
   v_due timestamptz;
 begin
   select t.ready_at into v_due from NewTasks t
-    where t.hub_id = p_hub and t.place is null
+    where t.hub_id = p_hub and t.lease_token is null and t.place is null
     order by t.ready_at limit 1;
   if v_due is null or v_due > p_now then
     return v_due;
   end if;
   update NewTasks t set place = t.ready_at
     from (select d.instance_key, d.task_key from NewTasks d
-          where d.hub_id = p_hub and d.place is null and d.ready_at <= p_now
+          where d.hub_id = p_hub and d.lease_token is null and d.place is null and d.ready_at <= p_now
           order by d.ready_at limit 1000
           for no key update skip locked) d
     where t.instance_key = any (array[d.instance_key]) and t.task_key = d.task_key;
   return (select t.ready_at from NewTasks t
-          where t.hub_id = p_hub and t.place is null and t.ready_at > p_now
+          where t.hub_id = p_hub and t.lease_token is null and t.place is null and t.ready_at > p_now
           order by t.ready_at limit 1);
 end $$;
 

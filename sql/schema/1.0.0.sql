@@ -233,7 +233,8 @@ create index newtasks_named
   on NewTasks (hub_id, lower(name), coalesce(version, ''), place, task_key)
   where lease_token is null and place is not null;
 -- _LockNextTask: those that become free at a time.
-create index newtasks_delayed on NewTasks (hub_id, ready_at) where place is null;
+create index newtasks_delayed on NewTasks (hub_id, ready_at)
+  where lease_token is null and place is null;
 
 -- One row per turn: the events of the turn as they go on the wire, each with the tag of
 -- OrchestratorRequest.pastEvents (0x1A) and its length before it; perhaps cut.

@@ -64,8 +64,9 @@ std::string OtherRows(int64_t from, int64_t to) {
       "select 20000000 + n, now(), 17, 'x' from ",
       numbers, "; ",
       "insert into NewTasks (instance_key, task_key, hub_id, generation, task_id, name, ready_at, "
-      "lease_token) overriding system value select 20000000 + n, 20000000 + n, 3, 0, 1, 'Act', "
-      "now(), (9::bigint << 40) + n from ",
+      "place, lease_token) overriding system value "
+      "select 20000000 + n, 20000000 + n, 3, 0, 1, 'Act', now(), now(), (9::bigint << 40) + n "
+      "from ",
       numbers, "; ");
 }
 
@@ -90,9 +91,9 @@ std::string WorkRows() {
       "event_count, events) select 10000000 + n, 1, now(), 0, 0, 1, 'a turn' from ",
       numbers, "; ",
       "insert into NewTasks (instance_key, task_key, hub_id, generation, task_id, name, ready_at, "
-      "lease_token) overriding system value "
-      "select 10000000 + n, n, 2, 0, 1, 'Act', now(), case when n > 100 then (7::bigint << 40) + n "
-      "end from ",
+      "place, lease_token) overriding system value "
+      "select 10000000 + n, n, 2, 0, 1, 'Act', now(), now(), "
+      "case when n > 100 then (7::bigint << 40) + n end from ",
       numbers, "; ");
 }
 
@@ -194,8 +195,8 @@ std::vector<Call> Claims() {
   return {
       {"idle poll", CallOf("_LockNextOrchestration", 1, all), 1, kPagesPerProbe},
       {"idle poll with filters", CallOf("_LockNextOrchestration", 1, named), 1, 4 * kPagesPerProbe},
-      {"idle poll of tasks", CallOf("_LockNextTask", 1, all), 1, kPagesPerProbe},
-      {"idle poll of tasks with filters", CallOf("_LockNextTask", 1, named), 1, 4 * kPagesPerProbe},
+      {"idle poll of tasks", CallOf("_LockNextTask", 1, all), 1, 2 * kPagesPerProbe},
+      {"idle poll of tasks with filters", CallOf("_LockNextTask", 1, named), 1, 5 * kPagesPerProbe},
       {"idle look at inboxes",
        CallOf("_ReadNewMessages", 1, "\"worker\": 8, \"max_messages\": 10, \"max_bytes\": 100000"),
        0, kPagesPerProbe},

@@ -167,8 +167,8 @@ TEST_CASE("sql_hot_verbs_use_their_indexes_empty_and_filled") {
         "newtasks_free"));
     CHECK(
         absl::StrContains(PlanOf(*connection,
-                                 "select ready_at from NewTasks where hub_id = 1 and place is null "
-                                 "order by ready_at limit 1"),
+                                 "select ready_at from NewTasks where hub_id = 1 and "
+                                 "lease_token is null and place is null order by ready_at limit 1"),
                           "newtasks_delayed"));
     CHECK(absl::StrContains(
         PlanOf(*connection,

@@ -86,8 +86,8 @@ end $$;
 -- tasks: activity tasks of an instance, numbered from 1, leased by a worker or free.
 create procedure t.tasks(p_id text, p_count int, p_worker bigint default null) language plpgsql as $$
 begin
-  insert into dt.NewTasks (instance_key, hub_id, generation, task_id, name, ready_at, lease_token)
-    select t.key_of(p_id), 1, 0, n, 'Act', now(), t.token(p_worker)
+  insert into dt.NewTasks (instance_key, hub_id, generation, task_id, name, ready_at, place, lease_token)
+    select t.key_of(p_id), 1, 0, n, 'Act', now(), now(), t.token(p_worker)
     from generate_series(1, p_count) n;
 end $$;
 
