@@ -3,121 +3,25 @@
 #include <limits>
 #include <optional>
 
-#include "absl/strings/numbers.h"
-#include "absl/strings/str_join.h"
-#include "absl/strings/str_split.h"
-#include "absl/strings/strip.h"
 #include "fmt/format.h"
 #include "server/config.h"
+#include "server/setting_kinds.h"
 
 namespace dt {
 namespace {
 
+using setting_kinds::Bool;
+using setting_kinds::List;
+using setting_kinds::Malformed;
+using setting_kinds::Named;
+using setting_kinds::Number;
+using setting_kinds::ParseNumber;
+using setting_kinds::Secret;
+using setting_kinds::Text;
+using setting_kinds::Time;
+
 constexpr int64_t kIntMax = std::numeric_limits<int>::max();
 constexpr int64_t kBytesMax = int64_t{1} << 40;
-
-absl::Status Malformed(std::string_view value, std::string_view wanted) {
-  return absl::InvalidArgumentError(fmt::format("'{}' is not {}", value, wanted));
-}
-
-absl::StatusOr<int64_t> ParseNumber(std::string_view text, int64_t min, int64_t max) {
-  int64_t number = 0;
-  if (!absl::SimpleAtoi(absl::string_view(text.data(), text.size()), &number) || number < min ||
-      number > max) {
-    return Malformed(text, fmt::format("a whole number from {} to {}", min, max));
-  }
-  return number;
-}
-
-// Rows of the table by type. `field` maps a Config to the setting's place in it.
-template <typename Field>
-Setting Number(std::string section, std::string key, Field field, int64_t min, int64_t max,
-               std::string help) {
-  Setting setting{std::move(section), std::move(key), "",     SettingKind::kNumber, false,
-                  std::move(help),    nullptr,        nullptr};
-  setting.set = [field, min, max](Config& config, std::string_view text) {
-    const absl::StatusOr<int64_t> number = ParseNumber(text, min, max);
-    if (number.ok()) field(config) = *number;
-    return number.status();
-  };
-  setting.get = [field](const Config& config) {
-    return fmt::format("{}", field(const_cast<Config&>(config)));
-  };
-  return setting;
-}
-
-template <typename Field>
-Setting Time(std::string section, std::string key, absl::Duration unit, Field field, int64_t min,
-             int64_t max, std::string help) {
-  Setting setting{std::move(section), std::move(key), "",     SettingKind::kNumber, false,
-                  std::move(help),    nullptr,        nullptr};
-  setting.set = [field, unit, min, max](Config& config, std::string_view text) {
-    const absl::StatusOr<int64_t> number = ParseNumber(text, min, max);
-    if (number.ok()) field(config) = *number * unit;
-    return number.status();
-  };
-  setting.get = [field, unit](const Config& config) {
-    return fmt::format("{}", field(const_cast<Config&>(config)) / unit);
-  };
-  return setting;
-}
-
-template <typename Field>
-Setting Bool(std::string section, std::string key, Field field, std::string help) {
-  Setting setting{std::move(section), std::move(key), "",     SettingKind::kBool, false,
-                  std::move(help),    nullptr,        nullptr};
-  setting.set = [field](Config& config, std::string_view text) {
-    if (text != "true" && text != "false") return Malformed(text, "true or false");
-    field(config) = text == "true";
-    return absl::OkStatus();
-  };
-  setting.get = [field](const Config& config) {
-    return field(const_cast<Config&>(config)) ? "true" : "false";
-  };
-  return setting;
-}
-
-template <typename Field>
-Setting Text(std::string section, std::string key, Field field, std::string help) {
-  Setting setting{std::move(section), std::move(key), "",     SettingKind::kText, false,
-                  std::move(help),    nullptr,        nullptr};
-  setting.set = [field](Config& config, std::string_view text) {
-    field(config) = std::string(text);
-    return absl::OkStatus();
-  };
-  setting.get = [field](const Config& config) { return field(const_cast<Config&>(config)); };
-  return setting;
-}
-
-template <typename Field>
-Setting List(std::string section, std::string key, Field field, std::string help) {
-  Setting setting{std::move(section), std::move(key), "",     SettingKind::kList, false,
-                  std::move(help),    nullptr,        nullptr};
-  setting.set = [field](Config& config, std::string_view text) {
-    std::vector<std::string> items;
-    for (absl::string_view item :
-         absl::StrSplit(absl::string_view(text.data(), text.size()), ',')) {
-      item = absl::StripAsciiWhitespace(item);
-      if (!item.empty()) items.emplace_back(item);
-    }
-    field(config) = std::move(items);
-    return absl::OkStatus();
-  };
-  setting.get = [field](const Config& config) {
-    return absl::StrJoin(field(const_cast<Config&>(config)), ",");
-  };
-  return setting;
-}
-
-Setting Named(std::string flag, Setting setting) {
-  setting.flag = std::move(flag);
-  return setting;
-}
-
-Setting Secret(Setting setting) {
-  setting.secret = true;
-  return setting;
-}
 
 // The field of a Config that a row is about.
 #define FIELD(path) \

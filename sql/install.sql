@@ -33,6 +33,7 @@ select to_regclass('Versions') is null as fresh \gset
 \ir logic/rewind.sql
 \ir logic/scale.sql
 \ir logic/settings.sql
+\ir logic/terminations.sql
 \ir logic/views.sql
 \ir logic/workers.sql
 \ir permissions.sql
