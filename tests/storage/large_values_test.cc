@@ -259,7 +259,7 @@ TEST_CASE("large_activity_input_and_result_are_written_once") {
   REQUIRE(lone.daemon.Commit(third).outcome == CheckpointOutcome::kCommitted);
 
   const int64_t written = wal() - before;
-  WARN("1 MiB in and 1 MiB out: " << written << " bytes of WAL");
+  INFO("1 MiB in and 1 MiB out: " << written << " bytes of WAL");
   CHECK(written <= 23 * (1 << 20) / 10);
   CHECK(lone.world.Number(kPayloads) == 2);
   CHECK(lone.world.Number("select max(length(events)) from dt.History") < 1000);

@@ -22,10 +22,11 @@ class MemoryWorld : public World {
   MemoryDatabase database_{[] { return absl::Now(); }};
 };
 
-// The database is made once; tests differ by their hubs.
 class PostgresWorld : public World {
  public:
-  PostgresWorld() : url_(Url()), connection_(PostgresFixture::Connect(url_)) {}
+  explicit PostgresWorld(Database database)
+      : url_(database == Database::kOwn ? NewUrl() : SharedUrl()),
+        connection_(PostgresFixture::Connect(url_)) {}
 
   std::unique_ptr<Store> NewStore() override {
     postgres::PostgresStoreOptions options;
@@ -43,13 +44,15 @@ class PostgresWorld : public World {
   }
 
  private:
-  static const std::string& Url() {
-    static const std::string url = [] {
-      std::string made = PostgresFixture::Shared().NewDatabase();
-      auto connection = PostgresFixture::Connect(made);
-      MustBeOk(postgres::MigrateSchema(*connection, "dt").status());
-      return made;
-    }();
+  static std::string NewUrl() {
+    std::string url = PostgresFixture::Shared().NewDatabase();
+    auto connection = PostgresFixture::Connect(url);
+    MustBeOk(postgres::MigrateSchema(*connection, "dt").status());
+    return url;
+  }
+  // Made once.
+  static const std::string& SharedUrl() {
+    static const std::string url = NewUrl();
     return url;
   }
 
@@ -66,9 +69,9 @@ T Checked(absl::StatusOr<T> value) {
 
 }  // namespace
 
-std::unique_ptr<World> NewWorld(StoreKind kind) {
+std::unique_ptr<World> NewWorld(StoreKind kind, Database database) {
   if (kind == StoreKind::kMemory) return std::make_unique<MemoryWorld>();
-  return std::make_unique<PostgresWorld>();
+  return std::make_unique<PostgresWorld>(database);
 }
 
 Daemon::Daemon(World& world) : store_(world.NewStore()) { store_->Start(this); }
@@ -175,7 +178,8 @@ int64_t Daemon::Sweep() {
   return Checked(Wait<int64_t>([&](auto done) { store_->SweepDeadWorkers(std::move(done)); }));
 }
 
-Harness::Harness(StoreKind kind) : world_(NewWorld(kind)), a_(std::make_unique<Daemon>(*world_)) {
+Harness::Harness(StoreKind kind, Database database)
+    : world_(NewWorld(kind, database)), a_(std::make_unique<Daemon>(*world_)) {
   static int hubs = 0;
   hub_name = absl::StrCat("hub ", ++hubs);
   hub = Checked(

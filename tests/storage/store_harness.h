@@ -25,7 +25,9 @@ class World {
   // The next sweep finds this worker dead.
   virtual void DeclareDead(WorkerId worker) = 0;
 };
-std::unique_ptr<World> NewWorld(StoreKind kind);
+// Most tests share a database, and differ by their hubs; what looks at all hubs has one of its own.
+enum class Database { kShared, kOwn };
+std::unique_ptr<World> NewWorld(StoreKind kind, Database database = Database::kShared);
 
 // A daemon: a started store and what it was told.
 class Daemon : public StoreObserver {
@@ -71,7 +73,7 @@ class Daemon : public StoreObserver {
 // Two daemons in one hub that no other test uses.
 class Harness {
  public:
-  explicit Harness(StoreKind kind);
+  explicit Harness(StoreKind kind, Database database = Database::kShared);
   World& world() { return *world_; }
   HubId hub = 0;
   std::string hub_name;
