@@ -268,7 +268,7 @@ end $$;
 create table Entities (
   instance_key bigint primary key,
   state bytea,
-  state_payload bigint,
+  state_payload uuid,
   last_modified_time timestamptz not null,
   -- The orchestration (and its generation) that holds the lock, and its critical section.
   locked_by_key bigint,
