@@ -262,6 +262,11 @@ void AddWorkers(std::vector<Setting>& rows) {
                       FIELD(dispatch.activity_hold_max), 0, 31536000,
                       "an activity without answer is offered again after this; 0 = never"));
   rows.push_back(
+      Time("workers", "result-hold-ms-max", absl::Milliseconds(1), FIELD(dispatch.result_hold_max),
+           0, 60000,
+           "how long an activity's result may wait for the turn that it brings about, to "
+           "be committed with it; 0 = never"));
+  rows.push_back(
       Number("workers", "lost-leases-max", FIELD(dispatch.lost_leases_max), 0, kIntMax,
              "an item whose worker vanished so many times fails as a poison message; 0 = off"));
   rows.push_back(Time("workers", "abandon-delay-ms-min", absl::Milliseconds(1),

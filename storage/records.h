@@ -306,6 +306,13 @@ struct NextGeneration {
   Payload saved_custom_status;
 };
 
+// An activity task whose result a turn was given before it was stored: the checkpoint takes the
+// task out, and the result is stored nowhere but in the turn's history.
+struct CompletedTask {
+  TaskKey key = 0;
+  LeaseToken lease_token = 0;
+};
+
 // What one turn writes, in one transaction, or not at all.
 struct Checkpoint {
   // The fence: acts only while `lease_token` holds the instance, and only as the next turn.
@@ -316,7 +323,8 @@ struct Checkpoint {
   int64_t turn = 0;           // last committed turn + 1
   Generation generation = 0;  // of the turn; with `next_generation` the next one begins after it
 
-  std::vector<int64_t> consumed;  // message numbers; all must still be there
+  std::vector<int64_t> consumed;               // message numbers; all must still be there
+  std::vector<CompletedTask> completed_tasks;  // of this instance; all must still be leased so
   std::optional<HistoryChunk> history;
   std::optional<InstanceUpdate> update;
   std::optional<NextGeneration> next_generation;
@@ -339,9 +347,11 @@ struct Checkpoint {
 
 enum class CheckpointOutcome : int8_t {
   kCommitted = 0,
-  kAlready = 1,    // this turn was committed before under the same lease: the details are not known
-  kLeaseLost = 2,  // another lease, another turn, or a consumed message is missing: nothing changed
-  kGone = 3,       // the instance has ended or was replaced: nothing changed
+  kAlready = 1,  // this turn was committed before under the same lease: the details are not known
+  // Another lease, another turn, or a consumed message or completed task is missing: nothing
+  // changed.
+  kLeaseLost = 2,
+  kGone = 3,  // the instance has ended or was replaced: nothing changed
 };
 
 struct ChildResult {

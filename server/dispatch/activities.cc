@@ -158,26 +158,37 @@ void Dispatcher::PoisonTask(HeldTask& held) {
           /*failed_by_server=*/true, nullptr);
 }
 
-void Dispatcher::EndHeld(HeldTask& held, NewMessage message, bool failed_by_server,
-                         DoneCallback done) {
+UnstoredResult Dispatcher::ResultOf(HeldTask& held, NewMessage message, bool failed_by_server,
+                                    DoneCallback done) {
   held.phase = HeldTask::Phase::kCompleting;
-  auto context = std::make_unique<TaskContext>();
-  context->hub = held.hub->id;
-  context->key = held.task.key;
-  context->lease_token = held.task.lease_token;
-  context->instance_key = held.task.instance_key;
-  context->instance_id = held.task.instance_id;
-  context->message = message;
-  context->failed_by_server = failed_by_server;
-  context->done = std::move(done);
-  TaskCompletion completion;
+  UnstoredResult result;
+  result.context = std::make_unique<TaskContext>();
+  TaskContext& context = *result.context;
+  context.hub = held.hub->id;
+  context.key = held.task.key;
+  context.lease_token = held.task.lease_token;
+  context.instance_key = held.task.instance_key;
+  context.instance_id = held.task.instance_id;
+  context.message = message;
+  context.failed_by_server = failed_by_server;
+  context.done = std::move(done);
+  TaskCompletion& completion = result.completion;
   completion.key = held.task.key;
   completion.lease_token = held.task.lease_token;
   completion.instance_key = held.task.instance_key;
   completion.generation = held.task.generation;
   completion.message = std::move(message);
+  return result;
+}
+
+void Dispatcher::Store(UnstoredResult result) {
   ++commits_in_flight_;
-  effects_->push_back(EndTask{std::move(completion), std::move(context)});
+  effects_->push_back(EndTask{std::move(result.completion), std::move(result.context)});
+}
+
+void Dispatcher::EndHeld(HeldTask& held, NewMessage message, bool failed_by_server,
+                         DoneCallback done) {
+  Store(ResultOf(held, std::move(message), failed_by_server, std::move(done)));
 }
 
 // --- From the worker
@@ -222,6 +233,7 @@ void Dispatcher::On(ActivityAnswered& event) {
   event.response.set_taskid(held->task.task_id);
   NewMessage message = orchestration::ActivityResult(std::move(event.response),
                                                      held->task.generation, now_, limits_.turn);
+  if (GiveToTurn(*held, message, event.done)) return;
   EndHeld(*held, std::move(message), /*failed_by_server=*/false, std::move(event.done));
 }
 
@@ -246,13 +258,15 @@ void Dispatcher::On(TaskEnded& event) {
   --commits_in_flight_;
   HeldTask* held = FindTask(context.key);
   if (held != nullptr && held->task.lease_token != context.lease_token) held = nullptr;
+  const bool in_turn = context.unstored_seq != 0 && SettleBeside(context, event.result);
   if (!event.result.ok()) {
     OnEndFailed(context, event.result.status(), held);
     return;
   }
   if (held != nullptr) DropTask(*held, /*release=*/false);
   if (event.result->outcome == TaskOutcome::kOk) {
-    ApplyDelivery(*table_.HubOf(context.hub), event.result->delivery, context.message);
+    if (!in_turn)
+      ApplyDelivery(*table_.HubOf(context.hub), event.result->delivery, context.message);
   } else if (event.result->outcome == TaskOutcome::kLeaseLost) {
     // Perhaps it was this call, whose first answer got lost: then the message is in the inbox.
     ReadAgain(context.instance_key);

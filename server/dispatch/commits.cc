@@ -40,6 +40,8 @@ void Dispatcher::CommitTurn(Resident& resident, orchestration::TurnResult result
   residents_.SetBusy(resident);
   Checkpoint& checkpoint = result.checkpoint;
   auto context = std::make_unique<CommitContext>();
+  context->consumed = checkpoint.consumed;
+  TakeResults(resident, checkpoint, *context);
   LeaseProducts(*resident.hub, checkpoint, *context);
   context->key = resident.key();
   context->hub = resident.hub->id;
@@ -50,7 +52,6 @@ void Dispatcher::CommitTurn(Resident& resident, orchestration::TurnResult result
   context->continues = checkpoint.next_generation.has_value();
   context->failed_by_server = failed_by_server;
   context->delta = std::move(result.delta);
-  context->consumed = checkpoint.consumed;
   context->own_messages = checkpoint.own_messages;
   context->messages = checkpoint.messages;
   context->parent_message = checkpoint.parent_message;
@@ -121,6 +122,7 @@ void Dispatcher::On(Committed& event) {
     OnCommitted(context, *event.result, resident);
   } else if (event.result->outcome == CheckpointOutcome::kAlready) {
     waiters_.Changed(context.hub, context.instance_id, context.delta.status, *effects_);
+    EndResults(context.results);
     OnCommitUnknown(context, resident);
     Reply(context.done, absl::OkStatus());
   } else {
@@ -130,6 +132,7 @@ void Dispatcher::On(Committed& event) {
         context.instance_id);
     // The lease may still be held here: then a message of the turn was not there any more.
     if (resident != nullptr) Drop(*resident, /*release=*/true);
+    StoreApart(context.results);
     Reply(context.done, absl::OkStatus());
   }
   if (context.product_token != 0) ForgetToken(context.product_token);
@@ -169,6 +172,7 @@ void Dispatcher::On(TurnRewound& event) {
 
 void Dispatcher::OnCommitted(CommitContext& context, CheckpointResult& result, Resident* resident) {
   Reply(context.done, absl::OkStatus());
+  EndResults(context.results);
   waiters_.Changed(context.hub, context.instance_id, context.delta.status, *effects_);
   if (resident != nullptr) ApplyToResident(context, result, *resident);
   HandOn(context, result);
@@ -280,7 +284,16 @@ void Dispatcher::OnCommitFailed(CommitContext& context, const absl::Status& stat
         "offered again: {}",
         context.instance_id, status.ToString());
     OnCommitUnknown(context, resident);
+    StoreApart(context.results);
     Reply(context.done, absl::UnavailableError(status.message()));
+    return;
+  }
+  if (!context.results.empty()) {
+    // Perhaps it is a result that the store refuses. Stored apart, each is judged by itself, and
+    // the turn is offered again.
+    if (resident != nullptr) Drop(*resident, /*release=*/true);
+    StoreApart(context.results);
+    Reply(context.done, absl::OkStatus());
     return;
   }
   if (resident == nullptr) {

@@ -54,6 +54,9 @@ struct DispatchLimits {
   absl::Duration health_ping_interval = absl::Seconds(30);
   absl::Duration orchestration_hold_max = absl::Minutes(10);  // 1.12
   absl::Duration activity_hold_max = absl::Hours(24);
+  // How long the result of an activity may wait, unstored, for the turn that it brought about, to
+  // be stored by that turn's checkpoint; zero = never.
+  absl::Duration result_hold_max = absl::Milliseconds(20);
   int lost_leases_max = 100;  // poison (2.10); 0 = off
   absl::Duration abandon_delay_min = absl::Seconds(1);
   absl::Duration abandon_delay_max = absl::Seconds(60);

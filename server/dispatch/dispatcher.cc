@@ -74,6 +74,7 @@ void Dispatcher::OnTime() {
   while (Resident* due = residents_.TakeDue(now_)) Reconsider(*due);
   while (Resident* idle = residents_.TakeIdle(now_, /*any=*/false)) Drop(*idle, /*release=*/true);
   ExpireHolds();
+  ExpireResults();
   PingStreams();
   waiters_.OnTime(now_, *effects_);
   for (const auto& [id, hub] : table_.hubs()) {
@@ -102,6 +103,7 @@ absl::Time Dispatcher::NextDeadline() const {
   for (const auto& holds : holds_) {
     if (!holds.empty()) next = std::min(next, holds.front().until);
   }
+  if (!result_holds_.empty()) next = std::min(next, result_holds_.front().until);
   for (const auto& [at, effect] : retries_) next = std::min(next, at);
   if (!leasing()) return next;
   if (!reading_new_messages_ && residents_.size() > 0) next = std::min(next, next_read_);

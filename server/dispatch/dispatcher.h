@@ -147,6 +147,7 @@ class Dispatcher {
   // False: the resident waits on in its route.
   bool OfferTurn(Resident& resident, Stream* stream, bool all_gave_back);
   void SendTurn(Resident& resident, Stream& stream);
+  void EndTurn(Resident& resident, TurnAnswer answer);
   // A turn without events: what it dropped is discarded, or the rest of the inbox is waited for.
   void EndEmptyTurn(Resident& resident);
   // The turn is lost with its stream or by its hold: offered again at once (1.11, 1.12).
@@ -189,9 +190,35 @@ class Dispatcher {
   void OnEndFailed(TaskContext& context, const absl::Status& status, HeldTask* held);
   void LoseTask(HeldTask& held);
   void EndHeld(HeldTask& held, NewMessage message, bool failed_by_server, DoneCallback done);
+  UnstoredResult ResultOf(HeldTask& held, NewMessage message, bool failed_by_server,
+                          DoneCallback done);
+  void Store(UnstoredResult result);
   void DropTask(HeldTask& held, bool release, absl::Duration delay = absl::ZeroDuration());
   HeldTask* FindAnswered(HubId hub, const ActivityResponse& response);
   HeldTask* FindTask(TaskKey key);
+
+  // --- unstored_results.cc: results that are stored by the checkpoint of the turn they bring about
+  // Gives the result to a turn of a resident that can be sent at once; false if there is none.
+  bool GiveToTurn(HeldTask& held, NewMessage& message, DoneCallback& done);
+  Resident* TakerOf(const HeldTask& held, Stream** stream);
+  // The results that the checkpoint consumes leave the resident.
+  void TakeResults(Resident& resident, Checkpoint& checkpoint, CommitContext& context);
+  void EndResults(std::vector<UnstoredResult>& results);
+  // Stores them apart, as messages like any other; of a resident that is at no worker.
+  void StoreApart(std::vector<UnstoredResult>& results);
+  void StoreApart(Resident& resident);
+  // Stores one beside the turn in flight that has it.
+  void StoreBeside(UnstoredResult& result);
+  // The worker of this stream did not answer a turn in time for a result that waited for it.
+  void NoteVainWait(StreamId id);
+  // Whether the answer has to wait until results of its turn are stored; sees to it that they are.
+  bool MustPark(Resident& resident, const OrchestratorResponse& response);
+  // A result that was stored beside its turn: the turn goes on with its number, or is given up.
+  // False if the resident or the turn is gone.
+  bool SettleBeside(const TaskContext& context, const absl::StatusOr<TaskResult>& result);
+  void ExpireResults();
+  // The turn in flight comes back without an answer.
+  void TakeTurnBack(Resident& resident);
 
   // --- claims.cc: the store as a source of work
   // Claims for all pools of this type that have free credits, if one of them is due.
@@ -251,6 +278,10 @@ class Dispatcher {
     int64_t dispatch = 0;
   };
   std::deque<HoldEntry> holds_[kWorkTypes];
+  // Results that wait for a checkpoint, in the order in which their time ends: key of the instance,
+  // and in place of the dispatch their number. Stored ones are void.
+  std::deque<HoldEntry> result_holds_;
+  int64_t last_unstored_ = 0;
   // Items that every matching stream has given back, by the time when one may have them again.
   // Tasks that would be ambiguous on the only streams that could take them (2.6), per hub.
   absl::flat_hash_map<HubId, std::vector<TaskKey>> held_back_;

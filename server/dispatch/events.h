@@ -32,6 +32,37 @@ struct InstanceSeed {
   LeaseToken lease_token = 0;  // 0 = created free: the other fields but the id are empty
 };
 
+struct TaskContext {
+  HubId hub = 0;
+  TaskKey key = 0;
+  LeaseToken lease_token = 0;
+  InstanceKey instance_key = 0;
+  std::string instance_id;
+  int32_t task_id = 0;
+  NewMessage message;
+  // Not 0: the number under which the turn in flight has the message already (UnstoredResult).
+  int64_t unstored_seq = 0;
+  bool failed_by_server = false;
+  DoneCallback done;  // null when no worker waits
+};
+
+// The result of an activity that an inbox here has under a number of its own and the store does not
+// have yet (unstored_results.cc).
+struct UnstoredResult {
+  int64_t seq = 0;  // below 0, as no number of the store
+  TaskCompletion completion;
+  // Null while it is being stored, beside the turn in flight that was given it.
+  std::unique_ptr<TaskContext> context;
+  bool storing() const { return context == nullptr; }
+};
+
+// A worker's whole answer to a turn.
+struct TurnAnswer {
+  OrchestratorResponse response;
+  bool too_large = false;  // so large that the rest was not waited for
+  DoneCallback done;
+};
+
 // What is kept of a checkpoint while it is in the store, to hand its products on in memory.
 struct CommitContext {
   InstanceKey key = 0;
@@ -53,6 +84,7 @@ struct CommitContext {
   std::vector<InstanceSeed> children;
   std::vector<NewMessage> conflicts;  // parallel to children
   std::vector<NewTask> tasks;
+  std::vector<UnstoredResult> results;  // that this checkpoint stores
   std::vector<Reservation> reservations;
   DoneCallback done;  // null when no worker waits
 };
@@ -62,18 +94,6 @@ struct CreateContext {
   InstanceSeed seed;
   std::optional<Reservation> reservation;
   Callback<CreateResult> done;
-};
-
-struct TaskContext {
-  HubId hub = 0;
-  TaskKey key = 0;
-  LeaseToken lease_token = 0;
-  InstanceKey instance_key = 0;
-  std::string instance_id;
-  int32_t task_id = 0;
-  NewMessage message;
-  bool failed_by_server = false;
-  DoneCallback done;  // null when no worker waits
 };
 
 // --- Events: from streams and clients.

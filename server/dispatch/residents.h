@@ -21,6 +21,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/types/span.h"
+#include "server/dispatch/events.h"
 #include "server/dispatch/streams.h"
 #include "server/orchestration/turn.h"
 
@@ -51,6 +52,8 @@ struct Resident {
   bool missed = false;       // a message was left to a later read while one was under way
   // Numbers that came by a read and not by an answer: the answer may follow and is then known.
   absl::flat_hash_set<int64_t> read_seqs;
+  // Results in the inbox that are not stored; `inbox` may lack one that had to make room.
+  std::vector<UnstoredResult> unstored;
 
   // The turn in flight.
   orchestration::Turn turn;
@@ -60,6 +63,8 @@ struct Resident {
   bool warned_of_size = false;                   // once, not at every turn
   std::unique_ptr<OrchestratorResponse> merged;  // parts of a chunked response (3.18)
   int64_t merged_bytes = 0;
+  // The answer, while a result of the turn is being stored.
+  std::unique_ptr<TurnAnswer> parked;
 
   // Places in the dispatcher's queues; kept to take it out of them.
   std::optional<std::tuple<absl::Time, int64_t, InstanceKey>> ready_at;

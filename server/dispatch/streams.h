@@ -56,6 +56,10 @@ struct Stream {
   absl::Time last_write;
   absl::btree_set<int64_t> in_flight[kWorkTypes];  // keys of instances and of tasks
   absl::flat_hash_map<std::pair<WorkType, int64_t>, AbandonBackoff> abandoned;
+  // A worker that answers a turn only after the activity before it was acknowledged lets results
+  // wait in vain. `results_to_skip` of them are then stored at once; more each time.
+  int results_in_vain = 0;
+  int results_to_skip = 0;
 
   const NameFilters& filters(WorkType type) const {
     return type == WorkType::kTurn ? options.orchestration_filters : options.activity_filters;

@@ -126,7 +126,9 @@ void Dispatcher::Drop(Resident& resident, bool release, absl::Duration delay) {
   Unready(resident);
   if (resident.phase == Resident::Phase::kDispatched) {
     FreeCredit(resident.stream, WorkType::kTurn, resident.key());
+    TakeTurnBack(resident);
   }
+  StoreApart(resident);
   if (release) {
     InstanceRelease request;
     request.key = resident.key();
@@ -220,7 +222,10 @@ bool Dispatcher::OfferTurn(Resident& resident, Stream* stream, bool all_gave_bac
     spdlog::warn("DiscardingEvent (313): instance {}, message {}: {}", resident.state.instance_id,
                  resident.turn.dropped[i], resident.turn.drop_reasons[i]);
   }
-  if (resident.turn.empty()) {
+  if (resident.turn.empty() && !resident.unstored.empty()) {
+    StoreApart(resident);  // what is discarded must be stored
+    Reconsider(resident);
+  } else if (resident.turn.empty()) {
     EndEmptyTurn(resident);
   } else if (Poisoned(resident.lost_leases)) {
     FailTurn(resident,
@@ -320,7 +325,7 @@ void Dispatcher::LoseTurn(Resident& resident) {
   resident.phase = Resident::Phase::kIdle;
   ++resident.lost_leases;
   resident.loss_unsaved = true;
-  resident.merged.reset();
+  TakeTurnBack(resident);
   resident.whole_history = false;
   const absl::Duration delay = RedeliveryDelay(resident.lost_leases);
   if (delay > absl::ZeroDuration() && !Poisoned(resident.lost_leases)) {
@@ -361,52 +366,65 @@ void Dispatcher::On(TurnAnswered& event) {
     Reply(event.done, absl::OkStatus());
     return;
   }
-  const int64_t key = resident->key();
+  if (resident->parked != nullptr) {
+    Reply(event.done, absl::OkStatus());  // the same answer again
+    return;
+  }
   if (response.requireshistory()) {
     // The same turn again, with everything; nothing is committed (3.17).
     resident->whole_history = true;
     Stream* stream = table_.Find(resident->stream);
-    FreeCredit(resident->stream, WorkType::kTurn, key);
+    FreeCredit(resident->stream, WorkType::kTurn, resident->key());
     SendTurn(*resident, *stream);
     Reply(event.done, absl::OkStatus());
     return;
   }
-  OrchestratorResponse merged;
-  if (resident->merged != nullptr) merged = std::move(*resident->merged);
+  TurnAnswer answer;
+  if (resident->merged != nullptr) answer.response = std::move(*resident->merged);
   const auto bytes = static_cast<int64_t>(response.ByteSizeLong());
-  const bool complete = orchestration::MergeChunk(std::move(response), merged);
+  const bool complete = orchestration::MergeChunk(std::move(response), answer.response);
   resident->merged_bytes += bytes;
-  const bool too_large = resident->merged_bytes > kMergedBytesMax;
-  if (!complete && !too_large) {
-    resident->merged = std::make_unique<OrchestratorResponse>(std::move(merged));
+  answer.too_large = resident->merged_bytes > kMergedBytesMax;
+  if (!complete && !answer.too_large) {
+    resident->merged = std::make_unique<OrchestratorResponse>(std::move(answer.response));
     Reply(event.done, absl::OkStatus());
     return;
   }
   resident->merged.reset();
-  FreeCredit(resident->stream, WorkType::kTurn, key);
-  if (Stream* stream = table_.Find(resident->stream); stream && !stream->abandoned.empty()) {
+  answer.done = std::move(event.done);
+  if (MustPark(*resident, answer.response)) {
+    resident->parked = std::make_unique<TurnAnswer>(std::move(answer));
+  } else {
+    EndTurn(*resident, std::move(answer));
+  }
+}
+
+void Dispatcher::EndTurn(Resident& resident, TurnAnswer answer) {
+  const int64_t key = resident.key();
+  FreeCredit(resident.stream, WorkType::kTurn, key);
+  if (Stream* stream = table_.Find(resident.stream); stream && !stream->abandoned.empty()) {
     stream->abandoned.erase({WorkType::kTurn, key});
   }
-  resident->phase = Resident::Phase::kCommitting;
-  resident->whole_history = false;
-  if (too_large) {
-    FailTurn(*resident,
+  resident.phase = Resident::Phase::kCommitting;
+  resident.whole_history = false;
+  if (answer.too_large) {
+    FailTurn(resident,
              ServerFailure("ResponseTooLarge",
                            absl::StrCat("The parts of the response together have more than ",
                                         kMergedBytesMax, " bytes.")),
-             std::move(event.done));
+             std::move(answer.done));
     return;
   }
   orchestration::TurnResult result =
-      orchestration::FinishTurn(resident->state, resident->turn, std::move(merged), resident->lease,
-                                now_, *ids_, limits_.turn);
+      orchestration::FinishTurn(resident.state, resident.turn, std::move(answer.response),
+                                resident.lease, now_, *ids_, limits_.turn);
   if (result.rewind.has_value()) {
     ++commits_in_flight_;
-    effects_->push_back(
-        RewindTurn{std::move(result.checkpoint), *std::move(result.rewind), std::move(event.done)});
+    effects_->push_back(RewindTurn{std::move(result.checkpoint), *std::move(result.rewind),
+                                   std::move(answer.done)});
     return;
   }
-  CommitTurn(*resident, std::move(result), /*failed_by_server=*/false, std::move(event.done));
+  CommitTurn(resident, std::move(result), /*failed_by_server=*/false, std::move(answer.done));
 }
 
 void Dispatcher::On(Abandoned& event) {
@@ -423,7 +441,7 @@ void Dispatcher::On(Abandoned& event) {
     FreeCredit(resident->stream, WorkType::kTurn, resident->key());
     AddBackoff(*stream, WorkType::kTurn, resident->key());
     resident->phase = Resident::Phase::kIdle;
-    resident->merged.reset();
+    TakeTurnBack(*resident);
     Reconsider(*resident);
   }
   Reply(event.done, absl::OkStatus());

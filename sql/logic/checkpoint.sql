@@ -12,6 +12,8 @@
 --     key, token, turn, generation, flags, history, first_event, event_count: columns of the items;
 --         flags: 1 ends, 2 releases, 4 has a next generation; history: a position in p_bytes
 --     consumed_item, consumed_seq: columns of the consumed messages
+--     done_item, done_task, done_token: columns of activity tasks that go, as their results are in the
+--         turn's history and in no inbox
 --     task_item, task_number, task_id, task_version, task_request, task_token: columns of new tasks;
 --         task_name: their names, a JSON array; task_number counts those of one item from 0, and each
 --         has its place (see the column) a hundredth of a second behind the one before
@@ -30,7 +32,8 @@
 --   A list may be absent; its statements are then not run. *_kind: 0 keep, 1 set, 2 clear.
 --
 -- The fence: the token holds the instance and the turn is the next one. All consumed messages must be
--- there; if one is missing, the call fails with P0D01 and is repeated item by item.
+-- there, and all completed tasks under their leases; if one is missing, the call fails with P0D01 and is
+-- repeated item by item.
 -- Locks: own and target hot rows by key, then the rest in the order of README.md. Repeat: by (token,
 -- turn), also after the end of the instance or of the lease.
 create or replace function _CheckpointOrchestration(p_hub int, p_batch jsonb, p_bytes bytea[])
@@ -93,6 +96,10 @@ begin
     if v_deleted <> v_expected then
       raise exception 'a consumed message is gone' using errcode = 'P0D01';
     end if;
+  end if;
+
+  if p_batch ? 'done_item' then
+    perform _EndTasks(v_keys, v_outcomes, p_batch);
   end if;
 
   if v_lists ? 'payloads' then
@@ -166,6 +173,31 @@ begin
             c(key, flags, outcome)
           where c.flags & 3 = 2 and c.outcome = 0) f
     where f.keys is not null;
+  end if;
+end $$;
+
+-- _EndTasks: takes out the tasks whose results committed turns bring along. Caller holds the hot rows of
+-- their instances. Locks: class 3 by key.
+create or replace function _EndTasks(p_keys bigint[], p_outcomes smallint[], p_batch jsonb)
+returns void language plpgsql set search_path from current set enable_seqscan = off as $$
+declare
+  v_items int[] := p_batch ->> 'done_item';
+  v_expected bigint := cardinality(v_items);
+  v_deleted bigint;
+begin
+  if 0 <> any (p_outcomes) then
+    select count(*) into v_expected from unnest(v_items) c(item) where p_outcomes[c.item] = 0;
+  end if;
+  delete from NewTasks t
+  using (select p_keys[u.item] as key, u.task, u.token
+         from unnest(v_items, (p_batch ->> 'done_task')::bigint[],
+                     (p_batch ->> 'done_token')::bigint[]) u(item, task, token)
+         where p_outcomes[u.item] = 0
+         order by 1, 2) c
+  where t.instance_key = any (array[c.key]) and t.task_key = c.task and t.lease_token = c.token;
+  get diagnostics v_deleted = row_count;
+  if v_deleted <> v_expected then
+    raise exception 'a completed task is gone' using errcode = 'P0D01';
   end if;
 end $$;
 

@@ -59,7 +59,7 @@ using OwnPayloads = std::vector<PayloadSet>;
 void EncodeItems(const CheckpointVerb::Requests& requests, OwnPayloads& payloads,
                  Envelope& envelope) {
   Column key, token, turn, generation, flags, history, first_event, event_count;
-  Column consumed_item, consumed_seq;
+  Column consumed_item, consumed_seq, done_item, done_task, done_token;
   int64_t item = 0;
   for (const Checkpoint* checkpoint : requests) {
     PayloadSet& own = payloads[static_cast<size_t>(item++)];
@@ -81,6 +81,11 @@ void EncodeItems(const CheckpointVerb::Requests& requests, OwnPayloads& payloads
       consumed_item.Add(item);
       consumed_seq.Add(seq);
     }
+    for (const CompletedTask& task : checkpoint->completed_tasks) {
+      done_item.Add(item);
+      done_task.Add(task.key);
+      done_token.Add(task.lease_token);
+    }
   }
   envelope.Numbers("key", key)
       .Numbers("token", token)
@@ -92,6 +97,10 @@ void EncodeItems(const CheckpointVerb::Requests& requests, OwnPayloads& payloads
       .Numbers("event_count", event_count)
       .Numbers("consumed_item", consumed_item)
       .Numbers("consumed_seq", consumed_seq);
+  if (done_item.empty()) return;
+  envelope.Numbers("done_item", done_item)
+      .Numbers("done_task", done_task)
+      .Numbers("done_token", done_token);
 }
 
 void EncodeTasks(const CheckpointVerb::Requests& requests, OwnPayloads& payloads,
@@ -351,7 +360,7 @@ void EncodeCheckpoints(const CheckpointVerb::Requests& checkpoints, Envelope& en
 }
 
 size_t BytesOf(const Checkpoint& checkpoint) {
-  size_t bytes = 256 + 24 * checkpoint.consumed.size();
+  size_t bytes = 256 + 24 * checkpoint.consumed.size() + 32 * checkpoint.completed_tasks.size();
   if (checkpoint.history.has_value() && checkpoint.history->events != nullptr) {
     bytes += checkpoint.history->events->size();
   }

@@ -82,7 +82,9 @@ TEST_CASE("rewind_other_daemon a daemon that was taken for dead rewinds nothing"
   const Functions functions = SomeFunctions(clock);
   MemoryStore store_a(&database, MemoryStore::Mode::kStepped);
   MemoryStore store_b(&database, MemoryStore::Mode::kStepped);
-  FakeDaemon a(&store_a, &store_a);
+  dispatch::DispatchLimits limits;
+  limits.result_hold_max = absl::ZeroDuration();
+  FakeDaemon a(&store_a, &store_a, limits);
   FakeDaemon b(&store_b, &store_b);
   const FakeStream stream_a = a.Open(hub);
   const WorkItem lost = SecondTurn(a, hub, stream_a, functions);

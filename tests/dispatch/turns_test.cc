@@ -305,7 +305,11 @@ TEST_CASE("result_refused a result that can never be stored fails the activity")
   one.daemon.Settle();
   one.daemon.Work(stream, functions);
   one.daemon.Settle();
+  // With its turn, and then by itself.
   one.faults.FailNext(FaultStore::Verb::kCompleteTask, absl::InvalidArgumentError("too large"));
+  one.daemon.Work(stream, functions);
+  one.daemon.Settle();
+  one.faults.FailNext(FaultStore::Verb::kCheckpoint, absl::InvalidArgumentError("too large"));
   one.daemon.RunWorkers({stream}, functions);
   CHECK(one.database.ReadInstance(one.hub, "c", true)->output == "!ResultRefused");
 }

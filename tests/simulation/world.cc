@@ -152,6 +152,7 @@ void World::StartDaemon(size_t index) {
   dispatch::DispatchLimits limits;
   limits.lost_leases_max = 0;  // streams are lost all the time here
   limits.resident_linger = absl::Milliseconds(500);
+  limits.result_hold_max = absl::Milliseconds(std::vector<int>{0, 20, 1000}[Pick(3)]);
   daemon.daemon =
       std::make_unique<FakeDaemon>(daemon.faults.get(), daemon.store.get(), limits, random_());
   daemon.streams.clear();

@@ -114,6 +114,41 @@ TEST_CASE("store_checkpoint_is_fenced_by_token_and_turn") {
   CHECK(h.a().ClaimAll(h.hub).claims.empty());
 }
 
+TEST_CASE("store_checkpoint_takes_out_the_tasks_that_it_completes") {
+  Harness h(AnyKind());
+  const Claim claim = Started(h, "one");
+  Checkpoint first = TurnOf(claim);
+  const LeaseToken token = h.a().NewToken();
+  for (int id = 1; id <= 3; ++id) {
+    first.tasks.push_back({id, "Act", std::nullopt, Bytes("request"), token});
+  }
+  const CheckpointResult made = h.a().Commit(first);
+  REQUIRE(made.task_keys.size() == 3);
+  // All or nothing: one of the two is not leased so.
+  Checkpoint second = TurnOf(After(first, claim));
+  second.own_messages = {Event("must not appear")};
+  second.completed_tasks = {{made.task_keys[0], token}, {made.task_keys[1], h.a().NewToken()}};
+  CHECK(h.a().Commit(second).outcome == CheckpointOutcome::kLeaseLost);
+  second.own_messages.clear();
+  second.completed_tasks[1].lease_token = token;
+  REQUIRE(h.a().Commit(second).outcome == CheckpointOutcome::kCommitted);
+  CHECK(h.a().Commit(second).outcome == CheckpointOutcome::kAlready);
+  TaskCompletion late{made.task_keys[0], token, claim.key, 0, Event("late", 6)};
+  CHECK(h.a().Complete(h.hub, "one", late).outcome == TaskOutcome::kLeaseLost);
+  TaskCompletion left{made.task_keys[2], token, claim.key, 0, Event("left", 6)};
+  CHECK(h.a().Complete(h.hub, "one", left).outcome == TaskOutcome::kOk);
+  // A task of another instance is none of its own.
+  const Claim other = Started(h, "two");
+  Checkpoint foreign = TurnOf(other);
+  foreign.tasks.push_back({1, "Act", std::nullopt, Bytes("request"), token});
+  const CheckpointResult theirs = h.a().Commit(foreign);
+  Checkpoint third = TurnOf(After(second, After(first, claim)));
+  third.completed_tasks = {{theirs.task_keys.at(0), token}};
+  CHECK(h.a().Commit(third).outcome == CheckpointOutcome::kLeaseLost);
+  const Claim found = ReleasedAndClaimed(h, After(second, After(first, claim)));
+  CHECK(TextsOf(found.messages) == std::vector<std::string>{"left"});
+}
+
 TEST_CASE("store_every_turn_counts_as_an_update") {
   Harness h(AnyKind());
   const Claim claim = Started(h, "one", 1);

@@ -25,8 +25,16 @@ CheckpointOutcome MemoryDatabase::CheckFence(const Checkpoint& checkpoint) {
   }
   const bool all_there =
       std::all_of(checkpoint.consumed.begin(), checkpoint.consumed.end(),
-                  [instance](int64_t seq) { return instance->inbox_times.contains(seq); });
+                  [instance](int64_t seq) { return instance->inbox_times.contains(seq); }) &&
+      std::all_of(checkpoint.completed_tasks.begin(), checkpoint.completed_tasks.end(),
+                  [&](const CompletedTask& task) { return IsLeased(checkpoint.key, task); });
   return all_there ? CheckpointOutcome::kCommitted : CheckpointOutcome::kLeaseLost;
+}
+
+bool MemoryDatabase::IsLeased(InstanceKey instance, const CompletedTask& task) const {
+  const auto found = tasks_.find(task.key);
+  return found != tasks_.end() && found->second.task.lease_token == task.lease_token &&
+         found->second.task.instance_key == instance;
 }
 
 CheckpointResult MemoryDatabase::CommitCheckpoint(WorkerId worker, Checkpoint checkpoint) {
@@ -54,6 +62,7 @@ CheckpointResult MemoryDatabase::Commit(WorkerId worker, Checkpoint checkpoint) 
 std::vector<NewMessage> MemoryDatabase::ApplyState(Checkpoint& checkpoint, Instance& instance) {
   std::vector<NewMessage> carried_on;
   for (int64_t seq : checkpoint.consumed) Remove(instance, seq);
+  for (const CompletedTask& task : checkpoint.completed_tasks) EraseTask(task.key);
   instance.turn = checkpoint.turn;
   instance.last_token = checkpoint.lease_token;
   instance.lost_leases = 0;

@@ -175,6 +175,8 @@ class MemoryDatabase {
   CheckpointResult Commit(WorkerId worker, Checkpoint checkpoint)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   CheckpointOutcome CheckFence(const Checkpoint& checkpoint) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool IsLeased(InstanceKey instance, const CompletedTask& task) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Both return the messages that are carried on into the next generation.
   std::vector<NewMessage> ApplyState(Checkpoint& checkpoint, Instance& instance)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
