@@ -182,12 +182,15 @@ std::optional<Reservation> Dispatcher::Reserve(Hub& hub, WorkType type, const st
   if (!leasing() || hub.streams.empty()) return std::nullopt;
   const Route& route = *table_.RouteOf(hub, type, name, version);
   Stream* best = nullptr;
+  int64_t free_credits = 0;
   for (Stream* stream : route.streams) {
     const int free = stream->credits[Index(type)].free();
-    if (free > 0 && (best == nullptr || free > best->credits[Index(type)].free())) best = stream;
+    if (free <= 0) continue;
+    free_credits += free;
+    if (best == nullptr || free > best->credits[Index(type)].free()) best = stream;
   }
   // A credit is not promised to new work while older work waits for it.
-  if (best == nullptr || !route.empty()) return std::nullopt;
+  if (free_credits <= route.waiting()) return std::nullopt;
   ++best->credits[Index(type)].reserved;
   return Reservation{best->id, type};
 }

@@ -130,6 +130,7 @@ struct Route {
   bool listed = false;  // in Hub::waiting
 
   bool empty() const { return ready.empty() && tasks.empty(); }
+  int64_t waiting() const { return static_cast<int64_t>(ready.size() + tasks.size()); }
 };
 
 struct Hub {

@@ -58,8 +58,9 @@ Resident* Dispatcher::TakerOf(const HeldTask& held, Stream** stream) {
   *stream = Choose(route, resident->key(), /*prefer_streaming=*/false, &all_gave_back);
   if (*stream == nullptr) return nullptr;
   // Those that are ready already go first.
-  const auto ready = static_cast<int64_t>(route.ready.size());
-  if (!joins && (*stream)->credits[Index(WorkType::kTurn)].free() <= ready) return nullptr;
+  if (!joins && (*stream)->credits[Index(WorkType::kTurn)].free() <= route.waiting()) {
+    return nullptr;
+  }
   return resident;
 }
 
