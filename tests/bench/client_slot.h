@@ -7,27 +7,39 @@
 
 #include "absl/strings/str_cat.h"
 #include "tests/bench/driver.h"
+#include "tests/bench/payload.h"
 #include "tests/bench/unary_call.h"
 #include "tests/bench/workload.h"
 
 namespace dt::bench {
 
-// Starts one instance after the other and looks at what came out.
+// Takes one instance after the other and does what the pass asks for.
 class Driver::Slot {
  public:
-  explicit Slot(Driver& driver) : driver_(driver), start_(*this), wait_(*this) {}
+  explicit Slot(Driver& driver) : driver_(driver), start_(*this), raise_(*this), wait_(*this) {}
 
-  void Next() {
-    if (!driver_.TakeNext(index_)) return driver_.SlotIdle();
-    instance_id_ = absl::StrCat(driver_.id_prefix_, index_);
-    begin_ = Clock::now();
+  void Next() { NextDue(Clock::now()); }
+  // The latency counts from `due`.
+  void NextDue(Clock::time_point due) {
+    if (!driver_.TakeNext(operation_)) return driver_.SlotDone(*this);
+    number_ = driver_.InstanceOf(operation_);
+    begin_ = due;
     const auto timeout = std::chrono::duration<double>(driver_.options_.timeout_seconds);
     deadline_ = std::chrono::system_clock::now() +
                 std::chrono::duration_cast<std::chrono::system_clock::duration>(timeout);
-    start_.Send();
+    switch (driver_.pass_) {
+      case Pass::kStartAndWait:
+      case Pass::kStart:
+        return start_.Send();
+      case Pass::kRaise:
+        return raise_.Send();
+      case Pass::kCollect:
+        return wait_.Send();
+    }
   }
   void Cancel() {
     start_.Cancel();
+    raise_.Cancel();
     wait_.Cancel();
   }
 
@@ -37,10 +49,10 @@ class Driver::Slot {
     explicit StartCall(Slot& slot) : slot_(slot) {}
     void Send() {
       Driver& driver = slot_.driver_;
-      const Workload& workload = driver.options_.workload;
-      request_.set_instanceid(slot_.instance_id_);
-      request_.set_name(std::string(WorkloadName(workload)));
-      request_.mutable_input()->set_value(OrchestrationInput(workload, slot_.index_));
+      const Workload& workload = *driver.options_.workload;
+      request_.set_instanceid(driver.InstanceId(slot_.number_));
+      request_.set_name(std::string(workload.orchestration()));
+      request_.mutable_input()->set_value(workload.InputOf(driver.parameters_, slot_.number_));
       grpc::ClientContext& context = NewContext(driver);
       context.set_deadline(slot_.deadline_);
       Await(driver.client_->AsyncStartInstance(&context, request_, &driver.queue_));
@@ -49,10 +61,11 @@ class Driver::Slot {
       if (!status_.ok()) {
         return slot_.End(absl::StrCat("StartInstance answered ", Describe(status_)));
       }
-      if (response_.instanceid() != slot_.instance_id_) {
+      if (response_.instanceid() != request_.instanceid()) {
         return slot_.End(
             absl::StrCat("StartInstance answered the id '", response_.instanceid(), "'"));
       }
+      if (slot_.driver_.pass_ == Pass::kStart) return slot_.End("");
       slot_.wait_.Send();
     }
 
@@ -61,11 +74,33 @@ class Driver::Slot {
     CreateInstanceRequest request_;
   };
 
+  class RaiseCall final : public UnaryCall<RaiseEventResponse> {
+   public:
+    explicit RaiseCall(Slot& slot) : slot_(slot) {}
+    void Send() {
+      Driver& driver = slot_.driver_;
+      const uint64_t event = slot_.operation_ / driver.batch_size_;
+      request_.set_instanceid(driver.InstanceId(slot_.number_));
+      request_.set_name(std::string(kEventName));
+      request_.mutable_input()->set_value(EventInput(driver.parameters_, slot_.number_, event));
+      grpc::ClientContext& context = NewContext(driver);
+      context.set_deadline(slot_.deadline_);
+      Await(driver.client_->AsyncRaiseEvent(&context, request_, &driver.queue_));
+    }
+    void OnDone(bool) override {
+      slot_.End(status_.ok() ? "" : absl::StrCat("RaiseEvent answered ", Describe(status_)));
+    }
+
+   private:
+    Slot& slot_;
+    RaiseEventRequest request_;
+  };
+
   class WaitCall final : public UnaryCall<GetInstanceResponse> {
    public:
     explicit WaitCall(Slot& slot) : slot_(slot) {}
     void Send() {
-      request_.set_instanceid(slot_.instance_id_);
+      request_.set_instanceid(slot_.driver_.InstanceId(slot_.number_));
       request_.set_getinputsandoutputs(true);
       grpc::ClientContext& context = NewContext(slot_.driver_);
       context.set_deadline(slot_.deadline_);
@@ -76,7 +111,9 @@ class Driver::Slot {
       if (!status_.ok()) {
         return slot_.End(absl::StrCat("WaitForInstanceCompletion answered ", Describe(status_)));
       }
-      slot_.End(slot_.Check(response_));
+      const std::string error = slot_.Check(response_);
+      if (error.empty()) slot_.Complete();
+      slot_.End(error);
     }
 
    private:
@@ -90,38 +127,49 @@ class Driver::Slot {
     const OrchestrationState& state = response.orchestrationstate();
     if (state.orchestrationstatus() != ORCHESTRATION_STATUS_COMPLETED) {
       return absl::StrCat("ended as ", OrchestrationStatus_Name(state.orchestrationstatus()), ": ",
-                          state.failuredetails().errormessage());
+                          Shown(state.failuredetails().errormessage()));
     }
-    const Workload& workload = driver_.options_.workload;
-    if (state.output().value() != ExpectedOutput(workload, index_)) {
-      return absl::StrCat("output is '", state.output().value(), "' and not '",
-                          ExpectedOutput(workload, index_), "'");
+    const Workload& workload = *driver_.options_.workload;
+    const Parameters& parameters = driver_.parameters_;
+    const std::string output = ExpectedOutput(workload, parameters, number_);
+    if (state.output().value() != output) {
+      return absl::StrCat("output is ", Shown(state.output().value()), " and not ", Shown(output));
     }
-    if (state.input().value() != OrchestrationInput(workload, index_)) {
-      return absl::StrCat("input came back as '", state.input().value(), "'");
+    if (state.input().value() != workload.LastInputOf(parameters, number_)) {
+      return absl::StrCat("input came back as ", Shown(state.input().value()));
     }
-    if (driver_.executed_[index_] != static_cast<uint32_t>(workload.activities)) {
-      return absl::StrCat("ran ", driver_.executed_[index_], " activities and not ",
-                          workload.activities);
+    const Amounts each = workload.Each(parameters);
+    const Record& record = driver_.records_[number_];
+    if (record.activities != each.activities) {
+      return absl::StrCat("ran ", record.activities, " activities and not ", each.activities);
+    }
+    if (record.instances_ended != each.instances) {
+      return absl::StrCat("ended ", record.instances_ended, " instances and not ", each.instances);
     }
     return "";
   }
 
+  // In a batch the answer of the last turn was the end.
+  void Complete() {
+    if (driver_.pass_ == Pass::kCollect) return;
+    const Clock::time_point now = Clock::now();
+    driver_.completions_.push_back({now, now - begin_});
+  }
+
   void End(const std::string& error) {
-    if (error.empty()) {
-      const Clock::time_point now = Clock::now();
-      driver_.completions_.push_back({now, now - begin_});
-    } else if (!driver_.closing_) {
-      driver_.AddError(absl::StrCat(instance_id_, ": ", error));
+    if (!error.empty() && !driver_.closing_) {
+      driver_.AddError(absl::StrCat(driver_.InstanceId(number_), ": ", error));
     }
+    if (driver_.is_open_loop()) return driver_.SlotDone(*this);
     Next();
   }
 
   Driver& driver_;
   StartCall start_;
+  RaiseCall raise_;
   WaitCall wait_;
-  uint64_t index_ = 0;
-  std::string instance_id_;
+  uint64_t operation_ = 0;
+  uint64_t number_ = 0;
   Clock::time_point begin_;
   std::chrono::system_clock::time_point deadline_;
 };

@@ -12,7 +12,10 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "fmt/format.h"
+#include "tests/bench/answer.h"
 #include "tests/bench/client_slot.h"
+#include "tests/bench/history_call.h"
+#include "tests/bench/replay.h"
 #include "tests/bench/worker_stream.h"
 
 namespace dt::bench {
@@ -39,28 +42,32 @@ std::shared_ptr<grpc::Channel> NewChannel(const std::string& address, int number
 // Carries a command to the driver's thread.
 class Driver::CommandTag final : public Tag {
  public:
-  static void Send(grpc::CompletionQueue& queue, std::function<void()> command) {
-    auto* tag = new CommandTag(std::move(command));
-    tag->alarm_.Set(&queue, gpr_now(GPR_CLOCK_MONOTONIC), tag);
+  static void Send(Driver& driver, std::function<void()> command) {
+    ++driver.commands_;
+    auto* tag = new CommandTag(driver, std::move(command));
+    tag->alarm_.Set(&driver.queue_, gpr_now(GPR_CLOCK_MONOTONIC), tag);
   }
   void OnDone(bool) override {
     command_();
+    --driver_.commands_;
     delete this;
   }
 
  private:
-  explicit CommandTag(std::function<void()> command) : command_(std::move(command)) {}
+  CommandTag(Driver& driver, std::function<void()> command)
+      : driver_(driver), command_(std::move(command)) {}
 
+  Driver& driver_;
   const std::function<void()> command_;
   grpc::Alarm alarm_;
 };
 
 Driver::Driver(const Options& options)
     : options_(options),
+      parameters_(options.parameters),
       id_prefix_(NewIdPrefix()),
       client_(TaskHubSidecarService::NewStub(NewChannel(options.address, 0))),
       worker_(TaskHubSidecarService::NewStub(NewChannel(options.address, 1))) {
-  for (int i = 0; i < options_.in_flight; ++i) slots_.push_back(std::make_unique<Slot>(*this));
   for (int i = 0; i < options_.workers; ++i) streams_.push_back(std::make_unique<Stream>(*this));
 }
 
@@ -80,26 +87,75 @@ absl::Status Driver::Connect() {
                        "; start the server, or name its address with --address"));
     }
   }
-  for (const auto& stream : streams_) stream->Open();
   thread_ = std::thread([this] { Loop(); });
   return absl::OkStatus();
 }
 
-void Driver::Begin(int64_t count) {
+void Driver::Send(std::function<void()> command) { CommandTag::Send(*this, std::move(command)); }
+
+void Driver::OpenStreams() {
+  Send([this] {
+    for (const auto& stream : streams_) stream->Open();
+  });
+}
+
+void Driver::Begin(Pass pass, int64_t count) {
   {
     absl::MutexLock lock(&mutex_);
-    active_slots_ = options_.in_flight;
+    active_slots_ = 1;  // the command, until the slots are counted
+    if (pass == Pass::kStart) waiting_ = ended_ = 0;
   }
   stop_ = false;
-  CommandTag::Send(queue_, [this, count] { BeginSlots(count); });
+  Send([this, pass, count] { BeginPass(pass, count); });
 }
 
-void Driver::BeginSlots(int64_t count) {
-  end_index_ = count == 0 ? std::numeric_limits<uint64_t>::max() : next_index_ + count;
-  for (const auto& slot : slots_) slot->Next();
+void Driver::BeginPass(Pass pass, int64_t count) {
+  pass_ = pass;
+  if (pass == Pass::kStart) {
+    batch_begin_ = records_.size();
+    batch_size_ = count;
+  }
+  const int64_t each = pass == Pass::kRaise ? parameters_.events_each : 1;
+  next_operation_ = 0;
+  end_operation_ = count == 0 ? std::numeric_limits<uint64_t>::max() : count * each;
+  if (is_open_loop()) {  // the pacer's last tick takes the place of SlotIdle
+    pacer_ = std::make_unique<Pacer>(
+        options_.starts_per_second, count,
+        [this](std::optional<Clock::time_point> due) { Send([this, due] { StartDue(due); }); });
+    return;
+  }
+  const size_t slots = pass == Pass::kRaise ? options_.raise_in_flight : options_.in_flight;
+  while (slots_.size() < slots) slots_.push_back(std::make_unique<Slot>(*this));
+  {
+    absl::MutexLock lock(&mutex_);
+    active_slots_ += static_cast<int>(slots);
+  }
+  for (size_t i = 0; i < slots; ++i) slots_[i]->Next();
+  SlotIdle();
 }
 
-void Driver::Stop() { stop_ = true; }
+void Driver::StartDue(std::optional<Clock::time_point> due) {
+  if (!due) return SlotIdle();
+  if (free_slots_.empty()) {
+    slots_.push_back(std::make_unique<Slot>(*this));
+    free_slots_.push_back(slots_.back().get());
+  }
+  Slot* slot = free_slots_.back();
+  free_slots_.pop_back();
+  {
+    absl::MutexLock lock(&mutex_);
+    ++active_slots_;
+  }
+  slot->NextDue(*due);
+}
+
+void Driver::Stop() {
+  stop_ = true;
+  if (!is_open_loop()) return;
+  Send([this] {
+    if (pacer_ != nullptr) pacer_->Stop();
+  });
+}
 
 bool Driver::WaitEnded(Clock::time_point deadline) {
   absl::MutexLock lock(&mutex_);
@@ -112,9 +168,28 @@ bool Driver::WaitEnded(Clock::time_point deadline) {
 
 bool Driver::WaitEnded() { return WaitEnded(Clock::time_point::max()); }
 
+bool Driver::WaitMark(Mark mark, int64_t count, Clock::time_point deadline) {
+  absl::MutexLock lock(&mutex_);
+  const auto reached = [this, mark, count]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return failed_ || (mark == Mark::kWaiting ? waiting_ : ended_) >= count;
+  };
+  return mutex_.AwaitWithTimeout(absl::Condition(&reached),
+                                 absl::FromChrono(deadline - Clock::now()));
+}
+
+int64_t Driver::marked(Mark mark) const {
+  absl::MutexLock lock(&mutex_);
+  return mark == Mark::kWaiting ? waiting_ : ended_;
+}
+
+bool Driver::failed() const {
+  absl::MutexLock lock(&mutex_);
+  return failed_;
+}
+
 void Driver::Shutdown() {
   if (!thread_.joinable()) return;
-  CommandTag::Send(queue_, [this] { Close(); });
+  Send([this] { Close(); });
   thread_.join();
   queue_.Shutdown();
   void* tag = nullptr;
@@ -126,20 +201,29 @@ void Driver::Shutdown() {
 void Driver::Close() {
   closing_ = true;
   stop_ = true;
+  if (pacer_ != nullptr) pacer_->Stop();
   for (const auto& stream : streams_) stream->Cancel();
+  for (const auto& call : history_calls_) call->Cancel();
   for (const auto& slot : slots_) slot->Cancel();
 }
 
 // True when no operation is left in the queue.
 bool Driver::Closed() {
   absl::MutexLock lock(&mutex_);
-  return closing_ && open_streams_ == 0 && abandons_ == 0 && active_slots_ == 0 &&
-         free_calls_.size() == calls_.size();
+  return closing_ && commands_ == 0 && open_streams_ == 0 && abandons_ == 0 && active_slots_ == 0 &&
+         free_calls_.size() == calls_.size() && free_history_calls_.size() == history_calls_.size();
 }
 
 WorkCounts Driver::work_counts() const {
-  return {turns_.load(std::memory_order_relaxed), activities_.load(std::memory_order_relaxed),
-          foreign_.load(std::memory_order_relaxed), pings_.load(std::memory_order_relaxed)};
+  constexpr auto kRelaxed = std::memory_order_relaxed;
+  WorkCounts counts;
+  counts.turns = turns_.load(kRelaxed);
+  counts.streamed_turns = streamed_turns_.load(kRelaxed);
+  counts.activities = activities_.load(kRelaxed);
+  counts.generations = generations_.load(kRelaxed);
+  counts.foreign = foreign_.load(kRelaxed);
+  counts.pings = pings_.load(kRelaxed);
+  return counts;
 }
 
 void Driver::Loop() {
@@ -158,6 +242,7 @@ void Driver::PrepareContext(grpc::ClientContext& context) const {
 
 void Driver::AddError(std::string text) {
   stop_ = true;
+  if (pacer_ != nullptr) pacer_->Stop();
   ++error_count_;
   if (errors_.size() < kErrorsKept) errors_.push_back(std::move(text));
   absl::MutexLock lock(&mutex_);
@@ -169,18 +254,83 @@ void Driver::SlotIdle() {
   --active_slots_;
 }
 
-bool Driver::TakeNext(uint64_t& index) {
-  if (stop_ || next_index_ >= end_index_) return false;
-  index = next_index_++;
-  executed_.push_back(0);
+void Driver::SlotDone(Slot& slot) {
+  if (is_open_loop()) free_slots_.push_back(&slot);
+  SlotIdle();
+}
+
+bool Driver::TakeNext(uint64_t& operation) {
+  if (stop_ || next_operation_ >= end_operation_) return false;
+  operation = next_operation_++;
   return true;
 }
 
-bool Driver::ParseInstanceId(const std::string& id, uint64_t& index) const {
+uint64_t Driver::InstanceOf(uint64_t operation) {
+  if (pass_ == Pass::kRaise || pass_ == Pass::kCollect) {
+    return batch_begin_ + operation % batch_size_;
+  }
+  records_.emplace_back();
+  return records_.size() - 1;
+}
+
+std::string Driver::InstanceId(uint64_t number) const { return absl::StrCat(id_prefix_, number); }
+
+bool Driver::FindPlace(const std::string& id, Place& place) const {
   if (id.compare(0, id_prefix_.size(), id_prefix_) != 0) return false;
   const char* end = id.data() + id.size();
-  const auto result = std::from_chars(id.data() + id_prefix_.size(), end, index);
-  return result.ec == std::errc() && result.ptr == end && index < executed_.size();
+  const auto result = std::from_chars(id.data() + id_prefix_.size(), end, place.number);
+  place.is_root = result.ptr == end;
+  return result.ec == std::errc() && (place.is_root || *result.ptr == ':') &&
+         place.number < records_.size();
+}
+
+bool Driver::IsOurs(const std::string& id, Place& place) {
+  if (FindPlace(id, place)) return true;
+  Bump(foreign_);
+  return false;
+}
+
+void Driver::EndTurn(const WorkItem& item, Replay& replay, absl::Status status) {
+  Place place;
+  const bool ours = IsOurs(replay.instance_id(), place);
+  if (status.ok()) status = replay.ApplyNew(item.orchestratorrequest().newevents());
+  status = AnswerTurn(replay, status, turn_answer_);
+  if (!status.ok() && !ours) return AbandonCall::Send(*this, item);
+  if (!status.ok()) AddError(std::string(status.message()));
+  Reached reached;
+  if (ours && status.ok()) NoteTurn(replay, place, reached);
+  turn_answer_.set_completiontoken(item.completiontoken());
+  TakeCall()->Send(turn_answer_, reached);
+}
+
+void Driver::NoteTurn(const Replay& replay, const Place& place, Reached& reached) {
+  Bump(turns_);
+  if (const auto due_us = replay.fired_due_us()) {
+    const auto late_us = absl::ToUnixMicros(absl::Now()) - *due_us;
+    lateness_ms_.push_back(static_cast<double>(late_us) / 1000);
+  }
+  reached.number = place.number;
+  const CompleteOrchestrationAction* completion = FindCompletion(turn_answer_);
+  if (completion == nullptr) {
+    if (place.is_root && replay.is_first_turn()) reached.mark = Mark::kWaiting;
+    return;
+  }
+  Bump(generations_);
+  if (completion->orchestrationstatus() == ORCHESTRATION_STATUS_CONTINUED_AS_NEW) return;
+  ++records_[place.number].instances_ended;
+  if (place.is_root) reached.mark = Mark::kEnded;
+}
+
+void Driver::Reach(const Reached& reached) {
+  if (!reached.mark || pass_ == Pass::kStartAndWait) return;
+  Record& record = records_[reached.number];
+  const bool is_end = *reached.mark == Mark::kEnded;
+  bool& already = is_end ? record.ended : record.waiting;
+  if (already) return;
+  already = true;
+  if (is_end) completions_.push_back({Clock::now(), std::nullopt});
+  absl::MutexLock lock(&mutex_);
+  ++(is_end ? ended_ : waiting_);
 }
 
 Driver::CompleteCall* Driver::TakeCall() {
@@ -190,6 +340,16 @@ Driver::CompleteCall* Driver::TakeCall() {
   }
   CompleteCall* call = free_calls_.back();
   free_calls_.pop_back();
+  return call;
+}
+
+Driver::HistoryCall* Driver::TakeHistoryCall() {
+  if (free_history_calls_.empty()) {
+    history_calls_.push_back(std::make_unique<HistoryCall>(*this));
+    return history_calls_.back().get();
+  }
+  HistoryCall* call = free_history_calls_.back();
+  free_history_calls_.pop_back();
   return call;
 }
 

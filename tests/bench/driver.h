@@ -1,11 +1,14 @@
-// The load itself: a closed loop of clients and the worker streams that serve them, on one thread.
+// The load itself: clients and the worker streams that serve them, on one thread.
 //
 // All calls go through one completion queue that one thread reads; everything but what the public
 // methods say belongs to that thread, so there is no lock on the way of a work item and no thread
 // hop. Clients use one channel, workers another, as in two processes.
 //
-// A client slot starts an instance, waits for its completion, compares output and counts, and
-// starts the next. The first error of any kind ends the load: a run with an error has no figures.
+// The client's work comes in passes. In a closed loop a slot starts an instance, waits for its
+// completion, compares output and counts, and starts the next; in an open loop a pacer starts them.
+// A batch takes one pass to start its instances, perhaps one to raise events to them, and one to
+// ask for what they came to. The first error of any kind ends the load: a run with an error has no
+// figures.
 #ifndef DT_TESTS_BENCH_DRIVER_H_
 #define DT_TESTS_BENCH_DRIVER_H_
 
@@ -14,7 +17,9 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -24,23 +29,34 @@
 #include "absl/synchronization/mutex.h"
 #include "proto/orchestrator_service.grpc.pb.h"
 #include "tests/bench/options.h"
+#include "tests/bench/pacer.h"
 
 namespace dt::bench {
-
-using Clock = std::chrono::steady_clock;
 
 // One orchestration that ended well.
 struct Completion {
   Clock::time_point end;
-  Clock::duration latency;  // from the call of StartInstance to the answer of the wait
+  // From the call of StartInstance to the answer of the wait; none in a batch.
+  std::optional<Clock::duration> latency;
 };
 
 // What the worker streams did so far.
 struct WorkCounts {
   int64_t turns = 0;
+  int64_t streamed_turns = 0;  // of them, with StreamInstanceHistory
   int64_t activities = 0;
-  int64_t foreign = 0;  // items of other runs, answered or given back
+  int64_t generations = 0;  // that ended
+  int64_t foreign = 0;      // items of other runs, answered or given back
   int64_t pings = 0;
+};
+
+// What the client does with each instance.
+enum class Pass { kStartAndWait, kStart, kRaise, kCollect };
+
+// How far the instances of a batch are.
+enum class Mark {
+  kWaiting,  // the first turn was answered, and the orchestration goes on
+  kEnded,    // the last turn was answered
 };
 
 class Driver {
@@ -51,17 +67,26 @@ class Driver {
   // Closes the streams and waits for the thread.
   ~Driver();
 
-  // Says Hello and opens the streams. The error says what to do next.
+  // Says Hello. The error says what to do next.
   absl::Status Connect();
-  // Starts the clients: `count` instances in all, or without an end (count = 0) until Stop. Only
-  // when idle.
-  void Begin(int64_t count);
+  // Connects the workers; once, after Connect.
+  void OpenStreams();
+  // When the first timer of the next batch is due. Only when idle.
+  void SetFirstDue(int64_t due_us) { parameters_.timer_first_due_us = due_us; }
+
+  // Starts the clients: `count` instances in all, or without an end (count = 0) until Stop. kRaise
+  // and kCollect are about the `count` instances of the kStart before. Only when idle.
+  void Begin(Pass pass, int64_t count);
   // No new instance; those in flight go on.
   void Stop();
-  // Waits until no instance is in flight, or the run failed, or until `deadline`. True in the first
-  // two cases.
+  // Waits until the pass has come to its end, or the run failed, or until `deadline`. True in the
+  // first two cases.
   bool WaitEnded(Clock::time_point deadline);
   bool WaitEnded();
+  // The same for `count` instances of a batch that have come so far.
+  bool WaitMark(Mark mark, int64_t count, Clock::time_point deadline);
+  int64_t marked(Mark mark) const;
+  bool failed() const;
   // Cancels what still runs, closes the streams and ends the thread; afterwards the results below
   // are complete.
   void Shutdown();
@@ -70,6 +95,8 @@ class Driver {
 
   // After Shutdown only.
   const std::vector<Completion>& completions() const { return completions_; }
+  // How late each timer's turn came.
+  const std::vector<double>& lateness_ms() const { return lateness_ms_; }
   // Every way in which the run was wrong, the first ones in words.
   const std::vector<std::string>& errors() const { return errors_; }
   int64_t error_count() const { return error_count_; }
@@ -81,60 +108,108 @@ class Driver {
     virtual ~Tag() = default;
     virtual void OnDone(bool ok) = 0;
   };
+  // What became of one instance of this run.
+  struct Record {
+    uint32_t activities = 0;
+    uint32_t instances_ended = 0;  // itself and its descendants
+    bool waiting = false;
+    bool ended = false;
+  };
+  // What an id says of an instance of this run.
+  struct Place {
+    uint64_t number = 0;
+    bool is_root = false;
+  };
+  // What is reached when a turn's answer has been taken.
+  struct Reached {
+    uint64_t number = 0;
+    std::optional<Mark> mark;
+  };
   template <typename Response>
   class UnaryCall;
   class CompleteCall;
   class AbandonCall;
+  class HistoryCall;
   class Slot;
   class Stream;
   class CommandTag;
 
+  bool is_open_loop() const { return options_.starts_per_second > 0; }
+  // Runs it on the thread; from any.
+  void Send(std::function<void()> command);
   void Loop();
-  void BeginSlots(int64_t count);
+  void BeginPass(Pass pass, int64_t count);
+  void StartDue(std::optional<Clock::time_point> due);
   void Close();
   bool Closed();
   void PrepareContext(grpc::ClientContext& context) const;
   void AddError(std::string text);
   void SlotIdle();
-  // True when there is one more instance to start; then `index` is its number.
-  bool TakeNext(uint64_t& index);
-  // The number of an instance of this run, or false for one of another.
-  bool ParseInstanceId(const std::string& id, uint64_t& index) const;
+  // Once for each slot that was told to run, when it has nothing to do.
+  void SlotDone(Slot& slot);
+  // True when there is one more thing to do in this pass; then `operation` is its number.
+  bool TakeNext(uint64_t& operation);
+  // The number of the instance that an operation is about.
+  uint64_t InstanceOf(uint64_t operation);
+  std::string InstanceId(uint64_t number) const;
+  // False for an instance of another run.
+  bool FindPlace(const std::string& id, Place& place) const;
+  // The same, and counts the item that belongs to another run.
+  bool IsOurs(const std::string& id, Place& place);
+  // Applies the new events, answers the turn, and notes what is to be known of it.
+  void EndTurn(const WorkItem& item, Replay& replay, absl::Status status);
+  void NoteTurn(const Replay& replay, const Place& place, Reached& reached);
+  void Reach(const Reached& reached);
   CompleteCall* TakeCall();
+  HistoryCall* TakeHistoryCall();
 
   const Options options_;
+  Parameters parameters_;
   const std::string id_prefix_;
   std::unique_ptr<TaskHubSidecarService::Stub> client_;
   std::unique_ptr<TaskHubSidecarService::Stub> worker_;
   grpc::CompletionQueue queue_;
   std::thread thread_;
+  std::atomic<int> commands_{0};  // on their way to the thread
 
   // Of the thread.
+  std::unique_ptr<Pacer> pacer_;  // in an open loop
   std::vector<std::unique_ptr<Slot>> slots_;
+  std::vector<Slot*> free_slots_;  // in an open loop
   std::vector<std::unique_ptr<Stream>> streams_;
   std::vector<std::unique_ptr<CompleteCall>> calls_;
   std::vector<CompleteCall*> free_calls_;
-  std::vector<uint32_t> executed_;  // activities by instance number
-  uint64_t next_index_ = 0;
-  uint64_t end_index_ = 0;
+  std::vector<std::unique_ptr<HistoryCall>> history_calls_;
+  std::vector<HistoryCall*> free_history_calls_;
+  std::vector<Record> records_;  // by instance number
+  Pass pass_ = Pass::kStartAndWait;
+  uint64_t next_operation_ = 0;
+  uint64_t end_operation_ = 0;
+  uint64_t batch_begin_ = 0;  // instance numbers
+  uint64_t batch_size_ = 0;
   int open_streams_ = 0;
   int abandons_ = 0;
   bool closing_ = false;
   OrchestratorResponse turn_answer_;
   ActivityResponse activity_answer_;
   std::vector<Completion> completions_;
+  std::vector<double> lateness_ms_;
   std::vector<std::string> errors_;
   int64_t error_count_ = 0;
 
   std::atomic<bool> stop_{false};
   // Written by the thread alone.
   std::atomic<int64_t> turns_{0};
+  std::atomic<int64_t> streamed_turns_{0};
   std::atomic<int64_t> activities_{0};
+  std::atomic<int64_t> generations_{0};
   std::atomic<int64_t> foreign_{0};
   std::atomic<int64_t> pings_{0};
 
-  absl::Mutex mutex_;
-  int active_slots_ ABSL_GUARDED_BY(mutex_) = 0;
+  mutable absl::Mutex mutex_;
+  int active_slots_ ABSL_GUARDED_BY(mutex_) = 0;  // and the pacer
+  int64_t waiting_ ABSL_GUARDED_BY(mutex_) = 0;
+  int64_t ended_ ABSL_GUARDED_BY(mutex_) = 0;
   bool failed_ ABSL_GUARDED_BY(mutex_) = false;
 };
 

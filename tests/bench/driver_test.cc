@@ -2,224 +2,85 @@
 // right counts, and nothing wrong goes unseen.
 #include "tests/bench/driver.h"
 
-#include <grpcpp/grpcpp.h>
-
-#include <deque>
-#include <functional>
-#include <map>
-#include <memory>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "tests/bench/fake_sidecar.h"
+#include "tests/bench/measure.h"
+#include "tests/bench/meter.h"
+#include "tests/bench/options.h"
+#include "tests/bench/report.h"
 #include "tests/support/catch.h"
 
 namespace dt::bench {
 namespace {
 
-// The least that can run dtbench's orchestrations. The hooks may change a message before it is
-// sent.
-class FakeSidecar final : public TaskHubSidecarService::Service {
- public:
-  std::function<void(WorkItem&)> on_item;
-  std::function<void(GetInstanceResponse&)> on_result;
-  // Offers the first activity of every instance twice.
-  bool repeats_activities = false;
-  bool ends_stream_after_first_item = false;
-
-  FakeSidecar() {
-    grpc::ServerBuilder builder;
-    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port_);
-    builder.RegisterService(this);
-    server_ = builder.BuildAndStart();
-    REQUIRE(server_ != nullptr);
-  }
-  ~FakeSidecar() override {
-    {
-      absl::MutexLock lock(&mutex_);
-      stopping_ = true;
-    }
-    server_->Shutdown();
-  }
-  std::string address() const { return "127.0.0.1:" + std::to_string(port_); }
-
-  grpc::Status Hello(grpc::ServerContext*, const google::protobuf::Empty*,
-                     google::protobuf::Empty*) override {
-    return grpc::Status::OK;
-  }
-
-  grpc::Status StartInstance(grpc::ServerContext*, const CreateInstanceRequest* request,
-                             CreateInstanceResponse* response) override {
-    absl::MutexLock lock(&mutex_);
-    Instance& instance = instances_[request->instanceid()];
-    instance.input = request->input();
-    HistoryEvent event;
-    event.set_eventid(-1);
-    event.mutable_executionstarted()->set_name(request->name());
-    *event.mutable_executionstarted()->mutable_input() = request->input();
-    instance.inbox.push_back(std::move(event));
-    OfferTurn(request->instanceid(), instance);
-    response->set_instanceid(request->instanceid());
-    return grpc::Status::OK;
-  }
-
-  grpc::Status GetWorkItems(grpc::ServerContext* context, const GetWorkItemsRequest*,
-                            grpc::ServerWriter<WorkItem>* writer) override {
-    WorkItem ping;
-    ping.mutable_healthping();
-    writer->Write(ping);
-    while (true) {
-      WorkItem item;
-      {
-        absl::MutexLock lock(&mutex_);
-        const auto ready = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-          return stopping_ || !queue_.empty();
-        };
-        mutex_.AwaitWithTimeout(absl::Condition(&ready), absl::Milliseconds(20));
-        if (stopping_ || context->IsCancelled()) return grpc::Status(grpc::UNAVAILABLE, "stopping");
-        if (queue_.empty()) continue;
-        item = std::move(queue_.front());
-        queue_.pop_front();
-      }
-      if (on_item) on_item(item);
-      writer->Write(item);
-      if (ends_stream_after_first_item) return grpc::Status(grpc::UNAVAILABLE, "going away");
-    }
-  }
-
-  grpc::Status CompleteOrchestratorTask(grpc::ServerContext*, const OrchestratorResponse* answer,
-                                        CompleteTaskResponse*) override {
-    absl::MutexLock lock(&mutex_);
-    Instance& instance = instances_[answer->instanceid()];
-    instance.turn_offered = false;
-    for (const OrchestratorAction& action : answer->actions()) {
-      if (action.has_completeorchestration()) {
-        instance.ended = true;
-        instance.completion = action.completeorchestration();
-        return grpc::Status::OK;
-      }
-      HistoryEvent event;
-      event.set_eventid(action.id());
-      event.mutable_taskscheduled()->set_name(action.scheduletask().name());
-      instance.history.push_back(std::move(event));
-      WorkItem item;
-      ActivityRequest* activity = item.mutable_activityrequest();
-      activity->set_name(action.scheduletask().name());
-      activity->set_taskid(action.id());
-      *activity->mutable_input() = action.scheduletask().input();
-      activity->mutable_orchestrationinstance()->set_instanceid(answer->instanceid());
-      queue_.push_back(item);
-      if (repeats_activities && action.id() == 0) queue_.push_back(item);
-    }
-    if (!instance.inbox.empty()) OfferTurn(answer->instanceid(), instance);
-    return grpc::Status::OK;
-  }
-
-  grpc::Status CompleteActivityTask(grpc::ServerContext*, const ActivityResponse* answer,
-                                    CompleteTaskResponse*) override {
-    absl::MutexLock lock(&mutex_);
-    Instance& instance = instances_[answer->instanceid()];
-    if (!instance.answered.insert(answer->taskid()).second) return grpc::Status::OK;
-    HistoryEvent event;
-    event.set_eventid(-1);
-    event.mutable_taskcompleted()->set_taskscheduledid(answer->taskid());
-    *event.mutable_taskcompleted()->mutable_result() = answer->result();
-    instance.inbox.push_back(std::move(event));
-    if (!instance.turn_offered) OfferTurn(answer->instanceid(), instance);
-    return grpc::Status::OK;
-  }
-
-  grpc::Status WaitForInstanceCompletion(grpc::ServerContext* context,
-                                         const GetInstanceRequest* request,
-                                         GetInstanceResponse* response) override {
-    absl::MutexLock lock(&mutex_);
-    const Instance& instance = instances_[request->instanceid()];
-    const auto ready = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-      return stopping_ || instance.ended;
-    };
-    while (!mutex_.AwaitWithTimeout(absl::Condition(&ready), absl::Milliseconds(20))) {
-      if (context->IsCancelled()) return grpc::Status(grpc::CANCELLED, "cancelled");
-    }
-    if (!instance.ended) return grpc::Status(grpc::UNAVAILABLE, "stopping");
-    response->set_exists(true);
-    OrchestrationState* state = response->mutable_orchestrationstate();
-    state->set_instanceid(request->instanceid());
-    state->set_orchestrationstatus(instance.completion.orchestrationstatus());
-    *state->mutable_input() = instance.input;
-    *state->mutable_output() = instance.completion.result();
-    *state->mutable_failuredetails() = instance.completion.failuredetails();
-    if (on_result) on_result(*response);
-    return grpc::Status::OK;
-  }
-
- private:
-  struct Instance {
-    google::protobuf::StringValue input;
-    std::vector<HistoryEvent> history;
-    std::vector<HistoryEvent> inbox;
-    std::set<int> answered;
-    bool turn_offered = false;
-    bool ended = false;
-    CompleteOrchestrationAction completion;
-  };
-
-  void OfferTurn(const std::string& id, Instance& instance) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    WorkItem item;
-    OrchestratorRequest* turn = item.mutable_orchestratorrequest();
-    turn->set_instanceid(id);
-    for (const HistoryEvent& event : instance.history) *turn->add_pastevents() = event;
-    for (const HistoryEvent& event : instance.inbox) {
-      *turn->add_newevents() = event;
-      instance.history.push_back(event);
-    }
-    instance.inbox.clear();
-    instance.turn_offered = true;
-    queue_.push_back(std::move(item));
-  }
-
-  int port_ = 0;
-  absl::Mutex mutex_;
-  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  std::deque<WorkItem> queue_ ABSL_GUARDED_BY(mutex_);
-  std::map<std::string, Instance> instances_ ABSL_GUARDED_BY(mutex_);
-  std::unique_ptr<grpc::Server> server_;
-};
-
 struct Outcome {
   int64_t completions = 0;
   WorkCounts work;
-  std::vector<std::string> errors;
+  std::vector<std::string> errors;  // the one of the measurement last
+  size_t timers = 0;
+  Figures figures;
 };
 
-Outcome RunAgainst(const FakeSidecar& server, WorkloadKind kind, int64_t count) {
-  Options options;
-  options.address = server.address();
-  options.workload.kind = kind;
-  options.in_flight = 4;
-  options.workers = 2;
-  options.timeout_seconds = 30;
+// Parses the words behind `dtbench`, which have to be right.
+Options OptionsOf(const std::string& words) {
+  std::vector<std::string> arguments = absl::StrSplit("dtbench " + words, ' ', absl::SkipEmpty());
+  std::vector<const char*> argv;
+  for (const std::string& argument : arguments) argv.push_back(argument.c_str());
+  const ParsedOptions parsed = ParseOptions(static_cast<int>(argv.size()), argv.data());
+  REQUIRE(parsed.run);
+  return parsed.options;
+}
+
+Outcome RunAgainst(const FakeSidecar& server, const std::string& words) {
+  const Options options = OptionsOf("--in-flight 4 --address " + server.address() + " " + words);
+  auto meter = Meter::Open(options);
+  REQUIRE(meter.ok());
   Driver driver(options);
   REQUIRE(driver.Connect().ok());
-  driver.Begin(count);
-  driver.WaitEnded();
+  const auto measurement = Measure(options, *meter, driver);
   driver.Shutdown();
-  return {static_cast<int64_t>(driver.completions().size()), driver.work_counts(), driver.errors()};
+  Outcome outcome;
+  outcome.completions = static_cast<int64_t>(driver.completions().size());
+  outcome.work = driver.work_counts();
+  outcome.errors = driver.errors();
+  outcome.timers = driver.lateness_ms().size();
+  if (!measurement.ok()) outcome.errors.emplace_back(measurement.status().message());
+  if (outcome.errors.empty()) outcome.figures = MakeFigures(options, *measurement, driver);
+  return outcome;
+}
+
+// Of a closed loop, without a warm-up.
+Outcome RunCount(const FakeSidecar& server, const std::string& workload, int64_t count) {
+  return RunAgainst(server,
+                    absl::StrCat("--warmup-seconds 0 --count ", count, " --workload ", workload));
 }
 
 bool HasError(const Outcome& outcome, const std::string& text) {
   for (const std::string& error : outcome.errors) {
+    INFO(error);
     if (error.find(text) != std::string::npos) return true;
   }
   return false;
 }
 
+bool IsFirstActivity(const WorkItem& item) {
+  return item.has_activityrequest() && item.activityrequest().taskid() == 0;
+}
+
 TEST_CASE("a right server gives exact counts, without completion tokens and with pings") {
-  for (const WorkloadKind kind : {WorkloadKind::kChain, WorkloadKind::kFanout}) {
+  for (const std::string workload : {"chain", "fanout"}) {
     FakeSidecar server;
-    const Outcome outcome = RunAgainst(server, kind, 50);
+    const Outcome outcome = RunCount(server, workload + " --workers 2", 50);
     CHECK(outcome.errors.empty());
     CHECK(outcome.completions == 50);
+    CHECK(outcome.figures.orchestrations == 50);
+    CHECK(outcome.figures.latency_ms.max.has_value());
     CHECK(outcome.work.activities == 250);
     CHECK(outcome.work.pings == 2);
     CHECK(outcome.work.foreign == 0);
@@ -231,7 +92,7 @@ TEST_CASE("a wrong output is an error") {
   server.on_result = [](GetInstanceResponse& response) {
     response.mutable_orchestrationstate()->mutable_output()->mutable_value()->at(5) ^= 1;
   };
-  CHECK(HasError(RunAgainst(server, WorkloadKind::kChain, 10), "output is"));
+  CHECK(HasError(RunCount(server, "chain", 10), "output is"));
 }
 
 TEST_CASE("a changed activity result is an error") {
@@ -240,13 +101,13 @@ TEST_CASE("a changed activity result is an error") {
     if (!item.has_activityrequest() || item.activityrequest().taskid() != 3) return;
     item.mutable_activityrequest()->mutable_input()->mutable_value()->at(20) = '7';
   };
-  CHECK(HasError(RunAgainst(server, WorkloadKind::kFanout, 20), "output is"));
+  CHECK(HasError(RunCount(server, "fanout", 20), "output is"));
 }
 
 TEST_CASE("an activity that runs twice is an error") {
   FakeSidecar server;
-  server.repeats_activities = true;
-  CHECK(HasError(RunAgainst(server, WorkloadKind::kChain, 10), "ran 6 activities and not 5"));
+  server.repeats = IsFirstActivity;
+  CHECK(HasError(RunCount(server, "chain", 10), "ran 6 activities and not 5"));
 }
 
 TEST_CASE("a failed instance is an error") {
@@ -254,13 +115,13 @@ TEST_CASE("a failed instance is an error") {
   server.on_result = [](GetInstanceResponse& response) {
     response.mutable_orchestrationstate()->set_orchestrationstatus(ORCHESTRATION_STATUS_FAILED);
   };
-  CHECK(HasError(RunAgainst(server, WorkloadKind::kChain, 10), "ORCHESTRATION_STATUS_FAILED"));
+  CHECK(HasError(RunCount(server, "chain", 10), "ORCHESTRATION_STATUS_FAILED"));
 }
 
 TEST_CASE("a stream that ends is an error at once, and the run still shuts down") {
   FakeSidecar server;
   server.ends_stream_after_first_item = true;
-  CHECK(HasError(RunAgainst(server, WorkloadKind::kChain, 10), "going away"));
+  CHECK(HasError(RunCount(server, "chain", 10), "going away"));
 }
 
 TEST_CASE("a server that is not there is an error that says what to do") {
@@ -276,6 +137,173 @@ TEST_CASE("a server that is not there is an error that says what to do") {
   const absl::Status status = driver.Connect();
   CHECK(status.code() == absl::StatusCode::kUnavailable);
   CHECK(status.message().find("--address") != std::string::npos);
+}
+
+TEST_CASE("a tree counts the activities and instances of all its levels") {
+  FakeSidecar server;
+  const Outcome outcome = RunCount(server, "tree --width 2 --depth 3", 10);
+  CHECK(outcome.errors.empty());
+  CHECK(outcome.completions == 10);
+  CHECK(outcome.work.activities == 80);
+  CHECK(outcome.work.foreign == 0);
+}
+
+TEST_CASE("a child that ends twice is an error") {
+  FakeSidecar server;
+  server.repeats = [](const WorkItem& item) {
+    const OrchestratorRequest& turn = item.orchestratorrequest();
+    return turn.instanceid().find(':') != std::string::npos && turn.pastevents_size() > 0;
+  };
+  CHECK(HasError(RunCount(server, "tree --width 2 --depth 1 --workers 1", 4),
+                 "ended 5 instances and not 3"));
+}
+
+TEST_CASE("generations are counted, and one that is repeated is an error") {
+  {
+    FakeSidecar server;
+    const Outcome outcome = RunCount(server, "generations --generations 20", 10);
+    CHECK(outcome.errors.empty());
+    CHECK(outcome.completions == 10);
+    CHECK(outcome.work.generations == 200);
+    CHECK(outcome.figures.generations_per_second.has_value());
+  }
+  FakeSidecar server;
+  server.on_item = [](WorkItem& item) {
+    HistoryEvent& start = *item.mutable_orchestratorrequest()->mutable_newevents(1);
+    std::string& input = *start.mutable_executionstarted()->mutable_input()->mutable_value();
+    if (input.compare(0, 6, "\"20:7:") == 0) input.replace(0, 6, "\"20:8:");
+  };
+  CHECK(HasError(RunCount(server, "generations --generations 20", 10), "output is"));
+}
+
+TEST_CASE("events reach those who wait for them, however they are spread") {
+  for (const auto& [count, each] : std::vector<std::pair<int, int>>{{40, 1}, {1, 100}, {10, 3}}) {
+    FakeSidecar server;
+    const Outcome outcome =
+        RunAgainst(server, absl::StrCat("--workload events --count ", count, " --events-each ",
+                                        each, " --raise-in-flight 8"));
+    CHECK(outcome.errors.empty());
+    CHECK(outcome.completions == count);
+    CHECK(outcome.figures.orchestrations == count);
+    CHECK(outcome.figures.events_per_second.has_value());
+    CHECK_FALSE(outcome.figures.latency_ms.p50.has_value());
+  }
+}
+
+TEST_CASE("a doubled event is an error") {
+  FakeSidecar server;
+  server.on_raise = [](const RaiseEventRequest& request) {
+    return request.input().value().compare(0, 3, "\"1:") == 0 ? 2 : 1;
+  };
+  CHECK(HasError(RunAgainst(server, "--workload events --count 5 --events-each 3"),
+                 "for the second time"));
+}
+
+TEST_CASE("a lost event is an error that says how many ended") {
+  FakeSidecar server;
+  bool lost = false;
+  server.on_raise = [&lost](const RaiseEventRequest&) { return std::exchange(lost, true) ? 1 : 0; };
+  CHECK(HasError(RunAgainst(server, "--workload events --count 5 --timeout-seconds 1"),
+                 "4 of 5 orchestrations ended"));
+}
+
+TEST_CASE("every timer has its lateness") {
+  FakeSidecar server;
+  const Outcome outcome = RunAgainst(
+      server, "--workload timers --count 20 --timer-lead-seconds 1 --timer-spread-seconds 0.1");
+  CHECK(outcome.errors.empty());
+  CHECK(outcome.completions == 20);
+  CHECK(outcome.timers == 20);
+  CHECK(outcome.figures.orchestrations == 20);
+  REQUIRE(outcome.figures.lateness_ms.p50.has_value());
+  CHECK(*outcome.figures.lateness_ms.p50 > 0);
+}
+
+TEST_CASE("a timer that fires early by the server's clock is an error") {
+  FakeSidecar server;
+  server.fires_timers_at_once = true;
+  CHECK(HasError(RunAgainst(server, "--workload timers --count 4 --timer-lead-seconds 20"),
+                 "by the server's clock"));
+}
+
+TEST_CASE("timers that cannot be set before the first one is due are an error") {
+  FakeSidecar server;
+  CHECK(HasError(RunAgainst(server, "--workload timers --count 500 --timer-lead-seconds 0.001"),
+                 "raise --timer-lead-seconds"));
+}
+
+TEST_CASE("a queue is drained by workers that come later") {
+  FakeSidecar server;
+  int offered = 0;
+  server.on_item = [&offered](WorkItem&) { ++offered; };
+  const Outcome outcome = RunAgainst(server, "--queue-first --count 30");
+  CHECK(outcome.errors.empty());
+  CHECK(outcome.completions == 30);
+  CHECK(outcome.figures.orchestrations == 30);
+  CHECK(outcome.work.activities == 150);
+  CHECK(outcome.figures.work_items == offered);
+  CHECK_FALSE(outcome.figures.latency_ms.p50.has_value());
+}
+
+TEST_CASE("a wrong output of a batch is an error") {
+  FakeSidecar server;
+  server.on_result = [](GetInstanceResponse& response) {
+    response.mutable_orchestrationstate()->mutable_output()->mutable_value()->at(5) ^= 1;
+  };
+  CHECK(HasError(RunAgainst(server, "--queue-first --count 5"), "output is"));
+}
+
+TEST_CASE("an open loop starts at its rate, however long each one takes") {
+  FakeSidecar server;
+  const Outcome counted =
+      RunAgainst(server, "--starts-per-second 500 --count 40 --warmup-seconds 0.05");
+  CHECK(counted.errors.empty());
+  CHECK(counted.figures.orchestrations == 40);
+  CHECK(counted.figures.latency_ms.p50.has_value());
+  const Outcome timed =
+      RunAgainst(server, "--starts-per-second 200 --seconds 0.2 --warmup-seconds 0");
+  CHECK(timed.errors.empty());
+  CHECK(timed.completions > 0);
+}
+
+TEST_CASE("an error ends an open loop") {
+  FakeSidecar server;
+  server.repeats = IsFirstActivity;
+  CHECK(HasError(RunAgainst(server, "--starts-per-second 100 --seconds 60"), "ran 6 activities"));
+}
+
+TEST_CASE("a history that is streamed gives the same results") {
+  for (const std::string workload : {"chain", "fanout --activities 30"}) {
+    FakeSidecar server;
+    server.streams_history = true;
+    const Outcome outcome = RunCount(server, workload + " --history-streaming", 20);
+    CHECK(outcome.errors.empty());
+    CHECK(outcome.completions == 20);
+    // All turns but the first.
+    CHECK(outcome.work.streamed_turns == outcome.work.turns - 20);
+  }
+}
+
+TEST_CASE("a streamed history with an event that is lost is an error") {
+  FakeSidecar server;
+  server.streams_history = true;
+  server.on_chunk = [](HistoryChunk& chunk) {
+    if (chunk.events(chunk.events_size() - 1).eventid() == 1) chunk.mutable_events()->RemoveLast();
+  };
+  CHECK(HasError(RunCount(server, "chain --history-streaming", 5), "which was not scheduled"));
+}
+
+TEST_CASE("a turn to be streamed to a worker that cannot is an error") {
+  FakeSidecar server;
+  server.streams_history = true;
+  CHECK(HasError(RunCount(server, "chain", 5), "did not announce it"));
+}
+
+TEST_CASE("a server without StreamInstanceHistory's events is an error") {
+  FakeSidecar server;
+  server.streams_history = true;
+  server.on_chunk = [](HistoryChunk& chunk) { chunk.clear_events(); };
+  CHECK(HasError(RunCount(server, "chain --history-streaming", 5), "no history came"));
 }
 
 }  // namespace

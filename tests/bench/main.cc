@@ -1,11 +1,15 @@
 // dtbench: runs one workload against a server of the sidecar protocol, checks every result, and
 // prints what it measured. Exit 0: measured and right; 1: something was wrong, said on standard
 // error; other: the command line is wrong.
+#include <algorithm>
 #include <cstdio>
+#include <string>
+#include <vector>
 
 #include "absl/synchronization/mutex.h"
 #include "fmt/format.h"
 #include "tests/bench/driver.h"
+#include "tests/bench/measure.h"
 #include "tests/bench/meter.h"
 #include "tests/bench/options.h"
 #include "tests/bench/report.h"
@@ -13,57 +17,10 @@
 namespace dt::bench {
 namespace {
 
-struct Measurement {
-  Sample begin;
-  Sample end;
-};
-
-Clock::duration ToDuration(double seconds) {
-  return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
-}
-
-// Exactly `count` orchestrations, from the first start to the last end; the warm-up runs before.
-absl::Status MeasureCount(const Options& options, const Meter& meter, Driver& driver,
-                          Measurement& measurement) {
-  if (options.warmup_seconds > 0) {
-    driver.Begin(0);
-    driver.WaitEnded(Clock::now() + ToDuration(options.warmup_seconds));
-    driver.Stop();
-    driver.WaitEnded();
-  }
-  auto sample = meter.Take(driver);
-  if (!sample.ok()) return sample.status();
-  measurement.begin = *sample;
-  driver.Begin(options.count);
-  driver.WaitEnded();
-  sample = meter.Take(driver);
-  if (!sample.ok()) return sample.status();
-  measurement.end = *sample;
-  return absl::OkStatus();
-}
-
-// A window of steady load; what is still in flight at its end is finished and checked, but not
-// counted.
-absl::Status MeasureSeconds(const Options& options, const Meter& meter, Driver& driver,
-                            Measurement& measurement) {
-  driver.Begin(0);
-  driver.WaitEnded(Clock::now() + ToDuration(options.warmup_seconds));
-  auto sample = meter.Take(driver);
-  if (!sample.ok()) return sample.status();
-  measurement.begin = *sample;
-  driver.WaitEnded(Clock::now() + ToDuration(options.seconds));
-  sample = meter.Take(driver);
-  if (!sample.ok()) return sample.status();
-  measurement.end = *sample;
-  driver.Stop();
-  driver.WaitEnded();
-  return absl::OkStatus();
-}
-
 // What is wrong with the run as a whole, beyond the errors of the driver.
 std::string CheckTotals(const Options& options, const Driver& driver, const Figures& figures) {
   const auto ended = static_cast<int64_t>(driver.completions().size());
-  const int64_t expected = ended * options.workload.activities;
+  const int64_t expected = ended * options.workload->Each(options.parameters).activities;
   if (driver.work_counts().activities != expected) {
     return fmt::format("{} activities ran for {} orchestrations; {} would be right",
                        driver.work_counts().activities, ended, expected);
@@ -71,6 +28,18 @@ std::string CheckTotals(const Options& options, const Driver& driver, const Figu
   if (options.count > 0 && figures.orchestrations != options.count) {
     return fmt::format("{} orchestrations ended instead of {}", figures.orchestrations,
                        options.count);
+  }
+  const std::vector<double>& lateness = driver.lateness_ms();
+  if (options.workload->trigger() == Trigger::kTimer &&
+      static_cast<int64_t>(lateness.size()) != options.count) {
+    return fmt::format("{} timers fired instead of {}", lateness.size(), options.count);
+  }
+  const auto earliest = std::min_element(lateness.begin(), lateness.end());
+  if (earliest != lateness.end() && *earliest < 0) {
+    return fmt::format(
+        "a timer's turn came {} ms before it was due by this machine's clock; run dtbench on the "
+        "server's machine",
+        -*earliest);
   }
   if (figures.orchestrations == 0) return "no orchestration ended within the measurement";
   return "";
@@ -88,21 +57,18 @@ int Run(const Options& options) {
     return 1;
   }
   for (const std::string& note : meter->notes()) fmt::print(stderr, "dtbench: {}\n", note);
-  Measurement measurement;
-  const absl::Status status = options.count > 0
-                                  ? MeasureCount(options, *meter, driver, measurement)
-                                  : MeasureSeconds(options, *meter, driver, measurement);
+  const auto measurement = Measure(options, *meter, driver);
   driver.Shutdown();
   for (const std::string& error : driver.errors()) fmt::print(stderr, "dtbench: {}\n", error);
   if (driver.error_count() > 0) {
     fmt::print(stderr, "dtbench: {} error(s), no figures\n", driver.error_count());
     return 1;
   }
-  if (!status.ok()) {
-    fmt::print(stderr, "dtbench: {}\n", status.ToString());
+  if (!measurement.ok()) {
+    fmt::print(stderr, "dtbench: {}\n", measurement.status().ToString());
     return 1;
   }
-  const Figures figures = MakeFigures(measurement.begin, measurement.end, driver.completions());
+  const Figures figures = MakeFigures(options, *measurement, driver);
   if (const std::string wrong = CheckTotals(options, driver, figures); !wrong.empty()) {
     fmt::print(stderr, "dtbench: {}\n", wrong);
     return 1;

@@ -56,7 +56,10 @@ absl::StatusOr<Sample> Meter::Take(const Driver& driver) const {
     if (!counters.ok()) return counters.status();
     sample.database = *counters;
   }
-  if (daemon_pid_) sample.daemon_cpu_seconds = CpuSeconds(*daemon_pid_);
+  if (daemon_pid_) {
+    sample.daemon_cpu_seconds = CpuSeconds(*daemon_pid_);
+    sample.daemon_peak_rss_bytes = PeakRssBytes(*daemon_pid_);
+  }
   if (postmaster_pid_) sample.postgres_cpu_seconds = FamilyCpuSeconds(*postmaster_pid_);
   sample.generator_cpu_seconds = OwnCpuSeconds();
   sample.work = driver.work_counts();

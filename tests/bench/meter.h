@@ -19,6 +19,7 @@ struct Sample {
   std::optional<double> daemon_cpu_seconds;
   std::optional<double> postgres_cpu_seconds;
   double generator_cpu_seconds = 0;
+  std::optional<int64_t> daemon_peak_rss_bytes;
   std::optional<DatabaseCounters> database;
 };
 

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "tests/bench/workload.h"
+#include "tests/bench/workloads.h"
 
 namespace dt::bench {
 
@@ -13,20 +14,30 @@ struct Options {
   std::string address = "127.0.0.1:4001";
   std::string hub;    // metadata `taskhub`; empty = not sent
   std::string token;  // metadata `authorization: Bearer ...`; empty = not sent
-  Workload workload;
+  const Workload* workload = &Chain();
+  Parameters parameters;
   int in_flight = 64;
+  int raise_in_flight = 64;       // calls of RaiseEvent
+  double starts_per_second = 0;   // > 0: an open loop
+  bool queue_first = false;       // start all, then connect the workers
+  double timer_lead_seconds = 0;  // from the beginning to the first due timer
   double seconds = 15;
   double warmup_seconds = 2;
-  int64_t count = 0;              // > 0: exactly so many orchestrations instead of a time
-  int workers = 1;                // GetWorkItems streams
+  int64_t count = 0;  // > 0: exactly so many orchestrations instead of a time
+  int workers = 1;    // GetWorkItems streams
+  bool history_streaming = false;
   int worker_orchestrations = 0;  // what each stream announces; 0 = enough for all in flight
   int worker_activities = 0;
-  double timeout_seconds = 60;  // for each call of the client
+  double timeout_seconds = 60;  // for each call of the client, and without any progress
   double connect_seconds = 10;  // how long the server may take to appear
   std::string postgres;         // libpq URL or conninfo; empty = look for the daemon's
   int daemon_pid = 0;           // 0 = whoever listens at `address`, if that is on this machine
   int postgres_pid = 0;         // the postmaster; 0 = the parent of our own backend
   bool json = false;
+
+  // Starts `count` instances, makes them run, and asks for their outputs at the end, instead of
+  // waiting for each one.
+  bool is_batch() const { return queue_first || workload->trigger() != Trigger::kNone; }
 };
 
 // What became of the command line. `exit_code` is for the process when there is nothing to run:
@@ -37,7 +48,7 @@ struct ParsedOptions {
   Options options;
 };
 
-ParsedOptions ParseOptions(int argc, char** argv);
+ParsedOptions ParseOptions(int argc, const char* const* argv);
 
 }  // namespace dt::bench
 

@@ -176,6 +176,22 @@ std::optional<double> FamilyCpuSeconds(int pid) {
   return Seconds(ticks);
 }
 
+std::optional<int64_t> PeakRssBytes(int pid) {
+  constexpr absl::string_view kField = "VmHWM:";
+  const auto text = ReadFile(absl::StrCat("/proc/", pid, "/status"));
+  if (!text) return std::nullopt;
+  for (const absl::string_view line : absl::StrSplit(*text, '\n')) {
+    // VmHWM:     12345 kB
+    const std::vector<absl::string_view> fields =
+        absl::StrSplit(line, absl::ByAnyChar(" \t"), absl::SkipEmpty());
+    int64_t kilobytes = 0;
+    if (fields.size() == 3 && fields[0] == kField && absl::SimpleAtoi(fields[1], &kilobytes)) {
+      return kilobytes * 1024;
+    }
+  }
+  return std::nullopt;
+}
+
 double OwnCpuSeconds() {
   timespec time{};
   clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);

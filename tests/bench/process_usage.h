@@ -1,10 +1,11 @@
-// CPU time of processes on this machine, from /proc.
+// CPU time and memory of processes on this machine, from /proc.
 //
 // Everything here answers nullopt where it cannot know: another machine, another pid namespace, a
 // process of another user, not Linux. A figure is right or absent.
 #ifndef DT_TESTS_BENCH_PROCESS_USAGE_H_
 #define DT_TESTS_BENCH_PROCESS_USAGE_H_
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -29,6 +30,8 @@ std::optional<double> CpuSeconds(int pid);
 // CPU seconds of the process, its living children and those it has already waited for: a PostgreSQL
 // server when `pid` is the postmaster.
 std::optional<double> FamilyCpuSeconds(int pid);
+// The most memory that the process has had since its start.
+std::optional<int64_t> PeakRssBytes(int pid);
 // CPU seconds of this process.
 double OwnCpuSeconds();
 

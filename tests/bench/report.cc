@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "absl/strings/str_cat.h"
 #include "fmt/format.h"
 
 namespace dt::bench {
@@ -12,6 +13,12 @@ namespace {
 double Percentile(const std::vector<double>& sorted, double share) {
   const auto rank = static_cast<size_t>(share * static_cast<double>(sorted.size()) + 0.999999);
   return sorted[std::clamp<size_t>(rank, 1, sorted.size()) - 1];
+}
+
+Spread SpreadOf(std::vector<double> values) {
+  if (values.empty()) return {};
+  std::sort(values.begin(), values.end());
+  return {Percentile(values, 0.50), Percentile(values, 0.99), values.back()};
 }
 
 std::optional<double> Difference(std::optional<double> begin, std::optional<double> end) {
@@ -24,106 +31,224 @@ std::optional<double> Per(std::optional<double> amount, double divisor) {
   return *amount / divisor;
 }
 
+std::optional<double> PerCount(int64_t amount, double divisor) {
+  return Per(static_cast<double>(amount), divisor);
+}
+
 std::string Text(std::optional<double> value, int digits) {
   return value ? fmt::format("{:.{}f}", *value, digits) : std::string("-");
 }
 
-std::string JsonNumber(std::optional<double> value, int digits) {
-  return value ? fmt::format("{:.{}f}", *value, digits) : std::string("null");
+std::string Text(const Spread& spread, int digits) {
+  return fmt::format("{:>10} p50 {:>10} p99 {:>10} max", Text(spread.p50, digits),
+                     Text(spread.p99, digits), Text(spread.max, digits));
 }
 
-std::string_view KindName(WorkloadKind kind) {
-  return kind == WorkloadKind::kChain ? "chain" : "fanout";
+std::string Text(const CpuSeconds1000& cpu) {
+  return fmt::format("{:>10} daemon {:>8} PostgreSQL {:>7} generator", Text(cpu.daemon, 3),
+                     Text(cpu.postgres, 3), Text(cpu.generator, 3));
 }
 
-void AddDatabase(const Sample& begin, const Sample& end, double count, Figures& figures) {
-  if (!begin.database || !end.database) return;
-  const DatabaseCounters& from = *begin.database;
-  const DatabaseCounters& to = *end.database;
-  figures.commits_per_orchestration = Per(static_cast<double>(to.commits - from.commits), count);
-  figures.wal_bytes_per_orchestration =
-      Per(static_cast<double>(to.wal_bytes - from.wal_bytes), count);
-  if (from.statements && to.statements) {
-    figures.statements_per_orchestration =
-        Per(static_cast<double>(*to.statements - *from.statements), count);
+// One line of JSON, key by key.
+class JsonLine {
+ public:
+  void Raw(absl::string_view key, absl::string_view value) {
+    absl::StrAppend(&text_, text_.empty() ? "{" : ",", "\"", key, "\":", value);
   }
+  void String(absl::string_view key, absl::string_view value) {
+    Raw(key, absl::StrCat("\"", value, "\""));
+  }
+  void Bool(absl::string_view key, bool value) { Raw(key, value ? "true" : "false"); }
+  void Int(absl::string_view key, std::optional<int64_t> value) {
+    Raw(key, value ? absl::StrCat(*value) : "null");
+  }
+  void Number(absl::string_view key, std::optional<double> value, int digits) {
+    Raw(key, value ? fmt::format("{:.{}f}", *value, digits) : "null");
+  }
+  void Add(absl::string_view key, const Spread& spread) {
+    Number(absl::StrCat(key, "_p50"), spread.p50, 3);
+    Number(absl::StrCat(key, "_p99"), spread.p99, 3);
+    Number(absl::StrCat(key, "_max"), spread.max, 3);
+  }
+  void Add(absl::string_view per, const CpuSeconds1000& cpu) {
+    Number(absl::StrCat("daemon_cpu_seconds_per_", per), cpu.daemon, 4);
+    Number(absl::StrCat("postgres_cpu_seconds_per_", per), cpu.postgres, 4);
+    Number(absl::StrCat("generator_cpu_seconds_per_", per), cpu.generator, 4);
+  }
+  std::string Take() { return std::move(text_) + "}"; }
+
+ private:
+  std::string text_;
+};
+
+// The value where it says something about the workload, else null.
+template <typename Value>
+std::optional<Value> If(bool applies, Value value) {
+  return applies ? std::optional<Value>(value) : std::nullopt;
+}
+
+void AddDatabase(const Measurement& measurement, double count, Figures& figures) {
+  if (!measurement.begin.database || !measurement.end.database) return;
+  const DatabaseCounters& from = *measurement.begin.database;
+  const DatabaseCounters& to = *measurement.end.database;
+  figures.commits_per_orchestration = PerCount(to.commits - from.commits, count);
+  figures.wal_bytes_per_orchestration = PerCount(to.wal_bytes - from.wal_bytes, count);
+  if (from.statements && to.statements) {
+    const int64_t statements = *to.statements - *from.statements;
+    figures.statements_per_orchestration = PerCount(statements, count);
+    figures.statements_per_work_item =
+        PerCount(statements, static_cast<double>(figures.work_items));
+  }
+}
+
+CpuSeconds1000 CpuPer1000(const Measurement& measurement, double count) {
+  const Sample& from = measurement.begin;
+  const Sample& to = measurement.end;
+  const double thousands = count / 1000;
+  return {Per(Difference(from.daemon_cpu_seconds, to.daemon_cpu_seconds), thousands),
+          Per(Difference(from.postgres_cpu_seconds, to.postgres_cpu_seconds), thousands),
+          Per(Difference(from.generator_cpu_seconds, to.generator_cpu_seconds), thousands)};
+}
+
+// What the worker streams did.
+void AddWork(const Options& options, const Measurement& measurement, double count,
+             Figures& figures) {
+  const WorkCounts& from = measurement.begin.work;
+  const WorkCounts& to = measurement.end.work;
+  const int64_t activities = to.activities - from.activities;
+  figures.work_items = to.turns - from.turns + activities;
+  figures.work_items_per_second = static_cast<double>(figures.work_items) / figures.seconds;
+  figures.turns_per_orchestration = PerCount(to.turns - from.turns, count);
+  figures.streamed_turns_per_orchestration =
+      PerCount(to.streamed_turns - from.streamed_turns, count);
+  if (options.workload == &Generations()) {
+    figures.generations_per_second = PerCount(to.generations - from.generations, figures.seconds);
+  }
+  figures.wall_ms_per_activity = Per(figures.seconds * 1000, static_cast<double>(activities));
+  figures.per_activities = CpuPer1000(measurement, static_cast<double>(activities));
+}
+
+std::string Title(const Options& options) {
+  const Parameters& parameters = options.parameters;
+  const Amounts each = options.workload->Each(parameters);
+  const std::string load = options.starts_per_second > 0
+                               ? fmt::format("{} starts per second", options.starts_per_second)
+                               : fmt::format("{} in flight", options.in_flight);
+  return fmt::format(
+      "{} of {} instance(s), {} activities, {} events, {} generation(s); {}{}, payloads of {} "
+      "bytes, "
+      "{} worker stream(s){}, at {}\n",
+      std::string(options.workload->name()), each.instances, each.activities, each.events,
+      each.generations, load, options.queue_first ? ", all started before the workers" : "",
+      parameters.payload_bytes, options.workers,
+      options.history_streaming ? " that take streamed history" : "", options.address);
+}
+
+void AddOptions(const Options& options, JsonLine& line) {
+  const Parameters& parameters = options.parameters;
+  const Amounts each = options.workload->Each(parameters);
+  const bool is_tree = options.workload == &Tree();
+  line.String("workload", options.workload->name());
+  line.Int("activities", each.activities);
+  line.Int("instances_per_orchestration", each.instances);
+  line.Int("in_flight", options.in_flight);
+  line.Int("workers", options.workers);
+  line.Int("payload_bytes", parameters.payload_bytes);
+  line.Bool("history_streaming", options.history_streaming);
+  line.Bool("queue_first", options.queue_first);
+  line.Int("count", If<int64_t>(options.count > 0, options.count));
+  line.Number("starts_per_second", If(options.starts_per_second > 0, options.starts_per_second), 3);
+  line.Int("width", If<int64_t>(is_tree, parameters.width));
+  line.Int("depth", If<int64_t>(is_tree, parameters.depth));
+  line.Number(
+      "timer_spread_seconds",
+      If(options.workload == &Timers(), static_cast<double>(parameters.timer_spread_us) / 1e6), 3);
+  line.Int("events_each", If<int64_t>(options.workload == &Events(), parameters.events_each));
+  line.Int("generations", If<int64_t>(options.workload == &Generations(), parameters.generations));
 }
 
 }  // namespace
 
-Figures MakeFigures(const Sample& begin, const Sample& end,
-                    const std::vector<Completion>& completions) {
-  std::vector<double> latencies;
-  for (const Completion& completion : completions) {
-    if (completion.end <= begin.time || completion.end > end.time) continue;
-    latencies.push_back(std::chrono::duration<double, std::milli>(completion.latency).count());
-  }
-  std::sort(latencies.begin(), latencies.end());
+Figures MakeFigures(const Options& options, const Measurement& measurement, const Driver& driver) {
+  const Sample& begin = measurement.begin;
+  const Sample& end = measurement.end;
   Figures figures;
-  const auto count = static_cast<double>(latencies.size());
-  figures.orchestrations = static_cast<int64_t>(latencies.size());
+  std::vector<double> latencies;
+  for (const Completion& completion : driver.completions()) {
+    if (completion.end <= begin.time || completion.end > end.time) continue;
+    ++figures.orchestrations;
+    if (!completion.latency) continue;
+    latencies.push_back(std::chrono::duration<double, std::milli>(*completion.latency).count());
+  }
+  const auto count = static_cast<double>(figures.orchestrations);
+  figures.latency_ms = SpreadOf(std::move(latencies));
+  figures.lateness_ms = SpreadOf(driver.lateness_ms());
   figures.seconds = std::chrono::duration<double>(end.time - begin.time).count();
   figures.orchestrations_per_second = count / figures.seconds;
-  const int64_t turns = end.work.turns - begin.work.turns;
-  const int64_t activities = end.work.activities - begin.work.activities;
-  figures.work_items_per_second = static_cast<double>(turns + activities) / figures.seconds;
-  figures.turns_per_orchestration = Per(static_cast<double>(turns), count);
-  if (!latencies.empty()) {
-    figures.latency_ms_p50 = Percentile(latencies, 0.50);
-    figures.latency_ms_p99 = Percentile(latencies, 0.99);
-    figures.latency_ms_max = latencies.back();
+  AddWork(options, measurement, count, figures);
+  if (options.workload == &Events()) {
+    figures.events_per_second =
+        count * static_cast<double>(options.parameters.events_each) / figures.seconds;
   }
-  AddDatabase(begin, end, count, figures);
-  const double thousands = count / 1000;
-  figures.daemon_cpu_seconds_per_1000 =
-      Per(Difference(begin.daemon_cpu_seconds, end.daemon_cpu_seconds), thousands);
-  figures.postgres_cpu_seconds_per_1000 =
-      Per(Difference(begin.postgres_cpu_seconds, end.postgres_cpu_seconds), thousands);
-  figures.generator_cpu_seconds_per_1000 =
-      Per(Difference(begin.generator_cpu_seconds, end.generator_cpu_seconds), thousands);
+  AddDatabase(measurement, count, figures);
+  figures.per_orchestrations = CpuPer1000(measurement, count);
+  figures.daemon_rss_bytes = end.daemon_peak_rss_bytes;
   return figures;
 }
 
 std::string Summary(const Options& options, const Figures& figures) {
-  return fmt::format(
-      "{} of {} activities, {} in flight, payloads of {} bytes, {} worker stream(s), at {}\n"
-      "  {} orchestrations in {:.2f} s, every output right\n"
-      "  orchestrations/s     {:>10.1f}\n"
-      "  work items/s         {:>10.1f}   turns per orchestration {}\n"
-      "  latency ms           {:>10} p50 {:>10} p99 {:>10} max\n"
-      "  per orchestration    {:>10} commits {:>7} statements {:>7} bytes of WAL\n"
-      "  CPU s per 1,000      {:>10} daemon {:>8} PostgreSQL {:>7} generator\n",
-      KindName(options.workload.kind), options.workload.activities, options.in_flight,
-      options.workload.payload_bytes, options.workers, options.address, figures.orchestrations,
-      figures.seconds, figures.orchestrations_per_second, figures.work_items_per_second,
-      Text(figures.turns_per_orchestration, 2), Text(figures.latency_ms_p50, 2),
-      Text(figures.latency_ms_p99, 2), Text(figures.latency_ms_max, 2),
-      Text(figures.commits_per_orchestration, 3), Text(figures.statements_per_orchestration, 3),
-      Text(figures.wal_bytes_per_orchestration, 0), Text(figures.daemon_cpu_seconds_per_1000, 3),
-      Text(figures.postgres_cpu_seconds_per_1000, 3),
-      Text(figures.generator_cpu_seconds_per_1000, 3));
+  std::string text = Title(options);
+  const auto line = [&text](const char* name, const std::string& value) {
+    absl::StrAppend(&text, fmt::format("  {:<21}{}\n", name, value));
+  };
+  absl::StrAppend(&text, fmt::format("  {} orchestrations in {:.2f} s, every output right\n",
+                                     figures.orchestrations, figures.seconds));
+  line("orchestrations/s", fmt::format("{:>10.1f}", figures.orchestrations_per_second));
+  line("work items/s",
+       fmt::format("{:>10.1f}   turns per orchestration {}, with streamed history {}",
+                   figures.work_items_per_second, Text(figures.turns_per_orchestration, 2),
+                   Text(figures.streamed_turns_per_orchestration, 2)));
+  line("latency ms", Text(figures.latency_ms, 2));
+  line("lateness ms", Text(figures.lateness_ms, 2));
+  line("events/s", fmt::format("{:>10}", Text(figures.events_per_second, 1)));
+  line("generations/s", fmt::format("{:>10}", Text(figures.generations_per_second, 1)));
+  line("per orchestration", fmt::format("{:>10} commits {:>7} statements {:>7} bytes of WAL",
+                                        Text(figures.commits_per_orchestration, 3),
+                                        Text(figures.statements_per_orchestration, 3),
+                                        Text(figures.wal_bytes_per_orchestration, 0)));
+  line("per work item",
+       fmt::format("{:>10} statements", Text(figures.statements_per_work_item, 3)));
+  line("per activity", fmt::format("{:>10} ms", Text(figures.wall_ms_per_activity, 3)));
+  line("CPU s per 1,000", Text(figures.per_orchestrations));
+  line("  of activities", Text(figures.per_activities));
+  const auto rss_mb = Per(figures.daemon_rss_bytes, 1 << 20);
+  line("memory of the daemon", fmt::format("{:>10} MiB at most", Text(rss_mb, 1)));
+  return text;
 }
 
 std::string Json(const Options& options, const Figures& figures) {
-  return fmt::format(
-      R"({{"workload":"{}","activities":{},"in_flight":{},"workers":{},"payload_bytes":{},)"
-      R"("orchestrations":{},"seconds":{:.3f},"orchestrations_per_second":{:.1f},)"
-      R"("work_items_per_second":{:.1f},"turns_per_orchestration":{},)"
-      R"("latency_ms_p50":{},"latency_ms_p99":{},"latency_ms_max":{},)"
-      R"("commits_per_orchestration":{},"statements_per_orchestration":{},)"
-      R"("wal_bytes_per_orchestration":{},"daemon_cpu_seconds_per_1000":{},)"
-      R"("postgres_cpu_seconds_per_1000":{},"generator_cpu_seconds_per_1000":{}}})",
-      KindName(options.workload.kind), options.workload.activities, options.in_flight,
-      options.workers, options.workload.payload_bytes, figures.orchestrations, figures.seconds,
-      figures.orchestrations_per_second, figures.work_items_per_second,
-      JsonNumber(figures.turns_per_orchestration, 3), JsonNumber(figures.latency_ms_p50, 3),
-      JsonNumber(figures.latency_ms_p99, 3), JsonNumber(figures.latency_ms_max, 3),
-      JsonNumber(figures.commits_per_orchestration, 4),
-      JsonNumber(figures.statements_per_orchestration, 4),
-      JsonNumber(figures.wal_bytes_per_orchestration, 1),
-      JsonNumber(figures.daemon_cpu_seconds_per_1000, 4),
-      JsonNumber(figures.postgres_cpu_seconds_per_1000, 4),
-      JsonNumber(figures.generator_cpu_seconds_per_1000, 4));
+  JsonLine line;
+  AddOptions(options, line);
+  line.Int("orchestrations", figures.orchestrations);
+  line.Number("seconds", figures.seconds, 3);
+  line.Number("orchestrations_per_second", figures.orchestrations_per_second, 1);
+  line.Int("work_items", figures.work_items);
+  line.Number("work_items_per_second", figures.work_items_per_second, 1);
+  line.Number("turns_per_orchestration", figures.turns_per_orchestration, 3);
+  line.Number("streamed_turns_per_orchestration", figures.streamed_turns_per_orchestration, 3);
+  line.Add("latency_ms", figures.latency_ms);
+  line.Add("lateness_ms", figures.lateness_ms);
+  line.Number("events_per_second", figures.events_per_second, 1);
+  line.Number("generations_per_second", figures.generations_per_second, 1);
+  line.Number("wall_ms_per_activity", figures.wall_ms_per_activity, 4);
+  line.Number("commits_per_orchestration", figures.commits_per_orchestration, 4);
+  line.Number("statements_per_orchestration", figures.statements_per_orchestration, 4);
+  line.Number("statements_per_work_item", figures.statements_per_work_item, 4);
+  line.Number("wal_bytes_per_orchestration", figures.wal_bytes_per_orchestration, 1);
+  line.Add("1000", figures.per_orchestrations);
+  line.Add("1000_activities", figures.per_activities);
+  line.Int("daemon_rss_bytes", figures.daemon_rss_bytes);
+  return line.Take();
 }
 
 }  // namespace dt::bench

@@ -1,4 +1,4 @@
-// From two samples and the completions between them to figures, and to text.
+// From a measurement and the completions in it to figures, and to text.
 #ifndef DT_TESTS_BENCH_REPORT_H_
 #define DT_TESTS_BENCH_REPORT_H_
 
@@ -7,30 +7,49 @@
 #include <vector>
 
 #include "tests/bench/driver.h"
-#include "tests/bench/meter.h"
+#include "tests/bench/measure.h"
 #include "tests/bench/options.h"
 
 namespace dt::bench {
+
+// Of many values; nothing when there is none.
+struct Spread {
+  std::optional<double> p50;
+  std::optional<double> p99;
+  std::optional<double> max;
+};
+
+// What something took, of each process.
+struct CpuSeconds1000 {
+  std::optional<double> daemon;
+  std::optional<double> postgres;
+  std::optional<double> generator;
+};
 
 struct Figures {
   int64_t orchestrations = 0;  // that ended inside the measurement
   double seconds = 0;
   double orchestrations_per_second = 0;
-  double work_items_per_second = 0;  // turns and activities that workers were given
+  int64_t work_items = 0;  // turns and activities that workers were given
+  double work_items_per_second = 0;
   std::optional<double> turns_per_orchestration;
-  std::optional<double> latency_ms_p50;
-  std::optional<double> latency_ms_p99;
-  std::optional<double> latency_ms_max;
+  std::optional<double> streamed_turns_per_orchestration;
+  Spread latency_ms;
+  Spread lateness_ms;
+  std::optional<double> events_per_second;
+  std::optional<double> generations_per_second;
+  std::optional<double> wall_ms_per_activity;
   std::optional<double> commits_per_orchestration;
   std::optional<double> statements_per_orchestration;
+  std::optional<double> statements_per_work_item;
   std::optional<double> wal_bytes_per_orchestration;
-  std::optional<double> daemon_cpu_seconds_per_1000;
-  std::optional<double> postgres_cpu_seconds_per_1000;
-  std::optional<double> generator_cpu_seconds_per_1000;
+  CpuSeconds1000 per_orchestrations;
+  CpuSeconds1000 per_activities;
+  std::optional<int64_t> daemon_rss_bytes;
 };
 
-Figures MakeFigures(const Sample& begin, const Sample& end,
-                    const std::vector<Completion>& completions);
+// After the driver's Shutdown.
+Figures MakeFigures(const Options& options, const Measurement& measurement, const Driver& driver);
 
 std::string Summary(const Options& options, const Figures& figures);
 // One line without a newline; what is not known is null.

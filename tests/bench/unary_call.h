@@ -28,6 +28,7 @@ class Driver::UnaryCall : public Driver::Tag {
 
  protected:
   grpc::ClientContext& NewContext(const Driver& driver) {
+    reader_.reset();  // lives in memory of the call, which goes with its context
     context_.emplace();
     driver.PrepareContext(*context_);
     return *context_;

@@ -5,87 +5,18 @@
 #include <google/protobuf/arena.h>
 #include <grpcpp/grpcpp.h>
 
-#include <atomic>
 #include <memory>
 #include <string>
 
 #include "absl/strings/str_cat.h"
 #include "tests/bench/driver.h"
+#include "tests/bench/history_call.h"
+#include "tests/bench/replay.h"
 #include "tests/bench/unary_call.h"
+#include "tests/bench/worker_call.h"
 #include "tests/bench/workload.h"
 
 namespace dt::bench {
-
-// The counters have one writer; an atomic add would lock the bus for nothing.
-inline void Bump(std::atomic<int64_t>& counter) {
-  counter.store(counter.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-}
-
-// Answers one work item.
-class Driver::CompleteCall final : public Driver::UnaryCall<CompleteTaskResponse> {
- public:
-  explicit CompleteCall(Driver& driver) : driver_(driver) {}
-
-  void Send(const OrchestratorResponse& answer) {
-    what_ = "CompleteOrchestratorTask";
-    Await(driver_.worker_->AsyncCompleteOrchestratorTask(&NewContext(driver_), answer,
-                                                         &driver_.queue_));
-  }
-  void Send(const ActivityResponse& answer) {
-    what_ = "CompleteActivityTask";
-    Await(
-        driver_.worker_->AsyncCompleteActivityTask(&NewContext(driver_), answer, &driver_.queue_));
-  }
-  void OnDone(bool) override {
-    if (!status_.ok() && !driver_.closing_) {
-      driver_.AddError(absl::StrCat(what_, " answered ", Describe(status_)));
-    }
-    driver_.free_calls_.push_back(this);
-  }
-
- private:
-  Driver& driver_;
-  const char* what_ = "";
-};
-
-// Gives back what is none of our names; a server without filters may send it.
-class Driver::AbandonCall final : public Tag {
- public:
-  static void Send(Driver& driver, const WorkItem& item) {
-    auto* call = new AbandonCall(driver);
-    ++driver.abandons_;
-    driver.PrepareContext(call->context_);
-    if (item.has_activityrequest()) {
-      AbandonActivityTaskRequest request;
-      request.set_completiontoken(item.completiontoken());
-      call->activity_ = driver.worker_->AsyncAbandonTaskActivityWorkItem(&call->context_, request,
-                                                                         &driver.queue_);
-      call->activity_->Finish(&call->activity_response_, &call->status_, call);
-    } else {
-      AbandonOrchestrationTaskRequest request;
-      request.set_completiontoken(item.completiontoken());
-      call->turn_ = driver.worker_->AsyncAbandonTaskOrchestratorWorkItem(&call->context_, request,
-                                                                         &driver.queue_);
-      call->turn_->Finish(&call->turn_response_, &call->status_, call);
-    }
-  }
-  // A server without this call keeps the item for its own time-out: nothing more can be done here.
-  void OnDone(bool) override {
-    --driver_.abandons_;
-    delete this;
-  }
-
- private:
-  explicit AbandonCall(Driver& driver) : driver_(driver) {}
-
-  Driver& driver_;
-  grpc::ClientContext context_;
-  grpc::Status status_;
-  AbandonActivityTaskResponse activity_response_;
-  AbandonOrchestrationTaskResponse turn_response_;
-  std::unique_ptr<grpc::ClientAsyncResponseReader<AbandonActivityTaskResponse>> activity_;
-  std::unique_ptr<grpc::ClientAsyncResponseReader<AbandonOrchestrationTaskResponse>> turn_;
-};
 
 // One GetWorkItems stream: a worker. One read is outstanding, into an arena that starts anew each
 // time.
@@ -101,9 +32,13 @@ class Driver::Stream final : public Tag {
     request.set_maxconcurrentorchestrationworkitems(driver_.options_.worker_orchestrations);
     request.set_maxconcurrentactivityworkitems(driver_.options_.worker_activities);
     WorkItemFilters* filters = request.mutable_workitemfilters();
-    filters->add_orchestrations()->set_name(std::string(kChainName));
-    filters->add_orchestrations()->set_name(std::string(kFanoutName));
+    for (const Workload* workload : AllWorkloads()) {
+      filters->add_orchestrations()->set_name(std::string(workload->orchestration()));
+    }
     filters->add_activities()->set_name(std::string(kActivityName));
+    if (driver_.options_.history_streaming) {
+      request.add_capabilities(WORKER_CAPABILITY_HISTORY_STREAMING);
+    }
     driver_.PrepareContext(context_);
     reader_ = driver_.worker_->PrepareAsyncGetWorkItems(&context_, request, &driver_.queue_);
     ++driver_.open_streams_;
@@ -157,36 +92,28 @@ class Driver::Stream final : public Tag {
     }
   }
 
-  // True when the instance is one of this run. Others are counted; what cannot be done is given
-  // back.
-  bool IsOurs(const std::string& instance_id, uint64_t& index) {
-    if (driver_.ParseInstanceId(instance_id, index)) return true;
-    Bump(driver_.foreign_);
-    return false;
-  }
-
   void HandleTurn(const WorkItem& item) {
-    const OrchestratorRequest& request = item.orchestratorrequest();
-    uint64_t index = 0;
-    const bool ours = IsOurs(request.instanceid(), index);
-    const absl::Status status = RunTurn(request, driver_.turn_answer_);
-    if (!status.ok() && !ours) return AbandonCall::Send(driver_, item);
-    if (!status.ok()) driver_.AddError(std::string(status.message()));
-    if (ours) Bump(driver_.turns_);
-    driver_.turn_answer_.set_completiontoken(item.completiontoken());
-    driver_.TakeCall()->Send(driver_.turn_answer_);
+    if (item.orchestratorrequest().requireshistorystreaming()) {
+      if (driver_.options_.history_streaming) return driver_.TakeHistoryCall()->Send(item);
+      return driver_.AddError(absl::StrCat("turn of ", item.orchestratorrequest().instanceid(),
+                                           ": history streaming was asked for, but this worker "
+                                           "did not announce it"));
+    }
+    Replay replay(item.orchestratorrequest().instanceid());
+    const absl::Status status = replay.ApplyPast(item.orchestratorrequest().pastevents());
+    driver_.EndTurn(item, replay, status);
   }
 
   void HandleActivity(const WorkItem& item) {
     const ActivityRequest& request = item.activityrequest();
-    uint64_t index = 0;
-    const bool ours = IsOurs(request.orchestrationinstance().instanceid(), index);
+    Place place;
+    const bool ours = driver_.IsOurs(request.orchestrationinstance().instanceid(), place);
     const absl::Status status = RunActivity(request, driver_.activity_answer_);
     if (!status.ok() && !ours) return AbandonCall::Send(driver_, item);
     if (!status.ok()) driver_.AddError(std::string(status.message()));
     if (ours) {
       Bump(driver_.activities_);
-      ++driver_.executed_[index];
+      ++driver_.records_[place.number].activities;
     }
     driver_.activity_answer_.set_completiontoken(item.completiontoken());
     driver_.TakeCall()->Send(driver_.activity_answer_);

@@ -1,0 +1,318 @@
+// A server in memory with just enough to run dtbench's orchestrations, that can be told to do one
+// thing wrong. A part of the tests.
+#ifndef DT_TESTS_BENCH_FAKE_SIDECAR_H_
+#define DT_TESTS_BENCH_FAKE_SIDECAR_H_
+
+#include <grpcpp/grpcpp.h>
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
+#include "google/protobuf/util/time_util.h"
+#include "proto/orchestrator_service.grpc.pb.h"
+#include "tests/support/catch.h"
+
+namespace dt::bench {
+
+// The hooks may change a message before it is sent; those that do run one at a time.
+class FakeSidecar final : public TaskHubSidecarService::Service {
+ public:
+  std::function<void(WorkItem&)> on_item;
+  std::function<void(GetInstanceResponse&)> on_result;
+  std::function<void(HistoryChunk&)> on_chunk;
+  // How often an event reaches the instance.
+  std::function<int(const RaiseEventRequest&)> on_raise;
+  // Should the item be sent once more?
+  std::function<bool(const WorkItem&)> repeats;
+  bool ends_stream_after_first_item = false;
+  bool streams_history = false;
+  bool fires_timers_at_once = false;
+
+  FakeSidecar() {
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port_);
+    builder.RegisterService(this);
+    server_ = builder.BuildAndStart();
+    REQUIRE(server_ != nullptr);
+  }
+  ~FakeSidecar() override {
+    {
+      absl::MutexLock lock(&mutex_);
+      stopping_ = true;
+    }
+    server_->Shutdown();
+  }
+  std::string address() const { return "127.0.0.1:" + std::to_string(port_); }
+
+  grpc::Status Hello(grpc::ServerContext*, const google::protobuf::Empty*,
+                     google::protobuf::Empty*) override {
+    return grpc::Status::OK;
+  }
+
+  grpc::Status StartInstance(grpc::ServerContext*, const CreateInstanceRequest* request,
+                             CreateInstanceResponse* response) override {
+    absl::MutexLock lock(&mutex_);
+    Start(request->instanceid(), request->name(), request->input());
+    response->set_instanceid(request->instanceid());
+    return grpc::Status::OK;
+  }
+
+  grpc::Status RaiseEvent(grpc::ServerContext*, const RaiseEventRequest* request,
+                          RaiseEventResponse*) override {
+    absl::MutexLock lock(&mutex_);
+    HistoryEvent event = NewEvent();
+    event.mutable_eventraised()->set_name(request->name());
+    *event.mutable_eventraised()->mutable_input() = request->input();
+    const int copies = on_raise ? on_raise(*request) : 1;
+    for (int i = 0; i < copies; ++i) Send(request->instanceid(), event);
+    return grpc::Status::OK;
+  }
+
+  grpc::Status GetWorkItems(grpc::ServerContext* context, const GetWorkItemsRequest*,
+                            grpc::ServerWriter<WorkItem>* writer) override {
+    WorkItem ping;
+    ping.mutable_healthping();
+    writer->Write(ping);
+    while (true) {
+      WorkItem item;
+      {
+        absl::MutexLock lock(&mutex_);
+        const auto ready = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+          return stopping_ || !queue_.empty();
+        };
+        mutex_.AwaitWithTimeout(absl::Condition(&ready), absl::Milliseconds(5));
+        if (stopping_ || context->IsCancelled()) return grpc::Status(grpc::UNAVAILABLE, "stopping");
+        FireTimers();
+        if (queue_.empty()) continue;
+        item = std::move(queue_.front());
+        queue_.pop_front();
+        if (on_item) on_item(item);
+      }
+      writer->Write(item);
+      if (repeats && repeats(item)) writer->Write(item);
+      if (ends_stream_after_first_item) return grpc::Status(grpc::UNAVAILABLE, "going away");
+    }
+  }
+
+  grpc::Status StreamInstanceHistory(grpc::ServerContext*,
+                                     const StreamInstanceHistoryRequest* request,
+                                     grpc::ServerWriter<HistoryChunk>* writer) override {
+    std::vector<HistoryChunk> chunks;
+    {
+      absl::MutexLock lock(&mutex_);
+      const Instance& instance = instances_[request->instanceid()];
+      for (size_t i = 0; i < instance.past; ++i) {
+        if (i % 2 == 0) chunks.emplace_back();
+        *chunks.back().add_events() = instance.history[i];
+        if (on_chunk) on_chunk(chunks.back());
+      }
+    }
+    for (const HistoryChunk& chunk : chunks) writer->Write(chunk);
+    return grpc::Status::OK;
+  }
+
+  grpc::Status CompleteOrchestratorTask(grpc::ServerContext*, const OrchestratorResponse* answer,
+                                        CompleteTaskResponse*) override {
+    absl::MutexLock lock(&mutex_);
+    const std::string& id = answer->instanceid();
+    Instance& instance = instances_[id];
+    if (instance.ended) return grpc::Status::OK;
+    instance.turn_offered = false;
+    for (const OrchestratorAction& action : answer->actions()) Apply(id, instance, action);
+    if (!instance.ended && !instance.inbox.empty()) OfferTurn(id, instance);
+    return grpc::Status::OK;
+  }
+
+  grpc::Status CompleteActivityTask(grpc::ServerContext*, const ActivityResponse* answer,
+                                    CompleteTaskResponse*) override {
+    absl::MutexLock lock(&mutex_);
+    Instance& instance = instances_[answer->instanceid()];
+    if (!instance.answered.insert(answer->taskid()).second) return grpc::Status::OK;
+    HistoryEvent event = NewEvent();
+    event.mutable_taskcompleted()->set_taskscheduledid(answer->taskid());
+    *event.mutable_taskcompleted()->mutable_result() = answer->result();
+    Send(answer->instanceid(), event);
+    return grpc::Status::OK;
+  }
+
+  grpc::Status WaitForInstanceCompletion(grpc::ServerContext* context,
+                                         const GetInstanceRequest* request,
+                                         GetInstanceResponse* response) override {
+    absl::MutexLock lock(&mutex_);
+    const Instance& instance = instances_[request->instanceid()];
+    const auto ready = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+      return stopping_ || instance.ended;
+    };
+    while (!mutex_.AwaitWithTimeout(absl::Condition(&ready), absl::Milliseconds(20))) {
+      if (context->IsCancelled()) return grpc::Status(grpc::CANCELLED, "cancelled");
+    }
+    if (!instance.ended) return grpc::Status(grpc::UNAVAILABLE, "stopping");
+    response->set_exists(true);
+    OrchestrationState* state = response->mutable_orchestrationstate();
+    state->set_instanceid(request->instanceid());
+    state->set_orchestrationstatus(instance.completion.orchestrationstatus());
+    *state->mutable_input() = instance.input;
+    *state->mutable_output() = instance.completion.result();
+    *state->mutable_failuredetails() = instance.completion.failuredetails();
+    if (on_result) on_result(*response);
+    return grpc::Status::OK;
+  }
+
+ private:
+  struct Instance {
+    std::string name;
+    google::protobuf::StringValue input;
+    std::string parent;
+    int parent_task = 0;
+    std::vector<HistoryEvent> history;
+    std::vector<HistoryEvent> inbox;
+    size_t past = 0;  // events of the history before the turn that is out
+    std::set<int> answered;
+    bool turn_offered = false;
+    bool ended = false;
+    CompleteOrchestrationAction completion;
+  };
+
+  static HistoryEvent NewEvent(int id = -1) {
+    HistoryEvent event;
+    event.set_eventid(id);
+    *event.mutable_timestamp() =
+        google::protobuf::util::TimeUtil::NanosecondsToTimestamp(absl::GetCurrentTimeNanos());
+    return event;
+  }
+
+  Instance& Start(const std::string& id, const std::string& name,
+                  const google::protobuf::StringValue& input)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    Instance& instance = instances_[id];
+    instance.name = name;
+    instance.input = input;
+    HistoryEvent event = NewEvent();
+    event.mutable_executionstarted()->set_name(name);
+    *event.mutable_executionstarted()->mutable_input() = input;
+    Send(id, event);
+    return instance;
+  }
+
+  void Send(const std::string& id, const HistoryEvent& event)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    Instance& instance = instances_[id];
+    instance.inbox.push_back(event);
+    if (!instance.turn_offered && !instance.ended) OfferTurn(id, instance);
+  }
+
+  void Apply(const std::string& id, Instance& instance, const OrchestratorAction& action)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    HistoryEvent event = NewEvent(action.id());
+    switch (action.orchestratorActionType_case()) {
+      case OrchestratorAction::kScheduleTask:
+        event.mutable_taskscheduled()->set_name(action.scheduletask().name());
+        OfferActivity(id, action);
+        break;
+      case OrchestratorAction::kCreateSubOrchestration: {
+        const CreateSubOrchestrationAction& create = action.createsuborchestration();
+        event.mutable_suborchestrationinstancecreated()->set_name(create.name());
+        Instance& child = Start(create.instanceid(), create.name(), create.input());
+        child.parent = id;
+        child.parent_task = action.id();
+        break;
+      }
+      case OrchestratorAction::kCreateTimer: {
+        const google::protobuf::Timestamp& due = action.createtimer().fireat();
+        *event.mutable_timercreated()->mutable_fireat() = due;
+        HistoryEvent fired = NewEvent();
+        fired.mutable_timerfired()->set_timerid(action.id());
+        *fired.mutable_timerfired()->mutable_fireat() = due;
+        timers_.insert(
+            {google::protobuf::util::TimeUtil::TimestampToMicroseconds(due), {id, fired}});
+        break;
+      }
+      case OrchestratorAction::kCompleteOrchestration:
+        return Complete(id, instance, action.completeorchestration());
+      default:
+        FAIL("action of kind " << action.orchestratorActionType_case());
+    }
+    instance.history.push_back(event);
+  }
+
+  void Complete(const std::string& id, Instance& instance,
+                const CompleteOrchestrationAction& completion)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (completion.orchestrationstatus() == ORCHESTRATION_STATUS_CONTINUED_AS_NEW) {
+      instance.history.clear();
+      Start(id, instance.name, completion.result());
+      return;
+    }
+    instance.ended = true;
+    instance.completion = completion;
+    if (instance.parent.empty()) return;
+    HistoryEvent event = NewEvent();
+    SubOrchestrationInstanceCompletedEvent* completed =
+        event.mutable_suborchestrationinstancecompleted();
+    completed->set_taskscheduledid(instance.parent_task);
+    *completed->mutable_result() = completion.result();
+    Send(instance.parent, event);
+  }
+
+  void OfferActivity(const std::string& id, const OrchestratorAction& action)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    WorkItem item;
+    ActivityRequest* activity = item.mutable_activityrequest();
+    activity->set_name(action.scheduletask().name());
+    activity->set_taskid(action.id());
+    *activity->mutable_input() = action.scheduletask().input();
+    activity->mutable_orchestrationinstance()->set_instanceid(id);
+    queue_.push_back(std::move(item));
+  }
+
+  void OfferTurn(const std::string& id, Instance& instance) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    WorkItem item;
+    OrchestratorRequest* turn = item.mutable_orchestratorrequest();
+    turn->set_instanceid(id);
+    instance.past = instance.history.size();
+    turn->set_requireshistorystreaming(streams_history && instance.past > 0);
+    if (!turn->requireshistorystreaming()) {
+      for (const HistoryEvent& event : instance.history) *turn->add_pastevents() = event;
+    }
+    HistoryEvent started = NewEvent();
+    started.mutable_orchestratorstarted();
+    instance.inbox.insert(instance.inbox.begin(), std::move(started));
+    for (HistoryEvent& event : instance.inbox) {
+      *turn->add_newevents() = event;
+      instance.history.push_back(std::move(event));
+    }
+    instance.inbox.clear();
+    instance.turn_offered = true;
+    queue_.push_back(std::move(item));
+  }
+
+  void FireTimers() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    const int64_t now = absl::ToUnixMicros(absl::Now());
+    while (!timers_.empty() && (fires_timers_at_once || timers_.begin()->first < now)) {
+      const auto [id, event] = timers_.begin()->second;
+      timers_.erase(timers_.begin());
+      Send(id, event);
+    }
+  }
+
+  int port_ = 0;
+  absl::Mutex mutex_;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  std::deque<WorkItem> queue_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, Instance> instances_ ABSL_GUARDED_BY(mutex_);
+  // By the microsecond at which they are due.
+  std::multimap<int64_t, std::pair<std::string, HistoryEvent>> timers_ ABSL_GUARDED_BY(mutex_);
+  std::unique_ptr<grpc::Server> server_;
+};
+
+}  // namespace dt::bench
+
+#endif  // DT_TESTS_BENCH_FAKE_SIDECAR_H_
