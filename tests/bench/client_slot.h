@@ -153,7 +153,7 @@ class Driver::Slot {
   void Complete() {
     if (driver_.pass_ == Pass::kCollect) return;
     const Clock::time_point now = Clock::now();
-    driver_.completions_.push_back({now, now - begin_});
+    driver_.results_.completions.push_back({now, now - begin_});
   }
 
   void End(const std::string& error) {

@@ -243,8 +243,8 @@ void Driver::PrepareContext(grpc::ClientContext& context) const {
 void Driver::AddError(std::string text) {
   stop_ = true;
   if (pacer_ != nullptr) pacer_->Stop();
-  ++error_count_;
-  if (errors_.size() < kErrorsKept) errors_.push_back(std::move(text));
+  ++results_.error_count;
+  if (results_.errors.size() < kErrorsKept) results_.errors.push_back(std::move(text));
   absl::MutexLock lock(&mutex_);
   failed_ = true;
 }
@@ -307,7 +307,7 @@ void Driver::NoteTurn(const Replay& replay, const Place& place, Reached& reached
   Bump(turns_);
   if (const auto due_us = replay.fired_due_us()) {
     const auto late_us = absl::ToUnixMicros(absl::Now()) - *due_us;
-    lateness_ms_.push_back(static_cast<double>(late_us) / 1000);
+    results_.lateness_ms.push_back(static_cast<double>(late_us) / 1000);
   }
   reached.number = place.number;
   const CompleteOrchestrationAction* completion = FindCompletion(turn_answer_);
@@ -328,7 +328,7 @@ void Driver::Reach(const Reached& reached) {
   bool& already = is_end ? record.ended : record.waiting;
   if (already) return;
   already = true;
-  if (is_end) completions_.push_back({Clock::now(), std::nullopt});
+  if (is_end) results_.completions.push_back({Clock::now(), std::nullopt});
   absl::MutexLock lock(&mutex_);
   ++(is_end ? ended_ : waiting_);
 }

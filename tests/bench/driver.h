@@ -40,6 +40,15 @@ struct Completion {
   std::optional<Clock::duration> latency;
 };
 
+// What a load came to.
+struct Results {
+  std::vector<Completion> completions;
+  std::vector<double> lateness_ms;  // of each timer's turn
+  // Every way in which the run was wrong, the first ones in words.
+  std::vector<std::string> errors;
+  int64_t error_count = 0;
+};
+
 // What the worker streams did so far.
 struct WorkCounts {
   int64_t turns = 0;
@@ -94,12 +103,7 @@ class Driver {
   WorkCounts work_counts() const;
 
   // After Shutdown only.
-  const std::vector<Completion>& completions() const { return completions_; }
-  // How late each timer's turn came.
-  const std::vector<double>& lateness_ms() const { return lateness_ms_; }
-  // Every way in which the run was wrong, the first ones in words.
-  const std::vector<std::string>& errors() const { return errors_; }
-  int64_t error_count() const { return error_count_; }
+  const Results& results() const { return results_; }
 
  private:
   // What the completion queue gives back.
@@ -192,10 +196,7 @@ class Driver {
   bool closing_ = false;
   OrchestratorResponse turn_answer_;
   ActivityResponse activity_answer_;
-  std::vector<Completion> completions_;
-  std::vector<double> lateness_ms_;
-  std::vector<std::string> errors_;
-  int64_t error_count_ = 0;
+  Results results_;
 
   std::atomic<bool> stop_{false};
   // Written by the thread alone.

@@ -46,12 +46,13 @@ Outcome RunAgainst(const FakeSidecar& server, const std::string& words) {
   const auto measurement = Measure(options, *meter, driver);
   driver.Shutdown();
   Outcome outcome;
-  outcome.completions = static_cast<int64_t>(driver.completions().size());
+  outcome.completions = static_cast<int64_t>(driver.results().completions.size());
   outcome.work = driver.work_counts();
-  outcome.errors = driver.errors();
-  outcome.timers = driver.lateness_ms().size();
+  outcome.errors = driver.results().errors;
+  outcome.timers = driver.results().lateness_ms.size();
   if (!measurement.ok()) outcome.errors.emplace_back(measurement.status().message());
-  if (outcome.errors.empty()) outcome.figures = MakeFigures(options, *measurement, driver);
+  if (outcome.errors.empty())
+    outcome.figures = MakeFigures(options, *measurement, driver.results());
   return outcome;
 }
 

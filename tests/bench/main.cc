@@ -19,7 +19,7 @@ namespace {
 
 // What is wrong with the run as a whole, beyond the errors of the driver.
 std::string CheckTotals(const Options& options, const Driver& driver, const Figures& figures) {
-  const auto ended = static_cast<int64_t>(driver.completions().size());
+  const auto ended = static_cast<int64_t>(driver.results().completions.size());
   const int64_t expected = ended * options.workload->Each(options.parameters).activities;
   if (driver.work_counts().activities != expected) {
     return fmt::format("{} activities ran for {} orchestrations; {} would be right",
@@ -29,7 +29,7 @@ std::string CheckTotals(const Options& options, const Driver& driver, const Figu
     return fmt::format("{} orchestrations ended instead of {}", figures.orchestrations,
                        options.count);
   }
-  const std::vector<double>& lateness = driver.lateness_ms();
+  const std::vector<double>& lateness = driver.results().lateness_ms;
   if (options.workload->trigger() == Trigger::kTimer &&
       static_cast<int64_t>(lateness.size()) != options.count) {
     return fmt::format("{} timers fired instead of {}", lateness.size(), options.count);
@@ -59,16 +59,17 @@ int Run(const Options& options) {
   for (const std::string& note : meter->notes()) fmt::print(stderr, "dtbench: {}\n", note);
   const auto measurement = Measure(options, *meter, driver);
   driver.Shutdown();
-  for (const std::string& error : driver.errors()) fmt::print(stderr, "dtbench: {}\n", error);
-  if (driver.error_count() > 0) {
-    fmt::print(stderr, "dtbench: {} error(s), no figures\n", driver.error_count());
+  for (const std::string& error : driver.results().errors)
+    fmt::print(stderr, "dtbench: {}\n", error);
+  if (driver.results().error_count > 0) {
+    fmt::print(stderr, "dtbench: {} error(s), no figures\n", driver.results().error_count);
     return 1;
   }
   if (!measurement.ok()) {
     fmt::print(stderr, "dtbench: {}\n", measurement.status().ToString());
     return 1;
   }
-  const Figures figures = MakeFigures(options, *measurement, driver);
+  const Figures figures = MakeFigures(options, *measurement, driver.results());
   if (const std::string wrong = CheckTotals(options, driver, figures); !wrong.empty()) {
     fmt::print(stderr, "dtbench: {}\n", wrong);
     return 1;

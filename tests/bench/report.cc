@@ -169,12 +169,13 @@ void AddOptions(const Options& options, JsonLine& line) {
 
 }  // namespace
 
-Figures MakeFigures(const Options& options, const Measurement& measurement, const Driver& driver) {
+Figures MakeFigures(const Options& options, const Measurement& measurement,
+                    const Results& results) {
   const Sample& begin = measurement.begin;
   const Sample& end = measurement.end;
   Figures figures;
   std::vector<double> latencies;
-  for (const Completion& completion : driver.completions()) {
+  for (const Completion& completion : results.completions) {
     if (completion.end <= begin.time || completion.end > end.time) continue;
     ++figures.orchestrations;
     if (!completion.latency) continue;
@@ -182,7 +183,7 @@ Figures MakeFigures(const Options& options, const Measurement& measurement, cons
   }
   const auto count = static_cast<double>(figures.orchestrations);
   figures.latency_ms = SpreadOf(std::move(latencies));
-  figures.lateness_ms = SpreadOf(driver.lateness_ms());
+  figures.lateness_ms = SpreadOf(results.lateness_ms);
   figures.seconds = std::chrono::duration<double>(end.time - begin.time).count();
   figures.orchestrations_per_second = count / figures.seconds;
   AddWork(options, measurement, count, figures);

@@ -48,8 +48,7 @@ struct Figures {
   std::optional<int64_t> daemon_rss_bytes;
 };
 
-// After the driver's Shutdown.
-Figures MakeFigures(const Options& options, const Measurement& measurement, const Driver& driver);
+Figures MakeFigures(const Options& options, const Measurement& measurement, const Results& results);
 
 std::string Summary(const Options& options, const Figures& figures);
 // One line without a newline; what is not known is null.

@@ -75,6 +75,7 @@ class Driver::Stream final : public Tag {
     google::protobuf::ArenaOptions options;
     options.initial_block = block;
     options.initial_block_size = kArenaBytes;
+    options.max_block_size = kArenaBytes;
     return options;
   }
 
