@@ -1,6 +1,5 @@
 #include "tests/bench/driver.h"
 
-#include <grpcpp/alarm.h>
 #include <unistd.h>
 
 #include <charconv>
@@ -39,27 +38,14 @@ std::shared_ptr<grpc::Channel> NewChannel(const std::string& address, int number
 
 }  // namespace
 
-// Carries a command to the driver's thread.
+// Comes out of the queue once for each command.
 class Driver::CommandTag final : public Tag {
  public:
-  static void Send(Driver& driver, std::function<void()> command) {
-    ++driver.commands_;
-    auto* tag = new CommandTag(driver, std::move(command));
-    tag->alarm_.Set(&driver.queue_, gpr_now(GPR_CLOCK_MONOTONIC), tag);
-  }
-  void OnDone(bool) override {
-    command_();
-    --driver_.commands_;
-    delete this;
-  }
+  explicit CommandTag(Driver& driver) : driver_(driver) {}
+  void OnDone(bool) override { driver_.RunCommand(); }
 
  private:
-  CommandTag(Driver& driver, std::function<void()> command)
-      : driver_(driver), command_(std::move(command)) {}
-
   Driver& driver_;
-  const std::function<void()> command_;
-  grpc::Alarm alarm_;
 };
 
 Driver::Driver(const Options& options)
@@ -67,7 +53,8 @@ Driver::Driver(const Options& options)
       parameters_(options.parameters),
       id_prefix_(NewIdPrefix()),
       client_(TaskHubSidecarService::NewStub(NewChannel(options.address, 0))),
-      worker_(TaskHubSidecarService::NewStub(NewChannel(options.address, 1))) {
+      worker_(TaskHubSidecarService::NewStub(NewChannel(options.address, 1))),
+      command_tag_(std::make_unique<CommandTag>(*this)) {
   for (int i = 0; i < options_.workers; ++i) streams_.push_back(std::make_unique<Stream>(*this));
 }
 
@@ -91,7 +78,21 @@ absl::Status Driver::Connect() {
   return absl::OkStatus();
 }
 
-void Driver::Send(std::function<void()> command) { CommandTag::Send(*this, std::move(command)); }
+void Driver::Send(std::function<void()> command) {
+  absl::MutexLock lock(&mutex_);
+  commands_.push_back({std::move(command), std::make_unique<grpc::Alarm>()});
+  commands_.back().alarm->Set(&queue_, gpr_now(GPR_CLOCK_MONOTONIC), command_tag_.get());
+}
+
+void Driver::RunCommand() {
+  Command command;
+  {
+    absl::MutexLock lock(&mutex_);
+    command = std::move(commands_.front());
+    commands_.pop_front();
+  }
+  command.run();
+}
 
 void Driver::OpenStreams() {
   Send([this] {
@@ -210,8 +211,9 @@ void Driver::Close() {
 // True when no operation is left in the queue.
 bool Driver::Closed() {
   absl::MutexLock lock(&mutex_);
-  return closing_ && commands_ == 0 && open_streams_ == 0 && abandons_ == 0 && active_slots_ == 0 &&
-         free_calls_.size() == calls_.size() && free_history_calls_.size() == history_calls_.size();
+  return closing_ && commands_.empty() && open_streams_ == 0 && abandons_ == 0 &&
+         active_slots_ == 0 && free_calls_.size() == calls_.size() &&
+         free_history_calls_.size() == history_calls_.size();
 }
 
 WorkCounts Driver::work_counts() const {
@@ -298,7 +300,10 @@ void Driver::EndTurn(const WorkItem& item, Replay& replay, absl::Status status) 
   if (!status.ok() && !ours) return AbandonCall::Send(*this, item);
   if (!status.ok()) AddError(std::string(status.message()));
   Reached reached;
-  if (ours && status.ok()) NoteTurn(replay, place, reached);
+  if (ours && status.ok()) {
+    if (item.orchestratorrequest().requireshistorystreaming()) Bump(streamed_turns_);
+    NoteTurn(replay, place, reached);
+  }
   turn_answer_.set_completiontoken(item.completiontoken());
   TakeCall()->Send(turn_answer_, reached);
 }

@@ -12,11 +12,13 @@
 #ifndef DT_TESTS_BENCH_DRIVER_H_
 #define DT_TESTS_BENCH_DRIVER_H_
 
+#include <grpcpp/alarm.h>
 #include <grpcpp/grpcpp.h>
 
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -112,6 +114,10 @@ class Driver {
     virtual ~Tag() = default;
     virtual void OnDone(bool ok) = 0;
   };
+  struct Command {
+    std::function<void()> run;
+    std::unique_ptr<grpc::Alarm> alarm;
+  };
   // What became of one instance of this run.
   struct Record {
     uint32_t activities = 0;
@@ -139,8 +145,9 @@ class Driver {
   class CommandTag;
 
   bool is_open_loop() const { return options_.starts_per_second > 0; }
-  // Runs it on the thread; from any.
+  // Runs it on the thread, in order; from any.
   void Send(std::function<void()> command);
+  void RunCommand();
   void Loop();
   void BeginPass(Pass pass, int64_t count);
   void StartDue(std::optional<Clock::time_point> due);
@@ -174,7 +181,7 @@ class Driver {
   std::unique_ptr<TaskHubSidecarService::Stub> worker_;
   grpc::CompletionQueue queue_;
   std::thread thread_;
-  std::atomic<int> commands_{0};  // on their way to the thread
+  const std::unique_ptr<CommandTag> command_tag_;
 
   // Of the thread.
   std::unique_ptr<Pacer> pacer_;  // in an open loop
@@ -212,6 +219,8 @@ class Driver {
   int64_t waiting_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t ended_ ABSL_GUARDED_BY(mutex_) = 0;
   bool failed_ ABSL_GUARDED_BY(mutex_) = false;
+  // On their way to the thread; the alarm of each has put command_tag_ into the queue.
+  std::deque<Command> commands_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace dt::bench

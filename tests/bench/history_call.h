@@ -72,7 +72,6 @@ class Driver::HistoryCall final : public Tag {
       replay_status_ = absl::DataLossError(absl::StrCat(
           "turn of ", replay_->instance_id(), ": no history came, though it was to be streamed"));
     }
-    Bump(driver_.streamed_turns_);
     driver_.EndTurn(item_, *replay_, replay_status_);
   }
 

@@ -1,4 +1,5 @@
-// Values as they travel: a 64 bit number inside a JSON string, padded to the wanted size.
+// Values as they travel: a 64 bit number inside a JSON string, padded to the wanted size with
+// letters that do not compress.
 #ifndef DT_TESTS_BENCH_PAYLOAD_H_
 #define DT_TESTS_BENCH_PAYLOAD_H_
 
@@ -17,7 +18,8 @@ uint64_t Mix(uint64_t value);
 // The value of the part `index` of something that has `value`.
 inline uint64_t PartValue(uint64_t value, uint64_t index) { return Mix(value + index); }
 
-// A JSON string of `size` bytes (at least 22) that starts with the number.
+// A JSON string of `size` bytes (at least 22) that starts with the number. The padding depends on
+// it.
 std::string EncodeValue(uint64_t value, size_t size);
 bool DecodeValue(absl::string_view text, uint64_t& value);
 

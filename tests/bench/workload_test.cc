@@ -227,12 +227,43 @@ TEST_CASE("an input survives its text, and nothing else is one") {
   CHECK(input.numbers[1] == 18446744073709551615u);
   CHECK(input.value == 77);
   CHECK(input.payload_bytes == 30);
-  for (const std::string text :
-       {"", "\"", "3:", "\"3:\"", "\"3\"", "\"00000000000000000077\"", "\":00000000000000000077\"",
-        "\"3:00000000000000000077", "\"3:0000000000000000007\"", "\"3:00000000000000000077xy\"",
-        "\"3:00000000000000000077yy\"", "\"1:2:3:00000000000000000077\""}) {
+  for (const std::string text : {"", "\"", "3:", "\"3:\"", "\"3\"", "\"00000000000000000077\"",
+                                 "\":00000000000000000077\"", "\"3:00000000000000000077",
+                                 "\"3:0000000000000000007\"", "\"1:2:3:00000000000000000077\""}) {
     INFO(text);
     CHECK_FALSE(DecodeInput(text, input));
+  }
+}
+
+TEST_CASE("values and inputs of all sizes survive their texts") {
+  for (uint64_t number = 0; number < 500; ++number) {
+    const size_t size = 22 + number;
+    uint64_t value = 0;
+    REQUIRE(DecodeValue(EncodeValue(Mix(number), size), value));
+    CHECK(value == Mix(number));
+    Input input;
+    REQUIRE(DecodeInput(EncodeInput({number, 1}, Mix(number), size), input));
+    CHECK(input.value == Mix(number));
+    CHECK(input.numbers[0] == number);
+    CHECK(input.payload_bytes == size);
+  }
+}
+
+TEST_CASE("a padding of another value, or changed anywhere, is no value") {
+  uint64_t value = 0;
+  for (const size_t size : {size_t{30}, size_t{300'000}}) {
+    const std::string text = EncodeValue(77, size);
+    CHECK(text.size() == size);
+    REQUIRE(DecodeValue(text, value));
+    CHECK(value == 77);
+    for (const size_t place : {size_t{21}, size / 2, size - 2}) {
+      std::string changed = text;
+      changed[place] ^= 1;
+      CHECK_FALSE(DecodeValue(changed, value));
+    }
+    std::string other = text;
+    other[20] = '8';
+    CHECK_FALSE(DecodeValue(other, value));
   }
 }
 
