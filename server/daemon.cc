@@ -5,10 +5,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/synchronization/notification.h"
 #include "fmt/format.h"
-#include "server/database.h"
 #include "server/version.h"
-#include "spdlog/spdlog.h"
-#include "storage/postgres/postgres_store.h"
 
 namespace dt {
 namespace {
@@ -34,18 +31,17 @@ absl::StatusOr<std::unique_ptr<rpc::AccessControl>> OpenAccess(const Config& con
   return access;
 }
 
-absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(Config config, bool private_database,
+absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(Config config,
+                                                      std::unique_ptr<Backend> backend,
                                                       StopSignals& stop) {
-  std::unique_ptr<Daemon> daemon(new Daemon(std::move(config)));
+  std::unique_ptr<Daemon> daemon(new Daemon(std::move(config), std::move(backend)));
   absl::StatusOr<std::unique_ptr<rpc::AccessControl>> access = OpenAccess(daemon->config_);
   if (!access.ok()) return access.status();
   daemon->access_ = *std::move(access);
-  absl::Status status = daemon->OpenDatabase(private_database, stop);
-  if (!status.ok()) return status;
+  absl::StatusOr<std::unique_ptr<Store>> store = daemon->backend_->Open(stop);
+  if (!store.ok()) return store.status();
+  daemon->store_ = *std::move(store);
   const Config& settings = daemon->config_;
-  postgres::PostgresStoreOptions store_options = settings.store;
-  store_options.version = std::string(Version());
-  daemon->store_ = std::make_unique<postgres::PostgresStore>(std::move(store_options));
   daemon->dispatch_ =
       std::make_unique<dispatch::DispatchThread>(daemon->store_.get(), settings.dispatch);
   daemon->dispatch_->Start();
@@ -54,7 +50,7 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(Config config, bool privat
       daemon->store_.get(), daemon->dispatch_.get(), settings.service);
   daemon->guarded_service_ =
       std::make_unique<rpc::GuardedService>(daemon->service_.get(), daemon->access_.get());
-  status = daemon->CreateHubs(stop);
+  const absl::Status status = daemon->CreateHubs(stop);
   if (!status.ok()) return status;
   absl::StatusOr<std::unique_ptr<rpc::Server>> server =
       rpc::Server::Start(settings.server, daemon->guarded_service_.get());
@@ -64,25 +60,6 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(Config config, bool privat
   daemon->retention_ = std::make_unique<Retention>(daemon->store_.get(), settings.retention);
   daemon->retention_->Start();
   return daemon;
-}
-
-absl::Status Daemon::OpenDatabase(bool private_database, StopSignals& stop) {
-  if (private_database) {
-    absl::StatusOr<std::unique_ptr<postgres::PrivateCluster>> cluster =
-        StartPrivateCluster(config_);
-    if (!cluster.ok()) return cluster.status();
-    cluster_ = *std::move(cluster);
-    config_.store.connection.url = cluster_->url();
-  }
-  absl::StatusOr<std::unique_ptr<postgres::Connection>> connection = WaitForDatabase(config_, stop);
-  if (!connection.ok()) return connection.status();
-  absl::StatusOr<std::string> described = DescribeDatabase(**connection);
-  if (!described.ok()) return described.status();
-  database_ = *std::move(described);
-  absl::StatusOr<std::string> version = PrepareSchema(config_, **connection);
-  if (!version.ok()) return version.status();
-  schema_version_ = *std::move(version);
-  return absl::OkStatus();
 }
 
 absl::Status Daemon::CreateHubs(StopSignals& stop) {
@@ -120,14 +97,11 @@ std::string Daemon::Banner() const {
   const std::vector<std::string>& addresses = server_->addresses();
   return fmt::format(
       "durabletask-sidecar {}\n"
-      "  database   {}{}\n"
-      "  schema     {}, version {}\n"
+      "{}"
       "  task hubs  {}{}\n"
       "  listening  {}{}\n"
       "  {}\n",
-      Version(), database_,
-      cluster_ == nullptr ? "" : fmt::format(", private under {}", config_.data_dir),
-      config_.store.schema, schema_version_, absl::StrJoin(config_.hub_names, ", "),
+      Version(), backend_->Describe(), absl::StrJoin(config_.hub_names, ", "),
       config_.service.hubs.create_unknown ? " (others are created on first use)" : "",
       absl::StrJoin(addresses, ", "), config_.server.tls.enabled() ? " (TLS)" : "", HowToCall());
 }
@@ -144,10 +118,7 @@ void Daemon::Stop() {
   service_.reset();
   dispatch_.reset();
   store_.reset();
-  if (cluster_ != nullptr) {
-    const absl::Status status = cluster_->Stop();
-    if (!status.ok()) spdlog::error("{}", std::string(status.message()));
-  }
+  backend_->Close();
 }
 
 Daemon::~Daemon() { Stop(); }

@@ -1,8 +1,8 @@
 // The running daemon: everything that `serve` and `dev` wire together, started in this order and
 // ended in the reverse one.
 //
-//   access rules -> private PostgreSQL (dev only) -> schema -> store -> dispatcher -> service ->
-//   hubs -> gRPC server -> retention
+//   access rules -> backend with its store -> dispatcher -> service -> hubs -> gRPC server ->
+//   retention
 //
 // Threads: one thread starts it, calls Stop, and destroys it.
 #ifndef DT_SERVER_DAEMON_H_
@@ -10,15 +10,15 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "server/backend.h"
 #include "server/config.h"
 #include "server/retention.h"
 #include "server/rpc/access_control.h"
 #include "server/rpc/guarded_service.h"
 #include "server/stop_signals.h"
-#include "storage/postgres/private_cluster.h"
 #include "storage/store.h"
 
 namespace dt {
@@ -30,8 +30,9 @@ absl::StatusOr<std::unique_ptr<rpc::AccessControl>> OpenAccess(const Config& con
 class Daemon {
  public:
   // Returns when it serves, or the reason why it cannot; kCancelled when a stop is asked for
-  // meanwhile. `private_database`: start a PostgreSQL of its own.
-  static absl::StatusOr<std::unique_ptr<Daemon>> Start(Config config, bool private_database,
+  // meanwhile.
+  static absl::StatusOr<std::unique_ptr<Daemon>> Start(Config config,
+                                                       std::unique_ptr<Backend> backend,
                                                        StopSignals& stop);
   ~Daemon();
 
@@ -41,20 +42,18 @@ class Daemon {
   void Stop();
 
  private:
-  explicit Daemon(Config config) : config_(std::move(config)) {}
+  Daemon(Config config, std::unique_ptr<Backend> backend)
+      : config_(std::move(config)), backend_(std::move(backend)) {}
 
-  absl::Status OpenDatabase(bool private_database, StopSignals& stop);
   absl::Status CreateHubs(StopSignals& stop);
   std::string HowToCall() const;  // a line of the banner
 
   Config config_;
-  std::string database_;        // described
-  std::string schema_version_;  // as found or migrated to
+  const std::unique_ptr<Backend> backend_;
   bool stopped_ = false;
 
   // In the order of construction.
   std::unique_ptr<rpc::AccessControl> access_;
-  std::unique_ptr<postgres::PrivateCluster> cluster_;
   std::unique_ptr<Store> store_;
   std::unique_ptr<dispatch::DispatchThread> dispatch_;
   std::unique_ptr<rpc::SidecarService> service_;

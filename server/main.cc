@@ -1,11 +1,8 @@
 // durabletask-sidecar: the program. Exit codes: 0 done, 1 failed (the reason is on stderr), 2 wrong
 // usage or settings.
-#include <unistd.h>
-
-#include <cstdio>
-#include <cstdlib>
-#include <fstream>
-#include <sstream>
+#include <memory>
+#include <string>
+#include <string_view>
 
 #include "absl/synchronization/mutex.h"
 #include "fmt/format.h"
@@ -14,71 +11,23 @@
 #include "server/daemon.h"
 #include "server/database.h"
 #include "server/logging.h"
+#include "server/postgres_backend.h"
+#include "server/program.h"
 #include "server/rpc/bearer_token.h"
 #include "server/rpc/health_client.h"
 #include "server/rpc/listen_address.h"
-#include "server/stop_signals.h"
 #include "server/version.h"
-#include "spdlog/spdlog.h"
 
 namespace dt {
 namespace {
 
-constexpr int kFailed = 1;
-constexpr int kUsage = 2;
 constexpr absl::Duration kHealthCheckTimeout = absl::Seconds(5);
-
-int Fail(int code, const absl::Status& status) {
-  fmt::print(stderr, "durabletask-sidecar: {}\n", std::string(status.message()));
-  return code;
-}
 
 // Prints the answer of a verb, or its error.
 int Report(const absl::StatusOr<std::string>& text) {
   if (!text.ok()) return Fail(kFailed, text.status());
   fmt::print("{}", *text);
   return 0;
-}
-
-const char* Variable(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? "" : value;
-}
-
-// The two variables that people know from the emulator, as ours; `dev` obeys them.
-void AddEmulatorVariables(ConfigSources& sources) {
-  const std::string names = Variable("DTS_TASK_HUB_NAMES");
-  if (!names.empty()) sources.environment.emplace_back("DURABLETASK_HUBS_NAMES", names);
-  const std::string dynamic = Variable("DTS_USE_DYNAMIC_TASK_HUBS");
-  if (dynamic.empty()) return;
-  sources.environment.emplace_back("DURABLETASK_HUBS_CREATE_UNKNOWN",
-                                   dynamic == "true" || dynamic == "1" ? "true" : "false");
-}
-
-absl::StatusOr<ConfigSources> GatherSources(const CommandLine& line) {
-  ConfigSources sources;
-  if (line.verb == CommandVerb::kDev) {
-    sources.defaults = {{"hubs.create-unknown", "true"}, {"schema.up", "true"}};
-    AddEmulatorVariables(sources);
-  }
-  sources.flags = line.flags;
-  for (char** entry = environ; *entry != nullptr; ++entry) {
-    const std::string_view text(*entry);
-    const size_t equals = text.find('=');
-    if (equals == std::string_view::npos) continue;
-    sources.environment.emplace_back(text.substr(0, equals), text.substr(equals + 1));
-  }
-  sources.file_name = line.config_file.empty() ? Variable("DURABLETASK_CONFIG") : line.config_file;
-  if (sources.file_name.empty()) return sources;
-  std::ifstream file(sources.file_name, std::ios::binary);
-  std::ostringstream text;
-  if (file) text << file.rdbuf();
-  if (!file) {
-    return absl::InvalidArgumentError(
-        fmt::format("cannot read the settings file '{}'", sources.file_name));
-  }
-  sources.file_text = text.str();
-  return sources;
 }
 
 // libpq falls back to a database named like the user on the local socket, which is hardly ever
@@ -89,21 +38,6 @@ bool NamesDatabase(const Config& config) {
     if (*Variable(name) != '\0') return true;
   }
   return false;
-}
-
-int RunDaemon(const Config& config, bool private_database) {
-  StopSignals stop;
-  absl::StatusOr<std::unique_ptr<Daemon>> daemon = Daemon::Start(config, private_database, stop);
-  if (!daemon.ok()) {
-    if (stop.asked() && absl::IsCancelled(daemon.status())) return 0;
-    return Fail(kFailed, daemon.status());
-  }
-  fmt::print("{}", (*daemon)->Banner());
-  std::fflush(stdout);
-  stop.Wait();
-  (*daemon)->Stop();
-  spdlog::info("stopped");
-  return 0;
 }
 
 int CheckServing(const CommandLine& line, const Config& config) {
@@ -160,7 +94,8 @@ int RunWithDatabase(const CommandLine& line, const Config& config) {
       }
       return Report(SchemaDrop(config));
     default:
-      return RunDaemon(config, dev && config.store.connection.url.empty());
+      return RunDaemon(config, std::make_unique<PostgresBackend>(
+                                   config, dev && config.store.connection.url.empty()));
   }
 }
 
