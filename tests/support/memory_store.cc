@@ -2,6 +2,7 @@
 
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace dt::testing {
 
@@ -30,8 +31,9 @@ void MemoryStore::EnqueueVerb(Verb verb) {
 template <typename T, typename Apply>
 void MemoryStore::Enqueue(Apply apply, Callback<T> done) {
   EnqueueVerb([this, apply = std::move(apply), done = std::move(done)](bool stopped) mutable {
-    absl::StatusOr<T> result = absl::UnavailableError("the store has stopped");
-    if (!stopped) result = apply(worker());
+    absl::StatusOr<T> result =
+        stopped ? absl::StatusOr<T>(absl::UnavailableError("the store has stopped"))
+                : absl::StatusOr<T>(apply(worker()));
     return Reply([result = std::move(result), done = std::move(done)]() mutable {
       std::move(done)(std::move(result));
     });
@@ -123,6 +125,7 @@ void MemoryStore::Stop() {
 }
 
 void MemoryStore::Run() {
+  std::vector<Reply> replies;
   absl::Time renew_at = absl::Now() + lease_ / 3;
   while (true) {
     std::deque<Verb> batch;
@@ -136,7 +139,10 @@ void MemoryStore::Run() {
       stopping = stopping_;
       batch.swap(verbs_);
     }
-    for (Verb& verb : batch) std::move(std::move(verb)(false))();
+    // One batch is one commit: nobody is answered before all of it is applied, and then all are.
+    for (Verb& verb : batch) replies.push_back(std::move(verb)(false));
+    for (Reply& reply : replies) std::move(reply)();
+    replies.clear();
     if (stopping && batch.empty()) return;
     if (absl::Now() >= renew_at) {
       renew_at = absl::Now() + lease_ / 3;

@@ -1,7 +1,8 @@
 // One daemon's Store on a MemoryDatabase.
 //
 // Threads. In kThread mode verbs are applied and called back by a thread of the store, in the order
-// of the calls, and the lease is renewed by it. In kStepped mode nothing happens before the test
+// of the calls and in batches, as lanes do: all that waits is applied, then all is answered. The
+// lease is renewed by it. In kStepped mode nothing happens before the test
 // calls Step: a verb is applied by one step and called back by a later one, so that a test or a
 // simulation decides what lies between. Steps must come from one thread.
 #ifndef DT_TESTS_SUPPORT_MEMORY_STORE_H_
