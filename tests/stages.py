@@ -47,6 +47,7 @@ STAGES = (
     Stage("recovery", "tests/recovery/run", ("release",)),
     Stage("tsan", BUILD.format("tsan")),
     Stage("docs", "tests/docs/run", ("release",)),
+    Stage("gate", "tests/bench/gate", ("release",)),
     Stage("sql", "tests/sql/golden/run", ("release",)),
     Stage("sdk-python", "tests/sdk/run python", ("release",)),
     Stage("cpp-asan-ubsan", CPP.format("asan-ubsan"), ("asan-ubsan",)),

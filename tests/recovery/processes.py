@@ -46,7 +46,8 @@ def free_port() -> int:
 class Postgres:
     """A PostgreSQL server of our own, reached by a unix socket in its directory."""
 
-    def __init__(self, directory: pathlib.Path, role: str = ROLE):
+    def __init__(self, directory: pathlib.Path, role: str = ROLE, **settings: str):
+        self._settings = [f"--{name}={value}" for name, value in settings.items()]
         self.bin = pathlib.Path(sorted(glob.glob("/usr/lib/postgresql/*/bin"))[-1])
         self.regress = self.bin.parent / "lib/pgxs/src/test/regress/pg_regress"
         self.role = role
@@ -73,7 +74,8 @@ class Postgres:
                 with open(self.log, "ab") as log:
                     self._process = subprocess.Popen(
                         [self.bin / "postgres", "-D", self._data, "-k", self.directory,
-                         "-c", "listen_addresses=", "-c", "recovery_init_sync_method=syncfs"],
+                         "-c", "listen_addresses=", "-c", "recovery_init_sync_method=syncfs",
+                         *self._settings],
                         stdout=log, stderr=log, cwd=self.directory, **self._user,
                         preexec_fn=functools.partial(die_with_parent, signal.SIGQUIT))
             ready = subprocess.run([self.bin / "pg_isready", "--quiet", "-h", self.directory])
