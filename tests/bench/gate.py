@@ -38,6 +38,8 @@ SERVER_SETTINGS = {
     "max_wal_size": "4GB",
     "jit": "off",
 }
+# Results wait for their turn however slow the machine is.
+DAEMON_OPTIONS = ("--workers-result-hold-ms-max", "10000")
 REWRITE = "tests/bench/gate --write"
 
 
@@ -115,7 +117,8 @@ def count_database(postgres: Postgres, directory: pathlib.Path, in_flight: int) 
     """What chains cost, from the start of a daemon to its end: only then all has been reported."""
     samples = []
     for chains in (WARM_UP_CHAINS, CHAINS[in_flight]):
-        daemon = Daemon(f"daemon-{in_flight}-{chains}", postgres.url(DATABASE), directory)
+        daemon = Daemon(f"daemon-{in_flight}-{chains}", postgres.url(DATABASE), directory,
+                        *DAEMON_OPTIONS)
         load(daemon, in_flight, chains)
         if daemon.stop() != 0:
             raise Broken(f"the daemon did not end well: {daemon.log.read_text()}")
