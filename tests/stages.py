@@ -41,6 +41,7 @@ STAGES = (
     Stage("lint", "tests/lint/run"),
     Stage("proto", "tests/proto/run"),
     Stage("layering", "tests/layering/run"),
+    Stage("suite", "python3 tests/bench/test_suite.py"),
     Stage("isolation", "tests/sql/isolation/run"),
     Stage("cpp", CPP.format("release"), ("release",)),
     Stage("asan-ubsan", BUILD.format("asan-ubsan")),

@@ -7,119 +7,20 @@ and judges nothing: what is to be reached is said beside the figures.
 """
 
 import argparse
-import contextlib
-import ctypes
-import glob
 import json
-import os
 import pathlib
 import shutil
-import signal
-import socket
 import statistics
-import subprocess
-import sys
 import tempfile
 import threading
 import time
 
-import grpc
 from durabletask.internal import orchestrator_service_pb2 as pb
-from durabletask.internal.orchestrator_service_pb2_grpc import TaskHubSidecarServiceStub
 from google.protobuf import timestamp_pb2, wrappers_pb2
 
-HERE = pathlib.Path(__file__).resolve().parent
-BUILD = pathlib.Path(os.environ["DTPG_BUILD"])
-START_SECONDS = 120
+from servers import Server, chain_arguments, figures, note
+
 PAGE = 100
-FILL_BATCH = 100_000
-FILL_DAYS = 30
-PR_SET_PDEATHSIG = 1
-
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def die_with_parent() -> None:
-    """Runs in the child: the kernel ends it when this program ends, however it ends."""
-    if _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl")
-
-
-def note(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-class Server:
-    """`durabletask-sidecar dev` on a data directory, while the context lasts."""
-
-    def __init__(self, directory: pathlib.Path):
-        self._directory = directory
-        self.address = f"127.0.0.1:{free_port()}"
-
-    def __enter__(self) -> "Server":
-        self._log = open(self._directory.with_suffix(".log"), "ab")
-        self._process = subprocess.Popen(
-            [BUILD / "durabletask-sidecar", "dev", "--data-dir", self._directory,
-             "--listen", self.address],
-            stdout=self._log, stderr=self._log, preexec_fn=die_with_parent)
-        deadline = time.monotonic() + START_SECONDS
-        while subprocess.run([BUILD / "durabletask-sidecar", "healthcheck", "--address",
-                              self.address], capture_output=True).returncode != 0:
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                sys.exit(f"the daemon does not serve; its log: {self._log.name}")
-            time.sleep(0.1)
-        return self
-
-    def __exit__(self, *_) -> None:
-        self._process.terminate()
-        self._process.wait()
-        self._log.close()
-
-    def bench(self, options: argparse.Namespace, seconds: float) -> subprocess.Popen:
-        """dtbench on its way; see `figures`."""
-        return subprocess.Popen(
-            [BUILD / "dtbench", "--address", self.address, "--workload", "chain",
-             "--activities", str(options.activities), "--in-flight", str(options.in_flight),
-             "--warmup-seconds", str(options.warmup_seconds), "--seconds", str(seconds), "--json"],
-            stdout=subprocess.PIPE, text=True, preexec_fn=die_with_parent)
-
-    def psql(self, *arguments: str) -> str:
-        """What psql prints on the daemon's private PostgreSQL."""
-        program = sorted(glob.glob("/usr/lib/postgresql/*/bin/psql"))[-1]
-        url = f"postgresql:///durabletask?host={self._directory}/socket&user=postgres"
-        done = subprocess.run([program, "-XqAt", "-v", "ON_ERROR_STOP=1", url, *arguments],
-                              capture_output=True, text=True)
-        if done.returncode != 0:
-            sys.exit(f"psql {' '.join(arguments)}: {done.stderr}")
-        return done.stdout.strip()
-
-    @contextlib.contextmanager
-    def client(self):
-        with grpc.insecure_channel(self.address) as channel:
-            yield TaskHubSidecarServiceStub(channel)
-
-
-def figures(bench: subprocess.Popen) -> dict:
-    output, _ = bench.communicate()
-    if bench.returncode != 0:
-        sys.exit(f"dtbench failed: {output}")
-    return json.loads(output.splitlines()[-1])
-
-
-def age(server: Server, options: argparse.Namespace) -> float:
-    """Fills the hub; returns how long it took."""
-    begin = time.monotonic()
-    server.psql("-v", f"instances={options.instances}", "-v", f"waiting={options.waiting}",
-                "-v", f"batch={FILL_BATCH}", "-v", f"days={FILL_DAYS}", "-f", str(HERE / "aged.sql"))
-    server.psql("-c", "vacuum analyze")
-    server.psql("-c", "checkpoint")
-    return time.monotonic() - begin
 
 
 def created(server: Server, number: int) -> timestamp_pb2.Timestamp:
@@ -197,9 +98,9 @@ class Purge(threading.Thread):
 
 
 def purge_beside_load(server: Server, options: argparse.Namespace) -> dict:
-    without = figures(server.bench(options, options.seconds))
+    without = figures(server.bench(*chain_arguments(options, options.seconds)))
     purge = Purge(server, options)
-    bench = server.bench(options, options.seconds)
+    bench = server.bench(*chain_arguments(options, options.seconds))
     purge.start()
     beside = figures(bench)
     purge.join()
@@ -220,7 +121,7 @@ def compare(root: pathlib.Path, aged: pathlib.Path, options: argparse.Namespace)
         empty = root / f"empty{number}"
         for name, directory in (("empty", empty), ("aged", aged)):
             with Server(directory) as server:
-                result = figures(server.bench(options, options.seconds))
+                result = figures(server.bench(*chain_arguments(options, options.seconds)))
             measured[name].append(result)
             note(f"{name}: {result['orchestrations_per_second']:.1f} orchestrations/s")
         shutil.rmtree(empty)
@@ -282,8 +183,8 @@ def main() -> None:
         root.chmod(0o755)  # PostgreSQL's own user must be able to get through it.
         aged = root / "aged"
         with Server(aged) as server:
-            figures(server.bench(options, 1))  # what a finished instance looks like
-            fill_seconds = age(server, options)
+            figures(server.bench(*chain_arguments(options, 1)))  # what a finished instance looks like
+            fill_seconds = server.fill(options.instances, options.waiting)
             size = int(server.psql("-c", "select pg_database_size(current_database())"))
         throughput = compare(root, aged, options)
         with Server(aged) as server:
