@@ -20,11 +20,24 @@ COLUMNS = (
     Column("turns_per_orchestration", "turns", 2),
     Column("latency_ms_p50", "p50 ms"),
     Column("latency_ms_p99", "p99 ms"),
+    Column("lateness_ms_p50", "late p50 ms"),
+    Column("lateness_ms_p99", "late p99 ms"),
+    Column("events_per_second", "events/s", 0),
+    Column("generations_per_second", "generations/s", 0),
     Column("commits_per_orchestration", "commits", 3),
     Column("wal_bytes_per_orchestration", "WAL bytes", 0),
     Column("daemon_cpu_seconds_per_1000", "daemon CPU s/1,000", 3),
     Column("postgres_cpu_seconds_per_1000", "PostgreSQL CPU s/1,000", 3),
     Column("generator_cpu_seconds_per_1000", "dtbench CPU s/1,000", 3),
+)
+# For runs whose orchestrations differ in size.
+ACTIVITY_COLUMNS = (
+    Column("turns_per_orchestration", "turns", 0),
+    Column("streamed_turns_per_orchestration", "streamed", 0),
+    Column("wall_ms_per_activity", "wall ms/activity", 3),
+    Column("daemon_cpu_seconds_per_1000_activities", "daemon CPU s/1,000 activities", 3),
+    Column("postgres_cpu_seconds_per_1000_activities", "PostgreSQL CPU s/1,000 activities", 3),
+    Column("generator_cpu_seconds_per_1000_activities", "dtbench CPU s/1,000 activities", 3),
 )
 
 
@@ -35,6 +48,7 @@ class Load:
     name: str
     arguments: tuple[str, ...]
     exact: bool = False  # it says itself how much it runs, so no time is given to it
+    finished: int = 0  # instances that its hub keeps already
 
 
 @dataclasses.dataclass
@@ -92,6 +106,9 @@ class Bench:
     def run(self, load: Load, build: str = CURRENT) -> dict:
         """One run on a fresh server."""
         with self.fresh_server(build) as server:
+            if load.finished:
+                figures(server.bench("--in-flight", "8", "--warmup-seconds", "0", "--count", "20"))
+                server.fill(load.finished, 0)
             result = figures(server.bench(*self.arguments(load)))
         note(f"{load.name}, {build}: {result['orchestrations_per_second']:.1f} orchestrations/s")
         return result

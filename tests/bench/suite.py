@@ -14,17 +14,30 @@ from collections.abc import Callable
 
 import machine
 import loads
+from done import done
 from idle import idle
+from kill import kill
 from runs import NULL, Bench, Outcome
 from servers import note
+from soak import soak
 from tables import machine_lines, markdown
 
 # Name -> what it shows, and who measures it.
 SETS: dict[str, tuple[str, Callable[[Bench], Outcome]]] = {
     "chains": ("W1: chains of 3, 5 and 50 with 1, 64 and 256 in flight", loads.chains),
     "fanout": ("W2: fan-out of 10, 100 and 1,000", loads.fanouts),
+    "tree": ("W3: trees of sub-orchestrations, 3 wide and 3 deep", loads.tree),
+    "timers": ("W4: 100,000 timers within 60 s, 10,000 at one instant", loads.timers),
+    "events": ("W5: events to 10,000 instances, 1,000 events to one", loads.events),
+    "generations": ("W6: 1,000 generations by continue-as-new", loads.generations),
+    "long": ("W7: chains of 1,000 and of 10, with and without history streaming", loads.long),
     "payloads": ("W9: inputs and results of 1 KB, 64 KB and 1 MB", loads.payloads),
     "idle": ("W10: 0, 10,000 and 1,000,000 waiting instances and nothing to do", idle),
+    "low": ("W11: 10 starts a second", loads.low),
+    "drain": ("W12: 50,000 queued, then drained beside 100,000 finished", loads.drain),
+    "kill": ("W13: kill -9 of daemon, PostgreSQL and worker at full load", kill),
+    "soak": ("W14: --minutes of load, a transaction held open for half of them", soak),
+    "done": ("what issue 4 wants, with verdicts", done),
 }
 RESULTS = machine.ROOT / "build" / "bench"
 
@@ -37,6 +50,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=15, help="of each measurement")
     parser.add_argument("--warmup-seconds", type=float, default=3)
     parser.add_argument("--minutes", type=float, default=20, help="of the soak")
+    parser.add_argument("--kill-in-flight", type=int, default=10_000, metavar="NUMBER",
+                        help="orchestrations in flight when something is killed")
     parser.add_argument("--baseline", type=pathlib.Path, metavar="PROGRAM",
                         help="another build of durabletask-sidecar, which takes turns with this one")
     parser.add_argument("--null", action="store_true",

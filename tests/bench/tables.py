@@ -45,15 +45,6 @@ def median(values: Iterable[float | None]) -> float | None:
     return statistics.median(known) if known else None
 
 
-def percentile(values: Iterable[float], share: float) -> float | None:
-    """The smallest value that at least this share of the values does not exceed."""
-    ordered = sorted(values)
-    if not ordered:
-        return None
-    rank = -int(-share * len(ordered) // 1)  # rounded up
-    return ordered[min(max(rank, 1), len(ordered)) - 1]
-
-
 def medians(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """One run made of many: the median of each number, anything else as in the first run."""
     result: dict[str, Any] = {}
@@ -66,6 +57,15 @@ def medians(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         else:
             result[key] = values[0]
     return result
+
+
+def seconds_to_rate(counts: Sequence[float], bin_seconds: float, rate: float) -> float | None:
+    """From when on a whole second had at least this rate; `counts` are of bins of equal length."""
+    width = max(1, round(1 / bin_seconds))
+    for first in range(len(counts) - width + 1):
+        if sum(counts[first:first + width]) >= rate * width * bin_seconds:
+            return first * bin_seconds
+    return None
 
 
 def ratio(value: float | None, base: float | None) -> float | None:

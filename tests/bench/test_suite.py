@@ -3,8 +3,9 @@
 import sys
 import unittest
 
+from chain_values import chain_input, chain_output
 from tables import (Column, Metric, Table, figure_table, markdown, median, medians, paired_ratio,
-                    percentile, verdict, verdict_table)
+                    seconds_to_rate, verdict, verdict_table)
 
 LESS = Metric("time", must=2, aim=1, unit=" s")
 MORE = Metric("rate", must=1300, aim=1700, unit="/s", digits=0, more_is_better=True)
@@ -16,15 +17,6 @@ class Figures(unittest.TestCase):
         self.assertEqual(median([4, 1]), 2.5)
         self.assertIsNone(median([None]))
         self.assertIsNone(median([]))
-
-    def test_percentile_is_a_value_that_was_measured(self):
-        values = list(range(1, 101))
-        self.assertEqual(percentile(values, 0.5), 50)
-        self.assertEqual(percentile(values, 0.99), 99)
-        self.assertEqual(percentile(reversed(values), 1), 100)
-        self.assertEqual(percentile([7], 0.99), 7)
-        self.assertEqual(percentile([1, 2], 0.99), 2)
-        self.assertIsNone(percentile([], 0.5))
 
     def test_medians_of_numbers_only(self):
         runs = [dict(workload="chain", rate=3, late=None, flag=True),
@@ -41,6 +33,23 @@ class Figures(unittest.TestCase):
         self.assertAlmostEqual(paired_ratio(runs, bases, "rate"), 1.1)
         self.assertIsNone(paired_ratio([dict(rate=1)], [dict(rate=None)], "rate"))
         self.assertIsNone(paired_ratio([dict(rate=1)], [dict(rate=0)], "rate"))
+
+    def test_rate_is_reached_for_a_whole_second(self):
+        # Tenths of a second: a burst of two tenths is no rate, one of a second is.
+        counts = [0] * 5 + [40, 40] + [0] * 3 + [10] * 20
+        self.assertAlmostEqual(seconds_to_rate(counts, 0.1, 100), 1.0)
+        self.assertAlmostEqual(seconds_to_rate(counts, 0.1, 80), 0.0)
+        self.assertIsNone(seconds_to_rate(counts, 0.1, 200))
+        self.assertIsNone(seconds_to_rate([100] * 9, 0.1, 1))
+
+
+class Values(unittest.TestCase):
+    def test_chains_as_dtbench_computes_them(self):
+        # The first outputs of splitmix64 with the seed 0.
+        self.assertEqual(chain_input(0, 5), '"5:16294208416658607535"')
+        self.assertEqual(chain_output(7, 0), chain_input(7, 1).replace("1:", ""))
+        self.assertEqual(len(chain_output(7, 3)), 22)
+        self.assertNotEqual(chain_output(7, 3), chain_output(7, 4))
 
 
 class Verdicts(unittest.TestCase):
