@@ -35,10 +35,10 @@ class Figures(unittest.TestCase):
         self.assertIsNone(paired_ratio([dict(rate=1)], [dict(rate=0)], "rate"))
 
     def test_rate_is_reached_for_a_whole_second(self):
-        # Tenths of a second: a burst of two tenths is no rate, one of a second is.
-        counts = [0] * 5 + [40, 40] + [0] * 3 + [10] * 20
-        self.assertAlmostEqual(seconds_to_rate(counts, 0.1, 100), 1.0)
-        self.assertAlmostEqual(seconds_to_rate(counts, 0.1, 80), 0.0)
+        # Tenths of a second: a burst of two tenths is no rate of more than their sum.
+        counts = [0] * 5 + [20, 20] + [0] * 8 + [10] * 20
+        self.assertAlmostEqual(seconds_to_rate(counts, 0.1, 100), 1.5)
+        self.assertAlmostEqual(seconds_to_rate(counts, 0.1, 40), 0.0)
         self.assertIsNone(seconds_to_rate(counts, 0.1, 200))
         self.assertIsNone(seconds_to_rate([100] * 9, 0.1, 1))
 
