@@ -185,6 +185,8 @@ void Lane::NoteFault(const absl::Status& fault, absl::Duration delay) {
     // A connection that broke is made again at once; only then the delays begin to grow.
     bool broke = first && connection_ != nullptr;
     delay = broke ? absl::ZeroDuration() : backoff_.Next(random_);
+    // It says that it will be there soon, and to be asked costs it little.
+    if (Sqlstate(fault) == kCannotConnectNow) delay = std::min(delay, options_.starting_delay_max);
   }
   not_before_ = now + delay;
   if (first || now - fault_logged_at_ > kFaultLogInterval) {

@@ -113,6 +113,7 @@ struct LaneOptions {
   absl::Duration retry_delay_max = absl::Milliseconds(500);
   absl::Duration reconnect_delay_min = absl::Milliseconds(50);
   absl::Duration reconnect_delay_max = absl::Seconds(2);
+  absl::Duration starting_delay_max = absl::Milliseconds(200);  // while the server says it starts
   absl::Duration slow_retry_delay = absl::Seconds(5);
   // An operation that was in flight on so many lost connections fails, however patient: it may be
   // what ends them.

@@ -35,6 +35,8 @@ FaultClass Classify(const absl::Status& status);
 // For connections that broke without a word from the server (08006) or were never made (08001).
 inline constexpr std::string_view kConnectionFailure = "08006";
 inline constexpr std::string_view kCannotConnect = "08001";
+// Of a server that starts, recovers after a crash, or shuts down.
+inline constexpr std::string_view kCannotConnectNow = "57P03";
 
 }  // namespace dt::postgres
 

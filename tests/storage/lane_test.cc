@@ -246,6 +246,22 @@ TEST_CASE("lane_waits_for_space_and_reconnects_from_a_standby") {
   CHECK(bench.lane->counters().connects == (reconnects ? 3 : 1));
 }
 
+TEST_CASE("lane_asks_a_starting_server_again_soon") {
+  WriteVerb verb("w");
+  LaneOptions options;
+  // Delays that no test waits for, unless the server says that it starts.
+  options.reconnect_delay_min = absl::Hours(1);
+  options.reconnect_delay_max = absl::Hours(1);
+  options.starting_delay_max = absl::Milliseconds(1);
+  options.patience = absl::Hours(2);
+  Bench bench(options);
+  MustBeOk(bench.session->RunScript("insert into faults values ('57P03', 4)"));
+  MustBeOk(bench.Submit(&verb, "k", "1"));
+  bench.ends.WaitFor(1);
+  CHECK(bench.ends.failed() == 0);
+  CHECK(bench.lane->counters().connects == 5);
+}
+
 TEST_CASE("lane_wrong_statement_is_an_internal_error_and_the_lane_goes_on") {
   WriteVerb verb("w");
   Bench bench;
