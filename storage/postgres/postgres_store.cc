@@ -285,11 +285,20 @@ void PostgresStore::SweepDeadWorkers(Callback<int64_t> done) {
                  std::move(done)(rows.status());
                  return;
                }
-               // One row is this daemon's own.
-               context_.peers.store(rows->size() > 1, std::memory_order_relaxed);
                std::vector<WorkerId> dead;
+               int live = 0;
+               bool expired = false;
                for (const WorkerRow& row : *rows) {
+                 expired |= row.expired;
+                 if (row.swept) continue;
+                 ++live;
                  if (IsKnownDead(row.process)) dead.push_back(row.worker);
+               }
+               // One row is this daemon's own.
+               context_.peers.store(live > 1, std::memory_order_relaxed);
+               if (dead.empty() && !expired) {  // nobody to sweep, which is the rule
+                 std::move(done)(0);
+                 return;
                }
                Submit(*upkeep_lane_, *verbs_->sweep, 0, 0, 64, std::move(dead), std::move(done));
              }));

@@ -55,8 +55,7 @@ class DeleteHub : public DeleteHubVerb {
 class ListWorkers : public ListWorkersVerb {
  public:
   explicit ListWorkers(VerbContext* context)
-      : CallVerb(context, StatementOf(*context, "Workers", "select worker_id, process from ",
-                                      "Workers where lease_until > '-infinity'")) {}
+      : CallVerb(context, {"Workers", StatementText(context->schema)}) {}
   size_t operations_max() const override { return 1; }
   void Encode(Operations, Params*) const override {}
 
@@ -65,9 +64,17 @@ class ListWorkers : public ListWorkersVerb {
   absl::Status DecodeReplies(const Result& result, const Requests&,
                              Replies& replies) const override {
     for (int row = 0; row < result.rows(); ++row) {
-      replies.front()->push_back({result.Int(row, 0), std::string(result.Text(row, 1))});
+      replies.front()->push_back({result.Int(row, 0), std::string(result.Text(row, 1)),
+                                  result.Bool(row, 2), result.Bool(row, 3)});
     }
     return absl::OkStatus();
+  }
+
+ private:
+  static std::string StatementText(const std::string& schema) {
+    const std::string quoted = Connection::QuoteIdentifier(schema);
+    return absl::StrCat("select worker_id, process, lease_until = '-infinity', lease_until < ",
+                        quoted, "._Now() from ", quoted, ".Workers");
   }
 };
 

@@ -171,6 +171,8 @@ size_t BytesOf(const Checkpoint& checkpoint);
 struct WorkerRow {
   WorkerId worker = 0;
   std::string process;
+  bool swept = false;    // dead, and known to be
+  bool expired = false;  // its lease has run out, or it is swept
 };
 struct HubRequest {
   std::string name;
@@ -213,7 +215,7 @@ using RetentionVerb = CallVerb<RetentionRequest, RetentionResult>;
 using SearchVerb = CallVerb<InstanceSearch, InstancePage>;
 using ResolveHubVerb = CallVerb<HubRequest, HubId>;
 using DeleteHubVerb = CallVerb<std::string, bool>;
-// The workers whose lease has not run out; the request is not looked at.
+// All workers, also those that are dead; the request is not looked at.
 using ListWorkersVerb = CallVerb<bool, std::vector<WorkerRow>>;
 // The request names workers that are dead; the reply counts what was freed.
 using SweepVerb = CallVerb<std::vector<WorkerId>, int64_t>;
