@@ -14,6 +14,7 @@ from tables import Column, Table, figure_table, medians, number, paired_ratio
 
 NULL = BUILD / "durabletask-null"
 CURRENT = "current"
+CALL_SECONDS = 900  # that one orchestration may take; a chain of 1,000 on a busy machine is slow
 COLUMNS = (
     Column("orchestrations_per_second", "orchestrations/s"),
     Column("work_items_per_second", "work items/s", 0),
@@ -98,9 +99,10 @@ class Bench:
             self.settings[name] = server.psql("-c", f"show {name}")
 
     def arguments(self, load: Load) -> list[str]:
+        arguments = [*load.arguments, "--timeout-seconds", str(CALL_SECONDS)]
         if load.exact:
-            return list(load.arguments)
-        return [*load.arguments, "--seconds", str(self.options.seconds), "--warmup-seconds",
+            return arguments
+        return [*arguments, "--seconds", str(self.options.seconds), "--warmup-seconds",
                 str(self.options.warmup_seconds)]
 
     def run(self, load: Load, build: str = CURRENT) -> dict:
