@@ -10,6 +10,7 @@
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server_builder.h"
 #include "server/rpc/listen_address.h"
+#include "server/rpc/poller_hold.h"
 #include "spdlog/spdlog.h"
 
 namespace dt::rpc {
@@ -101,8 +102,11 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
     server->addresses_.push_back(WithPort(options.addresses[i], ports[i]));
   }
   server->SetServing(false);
+  server->poller_hold_ = PollerHold::Start(*server->server_);
   return server;
 }
+
+Server::Server() = default;
 
 Server::~Server() { Shutdown(absl::ZeroDuration()); }
 
@@ -114,6 +118,7 @@ void Server::SetServing(bool serving) {
 
 void Server::Shutdown(absl::Duration grace) {
   if (server_ == nullptr) return;
+  poller_hold_.reset();
   server_->Shutdown(absl::ToChronoTime(absl::Now() + grace));
   server_.reset();
 }

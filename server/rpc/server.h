@@ -1,11 +1,11 @@
 // The gRPC server: listen addresses, limits, keepalive, health and reflection around a service.
 //
 // Threads of gRPC. Every RPC of ours uses the callback API, whose reactions run on the threads that
-// poll the callback completion queue; gRPC 1.51 makes max(2, cores / 2) of these, which suits the
-// two cores this is tuned for. Only reflection uses the synchronous API: one completion queue and
-// one poller serve it, and the resource quota caps the threads it may add. Memory is bounded by our
-// own limits (receive limit, credits, queues), not by the quota: gRPC answers a used-up memory
-// quota by closing connections, which would cut worker streams.
+// poll the callback completion queue; gRPC 1.51 makes clamp(cores / 2, 2, 16) of these, of which
+// PollerHold leaves one where there are two. Only reflection uses the synchronous API: one
+// completion queue and one poller serve it, and the resource quota caps the threads it may add.
+// Memory is bounded by our own limits (receive limit, credits, queues), not by the quota: gRPC
+// answers a used-up memory quota by closing connections, which would cut worker streams.
 #ifndef DT_SERVER_RPC_SERVER_H_
 #define DT_SERVER_RPC_SERVER_H_
 
@@ -20,6 +20,8 @@
 #include "server/rpc/tls.h"
 
 namespace dt::rpc {
+
+class PollerHold;
 
 struct ServerOptions {
   std::vector<std::string> addresses;  // "host:port" (port 0 = a free one) or "unix:path"
@@ -55,9 +57,10 @@ class Server {
   void Shutdown(absl::Duration grace);
 
  private:
-  Server() = default;
+  Server();
 
   std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<PollerHold> poller_hold_;
   std::vector<std::string> addresses_;
 };
 

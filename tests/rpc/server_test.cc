@@ -62,6 +62,30 @@ TEST_CASE("listen_unix: a socket is listened on, and not taken from a living ser
   CHECK(rpc::CheckHealth(path, /*tls=*/false, kPatience).ok());
 }
 
+TEST_CASE("pollers: servers of one process leave each other one, whichever stops first") {
+  grpc::Service service;
+  rpc::ServerOptions options;
+  options.addresses = {"127.0.0.1:0"};
+  const auto start = [&] {
+    auto server = rpc::Server::Start(options, &service);
+    REQUIRE(server.ok());
+    (*server)->SetServing(true);
+    return *std::move(server);
+  };
+  const auto serves = [](const rpc::Server& server) {
+    return rpc::CheckHealth(server.addresses()[0], /*tls=*/false, kPatience).ok();
+  };
+  std::unique_ptr<rpc::Server> first = start();
+  std::unique_ptr<rpc::Server> second = start();
+  CHECK(serves(*first));
+  CHECK(serves(*second));
+  first.reset();
+  CHECK(serves(*second));
+  first = start();
+  second.reset();
+  CHECK(serves(*first));
+}
+
 TEST_CASE("listen_bad_addresses: malformed ones are named") {
   grpc::Service service;
   for (const char* address : {"", "4001", ":4001", "host:", "host:x", "host:70000", "unix:"}) {

@@ -1,0 +1,54 @@
+// Leaves gRPC one polling thread where it makes two.
+//
+// gRPC 1.51 serves the callback API by clamp(cores / 2, 2, 16) threads on one completion queue. Two
+// of them get in each other's way: whoever takes an event hands the polling over to the other and
+// wakes it for each event behind the first, and both meet at the lock of the queue. That is most of
+// a daemon's context switches, so one of the two is held in the callback of a call that the process
+// makes to itself, as long as the server lives.
+//
+// A poller that has seen no event for a second sleeps for 100 ms, whatever arrives. For two threads
+// that hardly shows; one alone would keep calls waiting. So the held thread makes a small call more
+// often than that.
+//
+// Larger machines keep all their pollers. So does a process for its further servers: the pollers
+// are the process's, and one must be left.
+#ifndef DT_SERVER_RPC_POLLER_HOLD_H_
+#define DT_SERVER_RPC_POLLER_HOLD_H_
+
+#include <memory>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "grpcpp/generic/generic_stub.h"
+#include "grpcpp/server.h"
+
+namespace dt::rpc {
+
+class PollerHold {
+ public:
+  // `server` answers health checks. Null when there is nothing to hold.
+  static std::unique_ptr<PollerHold> Start(grpc::Server& server);
+  // Lets the poller go and waits until no call is left. Before the server is shut down.
+  ~PollerHold();
+
+ private:
+  enum class AtEnd : int8_t { kHold, kNothing };
+
+  explicit PollerHold(grpc::Server& server);
+
+  // Makes a call that ends on a poller.
+  void Call(AtEnd at_end);
+  // Keeps the calling thread until the destructor.
+  void Hold();
+  bool StopsWithin(absl::Duration time);
+
+  grpc::GenericStub stub_;
+  absl::Mutex mutex_;
+  int calls_ ABSL_GUARDED_BY(mutex_) = 0;  // whose callback has not returned
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace dt::rpc
+
+#endif  // DT_SERVER_RPC_POLLER_HOLD_H_
