@@ -12,7 +12,7 @@ from runs import Bench, Outcome
 from servers import Server, figures, note
 from tables import Column, Table, figure_table, medians, number
 
-WAITING = (0, 10_000, 1_000_000)
+SOME_WAITING = 10_000
 CREDITS = 100
 # Pauses between looks for work grow to their longest, and the statistics of what was before are
 # reported. A time is what is waited for here, so a time it is.
@@ -117,7 +117,7 @@ def statement_table(runs: dict[int, list[dict]]) -> Table:
 
 
 def idle(bench: Bench) -> Outcome:
-    runs = measure(bench, WAITING)
+    runs = measure(bench, (0, SOME_WAITING, bench.options.waiting))
     lines = [(f"{count:,} waiting", summary(runs, count)) for count in runs]
     columns = (*COLUMNS, Column("added_mib", "MiB more than with none waiting", 1))
     return Outcome([figure_table("Idle, with one worker", columns, lines), statement_table(runs)],

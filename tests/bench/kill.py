@@ -21,7 +21,7 @@ from tables import Column, figure_table, medians, seconds_to_rate
 
 sys.path.insert(0, str(machine.ROOT / "tests" / "recovery"))
 os.environ.setdefault("DTPG_SIDECAR", str(SIDECAR))
-from processes import Daemon, Postgres, eventually, schema_up  # noqa: E402
+from processes import Daemon, Postgres, eventually  # noqa: E402
 
 DATABASE = "kill"
 COMPLETED = 1  # OrchestrationStatus
@@ -55,8 +55,7 @@ class House:
         directory.mkdir(mode=0o755)
         self.postgres = Postgres(directory)
         self.postgres.create_database(DATABASE)
-        schema_up(self.postgres.url(DATABASE))
-        self.daemon = Daemon(DATABASE, self.postgres.url(DATABASE), directory)
+        self.daemon = Daemon(DATABASE, self.postgres.url(DATABASE), directory, "--schema-up")
 
     def close(self) -> None:
         self.daemon.stop()
@@ -121,11 +120,11 @@ class Worker(threading.Thread):
         super().__init__(daemon=True)
         host, port = address.split(":")
         self._socket_address = (host, int(port))
-        # A single orchestration of its own in a hundred seconds; it finishes what it finds.
+        # It finishes what it finds in the hub; of its own it starts one in a hundred seconds.
         self._command = [
-            DTBENCH, "--address", address, "--workload", "chain", "--in-flight", "1", "--seconds",
-            "86400", "--warmup-seconds", "0", "--worker-orchestrations", credits,
-            "--worker-activities", credits]
+            DTBENCH, "--address", address, "--workload", "chain", "--starts-per-second", "0.01",
+            "--seconds", "86400", "--warmup-seconds", "0", "--timeout-seconds", "86400",
+            "--worker-orchestrations", credits, "--worker-activities", credits]
         self._stopping = threading.Event()
         self._process: subprocess.Popen | None = None
         self.last_start = 0.0
@@ -207,18 +206,19 @@ def times(house: House, event: dict) -> dict:
         " lag(committed_time) over (order by committed_time)) as gap from dt.History where"
         f" committed_time > to_timestamp({event['killed'] - 1!r})) g")
     return dict(
-        turns_per_second=before["rate"], pause_seconds=pause["seconds"], first_turn_seconds=first["turn"] - event["restarted"],
+        turns_per_second=before["rate"], pause_seconds=pause["seconds"],
+        first_turn_seconds=first["turn"] - event["restarted"],
         first_completion_seconds=first["ended"] - event["restarted"],
         full_rate_seconds=seconds_to_rate(counts, BIN_SECONDS, RATE_SHARE * before["rate"]))
 
 
 def check(house: House, started: int) -> None:
     """Every orchestration has completed with the output that it must have."""
-    eventually_drained = time.monotonic() + DRAIN_SECONDS
+    deadline = time.monotonic() + DRAIN_SECONDS
     unfinished = ("select count(*) as n from dt.Instances where completed_time is null"
                   " and instance_id like 'kill-%'")
     while (left := house.query(unfinished)[0]["n"]) > 0:
-        assert time.monotonic() < eventually_drained, f"{left} orchestrations do not end"
+        assert time.monotonic() < deadline, f"{left} orchestrations do not end"
         time.sleep(0.2)
     rows = house.query("select instance_id, runtime_status, encode(output, 'escape') as output"
                        " from dt.Instances where instance_id like 'kill-%'")

@@ -52,6 +52,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=20, help="of the soak")
     parser.add_argument("--kill-in-flight", type=int, default=10_000, metavar="NUMBER",
                         help="orchestrations in flight when something is killed")
+    parser.add_argument("--waiting", type=int, default=1_000_000, metavar="NUMBER",
+                        help="waiting instances, at most, of an idle daemon")
+    parser.add_argument("--finished", type=int, default=1_000_000, metavar="NUMBER",
+                        help="finished instances of the aged database")
     parser.add_argument("--baseline", type=pathlib.Path, metavar="PROGRAM",
                         help="another build of durabletask-sidecar, which takes turns with this one")
     parser.add_argument("--null", action="store_true",
