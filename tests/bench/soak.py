@@ -13,8 +13,8 @@ from runs import Bench, Outcome
 from servers import Server, figures, note, start
 from tables import Column, Table, figure_table, medians, number, ratio
 
-SLICES = 40
-SLICE_SECONDS_MIN = 2
+SLICES = 40  # at most; a short soak has fewer, not shorter ones than these seconds
+SLICE_SECONDS_MIN = 5
 QUEUES = ("ReadyInstances", "NewEvents", "NewTasks", "Workers")
 PHASES = ("before", "held open", "after")
 COLUMNS = (
@@ -76,7 +76,9 @@ def size_table(slices: Sequence[dict]) -> Table:
 
 
 def soak(bench: Bench) -> Outcome:
-    seconds = max(SLICE_SECONDS_MIN, bench.options.minutes * 60 / SLICES)
+    in_all = bench.options.minutes * 60
+    quarter = max(1, int(min(SLICES, in_all / SLICE_SECONDS_MIN)) // 4)
+    seconds = max(SLICE_SECONDS_MIN, in_all / (4 * quarter))
     slices = []
     with bench.fresh_server() as server:
         begin = time.monotonic()
@@ -84,11 +86,11 @@ def soak(bench: Bench) -> Outcome:
             hold = open_transaction(server) if phase == "held open" else contextlib.nullcontext()
             with hold:
                 slices += [slice_of(bench, server, seconds, phase)
-                           for _ in range(SLICES * share // 4)]
+                           for _ in range(quarter * share)]
         minutes = (time.monotonic() - begin) / 60
     by_phase = {phase: medians([found for found in slices if found["phase"] == phase])
                 for phase in PHASES}
-    table = figure_table(f"Soak of {minutes:.0f} minutes, medians of slices of {seconds:.0f} s",
+    table = figure_table(f"Soak of {minutes:.1f} minutes, medians of slices of {seconds:.0f} s",
                          COLUMNS, list(by_phase.items()))
     drift = ratio(by_phase["after"]["latency_ms_p99"], by_phase["before"]["latency_ms_p99"])
     held = ratio(by_phase["held open"]["latency_ms_p99"], by_phase["before"]["latency_ms_p99"])
