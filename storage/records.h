@@ -285,7 +285,9 @@ struct Change {
   static Change Clear() { return {Kind::kClear, T{}}; }
 };
 
-// What becomes visible on the instance's row. A turn that changes nothing visible writes no row.
+// What becomes visible on the instance's row. A turn that changes nothing visible writes no row, nor
+// does the first one only because the instance is RUNNING from now on: whoever has had a turn is not
+// PENDING any more, update or not.
 struct InstanceUpdate {
   RuntimeStatus status = RuntimeStatus::kRunning;
   Change<std::string> custom_status;

@@ -175,7 +175,10 @@ TurnResult TurnBuilder::Take() {
   update.status = status_;
   update.custom_status = ChangeOf(state_.custom_status, custom_status_);
   update.orchestration_trace_context = ChangeOf(state_.orchestration_trace_context, trace_context_);
-  const bool visible = status_ != state_.status || checkpoint.ends ||
+  // The first turn makes a PENDING instance RUNNING without being told (records.h, InstanceUpdate).
+  const RuntimeStatus before =
+      state_.status == RuntimeStatus::kPending ? RuntimeStatus::kRunning : state_.status;
+  const bool visible = status_ != before || checkpoint.ends ||
                        update.custom_status.kind != Change<std::string>::Kind::kKeep ||
                        update.orchestration_trace_context.kind != Change<std::string>::Kind::kKeep;
   if (visible) {

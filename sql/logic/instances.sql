@@ -24,6 +24,13 @@ begin
   delete from Instances i where i.instance_key = any (p_keys);
 end $$;
 
+-- _StatusNow: the status of an instance as everybody sees it, from what its row says and the last turn of
+-- its hot row (null = it has none). The row of an instance that was never anything but Pending and Running
+-- says Pending until it ends: its first turn makes it Running, and writes the hot row only.
+create or replace function _StatusNow(p_status smallint, p_turn bigint) returns smallint
+language sql immutable parallel safe
+return case when p_status = 6 and p_turn > 0 then 0::smallint else p_status end;
+
 -- _FindInstances: the keys of the instances with these ids, in their order; null = there is none. All look
 -- for ids here: one probe of the unique index for each, whatever the planner knows of the table. A join by
 -- hub and id may be planned, while the table is small or was analysed empty, to read all of the hub by one
@@ -169,22 +176,24 @@ begin
       into v_skip, v_replaced_items, v_replaced, v_live, v_unlocked
     from (select c.ord, i.instance_key, i.runtime_status,
                  i.execution_id is distinct from c.execution_id
-                   and (c.replaceable >> i.runtime_status) & 1 = 1 as replace
+                   and (c.replaceable >> _StatusNow(i.runtime_status, r.turn)) & 1 = 1 as replace
           from rows from (jsonb_to_recordset(p_items) as (execution_id text, replaceable int),
                           unnest(_FindInstances(p_hub, p_items)))
             with ordinality c(execution_id, replaceable, key, ord)
-          join Instances i on i.instance_key = any (array[c.key])) d;
+          join Instances i on i.instance_key = any (array[c.key])
+          left join ReadyInstances r on r.instance_key = any (array[c.key])) d;
     if v_unlocked is not null then
       perform _RepeatCall(v_unlocked);
     end if;
     return query
       select c.ord::int, (case when i.execution_id = c.execution_id then 2 else 3 end)::smallint,
-             i.runtime_status, i.instance_key, null::bigint, i.created_time,
+             _StatusNow(i.runtime_status, r.turn), i.instance_key, null::bigint, i.created_time,
              null::int, null::bigint, null::bigint, null::bytea
       from rows from (jsonb_to_recordset(p_items) as (execution_id text),
                       unnest(_FindInstances(p_hub, p_items)))
         with ordinality c(execution_id, key, ord)
       join Instances i on i.instance_key = any (array[c.key])
+      left join ReadyInstances r on r.instance_key = any (array[c.key])
       where c.ord = any (v_skip);
     v_skip := coalesce(v_skip, '{}');
     v_replaced_items := coalesce(v_replaced_items, '{}');

@@ -224,8 +224,8 @@ begin
     return query
       select 0::smallint, r.instance_key, r.turn, r.generation, r.kind::int, 0,
              case when m.more then m.more_due else f.due end, null::bytea,
-             i.instance_id, i.execution_id, i.name, i.version, i.runtime_status, i.custom_status,
-             i.saved_custom_status, i.orchestration_trace_context, i.parent_key,
+             i.instance_id, i.execution_id, i.name, i.version, _StatusNow(i.runtime_status, r.turn),
+             i.custom_status, i.saved_custom_status, i.orchestration_trace_context, i.parent_key,
              i.parent_generation, i.parent_task_id, i.parent_instance_id, r.lost_leases, m.more
       from unnest(v_keys) with ordinality c(key, ord)
       join ReadyInstances r on r.instance_key = any (array[c.key])

@@ -16,7 +16,7 @@ language plpgsql set search_path from current set enable_seqscan = off as $$
 begin
   return query
     select c.ord::int, i.instance_key, i.execution_id, i.generation, i.name, i.version,
-           i.runtime_status, i.created_time,
+           _StatusNow(i.runtime_status, r.turn), i.created_time,
            case when i.completed_time is not null then i.last_updated_time
                 else greatest(i.last_updated_time,
                               (select h.committed_time from History h
@@ -34,7 +34,8 @@ begin
     from rows from (jsonb_to_recordset(p_batch -> 'items') as (payloads boolean),
                     unnest(_FindInstances(p_hub, p_batch -> 'items')))
       with ordinality c(payloads, key, ord)
-    join Instances i on i.instance_key = any (array[c.key]);
+    join Instances i on i.instance_key = any (array[c.key])
+    left join ReadyInstances r on r.instance_key = any (array[c.key]);
 end $$;
 
 -- _WaitStates: the light form, for all waiting calls. p_batch {items: [{id}]}
@@ -44,9 +45,10 @@ language plpgsql set search_path from current set enable_seqscan = off as $$
 #variable_conflict use_column
 begin
   return query
-    select c.ord::int, i.runtime_status
+    select c.ord::int, _StatusNow(i.runtime_status, r.turn)
     from unnest(_FindInstances(p_hub, p_batch -> 'items')) with ordinality c(key, ord)
-    join Instances i on i.instance_key = any (array[c.key]);
+    join Instances i on i.instance_key = any (array[c.key])
+    left join ReadyInstances r on r.instance_key = any (array[c.key]);
 end $$;
 
 -- _QueryManyOrchestrations: a page of orchestrations in the order of (created time, id), or of ended ones
@@ -72,7 +74,7 @@ begin
   perform _PlanSearch(p_batch);
   return query execute
     'select t.instance_key, t.instance_id, t.execution_id, t.generation, t.name, t.version,
-            t.runtime_status, t.created_time,
+            _StatusNow(t.runtime_status, r.turn), t.created_time,
             case when t.completed_time is not null then t.last_updated_time
                  else greatest(t.last_updated_time,
                                (select h.committed_time from History h
@@ -102,6 +104,8 @@ begin
                        order by ' || v_time || ', i.instance_id limit $9 + 1) i
                  window w as (order by ' || v_time || ', i.instance_id)) p
            window w as (order by p.place)) t
+     left join lateral (select h.turn from ReadyInstances h
+                        where t.runtime_status = 6 and h.instance_key = t.instance_key) r on true
      where t.taken order by t.place'
     using p_hub, (p_batch ->> 'statuses')::int, _Time((p_batch ->> 'from')::bigint),
           _Time((p_batch ->> 'to')::bigint), p_batch ->> 'prefix', _PrefixEnd(p_batch ->> 'prefix'),
@@ -134,6 +138,7 @@ create or replace function _SearchCondition(p_batch jsonb) returns text
 language plpgsql immutable parallel safe set search_path from current as $$
 declare
   c_live constant int := (1 << 0) | (1 << 6) | (1 << 7);
+  c_begun constant int := (1 << 0) | (1 << 6);
   c_unsuccessful constant int := (1 << 3) | (1 << 4) | (1 << 5);
   v_statuses int := coalesce((p_batch ->> 'statuses')::int, 0);
   v_time text := _SearchTime(p_batch);
@@ -143,7 +148,13 @@ begin
     case when v_statuses = 0 then null
          when v_statuses & ~c_live = 0 then 'i.completed_time is null'
          when v_statuses & ~c_unsuccessful = 0 then 'i.runtime_status in (3, 4, 5)' end,
-    case when v_statuses <> 0 then '(1 << i.runtime_status) & $2 <> 0' end,
+    case when v_statuses = 0 then null
+         -- Only who tells Pending and Running apart looks at hot rows (see _StatusNow).
+         when v_statuses & c_begun in (0, c_begun) then '(1 << i.runtime_status) & $2 <> 0'
+         else '(1 << case when i.runtime_status <> 6 then i.runtime_status
+                          when exists (select from ReadyInstances r
+                                       where r.instance_key = i.instance_key and r.turn > 0)
+                          then 0 else 6 end) & $2 <> 0' end,
     case when p_batch ? 'from' then v_time || ' >= $3' end,
     case when p_batch ? 'to' then v_time || ' < $4' end,
     case when p_batch ? 'prefix' then 'i.instance_id >= $5' end,

@@ -26,8 +26,8 @@ begin
            greatest(i.last_turn, (select max(h.turn) from History h
                                   where h.instance_key = i.instance_key
                                     and h.generation = i.generation)),
-           i.name, i.version, i.runtime_status, i.custom_status, i.saved_custom_status,
-           i.orchestration_trace_context, i.parent_key, i.parent_generation, i.parent_task_id,
+           i.name, i.version, _StatusNow(i.runtime_status, r.turn), i.custom_status,
+           i.saved_custom_status, i.orchestration_trace_context, i.parent_key, i.parent_generation, i.parent_task_id,
            i.parent_instance_id,
            coalesce(i.output, (select p.data from Payloads p
                                where p.instance_key = i.instance_key
@@ -37,7 +37,8 @@ begin
                      where t.instance_key = i.instance_key), '{}'),
            null::int, null::int, null::bytea
     from unnest(v_found, v_items) f(key, item)
-    join Instances i on i.instance_key = any (array[f.key]);
+    join Instances i on i.instance_key = any (array[f.key])
+    left join ReadyInstances r on r.instance_key = any (array[f.key]);
   return query
     select f.item, 1::smallint, i.instance_key, null, null::int, h.turn, null, null::bytea,
            null::smallint, null::bytea, null::bytea, null::bytea, null::bigint, null::int, null::int,

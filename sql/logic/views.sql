@@ -10,7 +10,8 @@ select h.name as TaskHub, i.instance_id as InstanceID, i.execution_id as Executi
                           (select c.committed_time from History c
                            where c.instance_key = i.instance_key and c.generation = i.generation
                            order by c.turn desc limit 1)) end as LastUpdatedTime,
-       i.completed_time as CompletedTime, _StatusName(i.runtime_status) as RuntimeStatus,
+       i.completed_time as CompletedTime,
+       _StatusName(_StatusNow(i.runtime_status, r.turn)) as RuntimeStatus,
        _AsText(_PbField(i.trace_context, 1)) as TraceContext,
        _AsText(i.custom_status) as CustomStatusText,
        _AsText(coalesce(i.input, (select p.data from Payloads p

@@ -117,6 +117,7 @@ create table Instances (
   trace_context bytea,
   tags jsonb,
   -- The columns that turns change lie together, so that WAL holds only this middle part of the row.
+  -- Pending also stands for Running, of an instance that has had a turn: see _StatusNow.
   runtime_status smallint not null,
   last_updated_time timestamptz not null,  -- of this row; a live instance's turns may be newer
   completed_time timestamptz,

@@ -48,7 +48,7 @@ from generate_series(1, :instances, :batch) f \gexec
 with waiting as (
   insert into Instances (created_time, hub_id, instance_id, execution_id, name, runtime_status,
                          last_updated_time, input)
-    select t.until, t.hub_id, 'waiting-' || n, md5('waiting' || n), t.name, 0, t.until, t.input
+    select t.until, t.hub_id, 'waiting-' || n, md5('waiting' || n), t.name, 6, t.until, t.input
     from Template t cross join generate_series(1, :waiting) n
     returning instance_key, hub_id, name),
 ready as (

@@ -194,6 +194,7 @@ void Orchestration::Commit(TurnResult result) {
     CHECK(std::any_of(inbox.begin(), inbox.end(), [seq](auto& m) { return m.seq == seq; }));
   }
   row_.turn = checkpoint.turn;
+  if (row_.status == RuntimeStatus::kPending) row_.status = RuntimeStatus::kRunning;
   if (checkpoint.history) row_.history.push_back(*checkpoint.history);
   if (checkpoint.update) {
     row_.status = checkpoint.update->status;

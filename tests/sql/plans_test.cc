@@ -38,7 +38,7 @@ std::string Rows(int64_t from, int64_t to) {
       "last_updated_time, completed_time, runtime_status, last_turn) overriding system value "
       "select n, 1, case when n % 1000 = 1 then 'rare-' else 'order-' end || n, 'e', 'Work', c, ",
       "c + interval '1 h', case when n % 100 > 0 then c + interval '1 h' end, "
-      "case when n % 100 = 0 then 0 when n % 10000 = 7 then 3 else 1 end, 1 from ",
+      "case when n % 100 = 0 then 6 when n % 10000 = 7 then 3 else 1 end, 1 from ",
       numbers, ", lateral (select ", kBegin, " + n * interval '1 s' as c) t; ",
       "insert into History (instance_key, turn, committed_time, generation, first_event, "
       "event_count, events) select n, 1, now(), 0, 0, 1, 'a turn' from ",
@@ -138,13 +138,13 @@ std::string Micros(int64_t instance) {
 }
 
 // A page of hub 1. What a row costs: its row, its place in the index, and of a live one its last
-// turn.
+// turn and its hot row.
 Call Query(const std::string& name, const std::string& filter, int64_t rows) {
   return {absl::StrCat("page ", name),
           CallOf("_QueryManyOrchestrations", 1,
                  absl::StrCat(filter, filter.empty() ? "" : ", ", "\"rows\": ", kPage,
                               ", \"bytes\": 1000000")),
-          rows, 2 * kPagesPerProbe + (1 + kPagesPerProbe) * kPage};
+          rows, 2 * kPagesPerProbe + (1 + 2 * kPagesPerProbe) * kPage};
 }
 
 std::vector<Call> Queries() {
@@ -217,7 +217,7 @@ std::vector<Call> ByKey() {
       {"get", CallOf("_QuerySingle", 1, "\"items\": [{\"id\": \"order-500\", \"payloads\": true}]"),
        1, 4 * kPagesPerProbe},
       {"wait", CallOf("_WaitStates", 1, "\"items\": [{\"id\": \"order-500\"}]"), 1,
-       2 * kPagesPerProbe},
+       3 * kPagesPerProbe},
       {"history",
        CallOf("_ReadHistory", 1,
               "\"items\": [{\"id\": \"order-500\", \"after_turn\": 0, \"max_bytes\": 1000}]"),

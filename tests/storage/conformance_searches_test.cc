@@ -102,6 +102,29 @@ TEST_CASE("store_search_filters_by_status_time_and_prefix") {
   CHECK(Pages(h, to, 10) == Ids{"a%done"});
 }
 
+TEST_CASE("store_search_tells_pending_from_running") {
+  Harness h(AnyKind());
+  const Claim told = Started(h, "told", /*turns=*/1);  // with a status of its own
+  const Claim untold = Started(h, "untold");
+  REQUIRE(h.a().Commit(TurnOf(untold)).outcome == CheckpointOutcome::kCommitted);
+  h.a().Create(h.Instance("waits"));
+  const auto with = [&](std::vector<RuntimeStatus> statuses) {
+    InstanceSearch search;
+    for (const RuntimeStatus status : statuses) search.statuses |= StatusBit(status);
+    return Pages(h, search, 1);
+  };
+  CHECK(with({RuntimeStatus::kRunning}) == Ids{"told", "untold"});
+  CHECK(with({RuntimeStatus::kPending}) == Ids{"waits"});
+  CHECK(with({RuntimeStatus::kPending, RuntimeStatus::kFailed}) == Ids{"waits"});
+  CHECK(with({RuntimeStatus::kRunning, RuntimeStatus::kPending}) == Ids{"told", "untold", "waits"});
+  CHECK(with({RuntimeStatus::kSuspended}).empty());
+  const InstancePage all = Search(h, {});
+  REQUIRE(all.rows.size() == 3);
+  CHECK(all.rows[0].status == RuntimeStatus::kRunning);
+  CHECK(all.rows[1].status == RuntimeStatus::kRunning);
+  CHECK(all.rows[2].status == RuntimeStatus::kPending);
+}
+
 TEST_CASE("store_search_by_completion_shows_ended_ones_only") {
   Harness h(AnyKind());
   End(h, "first", RuntimeStatus::kCompleted);

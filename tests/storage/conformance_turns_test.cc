@@ -86,6 +86,48 @@ TEST_CASE("store_checkpoint_writes_everything_of_a_turn") {
   CHECK(found.orchestration_trace_context == "trace");
 }
 
+TEST_CASE("store_first_turn_makes_an_instance_running_without_an_update") {
+  Harness h(AnyKind());
+  const auto seen = [&](const std::string& id) {
+    const auto status = h.b().Wait<InstanceStatus>(
+        [&](auto done) { h.b().store().ReadStatus(h.hub, id, std::move(done)); });
+    REQUIRE(status.ok());
+    CHECK(h.b().Read(h.hub, id)->status == status->status);
+    return status->status;
+  };
+  const auto create_over = [&](StatusSet replaceable) {
+    NewInstance other = h.Instance("one");
+    other.replaceable = replaceable;
+    return h.b().Create(other);
+  };
+  const StatusSet pending = StatusBit(RuntimeStatus::kPending);
+  const Claim claim = Started(h, "one");
+  CHECK(seen("one") == RuntimeStatus::kPending);
+  CHECK(create_over(kTerminalStatuses).existing_status == RuntimeStatus::kPending);
+
+  Checkpoint turn = TurnOf(claim);
+  turn.own_messages = {Event("own")};
+  REQUIRE_FALSE(turn.update.has_value());
+  REQUIRE(h.a().Commit(turn).outcome == CheckpointOutcome::kCommitted);
+  CHECK(seen("one") == RuntimeStatus::kRunning);
+  const CreateResult refused = create_over(kTerminalStatuses | pending);
+  CHECK(refused.outcome == CreateOutcome::kExists);
+  CHECK(refused.existing_status == RuntimeStatus::kRunning);
+
+  // Also when somebody else finds it.
+  Claim next = ReleasedAndClaimed(h, After(turn, claim));
+  CHECK(next.status == RuntimeStatus::kRunning);
+  Checkpoint suspends = TurnOf(next);
+  suspends.update = InstanceUpdate{RuntimeStatus::kSuspended, {}, {}, {}, {}};
+  REQUIRE(h.a().Commit(suspends).outcome == CheckpointOutcome::kCommitted);
+  REQUIRE(h.a().Commit(TurnOf(After(suspends, next))).outcome == CheckpointOutcome::kCommitted);
+  CHECK(seen("one") == RuntimeStatus::kSuspended);
+  CHECK(create_over(kTerminalStatuses | pending).outcome == CreateOutcome::kExists);
+  const CreateResult replaced = create_over(StatusBit(RuntimeStatus::kSuspended));
+  CHECK(replaced.outcome == CreateOutcome::kReplaced);
+  CHECK(seen("one") == RuntimeStatus::kPending);
+}
+
 TEST_CASE("store_checkpoint_is_fenced_by_token_and_turn") {
   Harness h(AnyKind());
   const Claim claim = Started(h, "one");

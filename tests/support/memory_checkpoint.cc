@@ -67,6 +67,7 @@ std::vector<NewMessage> MemoryDatabase::ApplyState(Checkpoint& checkpoint, Insta
   instance.last_token = checkpoint.lease_token;
   instance.lost_leases = 0;
   instance.row.last_updated_at = NowLocked();
+  if (instance.row.status == RuntimeStatus::kPending) instance.row.status = RuntimeStatus::kRunning;
   if (checkpoint.history.has_value()) instance.history.push_back(*std::move(checkpoint.history));
   if (checkpoint.update.has_value()) ApplyUpdate(*std::move(checkpoint.update), instance);
   if (checkpoint.next_generation.has_value()) {

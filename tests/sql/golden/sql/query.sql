@@ -5,6 +5,7 @@
 select InstanceID from dt.CreateInstance('Pay', '2.0', 'order-7', 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa',
                                          '{"amount": 5}', Tags => '{"shop": "lima"}');
 select InstanceID from dt.CreateInstance('Pay', InstanceID => 'order-8');
+select InstanceID from dt.CreateInstance('Pay', InstanceID => 'order-9');
 \c - postgres
 -- A turn, as a checkpoint writes it: started, an activity scheduled, done, completed.
 insert into dt.History (instance_key, turn, committed_time, generation, first_event, event_count,
@@ -25,6 +26,9 @@ update dt.Instances set runtime_status = 1, output = '"declined"', custom_status
     completed_time = now(), last_updated_time = now() where instance_id = 'order-7';
 delete from dt.ReadyInstances using dt.Instances i
   where i.instance_key = ReadyInstances.instance_key and i.instance_id = 'order-7';
+-- What a first turn writes that shows nothing new.
+update dt.ReadyInstances r set turn = 1 from dt.Instances i
+  where i.instance_key = r.instance_key and i.instance_id = 'order-9';
 
 \c - viewer
 select TaskHub, InstanceID, ExecutionID, Name, Version, CompletedTime >= CreatedTime as times,
