@@ -105,13 +105,12 @@ begin
   if v_lists ? 'payloads' then
     perform _StorePayloads(v_keys, v_lists -> 'payloads', p_bytes);
   end if;
-  insert into History (instance_key, turn, committed_time, generation, first_event, event_count,
-                       events)
-    select c.key, c.turn, v_now, c.generation, c.first_event, c.event_count, v_bytes[c.history]
-    from unnest(v_keys, v_turns, v_generations, (p_batch ->> 'first_event')::int[],
+  insert into History (instance_key, turn, committed_time, first_event, event_count, events)
+    select c.key, c.turn, v_now, c.first_event, c.event_count, v_bytes[c.history]
+    from unnest(v_keys, v_turns, (p_batch ->> 'first_event')::int[],
                 (p_batch ->> 'event_count')::int[], (p_batch ->> 'history')::int[], v_flags,
                 v_outcomes)
-      c(key, turn, generation, first_event, event_count, history, flags, outcome)
+      c(key, turn, first_event, event_count, history, flags, outcome)
     where c.outcome = 0 and c.history is not null and c.flags & 4 = 0;
 
   if v_lists ?| '{messages,parents,terminations,children}' then
@@ -369,8 +368,7 @@ begin
     delete from NewTasks t where t.instance_key = any (v_ended) and coalesce(t.lease_token, 0) = 0;
   end if;
   if v_next is not null then
-    delete from History h using unnest(v_next, v_next_generations) c(key, generation)
-      where h.instance_key = any (array[c.key]) and h.generation <= c.generation;
+    delete from History h where h.instance_key = any (v_next);
     -- EventRaised (17) and ExecutionSuspended (21) are bound to a generation only when they were carried
     -- over into it. New numbers put them behind what this turn carries over.
     with old as (

@@ -247,13 +247,12 @@ begin
       where w.taken
       order by c.ord, w.visible_at, w.seq;
     return query
-      select 2::smallint, h.instance_key, h.turn, h.generation, h.first_event, h.event_count,
+      select 2::smallint, h.instance_key, h.turn, null::int, h.first_event, h.event_count,
              null::timestamptz, _Read(c.key, h.events),
              null, null, null, null::bytea, null::smallint, null::bytea, null::bytea, null::bytea,
              null::bigint, null::int, null::int, null, null::smallint, null::boolean
       from unnest(v_keys) with ordinality c(key, ord)
-      join ReadyInstances r on r.instance_key = any (array[c.key])
-      join History h on h.instance_key = any (array[c.key]) and h.generation = r.generation
+      join History h on h.instance_key = any (array[c.key])
       order by c.ord, h.turn;
   end if;
 end $$;

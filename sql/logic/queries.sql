@@ -20,7 +20,7 @@ begin
            case when i.completed_time is not null then i.last_updated_time
                 else greatest(i.last_updated_time,
                               (select h.committed_time from History h
-                               where h.instance_key = i.instance_key and h.generation = i.generation
+                               where h.instance_key = i.instance_key
                                order by h.turn desc limit 1)) end,
            i.completed_time, i.scheduled_start, i.parent_instance_id, i.tags,
            case when c.payloads then coalesce(i.input, (
@@ -79,7 +79,6 @@ begin
                  else greatest(t.last_updated_time,
                                (select h.committed_time from History h
                                 where h.instance_key = t.instance_key
-                                  and h.generation = t.generation
                                 order by h.turn desc limit 1)) end,
             t.completed_time, t.scheduled_start, t.parent_instance_id, t.tags,
             t.whole_input, t.whole_output,
@@ -205,8 +204,7 @@ begin
                    sum(_WholeLength(n.events)) over (order by n.turn) - _WholeLength(n.events)
                      as bytes_before
             from History n
-            where n.instance_key = i.instance_key and n.generation = i.generation
-              and n.turn > c.after_turn
+            where n.instance_key = i.instance_key and n.turn > c.after_turn
             order by n.turn limit 1000) p
       where p.bytes_before < c.max_bytes) h on true
     order by c.ord, h.turn;

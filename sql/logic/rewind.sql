@@ -24,8 +24,7 @@ begin
   return query
     select f.item, 0::smallint, i.instance_key, i.execution_id, i.generation,
            greatest(i.last_turn, (select max(h.turn) from History h
-                                  where h.instance_key = i.instance_key
-                                    and h.generation = i.generation)),
+                                  where h.instance_key = i.instance_key)),
            i.name, i.version, _StatusNow(i.runtime_status, r.turn), i.custom_status,
            i.saved_custom_status, i.orchestration_trace_context, i.parent_key, i.parent_generation, i.parent_task_id,
            i.parent_instance_id,
@@ -46,7 +45,7 @@ begin
            _Read(h.instance_key, h.events)
     from unnest(v_found, v_items) f(key, item)
     join Instances i on i.instance_key = any (array[f.key]) and i.runtime_status = 3
-    join History h on h.instance_key = any (array[i.instance_key]) and h.generation = i.generation
+    join History h on h.instance_key = any (array[i.instance_key])
     order by f.item, h.turn;
 end $$;
 

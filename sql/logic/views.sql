@@ -8,7 +8,7 @@ select h.name as TaskHub, i.instance_id as InstanceID, i.execution_id as Executi
        case when i.completed_time is not null then i.last_updated_time
             else greatest(i.last_updated_time,
                           (select c.committed_time from History c
-                           where c.instance_key = i.instance_key and c.generation = i.generation
+                           where c.instance_key = i.instance_key
                            order by c.turn desc limit 1)) end as LastUpdatedTime,
        i.completed_time as CompletedTime,
        _StatusName(_StatusNow(i.runtime_status, r.turn)) as RuntimeStatus,
@@ -65,7 +65,7 @@ select h.name as TaskHub, i.instance_id as InstanceID, i.execution_id as Executi
        e.trace_context as TraceContext, e.payload as Payload
 from Instances i
 join TaskHubs h on h.hub_id = i.hub_id
-join History c on c.instance_key = i.instance_key and c.generation = i.generation
+join History c on c.instance_key = i.instance_key
 -- A payload is joined by the rights of the view's owner, not by a function, which would have the
 -- reader's.
 cross join lateral (
@@ -107,7 +107,7 @@ select i.instance_id as InstanceID, i.execution_id as ExecutionID,
        i.parent_instance_id as ParentInstanceID, e.version as Version,
        e.trace_context as TraceContext, i.tags as Tags, i.hub_id as HubID, c.turn as Turn
 from Instances i
-join History c on c.instance_key = i.instance_key and c.generation = i.generation
+join History c on c.instance_key = i.instance_key
 -- A payload is joined by the rights of the view's owner, not by a function, which would have the
 -- reader's.
 cross join lateral (

@@ -237,17 +237,17 @@ create index newtasks_named
 create index newtasks_delayed on NewTasks (hub_id, ready_at)
   where lease_token is null and place is null;
 
--- One row per turn: the events of the turn as they go on the wire, each with the tag of
--- OrchestratorRequest.pastEvents (0x1A) and its length before it; perhaps cut.
+-- One row per turn of the current generation: the events of the turn as they go on the wire, each with
+-- the tag of OrchestratorRequest.pastEvents (0x1A) and its length before it; perhaps cut. The history of
+-- an older generation is deleted by the checkpoint that begins the next one.
 create table History (
   instance_key bigint not null,
   turn bigint not null,
   committed_time timestamptz not null,
-  generation int not null,
   first_event int not null,
   event_count int not null,
   events bytea,
-  primary key (instance_key, generation, turn)
+  primary key (instance_key, turn)
 ) with (autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.2,
         toast.autovacuum_vacuum_scale_factor = 0.05);
 

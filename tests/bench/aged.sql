@@ -11,7 +11,7 @@ from Instances i where i.completed_time is not null and i.kind = 0
 order by i.instance_key limit 1;
 create temporary table TemplateChunks as
 select h.*, row_number() over (order by h.turn) as place
-from History h join Template t on t.instance_key = h.instance_key and t.generation = h.generation;
+from History h join Template t on t.instance_key = h.instance_key;
 
 -- Keys are drawn in batches, so that the sequence stays ahead of what is inserted.
 create procedure pg_temp.fill(p_first bigint, p_last bigint, p_all bigint, p_days int)
@@ -33,9 +33,8 @@ begin
     cross join Template t
     cross join lateral (
       select t.until - p_days * interval '1 day' * (p_all - n) / p_all as created) c;
-  insert into History (instance_key, turn, committed_time, generation, first_event, event_count,
-                       events)
-    select v_base + n - p_first, h.turn, h.committed_time, 0, h.first_event, h.event_count, h.events
+  insert into History (instance_key, turn, committed_time, first_event, event_count, events)
+    select v_base + n - p_first, h.turn, h.committed_time, h.first_event, h.event_count, h.events
     from generate_series(p_first, p_last) n
     join TemplateChunks h on h.place <= 1 + n % 2;
 end $$;
@@ -60,6 +59,6 @@ timers as (
   insert into NewEvents (instance_key, visible_at, generation, event_type, event)
     select w.instance_key, now() + interval '30 days', 0, 13, '\x0801'
     from waiting w where w.instance_key % 2 = 0)
-insert into History (instance_key, turn, committed_time, generation, first_event, event_count, events)
-  select w.instance_key, h.turn, h.committed_time, 0, h.first_event, h.event_count, h.events
+insert into History (instance_key, turn, committed_time, first_event, event_count, events)
+  select w.instance_key, h.turn, h.committed_time, h.first_event, h.event_count, h.events
   from waiting w join TemplateChunks h on h.place = 1;

@@ -177,8 +177,8 @@ Cost CheckpointCost(Connection& connection, int turns) {
       "insert into dt.ReadyInstances (instance_key, hub_id, lower_name, lease_token, turn) "
       "values (1, 1, 'long', 77, ",
       turns,
-      "); insert into dt.History (instance_key, turn, committed_time, generation, first_event, "
-      "event_count, events) select 1, n, now(), 0, 3 * n, 3, repeat('x', 150)::bytea "
+      "); insert into dt.History (instance_key, turn, committed_time, first_event, "
+      "event_count, events) select 1, n, now(), 3 * n, 3, repeat('x', 150)::bytea "
       "from generate_series(1, ",
       turns, ") n; analyze dt.History")));
   return CostOf(

@@ -40,8 +40,8 @@ std::string Rows(int64_t from, int64_t to) {
       "c + interval '1 h', case when n % 100 > 0 then c + interval '1 h' end, "
       "case when n % 100 = 0 then 6 when n % 10000 = 7 then 3 else 1 end, 1 from ",
       numbers, ", lateral (select ", kBegin, " + n * interval '1 s' as c) t; ",
-      "insert into History (instance_key, turn, committed_time, generation, first_event, "
-      "event_count, events) select n, 1, now(), 0, 0, 1, 'a turn' from ",
+      "insert into History (instance_key, turn, committed_time, first_event, "
+      "event_count, events) select n, 1, now(), 0, 1, 'a turn' from ",
       numbers, "; ",
       "insert into ReadyInstances (instance_key, hub_id, next_due, lower_name, turn) select n, 1, "
       "case when n % 200 = 0 then now() + interval '1 d' end, 'work', 1 from ",
@@ -87,8 +87,8 @@ std::string WorkRows() {
       "'x' "
       "from ",
       numbers, "; ",
-      "insert into History (instance_key, turn, committed_time, generation, first_event, "
-      "event_count, events) select 10000000 + n, 1, now(), 0, 0, 1, 'a turn' from ",
+      "insert into History (instance_key, turn, committed_time, first_event, "
+      "event_count, events) select 10000000 + n, 1, now(), 0, 1, 'a turn' from ",
       numbers, "; ",
       "insert into NewTasks (instance_key, task_key, hub_id, generation, task_id, name, ready_at, "
       "place, lease_token) overriding system value "

@@ -263,8 +263,8 @@ TEST_CASE("sql_retention_leaves_nothing_of_an_instance") {
   auto connection = NewHubs();
   AddEnded(*connection, 1, 1, "1 h");
   MustBeOk(connection->RunScript(
-      "insert into dt.History (instance_key, turn, committed_time, generation, first_event, "
-      "event_count, events) values (1, 1, now(), 0, 0, 1, 'x'); "
+      "insert into dt.History (instance_key, turn, committed_time, first_event, "
+      "event_count, events) values (1, 1, now(), 0, 1, 'x'); "
       "insert into dt.Payloads (instance_key, payload_id, data) values (1, gen_random_uuid(), "
       "'x'); "
       "insert into dt.NewTasks (instance_key, hub_id, generation, task_id, name, ready_at, "

@@ -34,9 +34,9 @@ void StoreHistory(Connection& connection, const OrchestratorRequest& request) {
       "i as (insert into dt.Instances (hub_id, instance_id, name, created_time, "
       "last_updated_time, runtime_status) select hub_id, 'one', 'Work', now(), now(), 1 from h "
       "returning instance_key) "
-      "insert into dt.History (instance_key, turn, committed_time, generation, first_event, "
+      "insert into dt.History (instance_key, turn, committed_time, first_event, "
       "event_count, events) "
-      "select instance_key, 1, now(), 0, 0, 3, $1 from i",
+      "select instance_key, 1, now(), 0, 3, $1 from i",
       params);
 }
 

@@ -58,9 +58,8 @@ begin
   call t.instances(p_ids, p_parent, 0, 1);
   update dt.ReadyInstances r set lease_token = t.token(p_worker)
     from unnest(t.list(p_ids)) i(id) where r.instance_key = t.key_of(i.id);
-  insert into dt.History (instance_key, turn, committed_time, generation, first_event, event_count,
-                          events)
-    select t.key_of(i.id), 1, now(), 0, 0, 1, 'turn 1' from unnest(t.list(p_ids)) i(id);
+  insert into dt.History (instance_key, turn, committed_time, first_event, event_count, events)
+    select t.key_of(i.id), 1, now(), 0, 1, 'turn 1' from unnest(t.list(p_ids)) i(id);
 end $$;
 
 -- ended: instances that ended in their first turn; status 1 completed, 3 failed, 5 terminated.

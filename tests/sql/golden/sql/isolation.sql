@@ -11,9 +11,8 @@ select dt.TerminateInstance('ended', 'the code was 4321');
 \c - app
 select InstanceID from dt.CreateInstance('Shelf', InstanceID => 'own', InputText => 'nothing');
 \c - postgres
-insert into dt.History (instance_key, turn, committed_time, generation, first_event, event_count,
-                        events)
-select i.instance_key, 1, now(), 0, 0, 1,
+insert into dt.History (instance_key, turn, committed_time, first_event, event_count, events)
+select i.instance_key, 1, now(), 0, 1,
        dt._PbBytes(3, dt._HistoryEvent(now(), 17, dt._PbText(1, 'code') || dt._PbStringValue(2, '1234')))
 from dt.Instances i where i.instance_id in ('secret', 'own') order by 1;
 analyze;

@@ -8,9 +8,8 @@ select InstanceID from dt.CreateInstance('Pay', InstanceID => 'order-8');
 select InstanceID from dt.CreateInstance('Pay', InstanceID => 'order-9');
 \c - postgres
 -- A turn, as a checkpoint writes it: started, an activity scheduled, done, completed.
-insert into dt.History (instance_key, turn, committed_time, generation, first_event, event_count,
-                        events)
-select i.instance_key, 1, now(), 0, 0, 5,
+insert into dt.History (instance_key, turn, committed_time, first_event, event_count, events)
+select i.instance_key, 1, now(), 0, 5,
        dt._PbBytes(3, dt._HistoryEvent('2023-11-14 22:13:20+00', 14, ''))
        || dt._PbBytes(3, dt._ExecutionStartedEvent('2023-11-14 22:13:20+00', 'Pay', '2.0',
             '{"amount": 5}', 'order-7', 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa', null, null, null))
