@@ -43,24 +43,34 @@ begin
   return next;
 end $$;
 
--- _FindEnded: the first p_max ended orchestrations that a filter finds; without "recursive" they are
--- locked, and those that somebody else has locked are passed by.
+-- _FindEnded: the first p_max ended orchestrations that a filter finds, status by status where it is for
+-- completed times, so that an index has their order. Without "recursive" they are locked, and those that
+-- somebody else has locked are passed by.
 create or replace function _FindEnded(p_hub int, p_batch jsonb, p_max int) returns bigint[]
 language plpgsql set search_path from current set enable_seqscan = off
 set enable_sort = off as $$
 declare
+  v_status smallint;
+  v_found bigint[];
   v_keys bigint[];
 begin
   perform _PlanSearch(p_batch);
-  execute 'select array_agg(f.instance_key)
-           from (select i.instance_key from Instances i
-                 where i.completed_time is not null and ' || _SearchCondition(p_batch) || '
-                 order by ' || _SearchTime(p_batch) || ' limit $9'
-          || case when p_batch ? 'recursive' then '' else ' for update skip locked' end || ') f'
-    into v_keys
-    using p_hub, (p_batch ->> 'statuses')::int, _Time((p_batch ->> 'from')::bigint),
-          _Time((p_batch ->> 'to')::bigint), p_batch ->> 'prefix', _PrefixEnd(p_batch ->> 'prefix'),
-          _Time((p_batch ->> 'after_time')::bigint), p_batch ->> 'after_id', p_max;
+  foreach v_status in array case when p_batch ? 'completed' then _EndedStatuses(p_batch)
+                                 else array[null::smallint] end loop
+    execute 'select array_agg(f.instance_key)
+             from (select i.instance_key from Instances i
+                   where ' || concat_ws(' and ', 'i.completed_time is not null',
+                                        _SearchCondition(p_batch), 'i.runtime_status = ' || v_status) || '
+                   order by ' || _SearchTime(p_batch) || ' limit $9'
+            || case when p_batch ? 'recursive' then '' else ' for update skip locked' end || ') f'
+      into v_found
+      using p_hub, (p_batch ->> 'statuses')::int, _Time((p_batch ->> 'from')::bigint),
+            _Time((p_batch ->> 'to')::bigint), p_batch ->> 'prefix', _PrefixEnd(p_batch ->> 'prefix'),
+            _Time((p_batch ->> 'after_time')::bigint), p_batch ->> 'after_id',
+            p_max - coalesce(cardinality(v_keys), 0);
+    v_keys := v_keys || v_found;
+    exit when cardinality(v_keys) >= p_max;
+  end loop;
   return v_keys;
 end $$;
 

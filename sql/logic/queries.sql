@@ -68,7 +68,6 @@ language plpgsql set search_path from current set enable_seqscan = off
 set enable_sort = off as $$
 #variable_conflict use_column
 declare
-  v_where text := _SearchCondition(p_batch);
   v_time text := _SearchTime(p_batch);
 begin
   perform _PlanSearch(p_batch);
@@ -99,7 +98,7 @@ begin
                                 select p.data from Payloads p
                                 where p.instance_key = i.instance_key
                                   and p.payload_id = i.output_payload)) end as whole_output
-                       from Instances i where ' || v_where || '
+                       from (' || _SearchRows(p_batch) || ') i
                        order by ' || v_time || ', i.instance_id limit $9 + 1) i
                  window w as (order by ' || v_time || ', i.instance_id)) p
            window w as (order by p.place)) t
@@ -110,6 +109,32 @@ begin
           _Time((p_batch ->> 'to')::bigint), p_batch ->> 'prefix', _PrefixEnd(p_batch ->> 'prefix'),
           _Time((p_batch ->> 'after_time')::bigint), p_batch ->> 'after_id',
           (p_batch ->> 'rows')::int, (p_batch ->> 'bytes')::bigint, p_batch ? 'payloads';
+end $$;
+
+-- _SearchRows: a query for the first $9 + 1 orchestrations of a list, as text for EXECUTE. Ended ones in the
+-- order of their ends are those of each status, which an index has in this order, merged.
+create or replace function _SearchRows(p_batch jsonb) returns text
+language plpgsql immutable parallel safe set search_path from current as $$
+declare
+  v_rows text := 'select i.* from Instances i where ' || _SearchCondition(p_batch);
+  v_order text := ' order by ' || _SearchTime(p_batch) || ', i.instance_id limit $9 + 1';
+begin
+  if not p_batch ? 'completed' then
+    return v_rows || v_order;
+  end if;
+  return coalesce((select string_agg(format('(%s and i.runtime_status = %s%s)', v_rows, s.status, v_order),
+                                     ' union all ')
+                   from unnest(_EndedStatuses(p_batch)) s(status)), v_rows || ' and false');
+end $$;
+
+-- _EndedStatuses: which statuses of ended instances a search is for.
+create or replace function _EndedStatuses(p_batch jsonb) returns smallint[]
+language plpgsql immutable parallel safe as $$
+declare
+  v_statuses int := coalesce((p_batch ->> 'statuses')::int, 0);
+begin
+  return array(select s.status from unnest('{1,3,4,5}'::smallint[]) s(status)
+               where v_statuses = 0 or (1 << s.status) & v_statuses <> 0);
 end $$;
 
 -- _PlanSearch: lets the planner sort what a prefix finds, since few ids may have it. Else a search goes along

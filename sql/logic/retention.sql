@@ -176,7 +176,7 @@ end $$;
 
 -- _EndedAfter: the orchestrations of a hub and status that ended up to p_until, the next p_rows after a
 -- position, in order, and when the last of them ended. Sorting is off, so that instances_ended, which has
--- this order, is the only index for it: in instances_completed those of other statuses lie in the way.
+-- this order, is the only index for it.
 create or replace function _EndedAfter(p_hub int, p_status smallint, p_time timestamptz, p_key bigint,
                                        p_until timestamptz, p_rows int,
                                        out keys bigint[], out last_time timestamptz)

@@ -144,11 +144,9 @@ create index instances_unsuccessful on Instances (hub_id, created_time)
   where runtime_status in (3, 4, 5);
 -- Purge, rewind and termination of descendants: the children of an instance.
 create index instances_parent on Instances (parent_key) where parent_key is not null;
--- ListInstanceIds, purge by completed time: finished instances only.
-create index instances_completed on Instances (hub_id, completed_time)
-  where completed_time is not null;
 -- Retention: the ended instances of one status, oldest first, so that those of another status, which
--- may be kept for longer, never lie in the way.
+-- may be kept for longer, never lie in the way. ListInstanceIds, purge by completed time: those of
+-- several statuses, merged.
 create index instances_ended on Instances (hub_id, runtime_status, completed_time, instance_key)
   where completed_time is not null;
 
