@@ -202,22 +202,25 @@ struct Claim {
 // ---------------------------------------------------------------------------------------------
 // Activities
 
-// A new activity task. `request` is a serialized ActivityRequest, sent to the worker as it is.
+// A new activity task. `request` is a serialized ActivityRequest without what the other fields and
+// the instance say: the task's name, version and id, and whose it is.
 struct NewTask {
   int32_t task_id = 0;
   std::string name;
   Payload version;
   SharedBytes request;
-  LeaseToken lease_token = 0;  // not 0: created already leased to the caller
+  LeaseToken lease_token = 0;     // not 0: created already leased to the caller
+  std::string execution_id = {};  // of the generation of the turn
 };
 
-// A leased activity task.
+// A leased activity task; `request` as in NewTask.
 struct ActivityTask {
   TaskKey key = 0;
   InstanceKey instance_key = 0;
   Generation generation = 0;
   HubId hub = 0;
   std::string instance_id;
+  std::string execution_id;  // of its generation
   int32_t task_id = 0;
   std::string name;
   Payload version;
@@ -285,9 +288,9 @@ struct Change {
   static Change Clear() { return {Kind::kClear, T{}}; }
 };
 
-// What becomes visible on the instance's row. A turn that changes nothing visible writes no row, nor
-// does the first one only because the instance is RUNNING from now on: whoever has had a turn is not
-// PENDING any more, update or not.
+// What becomes visible on the instance's row. A turn that changes nothing visible writes no row,
+// nor does the first one only because the instance is RUNNING from now on: whoever has had a turn
+// is not PENDING any more, update or not.
 struct InstanceUpdate {
   RuntimeStatus status = RuntimeStatus::kRunning;
   Change<std::string> custom_status;

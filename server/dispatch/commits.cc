@@ -263,6 +263,7 @@ void Dispatcher::HandOn(CommitContext& context, CheckpointResult& result) {
     task.version = std::move(created.version);
     task.lease_token = created.lease_token;
     task.request = std::move(created.request);
+    task.execution_id = std::move(created.execution_id);
     Hold(std::move(task));
   }
   for (size_t i = 0; i < result.children.size(); ++i) {

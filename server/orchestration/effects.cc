@@ -57,16 +57,11 @@ HistoryEvent ChildStarted(const EffectSource& source, int32_t id,
 NewTask MakeTask(const EffectSource& source, int32_t id, TaskScheduledEvent& scheduled) {
   NewTask task;
   task.task_id = id;
-  task.name = scheduled.name();
+  task.name = std::move(*scheduled.mutable_name());
   task.version = ToPayload(scheduled.has_version(), scheduled.version());
+  task.execution_id = source.state.execution_id;
   ActivityRequest request;
-  *request.mutable_name() = std::move(*scheduled.mutable_name());
-  request.set_allocated_version(scheduled.release_version());
   request.set_allocated_input(scheduled.release_input());
-  request.mutable_orchestrationinstance()->set_instanceid(source.state.instance_id);
-  request.mutable_orchestrationinstance()->mutable_executionid()->set_value(
-      source.state.execution_id);
-  request.set_taskid(id);
   if (scheduled.has_parenttracecontext()) {
     request.set_allocated_parenttracecontext(scheduled.release_parenttracecontext());
   } else if (const TraceContext* fallback = FallbackTrace(source)) {

@@ -12,7 +12,7 @@
 namespace dt::orchestration {
 namespace {
 
-// An event of this size or more gets a slice of its own instead of being copied.
+// Bytes of this size or more get a slice of their own instead of being copied.
 constexpr size_t kSliceBytesMin = 4096;
 
 // Gathers slices and bytes into a frame.
@@ -29,10 +29,14 @@ class FrameWriter {
 
   void AddEvent(int field, const SharedBytes& event) {
     AppendBytesHeader(field, event->size(), open_);
-    if (event->size() >= kSliceBytesMin) {
-      Splice(event);
+    AddBytes(event);
+  }
+
+  void AddBytes(const SharedBytes& bytes) {
+    if (bytes->size() >= kSliceBytesMin) {
+      Splice(bytes);
     } else {
-      open_.append(*event);
+      open_.append(*bytes);
     }
   }
 
@@ -108,7 +112,18 @@ Frame EncodeOrchestratorItem(const InstanceState& state, const Turn& turn,
 
 Frame EncodeActivityItem(const ActivityTask& task, std::string_view completion_token) {
   FrameWriter request;
-  request.Splice(task.request);
+  AppendBytesField(ActivityRequest::kNameFieldNumber, task.name, request.open());
+  if (task.version) {
+    AppendStringValue(ActivityRequest::kVersionFieldNumber, *task.version, request.open());
+  }
+  std::string instance;
+  AppendBytesField(OrchestrationInstance::kInstanceIdFieldNumber, task.instance_id, instance);
+  AppendStringValue(OrchestrationInstance::kExecutionIdFieldNumber, task.execution_id, instance);
+  AppendBytesField(ActivityRequest::kOrchestrationInstanceFieldNumber, instance, request.open());
+  AppendVarintField(ActivityRequest::kTaskIdFieldNumber,
+                    static_cast<uint64_t>(int64_t{task.task_id}), request.open());
+  // Fields in any order are one message.
+  request.AddBytes(task.request);
   return WrapRequest(WorkItem::kActivityRequestFieldNumber, std::move(request), completion_token);
 }
 

@@ -91,7 +91,7 @@ struct RequestOptions {
 using Frame = std::vector<SharedBytes>;
 Frame EncodeOrchestratorItem(const InstanceState& state, const Turn& turn,
                              const RequestOptions& options);
-// `task.request` is spliced as it is.
+// Completes `task.request` by what the task's other fields say.
 Frame EncodeActivityItem(const ActivityTask& task, std::string_view completion_token);
 Frame EncodeHealthPing();
 

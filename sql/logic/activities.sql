@@ -115,7 +115,8 @@ end $$;
 -- instead of something new; with "repeat" set, nothing new is ever taken.
 create or replace function _LockNextTask(p_hub int, p_batch jsonb, p_bytes bytea[])
 returns table (key bigint, instance_key bigint, generation int, instance_id text, task_id int,
-               name text, version bytea, lost_leases smallint, request bytea, due timestamptz)
+               name text, version bytea, lost_leases smallint, request bytea, due timestamptz,
+               execution_id text)
 language plpgsql set search_path from current set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
@@ -153,13 +154,14 @@ begin
       end if;
       return query
         select null::bigint, null::bigint, coalesce(cardinality(v_taken.tasks), 0), null,
-               v_group.ord::int, null, null::bytea, null::smallint, null::bytea, v_due;
+               v_group.ord::int, null, null::bytea, null::smallint, null::bytea, v_due, null;
     end loop;
   end if;
   if v_keys is not null then
     return query
       select t.task_key, t.instance_key, t.generation, i.instance_id, t.task_id, t.name, t.version,
-             t.lost_leases, _Read(t.instance_key, t.request), null::timestamptz
+             t.lost_leases, _Read(t.instance_key, t.request), null::timestamptz,
+             coalesce(t.execution_id, i.execution_id)
       from unnest(v_instances, v_keys) with ordinality c(instance_key, task_key, ord)
       join NewTasks t on t.instance_key = any (array[c.instance_key]) and t.task_key = c.task_key
       left join Instances i on i.instance_key = any (array[t.instance_key])

@@ -16,7 +16,9 @@
 --         turn's history and in no inbox
 --     task_item, task_number, task_id, task_version, task_request, task_token: columns of new tasks;
 --         task_name: their names, a JSON array; task_number counts those of one item from 0, and each
---         has its place (see the column) a hundredth of a second behind the one before
+--         has its place (see the column) a hundredth of a second behind the one before;
+--         task_execution: where items have a next generation, a JSON array too: the execution ids of
+--         their tasks, '' for those of others
 --     updates: [{item, status, custom_status_kind, custom_status, trace_kind, trace, output,
 --               output_payload, failure}]
 --     generations: [{item, execution_id, version, input, input_payload, saved_custom_status}]
@@ -141,10 +143,11 @@ begin
     return query
     with inserted as (
       insert into NewTasks (instance_key, hub_id, generation, task_id, name, version, request,
-                            lease_token, ready_at, place)
+                            lease_token, ready_at, place, execution_id)
       select v_keys[c.item], p_hub, v_generations[c.item], c.task_id,
              p_batch -> 'task_name' ->> (c.ord::int - 1), v_bytes[c.version], v_bytes[c.request],
-             c.token, v_now, v_now + c.number * interval '10 ms'
+             c.token, v_now, v_now + c.number * interval '10 ms',
+             nullif(p_batch -> 'task_execution' ->> (c.ord::int - 1), '')
       from unnest((p_batch ->> 'task_item')::int[], (p_batch ->> 'task_number')::int[],
                   (p_batch ->> 'task_id')::int[], (p_batch ->> 'task_version')::int[],
                   (p_batch ->> 'task_request')::int[], (p_batch ->> 'task_token')::bigint[])
@@ -254,7 +257,7 @@ begin
     from (select l.key as name, jsonb_agg(e.entry order by e.ord) as entries
           from jsonb_each(p_batch) l
           cross join jsonb_array_elements(l.value) with ordinality e(entry, ord)
-          where jsonb_typeof(l.value) = 'array' and l.key <> 'task_name'
+          where jsonb_typeof(l.value) = 'array' and l.key not in ('task_name', 'task_execution')
             and p_outcomes[(e.entry ->> 'item')::int] = 0
           group by l.key) k);
 end $$;
@@ -382,6 +385,11 @@ begin
     delete from NewTasks t using unnest(v_next, v_next_generations) c(key, generation)
       where t.instance_key = any (array[c.key]) and t.generation <= c.generation
         and coalesce(t.lease_token, 0) = 0;
+    -- Those that somebody runs keep the execution id that they were created under.
+    update NewTasks t
+      set execution_id = (select i.execution_id from Instances i
+                          where i.instance_key = any (array[t.instance_key]))
+      where t.instance_key = any (v_next) and coalesce(t.execution_id, '') = '';
     update Instances i
       set execution_id = c.execution_id, generation = p_generations[c.item] + 1,
           version = v_bytes[c.version], input = v_bytes[c.input], input_payload = c.input_payload,

@@ -216,7 +216,9 @@ create table NewTasks (
   lost_leases smallint not null default 0,
   name text collate "C" not null,
   version bytea,
-  request bytea,                -- a serialized ActivityRequest, perhaps cut
+  request bytea,                -- a serialized ActivityRequest without what is known otherwise,
+                                -- perhaps cut
+  execution_id text collate "C",  -- of an older generation; null = that of the instance
   primary key (instance_key, task_key)
 ) with (fillfactor = 90, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,
         autovacuum_vacuum_cost_delay = 0, autovacuum_vacuum_insert_scale_factor = 0.2,

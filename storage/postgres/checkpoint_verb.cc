@@ -1,4 +1,5 @@
 // The verb of checkpoints (sql/logic/checkpoint.sql).
+#include <algorithm>
 #include <string_view>
 
 #include "absl/strings/str_cat.h"
@@ -131,6 +132,21 @@ void EncodeTasks(const CheckpointVerb::Requests& requests, OwnPayloads& payloads
       .Numbers("task_version", version)
       .Numbers("task_request", request)
       .Numbers("task_token", token);
+}
+
+// The execution ids of tasks whose generation ends with their turn; the others' is the instance's.
+void EncodeTaskExecutions(const CheckpointVerb::Requests& requests, Envelope& envelope) {
+  const auto outlives = [](const Checkpoint* checkpoint) {
+    return checkpoint->next_generation.has_value() && !checkpoint->tasks.empty();
+  };
+  if (std::none_of(requests.begin(), requests.end(), outlives)) return;
+  envelope.BeginArray("task_execution");
+  for (const Checkpoint* checkpoint : requests) {
+    for (const NewTask& task : checkpoint->tasks) {
+      envelope.String({}, outlives(checkpoint) ? task.execution_id : "");
+    }
+  }
+  envelope.EndArray();
 }
 
 void EncodeUpdate(const InstanceUpdate& update, int64_t item, PayloadSet& payloads,
@@ -354,6 +370,7 @@ void EncodeCheckpoints(const CheckpointVerb::Requests& checkpoints, Envelope& en
   OwnPayloads payloads(checkpoints.size());
   EncodeItems(checkpoints, payloads, envelope);
   EncodeTasks(checkpoints, payloads, envelope);
+  EncodeTaskExecutions(checkpoints, envelope);
   EncodeOwn(checkpoints, payloads, envelope);
   envelope.PayloadList("payloads", payloads);
   EncodeOutgoing(checkpoints, envelope);

@@ -179,6 +179,7 @@ class ClaimTasks : public ClaimVerb<TaskClaimResult> {
       task.generation = GenerationOf(result, row, result.Column("generation"));
       task.hub = requests.front()->hub;
       task.instance_id = result.OptionalText(row, result.Column("instance_id")).value_or("");
+      task.execution_id = result.OptionalText(row, result.Column("execution_id")).value_or("");
       task.task_id = static_cast<int32_t>(result.Int(row, result.Column("task_id")));
       task.name = result.Text(row, result.Column("name"));
       task.version = result.OptionalBytes(row, result.Column("version"));

@@ -120,9 +120,18 @@ TEST_CASE("activity_request: what the worker of an activity gets") {
   CHECK(task.name == "Charge");
   CHECK(task.version == "1.0");
   ActivityTask leased;
+  leased.name = task.name;
+  leased.version = task.version;
+  leased.task_id = task.task_id;
+  leased.instance_id = order.state.instance_id;
+  leased.execution_id = task.execution_id;
   leased.request = task.request;
   const WorkItem item = ParseFrame(EncodeActivityItem(leased, "token-2"));
   CHECK(item.completiontoken() == "token-2");
+  // What the task's other fields say is stored nowhere else.
+  ActivityRequest stored;
+  REQUIRE(stored.ParseFromString(*task.request));
+  CHECK(RenderFields(stored) == "input=\"10\" tags={size=\"big\"}");
   CHECK(RenderFields(item.activityrequest()) ==
         "name=\"Charge\" version=\"1.0\" input=\"10\""
         " orchestrationInstance={instanceId=\"order-1\""

@@ -1,7 +1,10 @@
 // Store behaviour, the same for every implementation: what a claim takes, in which order, and what
 // it leaves to others. (storage.md 3.8, 3.11; semantics.md 9)
 #include <algorithm>
+#include <map>
 #include <random>
+#include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "tests/storage/store_harness.h"
@@ -293,6 +296,50 @@ TEST_CASE("store_longest_names_and_versions_are_stored_and_claimed") {
   turn.tasks = {{1, name, version, Bytes("a"), 0}};
   REQUIRE(h.a().Commit(turn).outcome == CheckpointOutcome::kCommitted);
   CHECK(TaskIdsOf(ClaimTasksWith(h.a(), request)) == std::vector<int32_t>{1});
+}
+
+TEST_CASE("store_tasks_name_the_execution_of_their_generation") {
+  Harness h(AnyKind());
+  const Claim claim = Started(h, "one");
+  const std::string first_execution = claim.execution_id;
+  Checkpoint turn = TurnOf(claim);
+  turn.tasks = {{1, "Act", std::nullopt, Bytes("1"), 0, first_execution},
+                {2, "Act", std::nullopt, Bytes("2"), 0, first_execution}};
+  REQUIRE(h.a().Commit(turn).outcome == CheckpointOutcome::kCommitted);
+  const TaskClaimResult leased = h.b().ClaimTasks(h.hub, 1);
+  REQUIRE(leased.tasks.size() == 1);
+  CHECK(leased.tasks[0].execution_id == first_execution);
+
+  // The free one goes with its generation; the leased one, and one that comes last, are run.
+  Checkpoint next = TurnOf(After(turn, claim));
+  next.next_generation = NextGeneration{"fedcba98765432100123456789abcdef", {}, {}, {}};
+  NewMessage started = Event("start again", 3);
+  started.generation = 1;
+  next.own_messages = {started};
+  next.tasks = {{3, "Act", std::nullopt, Bytes("3"), 0, first_execution}};
+  next.release = true;
+  REQUIRE(h.a().Commit(next).outcome == CheckpointOutcome::kCommitted);
+  const Claim second = h.a().ClaimOne(h.hub);
+  Checkpoint later = TurnOf(second);
+  later.tasks = {{4, "Act", std::nullopt, Bytes("4"), 0, second.execution_id}};
+  REQUIRE(h.a().Commit(later).outcome == CheckpointOutcome::kCommitted);
+  const auto released = h.b().Wait<LeaseOutcome>([&](auto done) {
+    TaskRelease release;
+    release.key = leased.tasks[0].key;
+    release.instance_key = claim.key;
+    release.lease_token = leased.tasks[0].lease_token;
+    h.b().store().ReleaseTask(h.hub, "one", release, std::move(done));
+  });
+  REQUIRE(released.ok());
+  CHECK(*released == LeaseOutcome::kReleased);
+
+  std::map<int32_t, std::string> executions;
+  for (const ActivityTask& task : h.a().ClaimTasks(h.hub, 10).tasks) {
+    executions[task.task_id] = task.execution_id;
+  }
+  CHECK(executions == std::map<int32_t, std::string>{{1, first_execution},
+                                                     {3, first_execution},
+                                                     {4, "fedcba98765432100123456789abcdef"}});
 }
 
 }  // namespace

@@ -1,6 +1,8 @@
 // Store behaviour, the same for every implementation: checkpoints and their fence, delivery,
 // leases, activity tasks, the sweep. (storage.md 3.8-3.12, 5)
 #include <algorithm>
+#include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "tests/storage/store_harness.h"

@@ -97,6 +97,10 @@ void MemoryDatabase::ApplyUpdate(InstanceUpdate update, Instance& instance) {
 std::vector<NewMessage> MemoryDatabase::ApplyNextGeneration(NextGeneration next,
                                                             Instance& instance) {
   DropFreeTasks(instance);
+  for (TaskKey key : instance.tasks) {
+    std::string& execution_id = tasks_[key].task.execution_id;
+    if (execution_id.empty()) execution_id = instance.row.execution_id;
+  }
   instance.history.clear();
   ++instance.row.generation;
   instance.row.execution_id = std::move(next.execution_id);

@@ -267,6 +267,7 @@ TaskKey MemoryDatabase::AddTask(Instance& instance, NewTask created, Generation 
   task.task.version = std::move(created.version);
   task.task.lease_token = created.lease_token;
   task.task.request = std::move(created.request);
+  if (generation != instance.row.generation) task.task.execution_id = created.execution_id;
   task.ready_at = NowLocked();
   task.place = task.ready_at + number * absl::Milliseconds(10);
   const TaskKey key = task.task.key;

@@ -191,6 +191,8 @@ class MemoryDatabase {
   Claim Take(Instance& instance, const ClaimRequest& request) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   ClaimedGroup ClaimGroupOf(const ClaimRequest& request, const ClaimGroup& group,
                             std::vector<Claim>& claims) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // A claimed task, with the execution id of its generation.
+  ActivityTask LeasedTask(const Task& task) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   ClaimedGroup ClaimTaskGroup(const ClaimRequest& request, const ClaimGroup& group,
                               std::vector<ActivityTask>& tasks)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

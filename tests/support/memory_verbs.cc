@@ -204,7 +204,7 @@ TaskClaimResult MemoryDatabase::ClaimTasks(const ClaimRequest& request) {
   if (request.repeat) {
     for (auto it = task_leases_.lower_bound({request.lease_token, 0});
          it != task_leases_.end() && it->first == request.lease_token; ++it) {
-      result.tasks.push_back(tasks_[it->second].task);
+      result.tasks.push_back(LeasedTask(tasks_[it->second]));
     }
     return result;
   }
@@ -212,6 +212,15 @@ TaskClaimResult MemoryDatabase::ClaimTasks(const ClaimRequest& request) {
     result.groups.push_back(ClaimTaskGroup(request, group, result.tasks));
   }
   return result;
+}
+
+ActivityTask MemoryDatabase::LeasedTask(const Task& task) const {
+  ActivityTask leased = task.task;
+  const auto found = instances_.find(leased.instance_key);
+  if (leased.execution_id.empty() && found != instances_.end()) {
+    leased.execution_id = found->second->row.execution_id;
+  }
+  return leased;
 }
 
 ClaimedGroup MemoryDatabase::ClaimTaskGroup(const ClaimRequest& request, const ClaimGroup& group,
@@ -236,7 +245,7 @@ ClaimedGroup MemoryDatabase::ClaimTaskGroup(const ClaimRequest& request, const C
     free_tasks_.erase({task.task.hub, task.place, key});
     task.task.lease_token = request.lease_token;
     task_leases_.insert({request.lease_token, key});
-    tasks.push_back(task.task);
+    tasks.push_back(LeasedTask(task));
   }
   result.items = static_cast<int>(taken.size());
   return result;
