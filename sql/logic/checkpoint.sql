@@ -54,6 +54,7 @@ declare
   v_consumed_items int[] := p_batch ->> 'consumed_item';
   v_consumed_seqs bigint[] := p_batch ->> 'consumed_seq';
   v_lists jsonb := p_batch;
+  v_fenced int[];
   v_outcomes smallint[];
   v_locked bigint[];
   v_worker bigint := v_tokens[1] >> 40;
@@ -64,18 +65,22 @@ begin
     v_locked := _LockTargets(p_hub, p_batch, v_keys);
   end if;
 
-  -- The lock and the fence: the locked row itself is always the newest one.
-  select array_agg((case when l.lease_token = l.token and l.last_turn = l.turn - 1 then 0
-                         when l.lease_token = l.token and l.last_turn = l.turn then 1
-                         when l.released_token = l.token and l.last_turn >= l.turn then 1
-                         else 2 end)::smallint order by l.ord)
-    into v_outcomes
-  from (select c.ord, c.token, c.turn, r.lease_token, r.turn as last_turn, r.released_token
-        from unnest(v_keys, v_tokens, v_turns) with ordinality c(key, token, turn, ord)
-        join ReadyInstances r on r.instance_key = any (array[c.key])
-        order by c.key for no key update of r) l;
-  if cardinality(v_outcomes) is distinct from cardinality(v_keys) then
-    v_outcomes := _FenceOutcomes(v_keys, v_tokens, v_turns);
+  -- The lock, the fence and the turn in one heap-only update: one probe of the primary key each, in the
+  -- order of the sorted list. Whoever held a row first leaves the newest one to be compared.
+  with fenced as (
+    update ReadyInstances r
+      set turn = c.turn, lost_leases = 0,
+          generation = case when c.flags & 4 = 4 then c.generation + 1 else r.generation end,
+          released_token = case when c.flags & 2 = 2 then c.token else r.released_token end
+    from (select * from unnest(v_keys, v_tokens, v_turns, v_generations, v_flags) with ordinality
+            u(key, token, turn, generation, flags, ord) order by u.key) c
+    where r.instance_key = any (array[c.key]) and r.lease_token = c.token and r.turn = c.turn - 1
+    returning c.ord)
+  select coalesce(array_agg(f.ord), '{}') into v_fenced from fenced f;
+  if cardinality(v_fenced) = cardinality(v_keys) then
+    v_outcomes := array_fill(0::smallint, array[cardinality(v_keys)]);
+  else
+    v_outcomes := _FenceOutcomes(v_keys, v_tokens, v_turns, v_fenced);
   end if;
   return query
     select 0::smallint, o.ord::int, null::int, o.outcome, null::bigint, null::bigint, null::bigint,
@@ -136,8 +141,8 @@ begin
   end if;
 
   if 0 <> any (v_flags) then
-    perform _CheckpointEnds(v_keys, v_tokens, v_turns, v_generations, v_flags, v_outcomes,
-                            v_lists -> 'generations', p_bytes, v_now);
+    perform _CheckpointEnds(v_keys, v_generations, v_flags, v_outcomes, v_lists -> 'generations',
+                            p_bytes, v_now);
   end if;
   if p_batch ? 'task_item' then
     return query
@@ -159,10 +164,6 @@ begin
     from inserted n;
   end if;
 
-  -- Turns that keep their lease: a heap-only update.
-  update ReadyInstances r set turn = c.turn, lost_leases = 0
-    from unnest(v_keys, v_turns, v_flags, v_outcomes) c(key, turn, flags, outcome)
-    where r.instance_key = any (array[c.key]) and c.outcome = 0 and c.flags = 0;
   if v_lists ? 'updates' then
     perform _CheckpointUpdates(v_keys, v_tokens, v_turns, v_flags, v_lists -> 'updates', p_bytes,
                                v_now);
@@ -229,14 +230,15 @@ begin
   return coalesce(v_locked, '{}');
 end $$;
 
--- _FenceOutcomes: the outcomes of items of which some have no hot row any more: an ended instance
--- knows the token and turn that ended it.
-create or replace function _FenceOutcomes(p_keys bigint[], p_tokens bigint[], p_turns bigint[])
+-- _FenceOutcomes: the outcomes of items of which only those in p_fenced passed the fence. Some may have no
+-- hot row any more: an ended instance knows the token and turn that ended it.
+create or replace function _FenceOutcomes(p_keys bigint[], p_tokens bigint[], p_turns bigint[],
+                                          p_fenced int[])
 returns smallint[] language plpgsql set search_path from current set enable_seqscan = off as $$
 begin
   return (
     select array_agg((case
-        when r.lease_token = c.token and r.turn = c.turn - 1 then 0
+        when c.ord = any (p_fenced) then 0
         when r.lease_token = c.token and r.turn = c.turn then 1
         when r.released_token = c.token and r.turn >= c.turn then 1
         when r.instance_key is not null then 2
@@ -348,8 +350,7 @@ end $$;
 -- inbox and free tasks go. Next generation: history, messages, free tasks and payloads of the old one go;
 -- messages without generation stay, and carried-over ones that no turn has been given yet are carried
 -- on. Released: the lease is freed later, by _FreeInstances, when all messages are in.
-create or replace function _CheckpointEnds(p_keys bigint[], p_tokens bigint[], p_turns bigint[],
-                                           p_generations int[], p_flags int[],
+create or replace function _CheckpointEnds(p_keys bigint[], p_generations int[], p_flags int[],
                                            p_outcomes smallint[], p_next_rows jsonb,
                                            p_bytes bytea[], p_now timestamptz)
 returns void language plpgsql set search_path from current set enable_seqscan = off as $$
@@ -407,14 +408,6 @@ begin
       where r.instance_key = any (array[p_keys[c.item]])
         and r.version <> coalesce(v_bytes[c.version], '');
   end if;
-  update ReadyInstances r
-    set turn = c.turn, lost_leases = 0,
-        generation = case when c.flags & 4 = 4 then c.generation + 1 else r.generation end,
-        released_token = case when c.flags & 2 = 2 then c.token end
-    from unnest(p_keys, p_tokens, p_turns, p_generations, p_flags, p_outcomes)
-      c(key, token, turn, generation, flags, outcome)
-    where r.instance_key = any (array[c.key]) and c.outcome = 0 and c.flags <> 0
-      and c.flags & 1 = 0;
 end $$;
 
 -- _CheckpointUpdates: the visible changes of committed turns.
