@@ -145,7 +145,6 @@ TEST_CASE("send_event_missing_target: EventSent stays in the history, the event 
       history ExecutionStarted @1000 name="Order"
       history EventSent #1 @1000 instanceId="nobody" name="Ping" input="1"
       send nobody: EventRaised @1000 name="Ping" input="1"
-      status RUNNING
       )"));
 }
 
@@ -156,7 +155,6 @@ TEST_CASE("send_event_to_self: comes in the next turn") {
       history ExecutionStarted @1000 name="Order"
       history EventSent #1 @1000 instanceId="order-1" name="Ping" input=""
       own EventRaised @1000 name="Ping" input=""
-      status RUNNING
       )"));
   CHECK(order.Run({}) == Text(R"(
       history OrchestratorStarted @1000
@@ -174,7 +172,6 @@ TEST_CASE(
       history ExecutionStarted @1000 name="Order"
       own ExecutionTerminated @1000
       terminate other: ExecutionTerminated @1000 input="why" recurse=true
-      status RUNNING
       )"));
   CHECK(order.checkpoint.terminations[0].reason == "why");
   CHECK(order.checkpoint.terminations[0].only_child_of == 0);

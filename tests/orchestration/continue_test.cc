@@ -87,7 +87,6 @@ TEST_CASE("send_to_self_then_continue: arrives in the new generation, before wha
       own ExecutionStarted @1000 name="Order" input="next" gen 1
       own EventRaised @1 name="a" input="1" gen 1
       own EventRaised @1000 name="mine" input="1" gen 1
-      status RUNNING
       continues as 0002 input="next"
       )"));
   CHECK(order.Run({}) == Text(R"(
@@ -119,7 +118,6 @@ TEST_CASE("continue_sends_and_unlocks: other actions beside it are done, but the
       child kid Kid
       own ExecutionStarted @1000 name="Order" input="next" gen 1
       send other: EventRaised @1000 name="Ping"
-      status RUNNING
       continues as 0003 input="next"
       )"));
   // They belong to the generation that ended, so nobody waits for them.

@@ -69,7 +69,6 @@ TEST_CASE("chunked_response: three parts are one commit") {
       task 1 A
       task 2 B
       task 3 C
-      status RUNNING
       )"));
 }
 

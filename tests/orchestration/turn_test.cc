@@ -18,7 +18,6 @@ TEST_CASE("first_turn: a start, an activity, its result, the end") {
       history ExecutionStarted @1000 name="Order" input="in"
       history TaskScheduled #1 @1000 name="Charge" input="10"
       task 1 Charge
-      status RUNNING
       )"));
   order.At(1002);
   order.FinishTask(1, "ok");
