@@ -10,6 +10,9 @@ namespace {
 
 constexpr absl::Duration kSweepInterval = absl::Seconds(5);
 constexpr absl::Duration kRetryDelay = absl::Seconds(1);
+// A claim takes no more for one set of filters, and the next one follows at once. So a daemon that
+// finds a large backlog sends its first item before it has read all that its workers could take.
+constexpr int kClaimItemsMax = 500;
 
 }  // namespace
 
@@ -38,7 +41,8 @@ void Dispatcher::StartClaim(Hub& hub, WorkType type) {
     if (free <= 0) continue;
     due |= pool->next_claim <= now_;
     claim.pools.push_back(pool.get());
-    request.groups.push_back({free, pool->filters, pool->GivenBack(now_, &pool->retry_at)});
+    request.groups.push_back(
+        {std::min(free, kClaimItemsMax), pool->filters, pool->GivenBack(now_, &pool->retry_at)});
   }
   if (!due) return;
   for (size_t i = 0; i < claim.pools.size(); ++i) {

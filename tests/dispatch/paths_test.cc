@@ -38,6 +38,41 @@ TEST_CASE("fan_out_beyond_credits what no credit can take stays free and is clai
   CHECK(one.Output("f") == "100");
 }
 
+TEST_CASE(
+    "claim_in_pieces a large backlog is claimed in pieces, one after the other without a pause") {
+  OneDaemon one;
+  for (int i = 0; i < 1200; ++i) {
+    one.daemon.Start(one.hub, absl::StrCat("c", i), "Chain", "1");
+  }
+  one.daemon.Settle();
+  dispatch::StreamOptions options;
+  options.orchestrations_max = 5000;
+  const FakeStream stream = one.daemon.Open(one.hub, options);
+  const int64_t before = one.database.Count().claims;
+  while (stream.sink->waiting() == 0) REQUIRE(one.daemon.Turn() + one.store.RunAll() > 0);
+  CHECK(stream.sink->waiting() == 500);
+  one.daemon.Settle();  // no time passes
+  CHECK(stream.sink->waiting() == 1200);
+  CHECK(one.database.Count().claims >= before + 3);
+}
+
+TEST_CASE(
+    "lease_beside_ready_work new work is leased while older work is ready, if credits suffice") {
+  OneDaemon one;
+  const FakeStream stream = one.daemon.Open(one.hub);
+  one.daemon.Start(one.hub, "first", "Listen", "");
+  one.daemon.Settle();
+  one.daemon.RunWorkers({stream}, SomeFunctions(one.clock));
+  const int64_t claims = one.database.Count().claims;
+  one.daemon.Raise(one.hub, "first", "other", "");
+  one.store.RunAll();  // its delivery and the start are one step
+  one.daemon.Start(one.hub, "second", "Listen", "");
+  one.daemon.Settle();
+  CHECK(one.database.Count().leased_instances == 2);
+  CHECK(stream.sink->waiting() == 2);
+  CHECK(one.database.Count().claims == claims);
+}
+
 TEST_CASE("children_in_memory children and their results go through memory") {
   OneDaemon one;
   const Functions functions = SomeFunctions(one.clock);
