@@ -2,13 +2,11 @@
 // reads or writes, as structs. No behaviour, no protocol types, no database types.
 //
 // Conventions
-//   * Payloads and events are bytes, exactly as a client or worker sent them. std::optional tells
-//   an
-//     absent payload from an empty one (protocol.md, rule 5).
+//   * Payloads and events are bytes, exactly as a client or worker sent them. std::optional
+//     tells an absent payload from an empty one (protocol.md, rule 5).
 //   * Records are moved along the way and never edited after hand-over.
 //   * Times are the database's clock (invariant 6). The store keeps microseconds and rounds due
-//   times
-//     up, so that nothing fires early; exact times live inside the event bytes.
+//     times up, so that nothing fires early; exact times live inside the event bytes.
 #ifndef DT_STORAGE_RECORDS_H_
 #define DT_STORAGE_RECORDS_H_
 

@@ -4,8 +4,7 @@
 // Invariants
 //   * A resident may be dropped at any moment; what it knows is in the database.
 //   * `inbox` is sorted by (visible_at, seq) and holds a prefix of the stored inbox: everything
-//   stored
-//     before `unread_from`. What may lie behind it is read again before it is due.
+//     stored before `unread_from`. What may lie behind it is read again before it is due.
 //   * Messages of a turn stay in the inbox until the turn's checkpoint has committed.
 #ifndef DT_SERVER_DISPATCH_RESIDENTS_H_
 #define DT_SERVER_DISPATCH_RESIDENTS_H_

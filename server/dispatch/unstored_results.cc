@@ -4,13 +4,11 @@
 // Rules
 //   * Only a parent that is held here, waits for nothing else and can be sent to a worker now is
 //     given a result so. Everybody else gets it by the store, as a message.
-//   * The worker of the activity is acknowledged when the result is stored, as ever. So it waits
-//   for
-//     the turn of its parent, but no longer than `result_hold_max`: then the result is stored as a
-//     message after all, beside its turn.
+//   * The worker of the activity is acknowledged when the result is stored, as ever. So it
+//     waits for the turn of its parent, but no longer than `result_hold_max`: then the result
+//     is stored as a message after all, beside its turn.
 //   * A worker that answers a turn only after its activity was acknowledged would wait so each
-//   time.
-//     Its stream is then left alone for a while, longer each time.
+//     time. Its stream is then left alone for a while, longer each time.
 //   * Whatever ends the turn without a checkpoint stores the results that it was given: a resident
 //     may be dropped at any time.
 // A result that is lost with the daemon was never acknowledged; its activity runs again.

@@ -6,7 +6,7 @@
 //     (lane.h). The one exception is a prepared statement that the server no longer accepts (0A000,
 //     26000) outside a transaction: it did nothing, so it is prepared again and repeated once.
 //   * Each Execute is one implicit transaction, unless the owner opened one with
-//   RunScript("begin").
+//     RunScript("begin").
 //   * After a status for which connected() is false the session is gone; if it broke while a
 //     statement was in flight, that statement's effect is unknown.
 //

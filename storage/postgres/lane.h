@@ -15,12 +15,13 @@
 //                                   SQL users keep locks until their transactions end
 //                                   (sql/README.md)
 //   data at fault (kItemByItem)     the call is halved until the bad items stand alone and fail
-//   alone connection lost                 operations go back to the head of the queue, the lane
-//   reconnects
-//                                   with back-off; those whose verb is not repeatable fail at once,
-//                                   because whether they happened is unknown
+//                                   alone
+//   connection lost                 operations go back to the head of the queue, the lane
+//                                   reconnects with back-off; those whose verb is not repeatable
+//                                   fail at once, because whether they happened is unknown
 //   disk or memory full             like a lost connection, after a longer pause, with an alert
-//   logged anything else                   fails the operations of the call (kInternal)
+//                                   logged
+//   anything else                   fails the operations of the call (kInternal)
 // An operation waits for a missing database no longer than its `patience`, then fails with
 // kUnavailable. This may overtake an earlier operation of the same key that has more patience.
 //

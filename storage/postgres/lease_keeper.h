@@ -2,9 +2,8 @@
 // instances and tasks are held. It also measures the database's clock.
 //
 // Invariants
-//   * A registration that was swept is never renewed: the keeper registers anew and tells it, and
-//   the
-//     leases of the old one are gone.
+//   * A registration that was swept is never renewed: the keeper registers anew and tells it,
+//     and the leases of the old one are gone.
 //   * Now() never runs back, whatever the clocks do.
 //
 // Threads. One thread of its own with one connection of its own; Now() and worker() from any

@@ -4,11 +4,10 @@
 //
 // Invariants
 //   * A hot row exists exactly while an instance is live. next_due of a free instance is the
-//   earliest
-//     message of its inbox; a message for a leased one lowers owner_wake unless the caller is the
-//     owner, who gets it back as a Delivery instead.
+//     earliest message of its inbox; a message for a leased one lowers owner_wake unless the
+//     caller is the owner, who gets it back as a Delivery instead.
 //   * Writes of a lease holder are fenced by the token, checkpoints also by turn and consumed
-//   numbers.
+//     numbers.
 // Threads: every method locks the database; nothing is called back under the lock.
 #ifndef DT_TESTS_SUPPORT_MEMORY_DATABASE_H_
 #define DT_TESTS_SUPPORT_MEMORY_DATABASE_H_
