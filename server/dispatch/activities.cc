@@ -67,6 +67,10 @@ void Dispatcher::DropTask(HeldTask& held, bool release, absl::Duration delay) {
     request.lost = held.loss_unsaved;
     Release(held.hub->id, held.task.instance_id, request);
   }
+  for (DoneCallback& done : held.repeats) {
+    Reply(done, release ? absl::UnavailableError("the result could not be stored, send it again")
+                        : absl::OkStatus());
+  }
   Route* route = held.route;
   tasks_.erase(held.task.key);
   table_.Leave(route);
@@ -220,6 +224,7 @@ HeldTask* Dispatcher::FindAnswered(HubId hub, const ActivityResponse& response) 
 
 void Dispatcher::On(ActivityAnswered& event) {
   HeldTask* held = FindAnswered(event.hub, event.response);
+  if (held == nullptr && KeepRepeat(event)) return;
   if (held == nullptr) {
     spdlog::debug("a stale answer for activity {} of instance {} is ignored",
                   event.response.taskid(), event.response.instanceid());
@@ -235,6 +240,18 @@ void Dispatcher::On(ActivityAnswered& event) {
                                                      held->task.generation, now_, limits_.turn);
   if (GiveToTurn(*held, message, event.done)) return;
   EndHeld(*held, std::move(message), /*failed_by_server=*/false, std::move(event.done));
+}
+
+bool Dispatcher::KeepRepeat(ActivityAnswered& event) {
+  const std::optional<CompletionToken> parsed = ParseToken(event.response.completiontoken());
+  if (!parsed.has_value() || parsed->type != WorkType::kActivity) return false;
+  HeldTask* held = FindTask(parsed->key);
+  if (held == nullptr || held->hub->id != event.hub || held->dispatch != parsed->dispatch ||
+      held->task.lease_token != parsed->lease || held->phase != HeldTask::Phase::kCompleting) {
+    return false;
+  }
+  held->repeats.push_back(std::move(event.done));
+  return true;
 }
 
 void Dispatcher::AbandonTask(Abandoned& event) {

@@ -47,6 +47,8 @@ struct HeldTask {
   int64_t dispatch = 0;
   bool loss_unsaved = false;
   bool unnamed = false;  // counted in Hub::unnamed_tasks
+  // The same answer again, while its result is on the way to the store: answered with the first.
+  std::vector<DoneCallback> repeats;
 };
 
 class Dispatcher {
@@ -196,6 +198,9 @@ class Dispatcher {
   void Store(UnstoredResult result);
   void DropTask(HeldTask& held, bool release, absl::Duration delay = absl::ZeroDuration());
   HeldTask* FindAnswered(HubId hub, const ActivityResponse& response);
+  // Keeps an answer that is on its way to the store already, so that it is not acknowledged before
+  // its commit. False if this is no such answer.
+  bool KeepRepeat(ActivityAnswered& event);
   HeldTask* FindTask(TaskKey key);
 
   // --- unstored_results.cc: results that are stored by the checkpoint of the turn they bring about

@@ -47,6 +47,35 @@ TEST_CASE("result_with_turn one checkpoint stores the turn and the result that i
   CHECK(one.database.Count().tasks == 0);
 }
 
+TEST_CASE("result_repeated the same answer again is acknowledged by the same commit") {
+  const bool fails = GENERATE(false, true);
+  FaultyDaemon one;
+  const Functions functions = SomeFunctions(one.clock);
+  const FakeStream stream = one.daemon.Open(one.hub);
+  one.daemon.Start(one.hub, "c", "Chain", "1");
+  one.daemon.Settle();
+  one.daemon.Work(stream, functions);
+  one.daemon.Settle();
+  const WorkItem activity = stream.sink->Take().value();
+  std::optional<absl::Status> first, second;
+  one.daemon.Answer(one.hub, RunActivity(functions, activity), &first);
+  one.daemon.Answer(one.hub, RunActivity(functions, activity), &second);
+  one.daemon.Settle();
+  CHECK(!first.has_value());
+  CHECK(!second.has_value());
+  if (fails) {
+    one.faults.FailNext(FaultStore::Verb::kCompleteTask, absl::UnavailableError("away"));
+    one.daemon.Close(stream);  // its turn is at no worker any more
+  } else {
+    one.daemon.Work(stream, functions);
+  }
+  one.daemon.Settle();
+  CHECK(first.has_value());
+  CHECK(second.has_value());
+  CHECK(first->ok() == !fails);
+  CHECK(second->ok() == !fails);
+}
+
 TEST_CASE("result_many_one_turn results that come together go into one turn") {
   OneDaemon one;
   const Functions functions = SomeFunctions(one.clock);
