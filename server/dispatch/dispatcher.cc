@@ -165,6 +165,7 @@ void Dispatcher::Send(Stream& stream, orchestration::Frame frame) {
 void Dispatcher::TakeCredit(Stream& stream, WorkType type, int64_t key) {
   ++stream.credits[Index(type)].in_flight;
   stream.in_flight[Index(type)].insert(key);
+  stream.last_dispatch = last_dispatch_;
   ++items_in_flight_;
 }
 
@@ -214,7 +215,7 @@ Stream* Dispatcher::Choose(const Route& route, int64_t key, bool prefer_streamin
     const auto rank = [&](const Stream& candidate) {
       return std::make_tuple(!route.misspelling.empty() && route.misspelling.contains(&candidate),
                              prefer_streaming && !candidate.options.history_streaming,
-                             candidate.unanswered());
+                             candidate.unanswered(), candidate.last_dispatch);
     };
     if (best == nullptr || rank(*stream) < rank(*best)) best = stream;
   }

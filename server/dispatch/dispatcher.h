@@ -122,8 +122,8 @@ class Dispatcher {
   void List(Route& route);
   // The best stream that may have the item now; null if there is none. Better is one that spells
   // its name as it is, then, for a large history, one that streams it, then one with fewer
-  // unanswered items. `all_gave_back`: each stream that accepts it gave it back and may not have it
-  // again yet (2.7).
+  // unanswered items, then the one that got nothing for longest. `all_gave_back`: each stream that
+  // accepts it gave it back and may not have it again yet (2.7).
   Stream* Choose(const Route& route, int64_t key, bool prefer_streaming, bool* all_gave_back) const;
   void TakeCredit(Stream& stream, WorkType type, int64_t key);
   void FreeCredit(StreamId id, WorkType type, int64_t key);

@@ -54,6 +54,7 @@ struct Stream {
   Credits credits[kWorkTypes];
   Pool* pools[kWorkTypes] = {nullptr, nullptr};  // null: accepts nothing of this type
   absl::Time last_write;
+  int64_t last_dispatch = 0;                       // of the last item that it got
   absl::btree_set<int64_t> in_flight[kWorkTypes];  // keys of instances and of tasks
   absl::flat_hash_map<std::pair<WorkType, int64_t>, AbandonBackoff> abandoned;
   // A worker that answers a turn only after the activity before it was acknowledged lets results

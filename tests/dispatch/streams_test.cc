@@ -96,6 +96,19 @@ TEST_CASE("two_streams both get work and every turn is committed once") {
   CHECK(one.database.Count().checkpoints == 300);
 }
 
+TEST_CASE("two_streams_idle the workers of an idle hub take turns") {
+  OneDaemon one;
+  const Functions functions = SomeFunctions(one.clock);
+  const FakeStream streams[] = {one.daemon.Open(one.hub), one.daemon.Open(one.hub)};
+  for (int i = 0; i < 6; ++i) {
+    one.daemon.Start(one.hub, absl::StrCat("s", i), "Sleep", "1000");
+    one.daemon.Settle();
+    REQUIRE(streams[i % 2].sink->waiting() == 1);
+    one.daemon.Work(streams[i % 2], functions);
+    one.daemon.Settle();
+  }
+}
+
 TEST_CASE("limits_zero a limit of 0 is the server's default") {
   OneDaemon one;
   const FakeStream stream = one.daemon.Open(one.hub);

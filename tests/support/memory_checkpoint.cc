@@ -25,9 +25,10 @@ CheckpointOutcome MemoryDatabase::CheckFence(const Checkpoint& checkpoint) {
   }
   const bool all_there =
       std::all_of(checkpoint.consumed.begin(), checkpoint.consumed.end(),
-                  [instance](int64_t seq) { return instance->inbox_times.contains(seq); }) &&
-      std::all_of(checkpoint.completed_tasks.begin(), checkpoint.completed_tasks.end(),
-                  [&](const CompletedTask& task) { return IsLeased(checkpoint.key, task); });
+                  [instance](int64_t seq) { return instance->inbox_times.contains(seq); });
+  for (const CompletedTask& task : checkpoint.completed_tasks) {
+    if (!IsLeased(checkpoint.key, task)) return CheckpointOutcome::kLeaseLost;
+  }
   return all_there ? CheckpointOutcome::kCommitted : CheckpointOutcome::kLeaseLost;
 }
 
