@@ -44,7 +44,8 @@ begin
            null, null::bytea, null::bytea, null::int[], h.first_event, h.event_count,
            _Read(h.instance_key, h.events)
     from unnest(v_found, v_items) f(key, item)
-    join Instances i on i.instance_key = any (array[f.key]) and i.runtime_status = 3
+    -- By key and not by the index of those that did not end well, which the bare status would allow.
+    join Instances i on i.instance_key = any (array[f.key]) and coalesce(i.runtime_status, 0) = 3
     join History h on h.instance_key = any (array[i.instance_key])
     order by f.item, h.turn;
 end $$;
