@@ -157,7 +157,8 @@ std::vector<Call> Queries() {
   Call common = Query("of a prefix that all have", "\"prefix\": \"order-\"", kPage);
   Call rare = Query("of a prefix that few have", "\"prefix\": \"rare-\"", kPage);
   common.needs_statistics = rare.needs_statistics = true;
-  rare.pages = kPagesPerProbe + 2 * kInstancesMax / 1000;  // all of them are sorted
+  // All of them are sorted, each with its hot row: a probe in a small hub, a join in a large one.
+  rare.pages = kPagesPerProbe + (1 + kPagesPerProbe) * kInstancesMax / 1000;
   return {
       common,
       rare,
