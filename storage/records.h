@@ -209,6 +209,31 @@ struct NewTask {
   SharedBytes request;
   LeaseToken lease_token = 0;     // not 0: created already leased to the caller
   std::string execution_id = {};  // of the generation of the turn
+  bool in_history = false;  // the TaskScheduled of the turn says all that `request` says
+  // Inline: without a row and a key, for a caller that runs it at once. It lives by the lease of its
+  // instance; whoever gives that up makes rows of the tasks that are left, from the turn's history.
+  // Only of a task that is `in_history`.
+  bool is_inline = false;
+};
+
+// An inline task that gets a row now, under this key and lease.
+struct KeptTask {
+  int32_t task_id = 0;
+  TaskKey key = 0;  // of the caller's making, see MakeTaskKey
+  LeaseToken lease_token = 0;
+};
+
+// The key of a task that has none from the store: unique as a lease token is. Those of the store are
+// smaller.
+constexpr TaskKey MakeTaskKey(WorkerId worker, int64_t counter) {
+  return (worker << kLeaseTokenCounterBits) | counter;
+}
+
+// Which inline task one may be that is looked for by key and not found. With a lease of 0 it is
+// none.
+struct InlinePlace {
+  LeaseToken instance_lease = 0;
+  int32_t task_id = 0;
 };
 
 // A leased activity task; `request` as in NewTask.
@@ -234,6 +259,7 @@ struct TaskCompletion {
   InstanceKey instance_key = 0;
   Generation generation = 0;
   NewMessage message;  // TaskCompleted or TaskFailed
+  InlinePlace place = {};
 };
 
 enum class TaskOutcome : int8_t {
@@ -328,6 +354,9 @@ struct Checkpoint {
 
   std::vector<int64_t> consumed;               // message numbers; all must still be there
   std::vector<CompletedTask> completed_tasks;  // of this instance; all must still be leased so
+  std::vector<int32_t> completed_inline_tasks;
+  // With `ends`, `next_generation` or `release`: the other inline tasks.
+  std::vector<KeptTask> kept_tasks;
   std::optional<HistoryChunk> history;
   std::optional<InstanceUpdate> update;
   std::optional<NextGeneration> next_generation;
@@ -373,7 +402,7 @@ struct CheckpointResult {
   std::optional<Delivery> parent;
   std::vector<Delivery> terminations;
   std::vector<ChildResult> children;
-  std::vector<TaskKey> task_keys;
+  std::vector<TaskKey> task_keys;  // 0 for inline ones
 };
 
 // ---------------------------------------------------------------------------------------------

@@ -130,6 +130,8 @@ struct InstanceRelease {
   // Back-off of an abandoned instance: not offered to anybody before this; InfinitePast = none.
   absl::Duration delay = absl::ZeroDuration();
   bool lost = false;  // counts as a lost lease, for the poison limit
+  // Inline tasks that go on under leases of their own; the others become free.
+  std::vector<KeptTask> kept_tasks;
 };
 
 struct TaskRelease {
@@ -138,6 +140,7 @@ struct TaskRelease {
   LeaseToken lease_token = 0;
   absl::Duration delay = absl::ZeroDuration();
   bool lost = false;
+  InlinePlace place;
 };
 
 struct DiscardRequest {

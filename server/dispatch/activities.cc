@@ -19,13 +19,14 @@ HeldTask* Dispatcher::FindTask(TaskKey key) {
   return found == tasks_.end() ? nullptr : found->second.get();
 }
 
-void Dispatcher::Hold(ActivityTask task) {
+void Dispatcher::Hold(ActivityTask task, LeaseToken instance_lease) {
   if (LeaseTokenWorker(task.lease_token) != worker_) {
     // Leased under a registration that was lost meanwhile; the sweep may have come before it.
     TaskRelease release;
     release.key = task.key;
     release.instance_key = task.instance_key;
     release.lease_token = task.lease_token;
+    release.place = {instance_lease, task.task_id};
     Release(task.hub, std::move(task.instance_id), release);
     return;
   }
@@ -34,6 +35,7 @@ void Dispatcher::Hold(ActivityTask task) {
   held->route = table_.RouteOf(*held->hub, WorkType::kActivity, task.name, task.version);
   ++held->route->users;
   held->task = std::move(task);
+  held->instance_lease = instance_lease;
   HeldTask& added = *held;
   tasks_[added.task.key] = std::move(held);
   if (Poisoned(added.task.lost_leases)) {
@@ -65,12 +67,14 @@ void Dispatcher::DropTask(HeldTask& held, bool release, absl::Duration delay) {
     request.lease_token = held.task.lease_token;
     request.delay = delay;
     request.lost = held.loss_unsaved;
+    request.place = held.place();
     Release(held.hub->id, held.task.instance_id, request);
   }
   for (DoneCallback& done : held.repeats) {
     Reply(done, release ? absl::UnavailableError("the result could not be stored, send it again")
                         : absl::OkStatus());
   }
+  ForgetInline(held);
   Route* route = held.route;
   tasks_.erase(held.task.key);
   table_.Leave(route);
@@ -181,6 +185,7 @@ UnstoredResult Dispatcher::ResultOf(HeldTask& held, NewMessage message, bool fai
   completion.lease_token = held.task.lease_token;
   completion.instance_key = held.task.instance_key;
   completion.generation = held.task.generation;
+  completion.place = held.place();
   completion.message = std::move(message);
   return result;
 }

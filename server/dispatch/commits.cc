@@ -43,6 +43,8 @@ void Dispatcher::CommitTurn(Resident& resident, orchestration::TurnResult result
   context->consumed = checkpoint.consumed;
   TakeResults(resident, checkpoint, *context);
   LeaseProducts(*resident.hub, checkpoint, *context);
+  ChooseInlineTasks(resident, checkpoint);
+  checkpoint.kept_tasks = Outliving(resident, checkpoint);
   context->key = resident.key();
   context->hub = resident.hub->id;
   context->instance_id = resident.state.instance_id;
@@ -198,6 +200,7 @@ void Dispatcher::ApplyToResident(CommitContext& context, const CheckpointResult&
   residents_.Consume(resident, std::move(context.consumed));
   const Generation generation = resident.state.generation;
   if (context.continues) {
+    resident.inline_tasks.clear();  // they have rows now
     auto& inbox = resident.inbox;
     inbox.erase(std::remove_if(inbox.begin(), inbox.end(),
                                [generation](const Message& message) {
@@ -264,7 +267,11 @@ void Dispatcher::HandOn(CommitContext& context, CheckpointResult& result) {
     task.lease_token = created.lease_token;
     task.request = std::move(created.request);
     task.execution_id = std::move(created.execution_id);
-    Hold(std::move(task));
+    if (created.is_inline) {
+      HoldInline(residents_.Find(context.key, context.lease_token), std::move(task));
+    } else {
+      Hold(std::move(task));
+    }
   }
   for (size_t i = 0; i < result.children.size(); ++i) {
     const ChildResult& child = result.children[i];
@@ -323,7 +330,9 @@ void Dispatcher::OnCommitUnknown(CommitContext& context, Resident* resident) {
   if (std::any_of(context.children.begin(), context.children.end(), leased)) {
     Recover(context.hub, WorkType::kTurn, context.product_token);
   }
-  if (std::any_of(context.tasks.begin(), context.tasks.end(), leased)) {
+  // Inline tasks become free when the instance does.
+  const auto has_row = [&leased](const NewTask& task) { return leased(task) && !task.is_inline; };
+  if (std::any_of(context.tasks.begin(), context.tasks.end(), has_row)) {
     Recover(context.hub, WorkType::kActivity, context.product_token);
   }
   for (const AddressedMessage& message : context.messages) {

@@ -46,6 +46,9 @@ struct HeldTask {
   StreamId stream = 0;
   int64_t dispatch = 0;
   bool loss_unsaved = false;
+  // Not 0: it was made inline, under this lease of its instance.
+  LeaseToken instance_lease = 0;
+  InlinePlace place() const { return {instance_lease, task.task_id}; }
   bool unnamed = false;  // counted in Hub::unnamed_tasks
   // The same answer again, while its result is on the way to the store: answered with the first.
   std::vector<DoneCallback> repeats;
@@ -179,7 +182,7 @@ class Dispatcher {
   void SuspectInFlight();
 
   // --- activities.cc
-  void Hold(ActivityTask task);
+  void Hold(ActivityTask task, LeaseToken instance_lease = 0);
   void Queue(HeldTask& held);
   void AbandonTask(Abandoned& event);
   bool OfferTask(HeldTask& held, Stream* stream, bool all_gave_back);
@@ -202,6 +205,15 @@ class Dispatcher {
   // its commit. False if this is no such answer.
   bool KeepRepeat(ActivityAnswered& event);
   HeldTask* FindTask(TaskKey key);
+
+  // --- inline_tasks.cc: activities that are run at once, without a row of their own
+  // Which of the checkpoint's tasks are inline.
+  void ChooseInlineTasks(const Resident& resident, Checkpoint& checkpoint) const;
+  // The inline tasks that outlive the lease of their instance, or its generation.
+  static std::vector<KeptTask> Outliving(const Resident& resident, const Checkpoint& checkpoint);
+  void HoldInline(Resident* resident, ActivityTask task);
+  static bool IsInline(const Resident& resident, const TaskCompletion& completion);
+  void ForgetInline(const HeldTask& held);
 
   // --- unstored_results.cc: results that are stored by the checkpoint of the turn they bring about
   // Gives the result to a turn of a resident that can be sent at once; false if there is none.
@@ -263,6 +275,7 @@ class Dispatcher {
   WorkerId worker_ = 0;
   int64_t last_token_ = 0;
   int64_t last_dispatch_ = 0;
+  int64_t last_task_key_ = 0;
   bool draining_ = false;
   bool ended_ = false;
 

@@ -38,7 +38,6 @@ struct TaskContext {
   LeaseToken lease_token = 0;
   InstanceKey instance_key = 0;
   std::string instance_id;
-  int32_t task_id = 0;
   NewMessage message;
   // Not 0: the number under which the turn in flight has the message already (UnstoredResult).
   int64_t unstored_seq = 0;

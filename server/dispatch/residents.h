@@ -51,6 +51,8 @@ struct Resident {
   bool missed = false;       // a message was left to a later read while one was under way
   // Numbers that came by a read and not by an answer: the answer may follow and is then known.
   absl::flat_hash_set<int64_t> read_seqs;
+  // Inline tasks that this daemon holds (inline_tasks.cc).
+  std::vector<KeptTask> inline_tasks;
   // Results in the inbox that are not stored; `inbox` may lack one that had to make room.
   std::vector<UnstoredResult> unstored;
 

@@ -51,8 +51,11 @@ void Dispatcher::Adopt(Claim claim) {
     return;
   }
   Hub& hub = *table_.HubOf(claim.hub);
+  std::vector<KeptTask> inline_tasks;
   if (Resident* older = residents_.FindById(hub, claim.instance_id)) {
-    Drop(*older, /*release=*/false);  // its lease is gone, else this claim were not possible
+    // Its lease is gone, else this claim were not possible; or it is the same, asked for again.
+    if (older->lease == claim.lease_token) inline_tasks = std::move(older->inline_tasks);
+    Drop(*older, /*release=*/false);
   }
   absl::StatusOr<orchestration::InstanceState> state = orchestration::StateFromClaim(claim);
   if (!state.ok()) {
@@ -69,6 +72,7 @@ void Dispatcher::Adopt(Claim claim) {
       table_.RouteOf(hub, WorkType::kTurn, resident->state.name, resident->state.version);
   ++resident->route->users;
   resident->lost_leases = claim.lost_leases;
+  resident->inline_tasks = std::move(inline_tasks);
   resident->inbox = std::move(claim.messages);
   if (claim.more_messages) {
     resident->unread_from = resident->inbox.back().visible_at;
@@ -137,6 +141,7 @@ void Dispatcher::Drop(Resident& resident, bool release, absl::Duration delay) {
     request.lease_token = resident.lease;
     request.delay = delay;
     request.lost = resident.loss_unsaved;
+    request.kept_tasks = std::move(resident.inline_tasks);
     Release(std::move(request));
   }
   Route* route = resident.route;

@@ -97,7 +97,12 @@ void Dispatcher::TakeResults(Resident& resident, Checkpoint& checkpoint, CommitC
                                                               result.seq) == consumed.end();
                                            });
   for (auto it = taken; it != resident.unstored.end(); ++it) {
-    checkpoint.completed_tasks.push_back({it->completion.key, it->completion.lease_token});
+    const TaskCompletion& completion = it->completion;
+    if (IsInline(resident, completion)) {
+      checkpoint.completed_inline_tasks.push_back(completion.place.task_id);
+    } else {
+      checkpoint.completed_tasks.push_back({completion.key, completion.lease_token});
+    }
     context.results.push_back(std::move(*it));
   }
   resident.unstored.erase(taken, resident.unstored.end());

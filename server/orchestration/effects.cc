@@ -62,10 +62,12 @@ NewTask MakeTask(const EffectSource& source, int32_t id, TaskScheduledEvent& sch
   task.execution_id = source.state.execution_id;
   ActivityRequest request;
   request.set_allocated_input(scheduled.release_input());
+  task.in_history = true;
   if (scheduled.has_parenttracecontext()) {
     request.set_allocated_parenttracecontext(scheduled.release_parenttracecontext());
   } else if (const TraceContext* fallback = FallbackTrace(source)) {
     *request.mutable_parenttracecontext() = *fallback;
+    task.in_history = false;
   }
   request.mutable_tags()->swap(*scheduled.mutable_tags());
   task.request = std::make_shared<const std::string>(request.SerializeAsString());

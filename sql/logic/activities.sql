@@ -172,7 +172,9 @@ end $$;
 -- _CompleteTasks: tasks out, their results into the inboxes of their parents. One row per item:
 -- outcome 0 ok, 1 lease lost (nothing changed), 2 instance gone (the task is deleted).
 --   p_batch {worker, and columns (arrays in text form): task, token, key, generation,
---            message_generation, at, type, event; payloads: see _StorePayloads}
+--            message_generation, at, type, event; payloads: see _StorePayloads;
+--            task_id, instance_token: columns, where some may be inline: the lease of its instance under
+--            which a task is one, if it has no row; else null}
 -- Locks: hot rows of the parents by key; then the tasks by key. Repeat: the second time is "lease lost".
 create or replace function _CompleteTasks(p_hub int, p_batch jsonb, p_bytes bytea[])
 returns table (item int, outcome smallint, token bigint, seq bigint, at timestamptz)
@@ -193,6 +195,8 @@ declare
   v_deleted int[];
   v_live int[];
   v_live_tokens bigint[];
+  v_instance_tokens bigint[] := p_batch ->> 'instance_token';
+  v_inline int[];
   v_locked bigint[];
   v_unlocked bigint;
   v_foreign boolean;
@@ -232,6 +236,16 @@ begin
   end if;
   if v_unlocked is not null then
     perform _RepeatCall(v_unlocked);
+  end if;
+
+  if v_instance_tokens is not null then
+    v_inline := _EndInlineTasks(v_keys, (p_batch ->> 'task_id')::int[], v_instance_tokens);
+    v_deleted := v_deleted || v_inline;
+    v_live := v_live || v_inline;
+    v_live_tokens := v_live_tokens
+      || array(select v_instance_tokens[i.ord] from unnest(v_inline) i(ord));
+    v_foreign := coalesce(v_foreign, false)
+      or v_worker <> any (array(select v_instance_tokens[i.ord] >> 40 from unnest(v_inline) i(ord)));
   end if;
 
   if v_live is not null then
@@ -277,8 +291,10 @@ end $$;
 -- _AbandonTasks: gives leased tasks back, free after "delay" microseconds; without a delay they have
 -- their old places again. One row per item: outcome
 -- 0 released, 1 lease lost.
---   p_batch {items: [{key, task, token, delay, lost}]}; "lost" is left out when it is false
--- Locks: class 3 by key. Repeat: the second time is "lease lost".
+--   p_batch {items: [{key, task, token, delay, lost, task_id, instance_token}], inline}; "lost" is left out
+--           when it is false, the last two where the task surely has a row (see _CompleteTasks), "inline"
+--           where all have
+-- Locks: hot rows of inline tasks by key; class 3 by key. Repeat: the second time is "lease lost".
 create or replace function _AbandonTasks(p_hub int, p_batch jsonb, p_bytes bytea[])
 returns table (item int, outcome smallint)
 language plpgsql set search_path from current set enable_seqscan = off as $$
@@ -286,7 +302,11 @@ language plpgsql set search_path from current set enable_seqscan = off as $$
 declare
   v_now timestamptz := _Now();
   v_released bigint[];
+  v_inline int[];
 begin
+  if p_batch ? 'inline' then
+    v_inline := _AbandonInlineTasks(p_batch -> 'items', v_now);
+  end if;
   perform 1
   from NewTasks t
   join jsonb_to_recordset(p_batch -> 'items') c(key bigint, task bigint, token bigint)
@@ -303,7 +323,40 @@ begin
     returning t.task_key)
   select array_agg(r.task_key) into v_released from released r;
   return query
-    select c.ord::int, (case when c.task = any (v_released) then 0 else 1 end)::smallint
+    select c.ord::int,
+           (case when c.task = any (v_released) or c.ord = any (v_inline) then 0 else 1 end)::smallint
     from rows from (jsonb_to_recordset(p_batch -> 'items') as (task bigint)) with ordinality
       c(task, ord);
+end $$;
+
+-- _AbandonInlineTasks: the part of _AbandonTasks for those that have no row: they get free ones. Returns
+-- the positions of those that were inline.
+create or replace function _AbandonInlineTasks(p_items jsonb, p_now timestamptz) returns int[]
+language plpgsql set search_path from current set enable_seqscan = off as $$
+declare
+  v_keys bigint[];
+  v_ids int[];
+  v_tokens bigint[];
+  v_free_from timestamptz[];
+  v_lost int[];
+  v_found int[];
+begin
+  select array_agg(c.key order by c.ord), array_agg(c.task_id order by c.ord),
+         array_agg(c.instance_token order by c.ord),
+         array_agg(case when c.delay > 0 then p_now + c.delay * interval '1 microsecond' end
+                   order by c.ord),
+         array_agg(coalesce(c.lost, false)::int order by c.ord)
+    into v_keys, v_ids, v_tokens, v_free_from, v_lost
+  from rows from (jsonb_to_recordset(p_items) as (key bigint, task_id int, instance_token bigint,
+                                                  delay bigint, lost boolean))
+    with ordinality c(key, task_id, instance_token, delay, lost, ord);
+  perform 1 from ReadyInstances r where r.instance_key = any (v_keys)
+    order by r.instance_key for no key update;
+  v_found := _FindInlineTasks(v_keys, v_ids, v_tokens);
+  perform _StoreInlineTasks(array_agg(v_keys[f.ord]), array_agg(v_ids[f.ord]),
+                            array_agg(null::bigint), array_agg(null::bigint),
+                            array_agg(v_lost[f.ord]), array_agg(v_free_from[f.ord]))
+  from unnest(v_found) f(ord)
+  having count(*) > 0;
+  return v_found;
 end $$;

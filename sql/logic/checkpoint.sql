@@ -14,6 +14,10 @@
 --     consumed_item, consumed_seq: columns of the consumed messages
 --     done_item, done_task, done_token: columns of activity tasks that go, as their results are in the
 --         turn's history and in no inbox
+--     inline_new, inline_done: columns of the items: ids of new inline tasks (logic/inline_tasks.sql) and of
+--         those whose results are in the turn's history, each an array in text form or null
+--     kept_item, kept_id, kept_task, kept_token: columns of inline tasks of items that end, begin a next
+--         generation or release: they get rows, under these keys and leases
 --     task_item, task_number, task_id, task_version, task_request, task_token: columns of new tasks;
 --         task_name: their names, a JSON array; task_number counts those of one item from 0, and each
 --         has its place (see the column) a hundredth of a second behind the one before;
@@ -70,10 +74,17 @@ begin
   with fenced as (
     update ReadyInstances r
       set turn = c.turn, lost_leases = 0,
+          inline_tasks = case when c.inline_done is null then r.inline_tasks
+                              else (select array_agg(t.id) from unnest(r.inline_tasks) t(id)
+                                    where t.id <> all (c.inline_done::int[])) end
+                         || c.inline_new::int[],
           generation = case when c.flags & 4 = 4 then c.generation + 1 else r.generation end,
           released_token = case when c.flags & 2 = 2 then c.token else r.released_token end
-    from (select * from unnest(v_keys, v_tokens, v_turns, v_generations, v_flags) with ordinality
-            u(key, token, turn, generation, flags, ord) order by u.key) c
+    from (select * from unnest(v_keys, v_tokens, v_turns, v_generations, v_flags,
+                               (p_batch ->> 'inline_new')::text[],
+                               (p_batch ->> 'inline_done')::text[]) with ordinality
+            u(key, token, turn, generation, flags, inline_new, inline_done, ord)
+          order by u.key) c
     where r.instance_key = any (array[c.key]) and r.lease_token = c.token and r.turn = c.turn - 1
     returning c.ord)
   select coalesce(array_agg(f.ord), '{}') into v_fenced from fenced f;
@@ -140,6 +151,14 @@ begin
     from inserted n;
   end if;
 
+  if p_batch ? 'kept_item' then
+    perform _StoreInlineTasks(array_agg(v_keys[c.item]), array_agg(c.id), array_agg(c.task),
+                              array_agg(c.token), array_agg(0), array_agg(null::timestamptz))
+    from unnest((p_batch ->> 'kept_item')::int[], (p_batch ->> 'kept_id')::int[],
+                (p_batch ->> 'kept_task')::bigint[], (p_batch ->> 'kept_token')::bigint[])
+      c(item, id, task, token)
+    where v_outcomes[c.item] = 0;
+  end if;
   if 0 <> any (v_flags) then
     perform _CheckpointEnds(v_keys, v_generations, v_flags, v_outcomes, v_lists -> 'generations',
                             p_bytes, v_now);
@@ -401,6 +420,9 @@ begin
           saved_custom_status int)
       where i.instance_key = any (array[p_keys[c.item]]);
     perform _DropPayloads(v_next);
+    -- Ids count from 0 again.
+    update ReadyInstances r set inline_tasks = null
+      where r.instance_key = any (v_next) and cardinality(r.inline_tasks) > 0;
     -- The new version may belong to other workers.
     update ReadyInstances r
       set version = coalesce(v_bytes[c.version], '')

@@ -22,14 +22,19 @@ begin
 end $$;
 
 -- _FreeInstances: gives up the leases of these instances and recomputes when they are due, by a
--- statement of its own, so that it sees every message. Caller holds the hot rows' locks.
+-- statement of its own, so that it sees every message. Inline tasks get free rows. Caller holds the hot
+-- rows' locks.
 --   p_not_before  per instance: back-off, null = none
 --   p_lost        per instance: 1 adds to lost_leases
 create or replace function _FreeInstances(p_keys bigint[], p_not_before timestamptz[], p_lost int[])
 returns void language plpgsql set search_path from current set enable_seqscan = off as $$
 begin
+  if exists (select from ReadyInstances r
+             where r.instance_key = any (p_keys) and cardinality(r.inline_tasks) > 0) then
+    perform _FreeInlineTasks(p_keys, 0);
+  end if;
   update ReadyInstances r
-  set lease_token = null, owner_wake = null, not_before = f.not_before,
+  set lease_token = null, owner_wake = null, inline_tasks = null, not_before = f.not_before,
       lost_leases = least(r.lost_leases + f.lost, 32767),
       -- greatest() ignores nulls, but an empty inbox is never due, whatever the back-off.
       next_due = case when f.due is not null then greatest(f.due, f.not_before) end
@@ -344,8 +349,9 @@ begin
 end $$;
 
 -- _AbandonOrchestrations: gives leases up. One row per item: outcome 0 released, 1 lease lost.
---   p_batch {items: [{key, token, delay, lost}]}   delay in microseconds; "lost" is
--- left out when it is false
+--   p_batch {items: [{key, token, delay, lost}], kept: [{item, id, task, token}]}
+-- delay in microseconds; "lost" is left out when it is false; kept: inline tasks that somebody runs, which
+-- get rows under these keys and leases
 -- Locks: hot rows by key. Repeat: the second time is "lease lost".
 create or replace function _AbandonOrchestrations(p_hub int, p_batch jsonb, p_bytes bytea[])
 returns table (item int, outcome smallint)
@@ -369,6 +375,13 @@ begin
         join ReadyInstances r on r.instance_key = any (array[c.key]) and r.lease_token = c.token
         order by c.key for no key update of r) l;
   if v_keys is not null then
+    if p_batch ? 'kept' then
+      perform _StoreInlineTasks(array_agg(v_keys[array_position(v_items, c.item)]), array_agg(c.id),
+                                array_agg(c.task), array_agg(c.token), array_agg(0),
+                                array_agg(null::timestamptz))
+      from jsonb_to_recordset(p_batch -> 'kept') c(item int, id int, task bigint, token bigint)
+      where c.item = any (v_items);
+    end if;
     perform _FreeInstances(v_keys, v_not_before, v_lost);
   end if;
   return query

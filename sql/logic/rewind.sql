@@ -111,6 +111,9 @@ begin
     where i.instance_key = any (array[c.key]);
   select coalesce(array_agg(c.key) filter (where c.live), '{}') into v_live
   from jsonb_to_recordset(p_batch -> 'rewinds') c(key bigint, live boolean);
+  -- Their results would be of an old generation: nobody waits for them.
+  update ReadyInstances r set inline_tasks = null
+    where r.instance_key = any (v_live) and cardinality(r.inline_tasks) > 0;
   delete from History h where h.instance_key = any (v_live);
   -- EventRaised (17) and ExecutionSuspended (21) are bound to a generation when they are carried over.
   delete from NewEvents e

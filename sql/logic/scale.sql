@@ -18,7 +18,9 @@ begin
        where r.hub_id = p_hub and r.lease_token is not null
          and exists (select from NewEvents e
                      where e.instance_key = r.instance_key and e.visible_at <= v_now));
-  tasks := (select count(*) from NewTasks t where t.hub_id = p_hub and t.ready_at <= v_now);
+  tasks := (select count(*) from NewTasks t where t.hub_id = p_hub and t.ready_at <= v_now)
+    + (select coalesce(sum(cardinality(r.inline_tasks)), 0) from ReadyInstances r
+       where r.hub_id = p_hub and r.lease_token is not null);
 end $$;
 
 -- GetScaleMetric: how many work items there are for the workers of the caller's hub.

@@ -52,6 +52,7 @@ return case when p_lost > 1 then least(60, 1 << least(p_lost - 2, 10)) * interva
 -- _FreeWorkers: frees all instances and tasks leased by workers; returns how many. With p_lost = 1 they
 -- count as lost, and those that were lost before wait for a while. Scans both tables: they have no
 -- index of leased rows, because only this rare call needs it.
+-- Inline tasks count like the tasks that they become.
 -- Locks: hot rows by key, of all workers in one order, then tasks by key.
 create or replace function _FreeWorkers(p_workers bigint[], p_lost int) returns bigint
 language plpgsql set search_path from current as $$
@@ -68,6 +69,7 @@ begin
         where r.lease_token >> 40 = any (p_workers)
         order by r.instance_key for no key update) l;
   if v_keys is not null then
+    perform _FreeInlineTasks(v_keys, p_lost);
     perform _FreeInstances(v_keys, v_not_before, array_fill(p_lost, array[cardinality(v_keys)]));
   end if;
   with leased as materialized (

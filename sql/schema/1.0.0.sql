@@ -158,6 +158,7 @@ create table ReadyInstances (
   not_before timestamptz,       -- back-off or scheduled start: not ready before this
   owner_wake timestamptz,       -- of a leased row: earliest message that its holder has not been given
   turn bigint not null default 0,     -- last committed turn over all generations: the fence
+  inline_tasks int[],           -- of a leased row: ids of activity tasks without a row in NewTasks
   released_token bigint,        -- token of the checkpoint that released last, for its repeat
   hub_id int not null,
   generation int not null default 0,
@@ -166,7 +167,7 @@ create table ReadyInstances (
   -- What filters of workers look at: the name in (ASCII) lower case; a version that is absent is ''.
   lower_name text collate "C" not null,
   version bytea not null default ''
-) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000,
+) with (fillfactor = 35, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000,
         autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0.5,
         autovacuum_analyze_threshold = 5000, vacuum_truncate = off);
 -- _LockNextOrchestration: the earliest free rows of a hub and kind.

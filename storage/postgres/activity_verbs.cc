@@ -6,6 +6,14 @@
 namespace dt::postgres {
 namespace {
 
+void AddLease(const InlinePlace& place, Column& column) {
+  if (place.instance_lease == 0) {
+    column.AddNull();
+  } else {
+    column.Add(place.instance_lease);
+  }
+}
+
 class CompleteTasks : public CompleteTaskVerb {
  public:
   // A repeat after an unknown outcome answers "lease lost"; the message then waits in the inbox,
@@ -15,6 +23,8 @@ class CompleteTasks : public CompleteTaskVerb {
  protected:
   void EncodeCalls(const Requests& requests, Envelope& envelope) const override {
     Column task, token, key, generation, message_generation, at, type, event;
+    Column task_id, instance_token;
+    bool any_inline = false;
     std::vector<PayloadSet> payloads(requests.size());
     for (size_t i = 0; i < requests.size(); ++i) {
       const TaskCompletion* completion = requests[i];
@@ -34,6 +44,9 @@ class CompleteTasks : public CompleteTaskVerb {
         at.Add(ToMicrosRoundedUp(message.visible_at));
       }
       type.Add(message.event_type);
+      task_id.Add(completion->place.task_id);
+      AddLease(completion->place, instance_token);
+      any_inline |= completion->place.instance_lease != 0;
       event.AddOptional(envelope.Stored(message.event, kEventDepth, payloads[i]));
     }
     envelope.Int("worker", context()->worker.load())
@@ -46,6 +59,8 @@ class CompleteTasks : public CompleteTaskVerb {
         .Numbers("type", type)
         .Numbers("event", event)
         .PayloadList("payloads", payloads);
+    if (!any_inline) return;
+    envelope.Numbers("task_id", task_id).Numbers("instance_token", instance_token);
   }
 
   absl::Status DecodeReplies(const Result& result, const Requests& requests,
@@ -76,6 +91,7 @@ class ReleaseTasks : public ReleaseTaskVerb {
 
  protected:
   void EncodeCalls(const Requests& requests, Envelope& envelope) const override {
+    bool any_inline = false;
     envelope.BeginArray("items");
     for (const TaskRelease* release : requests) {
       envelope.BeginObject()
@@ -83,10 +99,15 @@ class ReleaseTasks : public ReleaseTaskVerb {
           .Int("task", release->key)
           .Int("token", release->lease_token)
           .Int("delay", absl::ToInt64Microseconds(release->delay))
-          .Flag("lost", release->lost)
-          .EndObject();
+          .Flag("lost", release->lost);
+      if (release->place.instance_lease != 0) {
+        any_inline = true;
+        envelope.Int("task_id", release->place.task_id)
+            .Int("instance_token", release->place.instance_lease);
+      }
+      envelope.EndObject();
     }
-    envelope.EndArray();
+    envelope.EndArray().Flag("inline", any_inline);
   }
 
   absl::Status DecodeReplies(const Result& result, const Requests& requests,

@@ -104,12 +104,44 @@ void EncodeItems(const CheckpointVerb::Requests& requests, OwnPayloads& payloads
       .Numbers("done_token", done_token);
 }
 
+// The inline tasks that begin and end with the turns, and those that get rows.
+void EncodeInlineTasks(const CheckpointVerb::Requests& requests, Envelope& envelope) {
+  Column begun, completed, kept_item, kept_id, kept_task, kept_token;
+  bool any_begun = false, any_completed = false;
+  int64_t item = 0;
+  for (const Checkpoint* checkpoint : requests) {
+    ++item;
+    std::vector<int32_t> ids;
+    for (const NewTask& task : checkpoint->tasks) {
+      if (task.is_inline) ids.push_back(task.task_id);
+    }
+    any_begun |= !ids.empty();
+    any_completed |= !checkpoint->completed_inline_tasks.empty();
+    begun.AddList(ids);
+    completed.AddList(checkpoint->completed_inline_tasks);
+    for (const KeptTask& task : checkpoint->kept_tasks) {
+      kept_item.Add(item);
+      kept_id.Add(task.task_id);
+      kept_task.Add(task.key);
+      kept_token.Add(task.lease_token);
+    }
+  }
+  if (any_begun) envelope.Numbers("inline_new", begun);
+  if (any_completed) envelope.Numbers("inline_done", completed);
+  if (kept_item.empty()) return;
+  envelope.Numbers("kept_item", kept_item)
+      .Numbers("kept_id", kept_id)
+      .Numbers("kept_task", kept_task)
+      .Numbers("kept_token", kept_token);
+}
+
 void EncodeTasks(const CheckpointVerb::Requests& requests, OwnPayloads& payloads,
                  Envelope& envelope) {
   Column item, number, task_id, version, request, token;
   for (size_t i = 0; i < requests.size(); ++i) {
     int64_t tasks = 0;
     for (const NewTask& task : requests[i]->tasks) {
+      if (task.is_inline) continue;
       if (item.empty()) envelope.BeginArray("task_name");
       envelope.String({}, task.name);
       item.Add(static_cast<int64_t>(i) + 1);
@@ -143,6 +175,7 @@ void EncodeTaskExecutions(const CheckpointVerb::Requests& requests, Envelope& en
   envelope.BeginArray("task_execution");
   for (const Checkpoint* checkpoint : requests) {
     for (const NewTask& task : checkpoint->tasks) {
+      if (task.is_inline) continue;
       envelope.String({}, outlives(checkpoint) ? task.execution_id : "");
     }
   }
@@ -358,8 +391,13 @@ class CommitCheckpoints : public CheckpointVerb {
       (child.outcome == CreateOutcome::kExists ? child.conflict_seq : child.started_seq) = row.seq;
       reply.children.push_back(child);
     });
-    read(Part::kTask, checkpoint.tasks.size(),
-         [&](const Delivery& row) { reply.task_keys.push_back(row.key); });
+    for (const NewTask& task : checkpoint.tasks) {
+      if (task.is_inline) {
+        reply.task_keys.push_back(0);
+      } else {
+        read(Part::kTask, 1, [&](const Delivery& row) { reply.task_keys.push_back(row.key); });
+      }
+    }
     return status;
   }
 };
@@ -369,6 +407,7 @@ class CommitCheckpoints : public CheckpointVerb {
 void EncodeCheckpoints(const CheckpointVerb::Requests& checkpoints, Envelope& envelope) {
   OwnPayloads payloads(checkpoints.size());
   EncodeItems(checkpoints, payloads, envelope);
+  EncodeInlineTasks(checkpoints, envelope);
   EncodeTasks(checkpoints, payloads, envelope);
   EncodeTaskExecutions(checkpoints, envelope);
   EncodeOwn(checkpoints, payloads, envelope);

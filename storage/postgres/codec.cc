@@ -4,6 +4,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "storage/postgres/check.h"
 #include "storage/postgres/payload_cuts.h"
 
@@ -113,6 +114,13 @@ Column& Column::Add(int64_t value) {
 
 Column& Column::AddNull() {
   text_.append(text_.empty() ? "NULL" : ",NULL");
+  return *this;
+}
+
+Column& Column::AddList(const std::vector<int32_t>& values) {
+  if (values.empty()) return AddNull();
+  // Quotes of an array's element, within those of JSON.
+  absl::StrAppend(&text_, text_.empty() ? "" : ",", "\\\"{", absl::StrJoin(values, ","), "}\\\"");
   return *this;
 }
 

@@ -1,4 +1,6 @@
 // Verbs that give instances up: discard, release (sql/logic/orchestrations.sql).
+#include <algorithm>
+
 #include "absl/time/time.h"
 #include "storage/postgres/verbs.h"
 
@@ -56,6 +58,22 @@ class ReleaseInstances : public ReleaseInstanceVerb {
           .Int("delay", absl::ToInt64Microseconds(request->delay))
           .Flag("lost", request->lost)
           .EndObject();
+    }
+    envelope.EndArray();
+    const auto keeps = [](const InstanceRelease* request) { return !request->kept_tasks.empty(); };
+    if (std::none_of(requests.begin(), requests.end(), keeps)) return;
+    envelope.BeginArray("kept");
+    int64_t item = 0;
+    for (const InstanceRelease* request : requests) {
+      ++item;
+      for (const KeptTask& task : request->kept_tasks) {
+        envelope.BeginObject()
+            .Int("item", item)
+            .Int("id", task.task_id)
+            .Int("task", task.key)
+            .Int("token", task.lease_token)
+            .EndObject();
+      }
     }
     envelope.EndArray();
   }

@@ -64,6 +64,8 @@ std::vector<NewMessage> MemoryDatabase::ApplyState(Checkpoint& checkpoint, Insta
   std::vector<NewMessage> carried_on;
   for (int64_t seq : checkpoint.consumed) Remove(instance, seq);
   for (const CompletedTask& task : checkpoint.completed_tasks) EraseTask(task.key);
+  for (int32_t id : checkpoint.completed_inline_tasks) instance.inline_tasks.erase(id);
+  for (const KeptTask& kept : checkpoint.kept_tasks) StoreInlineTask(instance, kept);
   instance.turn = checkpoint.turn;
   instance.last_token = checkpoint.lease_token;
   instance.lost_leases = 0;
@@ -102,6 +104,7 @@ std::vector<NewMessage> MemoryDatabase::ApplyNextGeneration(NextGeneration next,
     std::string& execution_id = tasks_[key].task.execution_id;
     if (execution_id.empty()) execution_id = instance.row.execution_id;
   }
+  instance.inline_tasks.clear();
   instance.history.clear();
   ++instance.row.generation;
   instance.row.execution_id = std::move(next.execution_id);

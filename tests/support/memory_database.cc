@@ -86,6 +86,7 @@ void MemoryDatabase::SetLease(Instance& instance, LeaseToken token) {
     instance_leases_.erase({instance.lease, instance.row.key});
     owner_wakes_.erase({LeaseTokenWorker(instance.lease), instance.row.key});
   }
+  if (token == 0) FreeInlineTasks(instance, /*lost=*/false);
   instance.owner_wake = false;
   instance.lease = token;
   if (token != 0) {
@@ -195,6 +196,7 @@ void MemoryDatabase::DropFreeTasks(Instance& instance) {
 
 void MemoryDatabase::End(Instance& instance) {
   DropFreeTasks(instance);
+  instance.inline_tasks.clear();
   instance.live = false;
   instance.inbox.clear();
   instance.inbox_times.clear();
@@ -257,7 +259,6 @@ CreateResult MemoryDatabase::Create(WorkerId worker, NewInstance created) {
 TaskKey MemoryDatabase::AddTask(Instance& instance, NewTask created, Generation generation,
                                 int number) {
   Task task;
-  task.task.key = ++last_key_;
   task.task.instance_key = instance.row.key;
   task.task.generation = generation;
   task.task.hub = instance.hub;
@@ -270,16 +271,50 @@ TaskKey MemoryDatabase::AddTask(Instance& instance, NewTask created, Generation 
   if (generation != instance.row.generation) task.task.execution_id = created.execution_id;
   task.ready_at = NowLocked();
   task.place = task.ready_at + number * absl::Milliseconds(10);
+  if (created.is_inline) {
+    instance.inline_tasks[created.task_id] = std::move(task);
+    return 0;
+  }
+  const TaskKey key = task.task.key = ++last_key_;
+  StoreTask(instance, std::move(task));
+  return key;
+}
+
+void MemoryDatabase::StoreTask(Instance& instance, Task task) {
   const TaskKey key = task.task.key;
-  if (created.lease_token == 0) {
+  if (task.task.lease_token == 0) {
     free_tasks_.insert({instance.hub, task.place, key});
     Wake(instance.hub);
   } else {
-    task_leases_.insert({created.lease_token, key});
+    task_leases_.insert({task.task.lease_token, key});
   }
   instance.tasks.insert(key);
   tasks_.emplace(key, std::move(task));
-  return key;
+}
+
+bool MemoryDatabase::StoreInlineTask(Instance& instance, const KeptTask& kept) {
+  auto found = instance.inline_tasks.find(kept.task_id);
+  if (found == instance.inline_tasks.end()) return false;
+  Task task = std::move(found->second);
+  instance.inline_tasks.erase(found);
+  task.task.key = kept.key == 0 ? ++last_key_ : kept.key;
+  task.task.lease_token = kept.lease_token;
+  StoreTask(instance, std::move(task));
+  return true;
+}
+
+void MemoryDatabase::FreeInlineTasks(Instance& instance, bool lost) {
+  while (!instance.inline_tasks.empty()) {
+    auto& [id, task] = *instance.inline_tasks.begin();
+    task.task.lost_leases = lost ? 1 : 0;
+    StoreInlineTask(instance, {id, 0, 0});
+  }
+}
+
+bool MemoryDatabase::IsInline(InstanceKey instance, const InlinePlace& place) {
+  const Instance* found = Find(instance);
+  return place.instance_lease != 0 && found != nullptr && found->live &&
+         found->lease == place.instance_lease && found->inline_tasks.contains(place.task_id);
 }
 
 WorkerId MemoryDatabase::RegisterWorker(absl::Duration lease) {
@@ -336,6 +371,7 @@ int64_t MemoryDatabase::FreeLeases(WorkerId worker, bool lost) {
     instance.lost_leases += lost ? 1 : 0;
     const absl::Duration delay = RedeliveryDelay(lost ? instance.lost_leases : 0);
     instance.not_before = delay > absl::ZeroDuration() ? NowLocked() + delay : absl::InfinitePast();
+    FreeInlineTasks(instance, lost);
     SetLease(instance, 0);
     Wake(instance.hub);
     ++freed;

@@ -86,8 +86,9 @@ class MemoryDatabase {
   struct Counts {
     size_t live = 0;
     size_t leased_instances = 0;
-    size_t tasks = 0;
+    size_t tasks = 0;  // these two with inline ones
     size_t leased_tasks = 0;
+    size_t inline_tasks = 0;
     size_t messages = 0;
     int64_t checkpoints = 0;  // committed, over the life of the database
     int64_t claims = 0;       // claim calls
@@ -100,6 +101,12 @@ class MemoryDatabase {
 
  private:
   using InboxOrder = std::pair<absl::Time, int64_t>;  // (visible_at, seq)
+
+  struct Task {
+    ActivityTask task;
+    absl::Time ready_at;
+    absl::Time place;  // among the free ones; never before ready_at of one that waits for it
+  };
 
   struct Instance {
     InstanceRow row;
@@ -124,12 +131,7 @@ class MemoryDatabase {
     absl::flat_hash_map<int64_t, absl::Time> inbox_times;  // seq -> visible_at
     std::vector<HistoryChunk> history;
     absl::btree_set<TaskKey> tasks;
-  };
-
-  struct Task {
-    ActivityTask task;
-    absl::Time ready_at;
-    absl::Time place;  // among the free ones; never before ready_at of one that waits for it
+    absl::btree_map<int32_t, Task> inline_tasks;  // by id; without keys
   };
 
   struct Worker {
@@ -186,6 +188,13 @@ class MemoryDatabase {
                      CheckpointResult& result) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // `number`: which of the tasks of one turn it is.
   TaskKey AddTask(Instance& instance, NewTask task, Generation generation, int number)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Gives an inline task a row: under `kept`, or a free one. False if it is not inline.
+  bool StoreInlineTask(Instance& instance, const KeptTask& kept)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void StoreTask(Instance& instance, Task task) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void FreeInlineTasks(Instance& instance, bool lost) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool IsInline(InstanceKey instance, const InlinePlace& place)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Claim Take(Instance& instance, const ClaimRequest& request) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   ClaimedGroup ClaimGroupOf(const ClaimRequest& request, const ClaimGroup& group,

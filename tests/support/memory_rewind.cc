@@ -82,6 +82,7 @@ void MemoryDatabase::Revive(Rewind rewind) {
     }
   }
   if (rewind.live) {
+    instance.inline_tasks.clear();
     instance.history.clear();
     std::vector<int64_t> old;
     for (const auto& [order, message] : instance.inbox) {

@@ -170,6 +170,7 @@ LeaseOutcome MemoryDatabase::ReleaseInstance(const InstanceRelease& release) {
   }
   if (release.delay > absl::ZeroDuration()) instance->not_before = NowLocked() + release.delay;
   instance->lost_leases += release.lost ? 1 : 0;
+  for (const KeptTask& kept : release.kept_tasks) StoreInlineTask(*instance, kept);
   SetLease(*instance, 0);
   Wake(instance->hub);
   return LeaseOutcome::kReleased;
@@ -255,11 +256,14 @@ TaskResult MemoryDatabase::CompleteTask(WorkerId worker, TaskCompletion completi
   absl::MutexLock lock(&mutex_);
   TaskResult result;
   auto found = tasks_.find(completion.key);
-  if (found == tasks_.end() || found->second.task.lease_token != completion.lease_token) {
+  if (found != tasks_.end() && found->second.task.lease_token == completion.lease_token) {
+    EraseTask(completion.key);
+  } else if (IsInline(completion.instance_key, completion.place)) {
+    Find(completion.instance_key)->inline_tasks.erase(completion.place.task_id);
+  } else {
     result.outcome = TaskOutcome::kLeaseLost;
     return result;
   }
-  EraseTask(completion.key);
   Instance* instance = Find(completion.instance_key);
   if (instance == nullptr || !instance->live || instance->row.generation != completion.generation) {
     result.outcome = TaskOutcome::kInstanceGone;
@@ -271,6 +275,10 @@ TaskResult MemoryDatabase::CompleteTask(WorkerId worker, TaskCompletion completi
 
 LeaseOutcome MemoryDatabase::ReleaseTask(const TaskRelease& release) {
   absl::MutexLock lock(&mutex_);
+  if (IsInline(release.instance_key, release.place)) {
+    StoreInlineTask(*Find(release.instance_key),
+                    {release.place.task_id, release.key, release.lease_token});
+  }
   auto found = tasks_.find(release.key);
   if (found == tasks_.end() || found->second.task.lease_token != release.lease_token) {
     return LeaseOutcome::kLeaseLost;
@@ -334,10 +342,11 @@ MemoryDatabase::Counts MemoryDatabase::Count() const {
   for (const auto& [key, instance] : instances_) {
     counts.live += instance->live ? 1 : 0;
     counts.messages += instance->inbox.size();
+    counts.inline_tasks += instance->inline_tasks.size();
   }
   counts.leased_instances = instance_leases_.size();
-  counts.tasks = tasks_.size();
-  counts.leased_tasks = task_leases_.size();
+  counts.tasks = counts.inline_tasks + tasks_.size();
+  counts.leased_tasks = counts.inline_tasks + task_leases_.size();
   counts.checkpoints = checkpoints_;
   counts.claims = claims_;
   return counts;
