@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "server/dispatch/dispatcher.h"
+#include "server/orchestration/ended_row.h"
 #include "spdlog/spdlog.h"
 
 namespace dt::dispatch {
@@ -284,7 +285,8 @@ void Dispatcher::On(Swept& event) {
 
 void Dispatcher::On(WaitAsked& event) {
   if (draining_) {
-    Reply(event.done, absl::UnavailableError("the server is shutting down"));
+    effects_->push_back(
+        AnswerWait{std::move(event.done), absl::UnavailableError("the server is shutting down")});
     return;
   }
   Hub* hub = table_.FindHub(event.hub);
@@ -297,5 +299,14 @@ void Dispatcher::On(WaitAsked& event) {
 void Dispatcher::On(WaitCancelled& event) { waiters_.Cancel(event.wait, *effects_); }
 
 void Dispatcher::On(StatusRead& event) { waiters_.OnStatus(std::move(event), *effects_); }
+
+KnownRow Dispatcher::RowAtEnd(const CommitContext& context, absl::Time committed_at,
+                              const Resident* resident) const {
+  if (!context.ends || resident == nullptr || !resident->created_at.has_value()) return nullptr;
+  if (!waiters_.Awaited(context.hub, context.instance_id)) return nullptr;
+  std::optional<InstanceRow> row =
+      orchestration::EndedRow(resident->state, context.delta, *resident->created_at, committed_at);
+  return row.has_value() ? std::make_shared<const InstanceRow>(*std::move(row)) : nullptr;
+}
 
 }  // namespace dt::dispatch

@@ -175,7 +175,8 @@ void Dispatcher::On(TurnRewound& event) {
 void Dispatcher::OnCommitted(CommitContext& context, CheckpointResult& result, Resident* resident) {
   Reply(context.done, absl::OkStatus());
   EndResults(context.results);
-  waiters_.Changed(context.hub, context.instance_id, context.delta.status, *effects_);
+  waiters_.Changed(context.hub, context.instance_id, context.delta.status, *effects_,
+                   RowAtEnd(context, result.committed_at, resident));
   if (resident != nullptr) ApplyToResident(context, result, *resident);
   HandOn(context, result);
   // The own inbox is complete only now, with the messages that came back from its children.

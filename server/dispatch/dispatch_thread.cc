@@ -206,7 +206,7 @@ void DispatchThread::Terminate(ClientTermination termination, Callback<Delivery>
 }
 
 WaitId DispatchThread::Wait(HubId hub, std::string instance_id, WaitFor wait_for,
-                            DoneCallback done) {
+                            Callback<KnownRow> done) {
   const WaitId id = impl_->NextId();
   Event event = WaitAsked{id, hub, std::move(instance_id), wait_for, std::move(done)};
   if (!impl_->TryPost(event)) std::move(std::get<WaitAsked>(event).done)(MailboxFull());

@@ -48,6 +48,9 @@ class WorkItemSink {
 using StreamId = uint64_t;
 using WaitId = uint64_t;
 
+// The row of an instance with all its payloads, where the dispatcher knows it; else null.
+using KnownRow = std::shared_ptr<const InstanceRow>;
+
 // Every limit and interval of the dispatcher, with its unit in its name.
 struct DispatchLimits {
   int stream_items_default = 100;  // in flight per stream and kind when the worker names none
@@ -106,10 +109,11 @@ class DispatchThread : public StoreObserver {
   void Terminate(ClientTermination termination, Callback<Delivery> done);
 
   enum class WaitFor : int8_t { kStart, kCompletion };
-  // Calls `done` when the instance has left PENDING or has ended (5.15-5.18): OK = read it now;
-  // kDeadlineExceeded at wait_max for an existing instance, kNotFound at wait_max for a missing
-  // one; kUnavailable while draining; kCancelled after CancelWait.
-  WaitId Wait(HubId hub, std::string instance_id, WaitFor wait_for, DoneCallback done);
+  // Calls `done` when the instance has left PENDING or has ended (5.15-5.18): with its row, as the
+  // commit left it that brought this about, or null = read it now; kDeadlineExceeded at wait_max
+  // for an existing instance, kNotFound at wait_max for a missing one; kUnavailable while draining;
+  // kCancelled after CancelWait.
+  WaitId Wait(HubId hub, std::string instance_id, WaitFor wait_for, Callback<KnownRow> done);
   void CancelWait(WaitId wait);
 
   // --- StoreObserver

@@ -141,7 +141,8 @@ class Dispatcher {
   absl::Duration Jittered(absl::Duration duration);
 
   // --- turns.cc: residents and their turns
-  void Adopt(Claim claim);
+  // `created_at`: see Resident.
+  void Adopt(Claim claim, std::optional<absl::Time> created_at = std::nullopt);
   void AdoptSeed(Hub& hub, const InstanceSeed& seed, InstanceKey key, int64_t started_seq,
                  absl::Time created_at);
   void DiscardCorrupt(const Claim& claim);
@@ -238,7 +239,7 @@ class Dispatcher {
   // The turn in flight comes back without an answer.
   void TakeTurnBack(Resident& resident);
 
-  // --- claims.cc: the store as a source of work
+  // --- claims.cc: the store as a source of work, and waiting calls
   // Claims for all pools of this type that have free credits, if one of them is due.
   void StartClaim(Hub& hub, WorkType type);
   // Finds when each pool of the claim may claim again. Does nothing for a repeated claim.
@@ -263,6 +264,10 @@ class Dispatcher {
   // How long an item waits that so many workers in a row did not answer: the first time not at all,
   // then longer each time.
   absl::Duration RedeliveryDelay(int32_t lost_leases) const;
+  // For calls that wait for the end which this checkpoint is; null if it is none, nobody waits, or
+  // the row must be read.
+  KnownRow RowAtEnd(const CommitContext& context, absl::Time committed_at,
+                    const Resident* resident) const;
 
   const DispatchLimits limits_;
   orchestration::IdSource* const ids_;

@@ -18,6 +18,7 @@ struct Runner {
   void operator()(Answer& effect) { std::move(effect.done)(std::move(effect.status)); }
   void operator()(AnswerHistory& effect) { std::move(effect.done)(std::move(effect.result)); }
   void operator()(AnswerCreate& effect) { std::move(effect.done)(std::move(effect.result)); }
+  void operator()(AnswerWait& effect) { std::move(effect.done)(std::move(effect.result)); }
 
   void operator()(ClaimInstances& effect) {
     const HubId hub = effect.request.hub;

@@ -142,7 +142,7 @@ struct WaitAsked {
   HubId hub = 0;
   std::string instance_id;
   DispatchThread::WaitFor wait_for = DispatchThread::WaitFor::kCompletion;
-  DoneCallback done;
+  Callback<KnownRow> done;
 };
 struct WaitCancelled {
   WaitId wait = 0;
@@ -251,6 +251,10 @@ struct AnswerCreate {
   Callback<CreateResult> done;
   absl::StatusOr<CreateResult> result;
 };
+struct AnswerWait {
+  Callback<KnownRow> done;
+  absl::StatusOr<KnownRow> result;
+};
 // --- Effects: to the store. Each is answered by the event of its kind.
 struct ClaimInstances {
   ClaimRequest request;
@@ -302,9 +306,9 @@ struct ReadStatus {
 };
 
 using Effect =
-    std::variant<WriteItem, FinishStream, Answer, AnswerHistory, AnswerCreate, ClaimInstances,
-                 ClaimTasks, Commit, RewindTurn, Discard, Create, EndTask, ReadNewMessages,
-                 ReadInbox, ReleaseInstance, ReleaseTask, Sweep, ReadStatus>;
+    std::variant<WriteItem, FinishStream, Answer, AnswerHistory, AnswerCreate, AnswerWait,
+                 ClaimInstances, ClaimTasks, Commit, RewindTurn, Discard, Create, EndTask,
+                 ReadNewMessages, ReadInbox, ReleaseInstance, ReleaseTask, Sweep, ReadStatus>;
 
 // Does what the effects say; the store's answers are posted as events, from the store's threads.
 // `post` must be callable from any thread as long as the store lives.

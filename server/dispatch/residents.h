@@ -42,6 +42,9 @@ struct Resident {
   Phase phase = Phase::kIdle;
   int32_t lost_leases = 0;    // since the last commit
   bool loss_unsaved = false;  // the database does not know of the last one
+  // When the store created it. Set for one that was created leased, so without a scheduled start,
+  // and that has been held since: nobody else has written its row (EndedRow).
+  std::optional<absl::Time> created_at;
 
   std::vector<Message> inbox;
   // Messages from here on are in the database only; InfiniteFuture = there are none.

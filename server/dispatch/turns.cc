@@ -39,7 +39,7 @@ bool Dispatcher::Poisoned(int32_t lost_leases) const {
 
 // --- Becoming a resident
 
-void Dispatcher::Adopt(Claim claim) {
+void Dispatcher::Adopt(Claim claim, std::optional<absl::Time> created_at) {
   if (LeaseTokenWorker(claim.lease_token) != worker_) {
     // Leased under a registration that was lost meanwhile; the sweep may have come before it.
     InstanceRelease release;
@@ -67,6 +67,7 @@ void Dispatcher::Adopt(Claim claim) {
   auto resident = std::make_unique<Resident>();
   resident->state = *std::move(state);
   resident->lease = claim.lease_token;
+  resident->created_at = created_at;
   resident->hub = &hub;
   resident->route =
       table_.RouteOf(hub, WorkType::kTurn, resident->state.name, resident->state.version);
@@ -112,7 +113,7 @@ void Dispatcher::AdoptSeed(Hub& hub, const InstanceSeed& seed, InstanceKey key, 
   started.event_type = seed.started.event_type;
   started.event = seed.started.event;
   claim.messages.push_back(std::move(started));
-  Adopt(std::move(claim));
+  Adopt(std::move(claim), created_at);
 }
 
 void Dispatcher::DiscardCorrupt(const Claim& claim) {

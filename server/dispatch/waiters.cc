@@ -19,7 +19,7 @@ void Waiters::Ask(const Target& target, std::vector<Effect>& effects) {
 void Waiters::Add(WaitAsked wait, std::optional<RuntimeStatus> known, absl::Time now,
                   std::vector<Effect>& effects) {
   if (known.has_value() && Satisfied(wait.wait_for, *known)) {
-    effects.push_back(Answer{std::move(wait.done), absl::OkStatus()});
+    effects.push_back(AnswerWait{std::move(wait.done), KnownRow()});
     return;
   }
   const WaitId id = wait.wait;
@@ -35,7 +35,7 @@ void Waiters::Add(WaitAsked wait, std::optional<RuntimeStatus> known, absl::Time
   ends_.emplace_back(now + limits_.wait_max, id);
 }
 
-void Waiters::Remove(WaitId id, absl::Status status, std::vector<Effect>& effects) {
+void Waiters::Remove(WaitId id, absl::StatusOr<KnownRow> result, std::vector<Effect>& effects) {
   auto found = waits_.find(id);
   if (found == waits_.end()) return;
   WaitAsked& asked = found->second.asked;
@@ -43,7 +43,7 @@ void Waiters::Remove(WaitId id, absl::Status status, std::vector<Effect>& effect
   auto& ids = target->second;
   ids.erase(std::remove(ids.begin(), ids.end(), id), ids.end());
   if (ids.empty()) by_target_.erase(target);
-  effects.push_back(Answer{std::move(asked.done), std::move(status)});
+  effects.push_back(AnswerWait{std::move(asked.done), std::move(result)});
   waits_.erase(found);
 }
 
@@ -51,8 +51,12 @@ void Waiters::Cancel(WaitId wait, std::vector<Effect>& effects) {
   Remove(wait, absl::CancelledError("the wait was cancelled"), effects);
 }
 
+bool Waiters::Awaited(HubId hub, const std::string& instance_id) const {
+  return !waits_.empty() && by_target_.contains(Target{hub, instance_id});
+}
+
 void Waiters::Changed(HubId hub, const std::string& instance_id, RuntimeStatus status,
-                      std::vector<Effect>& effects) {
+                      std::vector<Effect>& effects, const KnownRow& row) {
   if (waits_.empty()) return;
   auto target = by_target_.find(Target{hub, instance_id});
   if (target == by_target_.end()) return;
@@ -60,7 +64,7 @@ void Waiters::Changed(HubId hub, const std::string& instance_id, RuntimeStatus s
   for (WaitId id : ids) {
     Wait& wait = waits_.at(id);
     wait.exists = true;
-    if (Satisfied(wait.asked.wait_for, status)) Remove(id, absl::OkStatus(), effects);
+    if (Satisfied(wait.asked.wait_for, status)) Remove(id, row, effects);
   }
 }
 
@@ -103,7 +107,7 @@ void Waiters::OnTime(absl::Time now, std::vector<Effect>& effects) {
 }
 
 void Waiters::EndAll(const absl::Status& status, std::vector<Effect>& effects) {
-  for (auto& [id, wait] : waits_) effects.push_back(Answer{std::move(wait.asked.done), status});
+  for (auto& [id, wait] : waits_) effects.push_back(AnswerWait{std::move(wait.asked.done), status});
   waits_.clear();
   by_target_.clear();
   looks_.clear();

@@ -24,9 +24,11 @@ class Waiters {
   void Add(WaitAsked wait, std::optional<RuntimeStatus> known, absl::Time now,
            std::vector<Effect>& effects);
   void Cancel(WaitId wait, std::vector<Effect>& effects);
-  // The instance has this status now.
+  // The instance has this status now, and this row, unless that is null.
   void Changed(HubId hub, const std::string& instance_id, RuntimeStatus status,
-               std::vector<Effect>& effects);
+               std::vector<Effect>& effects, const KnownRow& row = nullptr);
+  // Whether a call waits for the instance.
+  bool Awaited(HubId hub, const std::string& instance_id) const;
   void OnStatus(StatusRead read, std::vector<Effect>& effects);
   // Looks again for those whose time has come and ends those that have waited for too long.
   void OnTime(absl::Time now, std::vector<Effect>& effects);
@@ -42,7 +44,7 @@ class Waiters {
   };
 
   void Ask(const Target& target, std::vector<Effect>& effects);
-  void Remove(WaitId id, absl::Status status, std::vector<Effect>& effects);
+  void Remove(WaitId id, absl::StatusOr<KnownRow> result, std::vector<Effect>& effects);
   static bool Satisfied(DispatchThread::WaitFor wait_for, RuntimeStatus status);
 
   const DispatchLimits& limits_;

@@ -84,7 +84,7 @@ grpc::ServerUnaryReactor* SidecarService::GetInstance(Context* context,
         hub, request->instanceid(), payloads,
         [response, reactor, payloads](absl::StatusOr<std::optional<InstanceRow>> row) {
           if (!row.ok()) return reactor->Finish(ToGrpc(row.status()));
-          FillInstanceResponse(*row, payloads, *response);
+          FillInstanceResponse(row->has_value() ? &**row : nullptr, payloads, *response);
           reactor->Finish(grpc::Status::OK);
         });
   });

@@ -7,10 +7,9 @@
 
 namespace dt::rpc {
 
-void FillInstanceResponse(const std::optional<InstanceRow>& row, bool payloads,
-                          GetInstanceResponse& response) {
-  response.set_exists(row.has_value());
-  if (row.has_value()) {
+void FillInstanceResponse(const InstanceRow* row, bool payloads, GetInstanceResponse& response) {
+  response.set_exists(row != nullptr);
+  if (row != nullptr) {
     *response.mutable_orchestrationstate() = orchestration::RenderState(*row, payloads);
   }
 }
@@ -31,9 +30,9 @@ WaitCall::WaitCall(Store* store, dispatch::DispatchThread* dispatch,
 void WaitCall::Begin(const std::shared_ptr<WaitCall>& call, HubId hub,
                      dispatch::DispatchThread::WaitFor wait_for) {
   call->hub_ = hub;
-  const dispatch::WaitId id =
-      call->dispatch_->Wait(hub, call->request_->instanceid(), wait_for,
-                            [call](absl::Status status) { call->Answer(call, status); });
+  const dispatch::WaitId id = call->dispatch_->Wait(
+      hub, call->request_->instanceid(), wait_for,
+      [call](absl::StatusOr<dispatch::KnownRow> row) { call->Answer(call, row); });
   bool cancelled = false;
   {
     absl::MutexLock lock(&call->mutex_);
@@ -43,7 +42,8 @@ void WaitCall::Begin(const std::shared_ptr<WaitCall>& call, HubId hub,
   if (cancelled) call->dispatch_->CancelWait(id);
 }
 
-void WaitCall::Answer(const std::shared_ptr<WaitCall>& self, const absl::Status& status) {
+void WaitCall::Answer(const std::shared_ptr<WaitCall>& self,
+                      const absl::StatusOr<dispatch::KnownRow>& row) {
   bool cancelled = false;
   {
     absl::MutexLock lock(&mutex_);
@@ -51,18 +51,23 @@ void WaitCall::Answer(const std::shared_ptr<WaitCall>& self, const absl::Status&
   }
   if (cancelled) return Finish(grpc::Status(grpc::StatusCode::CANCELLED, "the caller is gone"));
   // The longest wait has passed without such an instance (5.17).
-  if (absl::IsNotFound(status)) {
-    FillInstanceResponse(std::nullopt, false, *response_);
-    return Finish(grpc::Status::OK);
-  }
-  if (!status.ok()) return Finish(ToGrpc(status));
-  const bool payloads = request_->getinputsandoutputs();
-  store_->ReadInstance(hub_, request_->instanceid(), payloads,
-                       [self, payloads](absl::StatusOr<std::optional<InstanceRow>> row) {
+  if (absl::IsNotFound(row.status())) return Fill(nullptr);
+  if (!row.ok()) return Finish(ToGrpc(row.status()));
+  if (*row == nullptr) return Read(self);
+  Fill(row->get());
+}
+
+void WaitCall::Read(const std::shared_ptr<WaitCall>& self) {
+  store_->ReadInstance(hub_, request_->instanceid(), request_->getinputsandoutputs(),
+                       [self](absl::StatusOr<std::optional<InstanceRow>> row) {
                          if (!row.ok()) return self->Finish(ToGrpc(row.status()));
-                         FillInstanceResponse(*row, payloads, *self->response_);
-                         self->Finish(grpc::Status::OK);
+                         self->Fill(row->has_value() ? &**row : nullptr);
                        });
+}
+
+void WaitCall::Fill(const InstanceRow* row) {
+  FillInstanceResponse(row, request_->getinputsandoutputs(), *response_);
+  Finish(grpc::Status::OK);
 }
 
 void WaitCall::Refuse(const absl::Status& status) { Finish(ToGrpc(status)); }

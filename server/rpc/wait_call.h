@@ -1,5 +1,5 @@
-// A WaitForInstance... call: waits in the dispatcher, then reads the instance. Freed at once when
-// the caller leaves (semantics.md 5.17).
+// A WaitForInstance... call: waits in the dispatcher, then reads the instance, unless the
+// dispatcher knows its row. Freed at once when the caller leaves (semantics.md 5.17).
 #ifndef DT_SERVER_RPC_WAIT_CALL_H_
 #define DT_SERVER_RPC_WAIT_CALL_H_
 
@@ -17,9 +17,8 @@
 namespace dt::rpc {
 
 // The answer of GetInstance and of the waits: the state, or `exists` false with nothing else
-// (5.12).
-void FillInstanceResponse(const std::optional<InstanceRow>& row, bool payloads,
-                          GetInstanceResponse& response);
+// (5.12) where `row` is null.
+void FillInstanceResponse(const InstanceRow* row, bool payloads, GetInstanceResponse& response);
 
 // Threads: Begin and the dispatcher's answer come from any thread, OnCancel from gRPC. The object
 // keeps itself alive from Create to OnDone; Finish is called exactly once, by the answer.
@@ -39,7 +38,9 @@ class WaitCall final : public grpc::ServerUnaryReactor {
  private:
   WaitCall(Store* store, dispatch::DispatchThread* dispatch, const GetInstanceRequest* request,
            GetInstanceResponse* response);
-  void Answer(const std::shared_ptr<WaitCall>& self, const absl::Status& status);
+  void Answer(const std::shared_ptr<WaitCall>& self, const absl::StatusOr<dispatch::KnownRow>& row);
+  void Read(const std::shared_ptr<WaitCall>& self);
+  void Fill(const InstanceRow* row);
 
   Store* const store_;
   dispatch::DispatchThread* const dispatch_;

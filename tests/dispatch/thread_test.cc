@@ -110,7 +110,7 @@ TEST_CASE("dispatch_thread chains from start to end through mailbox, store and w
         ChainInstance(hub, absl::StrCat("c", i), ids),
         [&started](absl::StatusOr<CreateResult> result) { started += result.ok() ? 1 : 0; });
     dispatch.Wait(hub, absl::StrCat("c", i), DispatchThread::WaitFor::kCompletion,
-                  [&completed](absl::Status) { completed.DecrementCount(); });
+                  [&completed](absl::StatusOr<dispatch::KnownRow>) { completed.DecrementCount(); });
   }
   completed.Wait();
   CHECK(started == kChains);

@@ -1,5 +1,6 @@
 // Waiting calls, drain, memory, several daemons.
 #include "absl/strings/str_cat.h"
+#include "server/orchestration/requests.h"
 #include "tests/dispatch/fixture.h"
 
 namespace dt::testing {
@@ -106,6 +107,81 @@ TEST_CASE("wait_elsewhere the end at another daemon is found within the poll int
   CHECK(!answer.has_value());
   one.Pass(absl::Seconds(2));
   CHECK(answer == absl::OkStatus());
+}
+
+// What a wait was told without a read, or the empty string: as clients see it.
+std::string Rendered(const dispatch::KnownRow& row) {
+  return row == nullptr ? "" : orchestration::RenderState(*row, /*payloads=*/true).DebugString();
+}
+std::string Stored(OneDaemon& one, const std::string& instance_id) {
+  return orchestration::RenderState(one.Row(instance_id), /*payloads=*/true).DebugString();
+}
+
+TEST_CASE("wait_known_row the end of what was created here is told with its row") {
+  OneDaemon one;
+  Functions functions = SomeFunctions(one.clock);
+  functions.orchestrators["Loop"] = [](const Replay& replay, Actions& actions) {
+    const int left = std::stoi(replay.input());
+    if (!actions.Task(1, "Echo", "x").has_value()) return;
+    if (left > 0) {
+      actions.ContinueAsNew(absl::StrCat(left - 1), "2");
+    } else {
+      actions.Complete("end");
+    }
+  };
+  const FakeStream stream = one.daemon.Open(one.hub);
+  one.daemon.Settle();
+  std::optional<absl::Status> answer;
+  std::vector<dispatch::KnownRow> rows(5);
+  const std::vector<std::string> ids = {"chain", "parent", "parent:1", "loop", "ended"};
+  for (size_t i = 0; i < ids.size(); ++i) {
+    one.daemon.Wait(one.hub, ids[i], WaitFor::kCompletion, &answer, &rows[i]);
+  }
+  one.Pass(absl::Seconds(1));  // the times of start and end differ
+  one.daemon.Start(one.hub, "chain", "Chain", "3");
+  one.daemon.Start(one.hub, "parent", "Parent", "2");
+  one.daemon.Start(one.hub, "loop", "Loop", "2");
+  one.daemon.Start(one.hub, "ended", "Listen", "", nullptr, "1");
+  one.daemon.RunWorkers({stream}, functions);
+  one.Pass(absl::Seconds(1));
+  one.daemon.Terminate(one.hub, "ended", "enough");
+  one.daemon.RunWorkers({stream}, functions);
+  for (size_t i = 0; i < ids.size(); ++i) {
+    CAPTURE(ids[i]);
+    CHECK(Rendered(rows[i]) == Stored(one, ids[i]));
+  }
+}
+
+TEST_CASE("wait_unknown_row what was claimed, or is large, is to be read") {
+  OneDaemon one;
+  const Functions functions = SomeFunctions(one.clock);
+  const std::vector<std::string> ids = {"claimed", "idle", "large", "small"};
+  std::vector<std::optional<absl::Status>> answers(ids.size());
+  std::vector<dispatch::KnownRow> rows(ids.size());
+  for (size_t i = 0; i < ids.size(); ++i) {
+    one.daemon.Wait(one.hub, ids[i], WaitFor::kCompletion, &answers[i], &rows[i]);
+  }
+  one.daemon.Start(one.hub, "claimed", "Listen", "");  // no worker is there yet
+  one.daemon.Settle();
+  const FakeStream stream = one.daemon.Open(one.hub);
+  one.daemon.RunWorkers({stream}, functions);
+  one.daemon.Start(one.hub, "idle", "Listen", "");
+  one.daemon.RunWorkers({stream}, functions);
+  one.Pass(absl::Seconds(10));
+  CHECK(one.daemon.dispatcher().Count().residents == 0);
+  one.daemon.Start(one.hub, "large", "Listen", "");
+  one.daemon.Start(one.hub, "small", "Listen", "");
+  one.daemon.RunWorkers({stream}, functions);
+  const std::string large(300 << 10, 'x');
+  for (const std::string& id : ids) {
+    one.daemon.Raise(one.hub, id, "go", id == "large" ? large : "x");
+  }
+  one.daemon.RunWorkers({stream}, functions);
+  for (size_t i = 0; i < ids.size(); ++i) {
+    CAPTURE(ids[i]);
+    CHECK(answers[i] == absl::OkStatus());
+    CHECK(Rendered(rows[i]) == (ids[i] == "small" ? Stored(one, ids[i]) : ""));
+  }
 }
 
 TEST_CASE("drain completions are accepted, nothing new is sent, every lease is given back") {

@@ -1,6 +1,5 @@
 // Client RPCs over real gRPC: cases.md, groups "Client RPCs" and "Suspend and terminate", as far as
 // the door decides them. What a turn does with the messages is tested in tests/orchestration.
-#include <thread>
 #include <vector>
 
 #include "absl/time/clock.h"
@@ -349,36 +348,6 @@ TEST_CASE("terminate_pending: without a worker it ends at once with the reason a
   CHECK(state.orchestrationstatus() == ORCHESTRATION_STATUS_TERMINATED);
   CHECK(state.output().value() == "\"why\"");
 }
-
-// A waiting call on a thread of its own.
-class Waiter {
- public:
-  Waiter(Stub& stub, const std::string& instance_id, bool for_start)
-      : context_(NewContext()), thread_([this, &stub, instance_id, for_start] {
-          GetInstanceRequest request;
-          request.set_instanceid(instance_id);
-          status_ = for_start ? stub.WaitForInstanceStart(context_.get(), request, &response_)
-                              : stub.WaitForInstanceCompletion(context_.get(), request, &response_);
-          done_.Notify();
-        }) {}
-  ~Waiter() {
-    context_->TryCancel();
-    thread_.join();
-  }
-  bool DoneWithin(absl::Duration timeout) { return done_.WaitForNotificationWithTimeout(timeout); }
-  const grpc::Status& status() const { return status_; }
-  OrchestrationStatus orchestration_status() const {
-    return response_.orchestrationstate().orchestrationstatus();
-  }
-  const GetInstanceResponse& response() const { return response_; }
-
- private:
-  std::unique_ptr<grpc::ClientContext> context_;
-  GetInstanceResponse response_;
-  grpc::Status status_;
-  absl::Notification done_;
-  std::thread thread_;
-};
 
 TEST_CASE("wait_start: blocks while pending, returns when it runs and when it has ended") {
   TestServer server;

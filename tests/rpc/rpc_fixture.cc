@@ -166,6 +166,21 @@ grpc::Status FakeWorker::CompleteActivity(const WorkItem& item, const std::strin
   return stub_.CompleteActivityTask(NewContext(metadata_).get(), response, &done);
 }
 
+Waiter::Waiter(Stub& stub, const std::string& instance_id, bool for_start, bool payloads)
+    : context_(NewContext()), thread_([this, &stub, instance_id, for_start, payloads] {
+        GetInstanceRequest request;
+        request.set_instanceid(instance_id);
+        request.set_getinputsandoutputs(payloads);
+        status_ = for_start ? stub.WaitForInstanceStart(context_.get(), request, &response_)
+                            : stub.WaitForInstanceCompletion(context_.get(), request, &response_);
+        done_.Notify();
+      }) {}
+
+Waiter::~Waiter() {
+  context_->TryCancel();
+  thread_.join();
+}
+
 OrchestratorAction CompleteAction(int id, const std::string& result, OrchestrationStatus status) {
   OrchestratorAction action;
   action.set_id(id);

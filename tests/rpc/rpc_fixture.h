@@ -111,6 +111,28 @@ class FakeWorker {
   std::thread thread_;
 };
 
+// A WaitForInstance... call on a thread of its own.
+class Waiter {
+ public:
+  Waiter(Stub& stub, const std::string& instance_id, bool for_start, bool payloads = false);
+  ~Waiter();
+
+  bool DoneWithin(absl::Duration timeout) { return done_.WaitForNotificationWithTimeout(timeout); }
+  // Once it is done.
+  const grpc::Status& status() const { return status_; }
+  const GetInstanceResponse& response() const { return response_; }
+  OrchestrationStatus orchestration_status() const {
+    return response_.orchestrationstate().orchestrationstatus();
+  }
+
+ private:
+  std::unique_ptr<grpc::ClientContext> context_;
+  GetInstanceResponse response_;
+  grpc::Status status_;
+  absl::Notification done_;
+  std::thread thread_;
+};
+
 OrchestratorAction CompleteAction(int id, const std::string& result,
                                   OrchestrationStatus status = ORCHESTRATION_STATUS_COMPLETED);
 OrchestratorAction FailAction(int id, const std::string& message);

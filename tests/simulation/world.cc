@@ -5,6 +5,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "google/protobuf/util/message_differencer.h"
+#include "server/orchestration/requests.h"
 
 namespace dt::testing {
 namespace {
@@ -196,6 +198,8 @@ void World::Client() {
     job.daemon_life = lives_[index];
     job.started = absl::UnknownError("asked");
     daemon.Start(hub_, job.instance_id, job.name, job.input, &job.started);
+    daemon.Wait(hub_, job.instance_id, dispatch::DispatchThread::WaitFor::kCompletion, &job.waited,
+                &job.known);
     return;
   }
   if (!started) return;
@@ -274,6 +278,7 @@ std::string World::Check() {
                           row->output.value_or("(none)"), Describe(job));
     }
     std::string wrong = CheckHistory(job);
+    if (wrong.empty()) wrong = CheckKnown(job, *row);
     if (!wrong.empty()) return wrong;
   }
   const MemoryDatabase::Counts counts = database_.Count();
@@ -299,6 +304,19 @@ std::string World::Describe(const Job& job) {
                     " items at workers, quiet ", daemon.daemon->dispatcher().quiet());
   }
   return text;
+}
+
+// A row that was told without a read is the stored one, unless a client that got no answer to its
+// start has replaced the instance since.
+std::string World::CheckKnown(const Job& job, const InstanceRow& row) {
+  if (job.known == nullptr || job.known->key != row.key) return "";
+  const OrchestrationState known = orchestration::RenderState(*job.known, /*payloads=*/true);
+  const OrchestrationState stored = orchestration::RenderState(row, /*payloads=*/true);
+  std::string difference;
+  google::protobuf::util::MessageDifferencer differencer;
+  differencer.ReportDifferencesToString(&difference);
+  if (differencer.Compare(stored, known) && job.known->generation == row.generation) return "";
+  return absl::StrCat(job.instance_id, " is not as its wait was told: ", difference);
 }
 
 std::string World::CheckHistory(const Job& job) {

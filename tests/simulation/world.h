@@ -52,6 +52,8 @@ class World {
     bool wants_event = false;
     bool wants_termination = false;
     bool wants_pause = false;
+    std::optional<absl::Status> waited;
+    dispatch::KnownRow known;  // that the wait for the end was told
   };
 
   bool Happens(double probability);
@@ -69,6 +71,7 @@ class World {
   // What the world knows about an instance that did not end as it should.
   std::string Describe(const Job& job);
   std::string CheckHistory(const Job& job);
+  static std::string CheckKnown(const Job& job, const InstanceRow& row);
 
   const WorldOptions options_;
   std::minstd_rand random_;

@@ -135,9 +135,14 @@ DoneCallback FakeDaemon::Keep(std::optional<absl::Status>* answer) {
 
 dispatch::WaitId FakeDaemon::Wait(HubId hub, const std::string& instance_id,
                                   dispatch::DispatchThread::WaitFor wait_for,
-                                  std::optional<absl::Status>* answer) {
+                                  std::optional<absl::Status>* answer, dispatch::KnownRow* row) {
   const dispatch::WaitId id = ++last_id_;
-  Post(dispatch::WaitAsked{id, hub, instance_id, wait_for, Keep(answer)});
+  Post(dispatch::WaitAsked{
+      id, hub, instance_id, wait_for,
+      [row, done = Keep(answer)](absl::StatusOr<dispatch::KnownRow> result) mutable {
+        if (row != nullptr && result.ok()) *row = *result;
+        std::move(done)(result.status());
+      }});
   return id;
 }
 

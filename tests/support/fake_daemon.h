@@ -49,9 +49,10 @@ class FakeDaemon : public StoreObserver {
   void Resume(HubId hub, const std::string& instance_id);
   void Terminate(HubId hub, const std::string& instance_id, const std::string& reason,
                  bool recurse = true);
+  // `row`: gets what an OK brings along.
   dispatch::WaitId Wait(HubId hub, const std::string& instance_id,
                         dispatch::DispatchThread::WaitFor wait_for,
-                        std::optional<absl::Status>* answer);
+                        std::optional<absl::Status>* answer, dispatch::KnownRow* row = nullptr);
   void Answer(HubId hub, OrchestratorResponse response,
               std::optional<absl::Status>* answer = nullptr);
   void Answer(HubId hub, ActivityResponse response, std::optional<absl::Status>* answer = nullptr);
