@@ -209,10 +209,10 @@ struct NewTask {
   SharedBytes request;
   LeaseToken lease_token = 0;     // not 0: created already leased to the caller
   std::string execution_id = {};  // of the generation of the turn
-  bool in_history = false;  // the TaskScheduled of the turn says all that `request` says
-  // Inline: without a row and a key, for a caller that runs it at once. It lives by the lease of its
-  // instance; whoever gives that up makes rows of the tasks that are left, from the turn's history.
-  // Only of a task that is `in_history`.
+  bool in_history = false;        // the TaskScheduled of the turn says all that `request` says
+  // Inline: without a row and a key, for a caller that runs it at once. It lives by the lease of
+  // its instance; whoever gives that up makes rows of the tasks that are left, from the turn's
+  // history. Only of a task that is `in_history`.
   bool is_inline = false;
 };
 
@@ -223,8 +223,8 @@ struct KeptTask {
   LeaseToken lease_token = 0;
 };
 
-// The key of a task that has none from the store: unique as a lease token is. Those of the store are
-// smaller.
+// The key of a task that has none from the store: unique as a lease token is. Those of the store
+// are smaller.
 constexpr TaskKey MakeTaskKey(WorkerId worker, int64_t counter) {
   return (worker << kLeaseTokenCounterBits) | counter;
 }

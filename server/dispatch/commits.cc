@@ -444,6 +444,7 @@ void Dispatcher::On(StartAsked& event) {
     seed.version = instance.version;
     seed.parent = instance.parent;
     seed.started = instance.started;
+    StartEarly(hub, *context);
   }
   ++creations_in_flight_;
   effects_->push_back(Create{std::move(instance), std::move(context)});
@@ -455,7 +456,9 @@ void Dispatcher::On(Created& event) {
   --creations_in_flight_;
   if (context.reservation.has_value()) Unreserve(*context.reservation);
   const InstanceSeed& seed = context.seed;
+  Resident* early = EarlyStart(context);
   if (!event.result.ok()) {
+    if (early != nullptr) RefuseEarlyStart(hub, *early);
     if (seed.lease_token != 0 && !absl::IsInvalidArgument(event.result.status())) {
       Recover(context.hub, WorkType::kTurn, seed.lease_token);
     }
@@ -467,19 +470,22 @@ void Dispatcher::On(Created& event) {
   effects_->push_back(AnswerCreate{std::move(context.done), std::move(event.result)});
   if (result.parent_notice.has_value()) ReadAgain(result.parent_notice->key);
   if (result.outcome == CreateOutcome::kReplaced) {
-    if (Resident* replaced = residents_.FindById(hub, seed.instance_id)) {
-      Drop(*replaced, /*release=*/false);
-    }
+    Resident* replaced = residents_.FindById(hub, seed.instance_id);
+    if (replaced != nullptr && replaced != early) Drop(*replaced, /*release=*/false);
   }
   const bool created =
       result.outcome == CreateOutcome::kCreated || result.outcome == CreateOutcome::kReplaced;
   if (created && seed.lease_token == 0) {
     WorkFree(hub, WorkType::kTurn, now_);
+  } else if (created && early != nullptr) {
+    Bear(*early, result);
   } else if (created) {
     AdoptSeed(hub, seed, result.key, result.started_seq, result.created_at);
-  } else if (result.outcome == CreateOutcome::kAlready && seed.lease_token != 0) {
+  } else {
+    if (early != nullptr) RefuseEarlyStart(hub, *early);
     // An earlier try of the store made it, under this token, and its answer got lost.
-    Recover(context.hub, WorkType::kTurn, seed.lease_token);
+    const bool lost = result.outcome == CreateOutcome::kAlready && seed.lease_token != 0;
+    if (lost) Recover(context.hub, WorkType::kTurn, seed.lease_token);
   }
   ForgetToken(seed.lease_token);
 }

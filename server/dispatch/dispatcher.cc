@@ -366,6 +366,7 @@ void Dispatcher::On(Registered& event) {
   for (HeldTask* task : held) DropTask(*task, /*release=*/false);
   held_back_.clear();
   early_.clear();
+  early_keys_.clear();
   tokens_in_flight_.clear();
   suspects_.clear();
   awaiting_read_.clear();

@@ -18,6 +18,7 @@
 #define DT_SERVER_DISPATCH_DISPATCHER_H_
 
 #include <deque>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <random>
@@ -145,6 +146,8 @@ class Dispatcher {
   void Adopt(Claim claim, std::optional<absl::Time> created_at = std::nullopt);
   void AdoptSeed(Hub& hub, const InstanceSeed& seed, InstanceKey key, int64_t started_seq,
                  absl::Time created_at);
+  // What was delivered to it before it came.
+  void TakeEarlyMessages(Resident& resident);
   void DiscardCorrupt(const Claim& claim);
   // Finds the phase of a resident that is not in flight: reads, waits, becomes ready or is
   // released.
@@ -207,6 +210,16 @@ class Dispatcher {
   bool KeepRepeat(ActivityAnswered& event);
   HeldTask* FindTask(TaskKey key);
 
+  // --- early_starts.cc: first turns that do not wait for the creation of their instance
+  void StartEarly(Hub& hub, CreateContext& context);
+  // Null if there is none, or it was dropped.
+  Resident* EarlyStart(const CreateContext& context);
+  // The instance is created: from now on it is a resident like any other.
+  void Bear(Resident& resident, const CreateResult& result);
+  // It is not created, whatever the reason.
+  void RefuseEarlyStart(Hub& hub, Resident& resident);
+  void ForgetEarlyKey(Resident& resident);
+
   // --- inline_tasks.cc: activities that are run at once, without a row of their own
   // Which of the checkpoint's tasks are inline.
   void ChooseInlineTasks(const Resident& resident, Checkpoint& checkpoint) const;
@@ -236,6 +249,8 @@ class Dispatcher {
   // False if the resident or the turn is gone.
   bool SettleBeside(const TaskContext& context, const absl::StatusOr<TaskResult>& result);
   void ExpireResults();
+  // A message of the turn in flight has another number now.
+  static void Renumber(orchestration::Turn& turn, int64_t from, int64_t to);
   // The turn in flight comes back without an answer.
   void TakeTurnBack(Resident& resident);
 
@@ -305,7 +320,8 @@ class Dispatcher {
   // Results that wait for a checkpoint, in the order in which their time ends: key of the instance,
   // and in place of the dispatch their number. Stored ones are void.
   std::deque<HoldEntry> result_holds_;
-  int64_t last_unstored_ = 0;
+  // Numbers of messages that are not stored: all below 0, and growing like those of the store.
+  int64_t last_unstored_ = std::numeric_limits<int64_t>::min();
   // Items that every matching stream has given back, by the time when one may have them again.
   // Tasks that would be ambiguous on the only streams that could take them (2.6), per hub.
   absl::flat_hash_map<HubId, std::vector<TaskKey>> held_back_;
@@ -321,6 +337,9 @@ class Dispatcher {
   absl::flat_hash_set<LeaseToken> tokens_in_flight_;
   absl::flat_hash_map<InstanceKey, std::vector<std::pair<LeaseToken, Message>>> early_;
   absl::flat_hash_set<LeaseToken> recoveries_;
+  // Early starts that are created, by the keys in the tokens of their first turns.
+  absl::flat_hash_map<InstanceKey, InstanceKey> early_keys_;
+  InstanceKey last_early_key_ = 0;
 
   absl::flat_hash_set<LeaseToken> suspects_;
 

@@ -92,6 +92,7 @@ struct CreateContext {
   HubId hub = 0;
   InstanceSeed seed;
   std::optional<Reservation> reservation;
+  InstanceKey early_key = 0;  // not 0: its first turn is under way
   Callback<CreateResult> done;
 };
 

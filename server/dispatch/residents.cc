@@ -67,9 +67,13 @@ std::unique_ptr<Resident> ResidentTable::Remove(Resident* resident) {
   return removed;
 }
 
+bool ResidentTable::IsFull(const Resident& resident) {
+  return resident.inbox.size() >= kInboxMessagesMax;
+}
+
 void ResidentTable::Append(Resident& resident, Message message) {
   if (resident.read_seqs.contains(message.seq)) return;
-  if (resident.inbox.size() >= kInboxMessagesMax && Before(resident.inbox.back(), message)) {
+  if (IsFull(resident) && Before(resident.inbox.back(), message)) {
     resident.unread_from = std::min(resident.unread_from, message.visible_at);
   }
   if (message.visible_at >= resident.unread_from) {

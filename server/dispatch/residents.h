@@ -76,7 +76,10 @@ struct Resident {
   uint64_t idle_stamp = 0;  // 0 = busy
   int64_t bytes = 0;        // counted into ResidentTable::bytes
 
+  // Below 0 until its creation is known to be stored (early_starts.cc).
   InstanceKey key() const { return state.key; }
+  bool unborn() const { return state.key < 0; }
+  InstanceKey early_key = 0;  // that of its first turn's token, if that was sent before
   // When the next message, known or not, is due; InfiniteFuture if none.
   absl::Time next_due() const;
 };
@@ -97,6 +100,8 @@ class ResidentTable {
   void Append(Resident& resident, Message message);
   // Adds what a read found.
   void Merge(Resident& resident, InboxRead read);
+  // Whether a message more would be left in the database, to be read later.
+  static bool IsFull(const Resident& resident);
   // Takes consumed messages out.
   void Consume(Resident& resident, std::vector<int64_t> seqs);
   // The due messages at the front.

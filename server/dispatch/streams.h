@@ -143,6 +143,9 @@ struct Hub {
   absl::flat_hash_map<std::string, std::unique_ptr<Route>> routes[kWorkTypes];
   std::vector<Route*> waiting[kWorkTypes];  // those with work, and a few that have none any more
   absl::flat_hash_map<std::string, InstanceKey> residents;
+  // After early starts that were refused (early_starts.cc).
+  int early_starts_to_skip = 0;
+  int early_starts_in_vain = 0;
   // (instance id, task id) of the activities in flight on streams that echo no tokens (2.6).
   absl::flat_hash_set<std::pair<std::string, int32_t>> unnamed_tasks;
   bool dirty = false;

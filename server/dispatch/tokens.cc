@@ -37,9 +37,12 @@ std::optional<CompletionToken> ParseToken(std::string_view text) {
   text.remove_prefix(1);
   for (int64_t* number : {&token.key, &token.lease, &token.dispatch}) {
     if (!TakeColon(text)) return std::nullopt;
+    // The key of an early start is below 0 (early_starts.cc).
+    const bool early = number == &token.key && !text.empty() && text.front() == '-';
+    if (early) text.remove_prefix(1);
     const std::optional<int64_t> taken = TakeNumber(text);
     if (!taken.has_value()) return std::nullopt;
-    *number = *taken;
+    *number = early ? -*taken : *taken;
   }
   if (!text.empty()) return std::nullopt;
   return token;

@@ -81,18 +81,22 @@ void Dispatcher::Adopt(Claim claim, std::optional<absl::Time> created_at) {
     resident->unread_from = *claim.next_due;
   }
   Resident& added = *residents_.Add(std::move(resident));
-  auto early = early_.find(added.key());
+  TakeEarlyMessages(added);
+  Reconsider(added);
+}
+
+void Dispatcher::TakeEarlyMessages(Resident& resident) {
+  auto early = early_.find(resident.key());
   if (early != early_.end()) {
     for (auto& [lease, message] : early->second) {
       const bool known =
-          std::any_of(added.inbox.begin(), added.inbox.end(),
+          std::any_of(resident.inbox.begin(), resident.inbox.end(),
                       [seq = message.seq](const Message& m) { return m.seq == seq; });
-      if (lease == added.lease && !known) residents_.Append(added, std::move(message));
+      if (lease == resident.lease && !known) residents_.Append(resident, std::move(message));
     }
     early_.erase(early);
   }
-  if (suspects_.contains(added.lease)) added.unread = true;
-  Reconsider(added);
+  if (suspects_.contains(resident.lease)) resident.unread = true;
 }
 
 void Dispatcher::AdoptSeed(Hub& hub, const InstanceSeed& seed, InstanceKey key, int64_t started_seq,
@@ -134,7 +138,8 @@ void Dispatcher::Drop(Resident& resident, bool release, absl::Duration delay) {
     TakeTurnBack(resident);
   }
   StoreApart(resident);
-  if (release) {
+  ForgetEarlyKey(resident);
+  if (release && !resident.unborn()) {
     InstanceRelease request;
     request.key = resident.key();
     request.hub = resident.hub->id;
@@ -173,7 +178,7 @@ void Dispatcher::Reconsider(Resident& resident) {
     return;
   }
   residents_.SetBusy(resident);
-  if (resident.awaits_read) return;
+  if (resident.awaits_read || (resident.unborn() && resident.unread)) return;
   const bool known = !resident.inbox.empty() && resident.inbox.front().visible_at <= now_;
   if (resident.unread || !known) {
     StartRead(resident);
@@ -231,6 +236,8 @@ bool Dispatcher::OfferTurn(Resident& resident, Stream* stream, bool all_gave_bac
   if (resident.turn.empty() && !resident.unstored.empty()) {
     StoreApart(resident);  // what is discarded must be stored
     Reconsider(resident);
+  } else if (resident.turn.empty() && resident.unborn()) {
+    Drop(resident, /*release=*/false);  // it comes back with its creation
   } else if (resident.turn.empty()) {
     EndEmptyTurn(resident);
   } else if (Poisoned(resident.lost_leases)) {
@@ -328,6 +335,12 @@ void Dispatcher::On(Discarded& event) {
 }
 
 void Dispatcher::LoseTurn(Resident& resident) {
+  if (resident.unborn()) {  // its credit is free already
+    resident.phase = Resident::Phase::kIdle;
+    TakeTurnBack(resident);
+    Drop(resident, /*release=*/false);
+    return;
+  }
   resident.phase = Resident::Phase::kIdle;
   ++resident.lost_leases;
   resident.loss_unsaved = true;
@@ -353,7 +366,9 @@ Resident* Dispatcher::FindAnswered(HubId hub, const std::string& token,
   } else {
     const std::optional<CompletionToken> parsed = ParseToken(token);
     if (parsed.has_value() && parsed->type == WorkType::kTurn) {
-      resident = residents_.Find(parsed->key, parsed->lease);
+      const auto born = early_keys_.find(parsed->key);
+      resident =
+          residents_.Find(born == early_keys_.end() ? parsed->key : born->second, parsed->lease);
       if (resident != nullptr && resident->dispatch != parsed->dispatch) resident = nullptr;
     }
   }
@@ -407,6 +422,7 @@ void Dispatcher::On(TurnAnswered& event) {
 
 void Dispatcher::EndTurn(Resident& resident, TurnAnswer answer) {
   const int64_t key = resident.key();
+  ForgetEarlyKey(resident);
   FreeCredit(resident.stream, WorkType::kTurn, key);
   if (Stream* stream = table_.Find(resident.stream); stream && !stream->abandoned.empty()) {
     stream->abandoned.erase({WorkType::kTurn, key});
@@ -426,6 +442,7 @@ void Dispatcher::EndTurn(Resident& resident, TurnAnswer answer) {
                                 resident.lease, now_, *ids_, limits_.turn);
   if (result.rewind.has_value()) {
     ++commits_in_flight_;
+    result.checkpoint.kept_tasks = resident.inline_tasks;
     effects_->push_back(RewindTurn{std::move(result.checkpoint), *std::move(result.rewind),
                                    std::move(answer.done)});
     return;

@@ -31,13 +31,6 @@ void RemoveMessage(Resident& resident, int64_t seq) {
   inbox.erase(std::remove_if(inbox.begin(), inbox.end(), WithSeq(seq)), inbox.end());
 }
 
-void Renumber(orchestration::Turn& turn, int64_t from, int64_t to) {
-  for (orchestration::TurnEvent& event : turn.events) {
-    if (event.seq == from) event.seq = to;
-  }
-  std::replace(turn.dropped.begin(), turn.dropped.end(), from, to);
-}
-
 }  // namespace
 
 // --- To the turn
@@ -45,7 +38,7 @@ void Renumber(orchestration::Turn& turn, int64_t from, int64_t to) {
 Resident* Dispatcher::TakerOf(const HeldTask& held, Stream** stream) {
   Resident* resident = residents_.Find(held.task.instance_key);
   if (resident == nullptr || resident->state.generation != held.task.generation ||
-      resident->lost_leases > 0 || resident->awaits_read) {
+      resident->lost_leases > 0 || resident->awaits_read || ResidentTable::IsFull(*resident)) {
     return nullptr;
   }
   const bool waits = resident->phase == Resident::Phase::kIdle && resident->next_due() > now_;
@@ -72,7 +65,7 @@ bool Dispatcher::GiveToTurn(HeldTask& held, NewMessage& message, DoneCallback& d
     return false;
   }
   Message given;
-  given.seq = --last_unstored_;
+  given.seq = ++last_unstored_;
   given.generation = message.generation;
   given.visible_at = now_;
   given.event_type = message.event_type;
@@ -145,6 +138,7 @@ void Dispatcher::StoreBeside(UnstoredResult& result) {
 }
 
 bool Dispatcher::MustPark(Resident& resident, const OrchestratorResponse& response) {
+  if (resident.unborn()) return true;
   const auto rewinds = [](const OrchestratorAction& action) {
     return action.has_rewindorchestration();
   };
@@ -214,6 +208,13 @@ bool Dispatcher::SettleBeside(const TaskContext& context,
     EndTurn(*resident, std::move(*parked));
   }
   return true;
+}
+
+void Dispatcher::Renumber(orchestration::Turn& turn, int64_t from, int64_t to) {
+  for (orchestration::TurnEvent& event : turn.events) {
+    if (event.seq == from) event.seq = to;
+  }
+  std::replace(turn.dropped.begin(), turn.dropped.end(), from, to);
 }
 
 void Dispatcher::TakeTurnBack(Resident& resident) {

@@ -152,12 +152,7 @@ begin
   end if;
 
   if p_batch ? 'kept_item' then
-    perform _StoreInlineTasks(array_agg(v_keys[c.item]), array_agg(c.id), array_agg(c.task),
-                              array_agg(c.token), array_agg(0), array_agg(null::timestamptz))
-    from unnest((p_batch ->> 'kept_item')::int[], (p_batch ->> 'kept_id')::int[],
-                (p_batch ->> 'kept_task')::bigint[], (p_batch ->> 'kept_token')::bigint[])
-      c(item, id, task, token)
-    where v_outcomes[c.item] = 0;
+    perform _KeepInlineTasks(v_keys, v_outcomes, p_batch);
   end if;
   if 0 <> any (v_flags) then
     perform _CheckpointEnds(v_keys, v_generations, v_flags, v_outcomes, v_lists -> 'generations',

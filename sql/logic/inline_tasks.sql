@@ -127,6 +127,20 @@ begin
   end loop;
 end $$;
 
+-- _KeepInlineTasks: makes leased rows of the inline tasks that a checkpoint names (kept_*), of its committed
+-- items; p_outcomes null: of all. As _StoreInlineTasks.
+create or replace function _KeepInlineTasks(p_keys bigint[], p_outcomes smallint[], p_batch jsonb)
+returns void language plpgsql set search_path from current set enable_seqscan = off as $$
+begin
+  perform _StoreInlineTasks(array_agg(p_keys[c.item]), array_agg(c.id), array_agg(c.task),
+                            array_agg(c.token), array_agg(0), array_agg(null::timestamptz))
+  from unnest((p_batch ->> 'kept_item')::int[], (p_batch ->> 'kept_id')::int[],
+              (p_batch ->> 'kept_task')::bigint[], (p_batch ->> 'kept_token')::bigint[])
+    c(item, id, task, token)
+  where coalesce(p_outcomes[c.item], 0) = 0
+  having count(*) > 0;
+end $$;
+
 -- _FreeInlineTasks: makes free rows of all inline tasks of these instances. With p_lost = 1 each counts as
 -- lost once: no daemon has lost it before. As _StoreInlineTasks.
 create or replace function _FreeInlineTasks(p_keys bigint[], p_lost int) returns void

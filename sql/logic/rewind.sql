@@ -32,9 +32,7 @@ begin
                                where p.instance_key = i.instance_key
                                  and p.payload_id = i.output_payload)),
            i.failure,
-           coalesce((select array_agg(t.task_id order by t.task_id) from NewTasks t
-                     where t.instance_key = i.instance_key), '{}'),
-           null::int, null::int, null::bytea
+           _TasksOf(i.instance_key), null::int, null::int, null::bytea
     from unnest(v_found, v_items) f(key, item)
     join Instances i on i.instance_key = any (array[f.key])
     left join ReadyInstances r on r.instance_key = any (array[f.key]);
@@ -48,6 +46,17 @@ begin
     join Instances i on i.instance_key = any (array[f.key]) and coalesce(i.runtime_status, 0) = 3
     join History h on h.instance_key = any (array[i.instance_key])
     order by f.item, h.turn;
+end $$;
+
+-- _TasksOf: the ids of the activities of an instance that are in flight, in order.
+create or replace function _TasksOf(p_key bigint) returns int[]
+language plpgsql stable set search_path from current set enable_seqscan = off as $$
+begin
+  return array(select t.task_id from NewTasks t where t.instance_key = p_key
+               union all
+               select i.id from ReadyInstances r cross join unnest(r.inline_tasks) i(id)
+               where r.instance_key = p_key
+               order by 1);
 end $$;
 
 -- _RewindInstances: rewinds FAILED instances, all or none, and one that is live under the lease of its
@@ -111,9 +120,9 @@ begin
     where i.instance_key = any (array[c.key]);
   select coalesce(array_agg(c.key) filter (where c.live), '{}') into v_live
   from jsonb_to_recordset(p_batch -> 'rewinds') c(key bigint, live boolean);
-  -- Their results would be of an old generation: nobody waits for them.
-  update ReadyInstances r set inline_tasks = null
-    where r.instance_key = any (v_live) and cardinality(r.inline_tasks) > 0;
+  if p_batch ? 'kept_item' then  -- while the history still tells what they are
+    perform _KeepInlineTasks(v_keys, null, p_batch);
+  end if;
   delete from History h where h.instance_key = any (v_live);
   -- EventRaised (17) and ExecutionSuspended (21) are bound to a generation when they are carried over.
   delete from NewEvents e
@@ -148,9 +157,7 @@ begin
          count(*) filter (where i.instance_key is null
                           or (i.runtime_status <> 3 and c.live is null)
                           or i.execution_id is distinct from c.found_execution_id
-                          or c.found_tasks is distinct from coalesce(
-                               (select array_agg(t.task_id order by t.task_id) from NewTasks t
-                                where t.instance_key = c.key), '{}'))
+                          or c.found_tasks is distinct from _TasksOf(c.key))
     into v_done, v_changed
   from jsonb_to_recordset(p_batch -> 'rewinds')
     c(key bigint, found_execution_id text, found_tasks int[], execution_id text, live boolean)

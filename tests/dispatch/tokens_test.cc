@@ -29,7 +29,7 @@ TEST_CASE("token_form only what the daemon writes is a token") {
   CHECK(parsed->lease == MakeLeaseToken(3, 4));
   CHECK(parsed->dispatch == 5);
   for (const char* text : {"", "o", "o:", "o:1:2", "o:1:2:", "o:1:2:3:", "o:1:2:3:4", "x:1:2:3",
-                           "o:01:2:3", "o:+1:2:3", "o:-1:2:3", "o: 1:2:3", "o:1:2:3 ", "O:1:2:3",
+                           "o:01:2:3", "o:+1:2:3", "o:1:-2:3", "o: 1:2:3", "o:1:2:3 ", "O:1:2:3",
                            "o:0:2:3", "o:1:2:9223372036854775808", "o;1:2:3", "garbage"}) {
     CAPTURE(text);
     CHECK(!ParseToken(text).has_value());

@@ -12,7 +12,6 @@
 namespace dt::testing {
 namespace {
 
-
 StoreKind AnyKind() { return GENERATE(StoreKind::kMemory, StoreKind::kPostgres); }
 
 std::string InChunk(const HistoryEvent& event) {

@@ -35,6 +35,7 @@ RewindSource MemoryDatabase::SourceOf(const Instance& instance) const {
   claim.orchestration_trace_context = instance.orchestration_trace_context;
   if (claim.status == RuntimeStatus::kFailed) claim.history = instance.history;
   for (TaskKey key : instance.tasks) source.task_ids.push_back(tasks_.at(key).task.task_id);
+  for (const auto& [id, task] : instance.inline_tasks) source.task_ids.push_back(id);
   std::sort(source.task_ids.begin(), source.task_ids.end());
   return source;
 }
@@ -82,6 +83,7 @@ void MemoryDatabase::Revive(Rewind rewind) {
     }
   }
   if (rewind.live) {
+    for (const KeptTask& kept : rewind.checkpoint.kept_tasks) StoreInlineTask(instance, kept);
     instance.inline_tasks.clear();
     instance.history.clear();
     std::vector<int64_t> old;

@@ -1,0 +1,166 @@
+// First turns that go to a worker before their instance is created
+// (server/dispatch/early_starts.cc).
+#include "absl/strings/str_cat.h"
+#include "tests/dispatch/fixture.h"
+
+namespace dt::testing {
+namespace {
+
+TEST_CASE("early_start the first turn runs while its instance is created") {
+  OneDaemon one;
+  const Functions functions = SomeFunctions(one.clock);
+  const FakeStream stream = one.daemon.Open(one.hub);
+  one.daemon.Settle();
+  one.daemon.Start(one.hub, "c", "Chain", "2");
+  one.daemon.Turn();  // without the store
+  const WorkItem item = stream.sink->Take().value();
+  CHECK(one.database.Count().live == 0);
+  std::optional<absl::Status> first, second;
+  one.daemon.Answer(one.hub, RunTurn(functions, item), &first);
+  one.daemon.Answer(one.hub, RunTurn(functions, item), &second);
+  one.daemon.Turn();
+  CHECK(!first.has_value());  // it waits for the creation
+  CHECK(second == absl::OkStatus());
+  one.daemon.Settle();
+  CHECK(first == absl::OkStatus());
+  CHECK(one.database.Count().checkpoints == 1);
+  one.daemon.RunWorkers({stream}, functions);
+  CHECK(one.Output("c") == "1,2");
+  CHECK(one.daemon.dispatcher().Count().items_in_flight == 0);
+}
+
+TEST_CASE("early_start_order instances are offered in the order of their starts") {
+  OneDaemon one;
+  const FakeStream stream = one.daemon.Open(one.hub);
+  one.daemon.Settle();
+  for (const char* id : {"a", "b", "c"}) one.daemon.Start(one.hub, id, "Chain", "1");
+  one.daemon.Turn();
+  for (const char* id : {"a", "b", "c"}) {
+    CHECK(stream.sink->Take().value().orchestratorrequest().instanceid() == id);
+  }
+}
+
+TEST_CASE("early_start_answered_later the token stands when the instance has its key") {
+  OneDaemon one;
+  const Functions functions = SomeFunctions(one.clock);
+  const FakeStream stream = one.daemon.Open(one.hub);
+  one.daemon.Settle();
+  one.daemon.Start(one.hub, "c", "Chain", "1");
+  one.daemon.Turn();
+  const WorkItem item = stream.sink->Take().value();
+  one.daemon.Settle();
+  const bool gives_back = GENERATE(false, true);
+  if (gives_back) {
+    one.daemon.Post(dispatch::Abandoned{dispatch::WorkType::kTurn, one.hub, item.completiontoken(),
+                                        [](const absl::Status&) {}});
+    one.Pass(absl::Minutes(1));
+  } else {
+    one.daemon.Answer(one.hub, RunTurn(functions, item));
+  }
+  one.daemon.RunWorkers({stream}, functions);
+  CHECK(one.Output("c") == "1");
+}
+
+TEST_CASE("early_start_refused a turn of what exists already changes nothing") {
+  OneDaemon one;
+  const Functions functions = SomeFunctions(one.clock);
+  const FakeStream stream = one.daemon.Open(one.hub);
+  one.daemon.Start(one.hub, "l", "Listen", "");
+  one.daemon.RunWorkers({stream}, functions);
+  one.Pass(absl::Minutes(5), absl::Seconds(1));  // it is not held any more
+  REQUIRE(one.daemon.dispatcher().Count().residents == 0);
+  absl::StatusOr<CreateResult> answer;
+  one.daemon.Start(one.hub, "l", "Chain", "1", &answer);
+  one.daemon.Turn();
+  const WorkItem item = stream.sink->Take().value();
+  std::optional<absl::Status> answered;
+  one.daemon.Answer(one.hub, RunTurn(functions, item), &answered);
+  one.daemon.Settle();
+  REQUIRE(answer.ok());
+  CHECK(answer->outcome == CreateOutcome::kExists);
+  CHECK(answered == absl::OkStatus());
+  CHECK(one.Row("l").name == "Listen");
+  CHECK(one.daemon.dispatcher().Count().items_in_flight == 0);
+  // The next ones wait for their creation.
+  one.daemon.Start(one.hub, "l", "Chain", "1", &answer);
+  one.daemon.Settle();
+  CHECK(stream.sink->waiting() == 0);
+  one.daemon.Start(one.hub, "c", "Chain", "1");
+  one.daemon.RunWorkers({stream}, functions);
+  CHECK(one.Output("c") == "1");
+}
+
+TEST_CASE("early_start_fails nothing is left of a creation that failed, or was not known to work") {
+  FaultyDaemon one;
+  const bool applied = GENERATE(false, true);
+  const Functions functions = SomeFunctions(one.clock);
+  const FakeStream stream = one.daemon.Open(one.hub);
+  one.daemon.Settle();
+  one.faults.FailNext(FaultStore::Verb::kCreate, absl::UnavailableError("away"), applied);
+  absl::StatusOr<CreateResult> answer;
+  one.daemon.Start(one.hub, "c", "Chain", "1", &answer);
+  one.daemon.Turn();
+  REQUIRE(stream.sink->Take().has_value());
+  one.daemon.Settle();
+  CHECK(absl::IsUnavailable(answer.status()));
+  CHECK(one.daemon.dispatcher().Count().residents == 0);
+  CHECK(one.daemon.dispatcher().Count().items_in_flight == 0);
+  if (!applied) return;
+  one.Pass(absl::Seconds(10));  // what the lost answer told is found under its token
+  one.daemon.RunWorkers({stream}, functions);
+  CHECK(one.database.ReadInstance(one.hub, "c", true)->output == "1");
+}
+
+TEST_CASE("early_start_stream_lost another worker gets it when it is created") {
+  OneDaemon one;
+  const Functions functions = SomeFunctions(one.clock);
+  const FakeStream first = one.daemon.Open(one.hub);
+  one.daemon.Settle();
+  one.daemon.Start(one.hub, "c", "Chain", "1");
+  one.daemon.Turn();
+  REQUIRE(first.sink->waiting() == 1);
+  const bool answered = GENERATE(false, true);
+  if (answered) one.daemon.Work(first, functions);
+  const FakeStream second = one.daemon.Open(one.hub);
+  one.daemon.Close(first);
+  one.daemon.Turn();
+  one.daemon.RunWorkers({second}, functions);
+  CHECK(one.Output("c") == "1");
+  CHECK(one.daemon.dispatcher().Count().items_in_flight == 0);
+}
+
+TEST_CASE("early_start_event an event that overtakes the answer to the creation is not lost") {
+  OneDaemon one;
+  const Functions functions = SomeFunctions(one.clock);
+  const FakeStream stream = one.daemon.Open(one.hub);
+  one.daemon.Settle();
+  one.daemon.Start(one.hub, "l", "Listen", "");
+  one.daemon.Turn();
+  one.daemon.Raise(one.hub, "l", "go", "now");
+  one.daemon.Work(stream, functions);
+  one.daemon.RunWorkers({stream}, functions);
+  one.Pass(absl::Seconds(5));
+  one.daemon.RunWorkers({stream}, functions);
+  CHECK(one.Output("l") == "now");
+}
+
+TEST_CASE("early_start_drain what is being created while the daemon stops is given back") {
+  OneDaemon one;
+  const Functions functions = SomeFunctions(one.clock);
+  const FakeStream stream = one.daemon.Open(one.hub);
+  one.daemon.Settle();
+  one.daemon.Start(one.hub, "c", "Chain", "1");
+  one.daemon.Turn();
+  const bool answered = GENERATE(false, true);
+  if (answered) one.daemon.Work(stream, functions);
+  one.daemon.Post(dispatch::DrainBegun{});
+  one.daemon.Post(dispatch::DrainEnded{});
+  one.daemon.Settle();
+  CHECK(one.daemon.dispatcher().released());
+  CHECK(one.database.Count().live == 1);
+  CHECK(one.database.Count().leased_instances == 0);
+  CHECK(one.database.Count().leased_tasks == 0);
+}
+
+}  // namespace
+}  // namespace dt::testing
