@@ -14,8 +14,9 @@
 --     consumed_item, consumed_seq: columns of the consumed messages
 --     done_item, done_task, done_token: columns of activity tasks that go, as their results are in the
 --         turn's history and in no inbox
---     inline_new, inline_done: columns of the items: ids of new inline tasks (logic/inline_tasks.sql) and of
---         those whose results are in the turn's history, each an array in text form or null
+--     inline_new: a column of the items: ids of new inline tasks (logic/inline_tasks.sql), each an array in
+--         text form or null; inline_done: a column of the items: the id of one whose result is in the turn's
+--         history, or null; inline_done_item, inline_done_id: columns of the further ones
 --     kept_item, kept_id, kept_task, kept_token: columns of inline tasks of items that end, begin a next
 --         generation or release: they get rows, under these keys and leases
 --     task_item, task_number, task_id, task_version, task_request, task_token: columns of new tasks;
@@ -69,25 +70,8 @@ begin
     v_locked := _LockTargets(p_hub, p_batch, v_keys);
   end if;
 
-  -- The lock, the fence and the turn in one heap-only update: one probe of the primary key each, in the
-  -- order of the sorted list. Whoever held a row first leaves the newest one to be compared.
-  with fenced as (
-    update ReadyInstances r
-      set turn = c.turn, lost_leases = 0,
-          inline_tasks = case when c.inline_done is null then r.inline_tasks
-                              else (select array_agg(t.id) from unnest(r.inline_tasks) t(id)
-                                    where t.id <> all (c.inline_done::int[])) end
-                         || c.inline_new::int[],
-          generation = case when c.flags & 4 = 4 then c.generation + 1 else r.generation end,
-          released_token = case when c.flags & 2 = 2 then c.token else r.released_token end
-    from (select * from unnest(v_keys, v_tokens, v_turns, v_generations, v_flags,
-                               (p_batch ->> 'inline_new')::text[],
-                               (p_batch ->> 'inline_done')::text[]) with ordinality
-            u(key, token, turn, generation, flags, inline_new, inline_done, ord)
-          order by u.key) c
-    where r.instance_key = any (array[c.key]) and r.lease_token = c.token and r.turn = c.turn - 1
-    returning c.ord)
-  select coalesce(array_agg(f.ord), '{}') into v_fenced from fenced f;
+  v_fenced := _FenceTurns(v_keys, v_tokens, v_turns, v_generations, v_flags,
+                          p_batch ->> 'inline_new', p_batch ->> 'inline_done');
   if cardinality(v_fenced) = cardinality(v_keys) then
     v_outcomes := array_fill(0::smallint, array[cardinality(v_keys)]);
   else
@@ -116,6 +100,12 @@ begin
     end if;
   end if;
 
+  if p_batch ? 'inline_done_item' then
+    perform _EndInlineTasks(array_agg(v_keys[c.item]), array_agg(c.id), array_agg(v_tokens[c.item]))
+    from unnest((p_batch ->> 'inline_done_item')::int[], (p_batch ->> 'inline_done_id')::int[])
+      c(item, id)
+    where v_outcomes[c.item] = 0;
+  end if;
   if p_batch ? 'done_item' then
     perform _EndTasks(v_keys, v_outcomes, p_batch);
   end if;
@@ -191,6 +181,47 @@ begin
           where c.flags & 3 = 2 and c.outcome = 0) f
     where f.keys is not null;
   end if;
+end $$;
+
+-- _FenceTurns: the lock, the fence and the turn in one heap-only update of each hot row, by one probe of
+-- the primary key. Whoever held a row first leaves the newest one to be compared. Parallel arrays as of
+-- _CheckpointOrchestration; returns the positions of those that passed. Locks: hot rows by key.
+create or replace function _FenceTurns(p_keys bigint[], p_tokens bigint[], p_turns bigint[],
+                                       p_generations int[], p_flags int[], p_inline_new text,
+                                       p_inline_done text)
+returns int[] language plpgsql set search_path from current set enable_seqscan = off as $$
+declare
+  v_inline_new text[] := p_inline_new;
+  v_inline_done int[] := p_inline_done;
+  v_fenced int[];
+begin
+  -- A turn that comes alone is one that somebody waits for, and this is the same at a third of the cost.
+  if cardinality(p_keys) = 1 then
+    update ReadyInstances r
+      set turn = p_turns[1], lost_leases = 0,
+          inline_tasks = nullif(array_remove(r.inline_tasks, v_inline_done[1]), '{}')
+                         || v_inline_new[1]::int[],
+          generation = case when p_flags[1] & 4 = 4 then p_generations[1] + 1
+                            else r.generation end,
+          released_token = case when p_flags[1] & 2 = 2 then p_tokens[1] else r.released_token end
+    where r.instance_key = p_keys[1] and r.lease_token = p_tokens[1] and r.turn = p_turns[1] - 1;
+    return case when found then '{1}' else '{}' end;
+  end if;
+  with fenced as (
+    update ReadyInstances r
+      set turn = c.turn, lost_leases = 0,
+          inline_tasks = nullif(array_remove(r.inline_tasks, c.inline_done), '{}')
+                         || c.inline_new::int[],
+          generation = case when c.flags & 4 = 4 then c.generation + 1 else r.generation end,
+          released_token = case when c.flags & 2 = 2 then c.token else r.released_token end
+    from (select * from unnest(p_keys, p_tokens, p_turns, p_generations, p_flags, v_inline_new,
+                               v_inline_done) with ordinality
+            u(key, token, turn, generation, flags, inline_new, inline_done, ord)
+          order by u.key) c
+    where r.instance_key = any (array[c.key]) and r.lease_token = c.token and r.turn = c.turn - 1
+    returning c.ord)
+  select coalesce(array_agg(f.ord), '{}') into v_fenced from fenced f;
+  return v_fenced;
 end $$;
 
 -- _EndTasks: takes out the tasks whose results committed turns bring along. Caller holds the hot rows of

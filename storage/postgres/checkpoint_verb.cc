@@ -106,7 +106,7 @@ void EncodeItems(const CheckpointVerb::Requests& requests, OwnPayloads& payloads
 
 // The inline tasks that begin and end with the turns, and those that get rows.
 void EncodeInlineTasks(const CheckpointVerb::Requests& requests, Envelope& envelope) {
-  Column begun, completed, kept_item, kept_id, kept_task, kept_token;
+  Column begun, completed, more_item, more_id, kept_item, kept_id, kept_task, kept_token;
   bool any_begun = false, any_completed = false;
   int64_t item = 0;
   for (const Checkpoint* checkpoint : requests) {
@@ -116,9 +116,15 @@ void EncodeInlineTasks(const CheckpointVerb::Requests& requests, Envelope& envel
       if (task.is_inline) ids.push_back(task.task_id);
     }
     any_begun |= !ids.empty();
-    any_completed |= !checkpoint->completed_inline_tasks.empty();
     begun.AddList(ids);
-    completed.AddList(checkpoint->completed_inline_tasks);
+    // Most turns complete one, which then costs no more than a number.
+    const std::vector<int32_t>& ended = checkpoint->completed_inline_tasks;
+    any_completed |= !ended.empty();
+    completed.AddOptional(ended.empty() ? std::nullopt : std::optional<int64_t>(ended.front()));
+    for (size_t i = 1; i < ended.size(); ++i) {
+      more_item.Add(item);
+      more_id.Add(ended[i]);
+    }
     for (const KeptTask& task : checkpoint->kept_tasks) {
       kept_item.Add(item);
       kept_id.Add(task.task_id);
@@ -128,6 +134,9 @@ void EncodeInlineTasks(const CheckpointVerb::Requests& requests, Envelope& envel
   }
   if (any_begun) envelope.Numbers("inline_new", begun);
   if (any_completed) envelope.Numbers("inline_done", completed);
+  if (!more_item.empty()) {
+    envelope.Numbers("inline_done_item", more_item).Numbers("inline_done_id", more_id);
+  }
   if (kept_item.empty()) return;
   envelope.Numbers("kept_item", kept_item)
       .Numbers("kept_id", kept_id)
