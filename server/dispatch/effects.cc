@@ -2,6 +2,7 @@
 // callers.
 #include <memory>
 #include <utility>
+#include <variant>
 
 #include "server/dispatch/events.h"
 #include "server/dispatch/rewind_call.h"
@@ -130,7 +131,14 @@ struct Runner {
 void RunEffects(std::vector<Effect>& effects, Store* store,
                 const std::function<void(Event)>& post) {
   Runner runner{store, post};
-  for (Effect& effect : effects) std::visit(runner, effect);
+  // Workers and the store go on by the others; nothing goes on by an acknowledgement.
+  const auto waits = [](const Effect& effect) { return std::holds_alternative<Answer>(effect); };
+  for (Effect& effect : effects) {
+    if (!waits(effect)) std::visit(runner, effect);
+  }
+  for (Effect& effect : effects) {
+    if (waits(effect)) std::visit(runner, effect);
+  }
   effects.clear();
 }
 
