@@ -46,8 +46,12 @@ void Dispatcher::Hold(ActivityTask task, LeaseToken instance_lease) {
 }
 
 void Dispatcher::Queue(HeldTask& held) {
-  if (draining_ || held.route->streams.empty()) {
+  if (draining_) {
     DropTask(held, /*release=*/true);
+    return;
+  }
+  if (held.route->streams.empty()) {
+    Orphan(held);
     return;
   }
   held.phase = HeldTask::Phase::kQueued;

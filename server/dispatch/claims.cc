@@ -1,6 +1,7 @@
 // The store as a source of work: claims, messages that others added, releases, sweeps, waiting
 // calls.
 #include <algorithm>
+#include <utility>
 
 #include "server/dispatch/dispatcher.h"
 #include "server/orchestration/ended_row.h"
@@ -14,6 +15,10 @@ constexpr absl::Duration kRetryDelay = absl::Seconds(1);
 // A claim takes no more for one set of filters, and the next one follows at once. So a daemon that
 // finds a large backlog sends its first item before it has read all that its workers could take.
 constexpr int kClaimItemsMax = 500;
+// So many releases are under way at most when the last worker has gone: two calls of the store. All
+// at once would hold up the other writes, and a worker that is started again at once would wait for
+// them, and then for the claims that bring the same items back.
+constexpr int kOrphanReleasesMax = 400;
 
 }  // namespace
 
@@ -268,6 +273,38 @@ void Dispatcher::On(TaskReleased& event) {
   if (ended_) return;
   ++releases_in_flight_;
   RetryLater(ReleaseTask{event.hub, std::move(event.instance_id), event.release});
+}
+
+void Dispatcher::Orphan(Resident& resident) {
+  residents_.SetBusy(resident);
+  if (std::exchange(resident.orphaned, true)) return;
+  orphans_.emplace_back(WorkType::kTurn, resident.key());
+}
+
+void Dispatcher::Orphan(HeldTask& held) {
+  held.phase = HeldTask::Phase::kSetAside;
+  if (std::exchange(held.orphaned, true)) return;
+  orphans_.emplace_back(WorkType::kActivity, held.task.key);
+}
+
+void Dispatcher::ReleaseOrphans() {
+  while (!orphans_.empty() && releases_in_flight_ < kOrphanReleasesMax) {
+    const auto [type, key] = orphans_.front();
+    orphans_.pop_front();
+    Resident* resident = type == WorkType::kTurn ? residents_.Find(key) : nullptr;
+    HeldTask* held = type == WorkType::kActivity ? FindTask(key) : nullptr;
+    if (resident != nullptr && resident->orphaned) Drop(*resident, /*release=*/true);
+    if (held != nullptr && held->orphaned) DropTask(*held, /*release=*/true);
+  }
+}
+
+void Dispatcher::ReconsiderOrphans() {
+  for (const auto& [type, key] : std::exchange(orphans_, {})) {
+    Resident* resident = type == WorkType::kTurn ? residents_.Find(key) : nullptr;
+    HeldTask* held = type == WorkType::kActivity ? FindTask(key) : nullptr;
+    if (resident != nullptr && std::exchange(resident->orphaned, false)) Reconsider(*resident);
+    if (held != nullptr && std::exchange(held->orphaned, false)) Queue(*held);
+  }
 }
 
 // --- Upkeep and waiting calls

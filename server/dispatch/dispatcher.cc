@@ -62,6 +62,7 @@ void Dispatcher::Settle() {
     if (!leasing()) continue;
     for (WorkType type : {WorkType::kTurn, WorkType::kActivity}) StartClaim(hub, type);
   }
+  ReleaseOrphans();
   while (residents_.bytes() > limits_.resident_bytes_max) {
     Resident* idle = residents_.TakeIdle(now_, /*any=*/true);
     if (idle == nullptr) break;
@@ -329,6 +330,7 @@ void Dispatcher::On(StreamOpened& event) {
   Stream* stream = table_.Open(event.stream, std::move(event.options), std::move(event.sink), now_);
   next_ping_ = std::min(next_ping_, now_ + limits_.health_ping_interval);
   RequeueHeldBack(*stream->hub);
+  ReconsiderOrphans();
   MarkDirty(*stream->hub);
 }
 
@@ -344,12 +346,13 @@ void Dispatcher::On(StreamClosed& event) {
     --items_in_flight_;
     if (HeldTask* held = FindTask(key)) LoseTask(*held);
   }
-  // What no stream here accepts any more is free for other daemons.
   for (Resident* resident : residents_.All()) {
-    if (resident->hub == &hub && resident->route->streams.empty() &&
-        (resident->phase == Resident::Phase::kIdle || resident->phase == Resident::Phase::kReady)) {
-      Drop(*resident, /*release=*/true);
-    }
+    if (resident->hub == &hub && resident->route->streams.empty()) Reconsider(*resident);
+  }
+  for (auto& [key, held] : tasks_) {
+    if (held->phase != HeldTask::Phase::kQueued || !held->route->streams.empty()) continue;
+    held->route->tasks.Erase(held->task.instance_key, key);
+    Orphan(*held);
   }
   RequeueHeldBack(hub);
   MarkDirty(hub);
@@ -365,6 +368,7 @@ void Dispatcher::On(Registered& event) {
   for (auto& [key, task] : tasks_) held.push_back(task.get());
   for (HeldTask* task : held) DropTask(*task, /*release=*/false);
   held_back_.clear();
+  orphans_.clear();
   early_.clear();
   early_keys_.clear();
   tokens_in_flight_.clear();

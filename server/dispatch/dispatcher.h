@@ -47,6 +47,7 @@ struct HeldTask {
   StreamId stream = 0;
   int64_t dispatch = 0;
   bool loss_unsaved = false;
+  bool orphaned = false;  // no stream accepts it, and it will be given back
   // Not 0: it was made inline, under this lease of its instance.
   LeaseToken instance_lease = 0;
   InlinePlace place() const { return {instance_lease, task.task_id}; }
@@ -274,6 +275,12 @@ class Dispatcher {
   void MergeNewMessages(InboxRead read);
   void Release(InstanceRelease release);
   void Release(HubId hub, std::string instance_id, TaskRelease release);
+  // What no stream here accepts is free for other daemons: it is given back a few at a time.
+  void Orphan(Resident& resident);
+  void Orphan(HeldTask& held);
+  void ReleaseOrphans();
+  // A stream has opened: what is left of them may be for it.
+  void ReconsiderOrphans();
   void RetryLater(Effect effect);
   absl::Duration PollDelay(int empty_polls);
   // How long an item waits that so many workers in a row did not answer: the first time not at all,
@@ -353,6 +360,7 @@ class Dispatcher {
   absl::Time next_sweep_ = absl::InfiniteFuture();
   absl::Time next_ping_ = absl::InfiniteFuture();
   std::vector<std::pair<absl::Time, Effect>> retries_;
+  std::deque<std::pair<WorkType, int64_t>> orphans_;  // keys; those not `orphaned` are void
 };
 
 }  // namespace dt::dispatch

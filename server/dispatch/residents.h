@@ -42,6 +42,7 @@ struct Resident {
   Phase phase = Phase::kIdle;
   int32_t lost_leases = 0;    // since the last commit
   bool loss_unsaved = false;  // the database does not know of the last one
+  bool orphaned = false;      // no stream accepts it, and it will be given back
   // When the store created it. Set for one that was created leased, so without a scheduled start,
   // and that has been held since: nobody else has written its row (EndedRow).
   std::optional<absl::Time> created_at;

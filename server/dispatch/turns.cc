@@ -168,8 +168,12 @@ void Dispatcher::Reconsider(Resident& resident) {
   Unready(resident);
   residents_.SetDue(resident, std::nullopt);
   const absl::Time due = resident.next_due();
-  if (draining_ || resident.route->streams.empty()) {
+  if (draining_) {
     Drop(resident, /*release=*/true);
+    return;
+  }
+  if (resident.route->streams.empty()) {
+    Orphan(resident);
     return;
   }
   if (due > now_) {

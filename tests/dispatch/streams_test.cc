@@ -62,6 +62,64 @@ TEST_CASE("stream_drop_last without any stream all leases are given back") {
   CHECK(one.database.Count().live == 2);
 }
 
+TEST_CASE("stream_drop_last_queued activities that waited for a credit are given back, too") {
+  OneDaemon one;
+  const Functions functions = SomeFunctions(one.clock);
+  dispatch::StreamOptions three;
+  three.activities_max = 3;
+  const FakeStream first = one.daemon.Open(one.hub, three);
+  const FakeStream second = one.daemon.Open(one.hub, three);
+  one.daemon.Start(one.hub, "f", "FanOut", "6");
+  one.daemon.Settle();
+  one.daemon.Work(first.sink->waiting() > 0 ? first : second, functions);
+  one.daemon.Settle();
+  REQUIRE(first.sink->waiting() == 3);
+  REQUIRE(second.sink->waiting() == 3);
+  one.daemon.Close(first);
+  one.daemon.Settle();
+  CHECK(one.database.Count().leased_tasks == 6);
+  one.daemon.Close(second);
+  one.daemon.Settle();
+  CHECK(one.database.Count().leased_tasks == 0);
+}
+
+TEST_CASE("stream_drop_many thousands are given back in parts, and go on where a worker is first") {
+  constexpr size_t kInstances = 1500;
+  OneDaemon one;
+  const Functions functions = SomeFunctions(one.clock);
+  dispatch::StreamOptions options;
+  options.orchestrations_max = kInstances;
+  options.activities_max = kInstances;
+  const FakeStream first = one.daemon.Open(one.hub, options);
+  for (size_t i = 0; i < kInstances; ++i) {
+    one.daemon.Start(one.hub, absl::StrCat(i), "Chain", "2");
+  }
+  one.daemon.Settle();
+  // Turns and activities are at the worker.
+  for (size_t i = 0; i < kInstances / 2; ++i) one.daemon.Work(first, functions);
+  one.daemon.Settle();
+  REQUIRE(first.sink->waiting() == kInstances);
+  one.daemon.Close(first);
+
+  SECTION("a worker that is back at once gets most of them without a call of the store") {
+    one.daemon.Turn();
+    const FakeStream second = one.daemon.Open(one.hub, options);
+    one.daemon.Turn();
+    CHECK(second.sink->waiting() > kInstances / 2);
+    CHECK(second.sink->waiting() < kInstances);
+    one.daemon.RunWorkers({second}, functions);
+  }
+  SECTION("without one, all of them are free for other daemons") {
+    one.daemon.Settle();
+    CHECK(one.database.Count().leased_instances == 0);
+    CHECK(one.database.Count().leased_tasks == 0);
+    MemoryStore store(&one.database, MemoryStore::Mode::kStepped);
+    FakeDaemon other(&store, &store);
+    other.RunWorkers({other.Open(one.hub, options)}, functions);
+  }
+  for (size_t i = 0; i < kInstances; ++i) CHECK(one.Output(absl::StrCat(i)) == "1,2");
+}
+
 TEST_CASE("stream_not_reading a stream that answers nothing stays open, others are served") {
   OneDaemon one;
   const Functions functions = SomeFunctions(one.clock);
