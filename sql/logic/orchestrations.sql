@@ -286,8 +286,8 @@ end $$;
 -- _ReadNewMessages: the inboxes of the instances leased by a worker that somebody else wrote to, and
 -- forgets that they are new. Rows as _ReadInbox.
 --   p_batch {worker, max_messages, max_bytes, all, again}
--- Locks: hot rows, SKIP LOCKED, or by key where all are read. Repeat: with "again" or "all" set, every
--- instance of the worker is read.
+-- Locks: hot rows, SKIP LOCKED; with "again" or "all", before that and only until it has them, all of the
+-- worker by key. Repeat: with "again" or "all" set, every instance of the worker is read.
 create or replace function _ReadNewMessages(p_hub int, p_batch jsonb, p_bytes bytea[])
 returns table (key bigint, token bigint, seq bigint, generation int, event_type smallint,
                visible_at timestamptz, event bytea, more boolean)
@@ -296,28 +296,38 @@ language plpgsql set search_path from current set enable_seqscan = off as $$
 declare
   v_first bigint := (p_batch ->> 'worker')::bigint << 40;
   v_last bigint := v_first + (1::bigint << 40) - 1;
+  v_all bigint[];
   v_keys bigint[];
 begin
   if p_batch ?| '{again,all}' then
-    select array_agg(r.instance_key) into v_keys from ReadyInstances r
+    -- A lost session of this daemon may still commit what it has written; whoever has locked its rows
+    -- has seen its end. Kept while thousands of inboxes are read, the locks would hold up every
+    -- checkpoint beyond its patience; so they go at once, with a subtransaction that is rolled back.
+    select array_agg(r.instance_key) into v_all from ReadyInstances r
     where r.lease_token between v_first and v_last;
-    perform 1 from ReadyInstances r where r.instance_key = any (v_keys)
-      order by r.instance_key for no key update;
-  else
-    -- Found without an order, so that no other index than the one for this query is of use; an idle
-    -- poll ends here. A row that somebody keeps locked, as SQL users may, does not hold up the others:
-    -- its owner_wake stays, and the next poll finds it.
-    select array_agg(l.instance_key) into v_keys
-    from (select r.instance_key from ReadyInstances r
-          where r.lease_token between v_first and v_last and r.owner_wake is not null
-          for no key update skip locked) l;
+    begin
+      perform 1 from ReadyInstances r where r.instance_key = any (v_all)
+        order by r.instance_key for no key update;
+      raise exception 'nobody else writes' using errcode = 'DT000';
+    exception when sqlstate 'DT000' then
+    end;
   end if;
+  -- Found without an order, so that no other index than the one for this query is of use; an idle
+  -- poll ends here. A row that somebody keeps locked, as SQL users may, does not hold up the others:
+  -- its owner_wake stays, and the next poll finds it.
+  select array_agg(l.instance_key) into v_keys
+  from (select r.instance_key from ReadyInstances r
+        where r.lease_token between v_first and v_last and r.owner_wake is not null
+        for no key update skip locked) l;
+  if v_keys is not null then
+    update ReadyInstances r set owner_wake = null
+      where r.instance_key = any (v_keys) and r.owner_wake is not null
+        and r.lease_token between v_first and v_last;
+  end if;
+  v_keys := coalesce(v_all, v_keys);
   if v_keys is null then
     return;
   end if;
-  update ReadyInstances r set owner_wake = null
-    where r.instance_key = any (v_keys) and r.owner_wake is not null
-      and r.lease_token between v_first and v_last;
   return query
     select r.instance_key, r.lease_token, w.seq, w.generation, w.event_type, w.visible_at,
            _Read(r.instance_key, w.event), not w.taken

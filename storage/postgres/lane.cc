@@ -267,13 +267,17 @@ bool Lane::RunPart(Batch part, std::vector<Batch>* rest) {
       return true;
     }
     const absl::Status& status = result.status();
+    const FaultClass fault_class = Classify(status);
+    if (!connection_->connected() || fault_class == FaultClass::kReconnect) {
+      for (auto& operation : part) operation->may_have_happened_ = true;
+    }
     if (!connection_->connected()) {
       NoteFault(status);
       Disconnect();
       PutBack(std::move(part), rest, /*outcome_unknown=*/true);
       return false;
     }
-    switch (Classify(status)) {
+    switch (fault_class) {
       case FaultClass::kRetry:
         if (retries < options_.retries_max && !DrainIsOver()) break;
         FailAll(std::move(part), status);

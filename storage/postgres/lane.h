@@ -67,10 +67,14 @@ class Operation {
   // How long it waits for a database that is away, from Submit on; zero = the lane's default.
   absl::Duration patience = absl::ZeroDuration();
 
+  // An earlier call with it ended with its session. A call that the server refused changed nothing.
+  bool may_have_happened() const { return may_have_happened_; }
+
  private:
   friend class Lane;
   absl::Time give_up_at_;
   int lost_calls_ = 0;  // connections that broke while it was in flight
+  bool may_have_happened_ = false;
   // Since when a lock is in its way, if one was; how often it was found so; when to look again.
   absl::Time blocked_since_ = absl::InfiniteFuture();
   int blocked_times_ = 0;

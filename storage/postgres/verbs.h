@@ -58,7 +58,7 @@ class Call : public Operation {
     std::move(done_)(std::move(status));
   }
   void Finish(absl::StatusOr<Reply> reply) {
-    if (encoded > 1) context_->reread.store(true);
+    if (may_have_happened()) context_->reread.store(true);
     if (reply.ok() && context_->peers.load(std::memory_order_relaxed) &&
         LeavesWork(request, *reply, context_->worker.load())) {
       context_->hint(hub);
@@ -67,7 +67,6 @@ class Call : public Operation {
   }
 
   Request request;
-  int encoded = 0;  // more than once: sent again
 
  protected:
   VerbContext* const context_;
@@ -97,7 +96,7 @@ class CallVerb : public Verb {
     Envelope envelope(context_->payload_inline_bytes_max);
     envelope.BeginObject();
     bool again = false;
-    for (const auto& operation : operations) again |= ++CallOf(operation).encoded > 1;
+    for (const auto& operation : operations) again |= operation->may_have_happened();
     envelope.Flag("again", again);
     EncodeCalls(RequestsOf(operations), envelope);
     envelope.EndObject();

@@ -259,12 +259,13 @@ create function t.discard(p_key bigint, p_worker bigint, p_seqs text) returns te
                        'seqs', to_jsonb(t.list(p_seqs)::bigint[]), 'release', true))), null) a
 $$;
 
--- read_new: what a worker's daemon reads of the inboxes that others wrote to.
-create function t.read_new(p_worker bigint) returns text language sql as $$
+-- read_new: what a worker's daemon reads of the inboxes that others wrote to, or of all of its inboxes.
+create function t.read_new(p_worker bigint, p_all boolean default false) returns text language sql as $$
   select coalesce(string_agg(i.instance_id || ': ' || convert_from(m.event, 'UTF8'), ', '
                              order by m.key, m.visible_at, m.seq), 'nothing')
   from dt._ReadNewMessages(1, jsonb_build_object('worker', p_worker, 'max_messages', 10,
-                                                 'max_bytes', 1000000), null) m
+                                                 'max_bytes', 1000000)
+                              || case when p_all then '{"all": true}'::jsonb else '{}' end, null) m
   join dt.Instances i on i.instance_key = m.key
 $$;
 
