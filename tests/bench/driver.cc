@@ -188,6 +188,20 @@ bool Driver::failed() const {
   return failed_;
 }
 
+std::optional<absl::Time> Driver::WaitFirstItem() {
+  absl::MutexLock lock(&mutex_);
+  const auto come = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return failed_ || first_item_.has_value();
+  };
+  mutex_.Await(absl::Condition(&come));
+  return first_item_;
+}
+
+void Driver::WaitFailed() {
+  absl::MutexLock lock(&mutex_);
+  mutex_.Await(absl::Condition(&failed_));
+}
+
 void Driver::Shutdown() {
   if (!thread_.joinable()) return;
   Send([this] { Close(); });
@@ -249,6 +263,13 @@ void Driver::AddError(std::string text) {
   if (results_.errors.size() < kErrorsKept) results_.errors.push_back(std::move(text));
   absl::MutexLock lock(&mutex_);
   failed_ = true;
+}
+
+void Driver::NoteItem() {
+  if (has_items_) return;
+  has_items_ = true;
+  absl::MutexLock lock(&mutex_);
+  first_item_ = absl::Now();
 }
 
 void Driver::SlotIdle() {

@@ -29,6 +29,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
 #include "proto/orchestrator_service.grpc.pb.h"
 #include "tests/bench/options.h"
 #include "tests/bench/pacer.h"
@@ -97,6 +98,10 @@ class Driver {
   // The same for `count` instances of a batch that have come so far.
   bool WaitMark(Mark mark, int64_t count, Clock::time_point deadline);
   int64_t marked(Mark mark) const;
+  // Waits for the first turn or activity, and says when it came; none if the run failed before.
+  std::optional<absl::Time> WaitFirstItem();
+  // Waits until the run has failed, which is how a worker alone ends.
+  void WaitFailed();
   bool failed() const;
   // Cancels what still runs, closes the streams and ends the thread; afterwards the results below
   // are complete.
@@ -155,6 +160,7 @@ class Driver {
   bool Closed();
   void PrepareContext(grpc::ClientContext& context) const;
   void AddError(std::string text);
+  void NoteItem();
   void SlotIdle();
   // Once for each slot that was told to run, when it has nothing to do.
   void SlotDone(Slot& slot);
@@ -201,6 +207,7 @@ class Driver {
   int open_streams_ = 0;
   int abandons_ = 0;
   bool closing_ = false;
+  bool has_items_ = false;
   OrchestratorResponse turn_answer_;
   ActivityResponse activity_answer_;
   Results results_;
@@ -219,6 +226,7 @@ class Driver {
   int64_t waiting_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t ended_ ABSL_GUARDED_BY(mutex_) = 0;
   bool failed_ ABSL_GUARDED_BY(mutex_) = false;
+  std::optional<absl::Time> first_item_ ABSL_GUARDED_BY(mutex_);
   // On their way to the thread; the alarm of each has put command_tag_ into the queue.
   std::deque<Command> commands_ ABSL_GUARDED_BY(mutex_);
 };

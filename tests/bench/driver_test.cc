@@ -2,6 +2,7 @@
 // right counts, and nothing wrong goes unseen.
 #include "tests/bench/driver.h"
 
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -9,6 +10,8 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "tests/bench/fake_sidecar.h"
 #include "tests/bench/measure.h"
 #include "tests/bench/meter.h"
@@ -305,6 +308,43 @@ TEST_CASE("a server without StreamInstanceHistory's events is an error") {
   server.streams_history = true;
   server.on_chunk = [](HistoryChunk& chunk) { chunk.clear_events(); };
   CHECK(HasError(RunCount(server, "chain --history-streaming", 5), "no history came"));
+}
+
+TEST_CASE("a worker alone serves what others start, until its stream ends") {
+  FakeSidecar server;
+  server.ends_stream_after_first_item = true;
+  const Options options = OptionsOf("--serve --address " + server.address());
+  Driver driver(options);
+  REQUIRE(driver.Connect().ok());
+  const absl::Time begin = absl::Now();
+  driver.OpenStreams();
+  const auto client = TaskHubSidecarService::NewStub(
+      grpc::CreateChannel(server.address(), grpc::InsecureChannelCredentials()));
+  CreateInstanceRequest request;
+  request.set_instanceid("of-somebody-else");
+  request.set_name(std::string(Chain().orchestration()));
+  request.mutable_input()->set_value(Chain().InputOf(options.parameters, 1));
+  CreateInstanceResponse response;
+  grpc::ClientContext context;
+  REQUIRE(client->StartInstance(&context, request, &response).ok());
+  const auto first_item = driver.WaitFirstItem();
+  REQUIRE(first_item.has_value());
+  CHECK(*first_item >= begin);
+  driver.WaitFailed();
+  driver.Shutdown();
+  CHECK(driver.work_counts().foreign == 1);
+  REQUIRE(driver.results().errors.size() == 1);
+  CHECK(driver.results().errors.front().find("GetWorkItems ended") != std::string::npos);
+}
+
+TEST_CASE("a worker alone whose server goes away before there is work has no first item") {
+  auto server = std::make_unique<FakeSidecar>();
+  Driver driver(OptionsOf("--serve --address " + server->address()));
+  REQUIRE(driver.Connect().ok());
+  driver.OpenStreams();
+  server.reset();
+  CHECK_FALSE(driver.WaitFirstItem().has_value());
+  driver.WaitFailed();
 }
 
 }  // namespace

@@ -1,10 +1,13 @@
 """W13: kill -9 of the daemon, of PostgreSQL and of the worker at full load.
 
-What is killed is started again at once on the same host. Times come from the database's own records of
-turns and ends; the daemon, PostgreSQL and this program share a clock. Afterwards every orchestration
-that was started must have completed, with the output that it must have.
+What is killed is started again at once on the same host. All times count from the kill, and say when
+something was back: the worker says when it asked for work and when it got some, the database's own
+records say when turns and ends were committed; all of them share a clock. Afterwards every
+orchestration that was started must have completed, with the output that it must have.
 """
 
+import dataclasses
+import json
 import os
 import pathlib
 import socket
@@ -14,7 +17,7 @@ import threading
 import time
 
 import machine
-from chain_values import chain_input, chain_output
+from kill_load import outputs, start_sql
 from runs import Bench, Outcome
 from servers import DTBENCH, SIDECAR, note, start
 from tables import Column, figure_table, medians, seconds_to_rate
@@ -26,14 +29,20 @@ from processes import Daemon, Postgres, eventually  # noqa: E402
 DATABASE = "kill"
 COMPLETED = 1  # OrchestrationStatus
 REFILL_SECONDS = 0.2
+START_BATCH = 500  # starts of one transaction
+SPARE_SHARE = 1.25  # started at any time, for each that must have begun and not ended
 RATE_SECONDS = 5  # before the kill, which is full rate
 RATE_SHARE = 0.8
+PAUSE_SECONDS = 10  # after the kill, in which a pause counts
 BIN_SECONDS = 0.1
+FLIGHT_SECONDS = 120
 DRAIN_SECONDS = 300
 KILLS = ("daemon", "PostgreSQL", "worker")
 COLUMNS = (
-    Column("in_flight", "in flight", 0),
-    Column("serving_seconds", "serves again, s", 2),
+    Column("live", "in flight", 0),
+    Column("begun", "with a turn done", 0),
+    Column("back_seconds", "it is back, s", 2),
+    Column("first_item_seconds", "first work item, s", 2),
     Column("first_turn_seconds", "first turn, s", 2),
     Column("first_completion_seconds", "first completion, s", 2),
     Column("pause_seconds", "longest pause between turns, s", 2),
@@ -43,9 +52,20 @@ COLUMNS = (
 )
 
 
-def activities_of(number: int) -> int:
-    """1 to 9, 5 in the mean: chains that were started together soon do not go in step."""
-    return 1 + number % 9
+@dataclasses.dataclass(frozen=True)
+class Flight:
+    """Orchestrations that have not ended."""
+
+    live: int
+    begun: int  # of them, those whose first turn was committed
+
+
+@dataclasses.dataclass(frozen=True)
+class Served:
+    """What a worker says of itself, by the clock."""
+
+    asked_time: float
+    first_item_time: float
 
 
 class House:
@@ -74,10 +94,10 @@ class House:
         assert done.returncode == 0 or away, done.stderr
         return done.stdout if done.returncode == 0 else None
 
-    def live(self) -> int | None:
-        """Orchestrations that have not ended; None while PostgreSQL is away."""
-        found = self.psql("select count(*) from dt.ReadyInstances")
-        return None if found is None else int(found)
+    def flight(self) -> Flight | None:
+        """None while PostgreSQL is away."""
+        found = self.psql("select count(*), count(*) filter (where turn > 0) from dt.ReadyInstances")
+        return None if found is None else Flight(*map(int, found.split("|")))
 
 
 class Starter(threading.Thread):
@@ -91,26 +111,23 @@ class Starter(threading.Thread):
 
     def run(self) -> None:
         while not self._stopping.wait(REFILL_SECONDS):
-            live = self._house.live()
-            if live is not None and live < self._in_flight:
-                self.start_until(self.started + self._in_flight - live)
+            flight = self._house.flight()
+            if flight is not None and flight.live < self._in_flight:
+                self.start_until(self.started + self._in_flight - flight.live)
 
     def start_until(self, count: int) -> None:
-        """Starts numbers below `count`. Nobody knows what became of a call whose connection was lost,
-        so it is repeated, for those that are not there."""
-        rows = ",".join(f"('kill-{number}', '{chain_input(number, activities_of(number))}')"
-                        for number in range(self.started, count))
-        sql = ("select count(dt.CreateInstance('DtbenchChain', InstanceID => n.id,"
-               f" InputText => n.input)) from (values {rows}) n (id, input) where not exists"
-               " (select from dt.Instances i where i.instance_id = n.id)")
-        while self._house.psql(sql) is None:
-            self._stopping.wait(REFILL_SECONDS)
-        self.started = count
+        """Starts numbers below `count`."""
+        while self.started < count and not self._stopping.is_set():
+            end = min(count, self.started + START_BATCH)
+            # Also when it is to stop, for what was started must be known.
+            while self._house.psql(start_sql(range(self.started, end))) is None:
+                time.sleep(BIN_SECONDS)
+            self.started = end
 
     def stop(self) -> None:
         self._stopping.set()
         if self.is_alive():
-            self.join()
+            self.join(DRAIN_SECONDS)
 
 
 class Worker(threading.Thread):
@@ -120,22 +137,20 @@ class Worker(threading.Thread):
         super().__init__(daemon=True)
         host, port = address.split(":")
         self._socket_address = (host, int(port))
-        # It finishes what it finds in the hub; of its own it starts one in a hundred seconds.
-        self._command = [
-            DTBENCH, "--address", address, "--workload", "chain", "--starts-per-second", "0.01",
-            "--seconds", "86400", "--warmup-seconds", "0", "--timeout-seconds", "86400",
-            "--worker-orchestrations", credits, "--worker-activities", credits]
+        self._command = [DTBENCH, "--serve", "--address", address, "--worker-orchestrations", credits,
+                         "--worker-activities", credits]
         self._stopping = threading.Event()
         self._process: subprocess.Popen | None = None
-        self.last_start = 0.0
+        self._served: Served | None = None  # of the last one that got work
 
     def run(self) -> None:
         while not self._stopping.is_set():
             if self._server_listens():
-                self.last_start = time.time()
-                self._process = start(self._command, stdout=subprocess.DEVNULL,
+                self._process = start(self._command, stdout=subprocess.PIPE, text=True,
                                       stderr=subprocess.DEVNULL)
-                self._process.wait()
+                if line := self._process.stdout.readline():
+                    self._served = Served(**json.loads(line))
+                self._process.communicate()
 
     def _server_listens(self) -> bool:
         try:
@@ -148,6 +163,13 @@ class Worker(threading.Thread):
     def kill(self) -> None:
         self._process.kill()
 
+    def served_after(self, time_of_kill: float) -> Served:
+        """What the worker says that was started since then, once it has got work."""
+        def served() -> Served | None:
+            found = self._served
+            return found if found and found.asked_time > time_of_kill else None
+        return eventually(served, "the worker gets work again")
+
     def stop(self) -> None:
         self._stopping.set()
         if self._process:
@@ -157,25 +179,27 @@ class Worker(threading.Thread):
 
 
 def strike(house: House, worker: Worker, what: str) -> dict:
-    """Kills it and starts it again; returns the times since then, by the clock."""
+    """Kills it and starts it again; returns, by the clock, when that was, when what was killed was back,
+    and from when on what is committed is the work of the time after."""
     killed = time.time()
+    if what == "PostgreSQL":
+        house.postgres.kill()
+        house.postgres.start()
+        # What a killed postmaster leaves behind commits for a moment more: that is no recovery.
+        back = since = time.time()
+        return dict(killed=killed, back=back, since=since)
     if what == "daemon":
         house.daemon.kill()
-        restarted = time.time()
         house.daemon.start()
-    elif what == "PostgreSQL":
-        house.postgres.kill()
-        restarted = time.time()
-        house.postgres.start()
+        back = time.time()
     else:
         worker.kill()
-        eventually(lambda: worker.last_start > killed, "the worker is started again")
-        restarted = worker.last_start
-    serving = time.time()
-    # What a killed postmaster leaves behind commits for a moment more: that is no recovery.
-    since = serving if what == "PostgreSQL" else restarted
-    return dict(killed=killed, restarted=restarted, since=since,
-                serving_seconds=serving - restarted)
+    # What was answered before is stored for a moment more.
+    served = worker.served_after(killed)
+    since = served.first_item_time
+    if what == "worker":
+        back = served.asked_time
+    return dict(killed=killed, back=back, since=since, first_item_seconds=since - killed)
 
 
 def completed(house: House) -> int:
@@ -190,29 +214,42 @@ def wait_for_completed(house: House, count: int) -> None:
         time.sleep(REFILL_SECONDS)
 
 
+def wait_for_begun(house: House, count: int) -> Flight:
+    """Until so many have begun and not ended, at this moment."""
+    deadline = time.monotonic() + FLIGHT_SECONDS
+    while (flight := house.flight()) is None or flight.begun < count:
+        assert time.monotonic() < deadline, (
+            f"{flight} and not {count} begun within {FLIGHT_SECONDS} s: the load ends them faster than"
+            " SQL starts others")
+        time.sleep(BIN_SECONDS)
+    return flight
+
+
 def times(house: House, event: dict) -> dict:
-    """What the database's records say about the time after the restart."""
-    after = f"to_timestamp({event['since']!r})"
+    """What the database's records say about the time after the kill."""
+    killed, since = (f"to_timestamp({event[name]!r})" for name in ("killed", "since"))
     [first] = house.query(
         "select (select extract(epoch from min(committed_time)) from dt.History"
-        f" where committed_time > {after})::float8 as turn, (select extract(epoch from"
-        f" min(completed_time)) from dt.Instances where completed_time > {after})::float8 as ended")
+        f" where committed_time > {since})::float8 as turn, (select extract(epoch from"
+        f" min(completed_time)) from dt.Instances where completed_time > {since})::float8 as ended")
     [before] = house.query(
         f"select count(*) / {RATE_SECONDS}.0 as rate from dt.History where committed_time between"
-        f" to_timestamp({event['killed'] - RATE_SECONDS!r}) and to_timestamp({event['killed']!r})")
+        f" {killed} - interval '{RATE_SECONDS} s' and {killed}")
     rows = house.query(
-        f"select floor(extract(epoch from committed_time - {after}) / {BIN_SECONDS})::int as bin,"
-        f" count(*) as n from dt.History where committed_time > {after} group by 1")
+        f"select floor(extract(epoch from committed_time - {killed}) / {BIN_SECONDS})::int as bin,"
+        f" count(*) as n from dt.History where committed_time > {killed} group by 1")
     bins = {row["bin"]: row["n"] for row in rows}
     counts = [bins.get(i, 0) for i in range(max(bins) + 1)]
     [pause] = house.query(
-        "select max(gap)::float8 as seconds from (select extract(epoch from committed_time -"
-        " lag(committed_time) over (order by committed_time)) as gap from dt.History where"
-        f" committed_time > to_timestamp({event['killed'] - 1!r})) g")
+        "select max(extract(epoch from next - committed_time))::float8 as seconds from"
+        " (select committed_time, lead(committed_time) over (order by committed_time) as next"
+        f" from dt.History where committed_time > {killed} - interval '1 s') g"
+        f" where committed_time < {killed} + interval '{PAUSE_SECONDS} s'")
     return dict(
         turns_per_second=before["rate"], pause_seconds=pause["seconds"],
-        first_turn_seconds=first["turn"] - event["restarted"],
-        first_completion_seconds=first["ended"] - event["restarted"],
+        back_seconds=event["back"] - event["killed"],
+        first_turn_seconds=first["turn"] - event["killed"],
+        first_completion_seconds=first["ended"] - event["killed"],
         full_rate_seconds=seconds_to_rate(counts, BIN_SECONDS, RATE_SHARE * before["rate"]))
 
 
@@ -227,8 +264,7 @@ def check(house: House, started: int) -> None:
     rows = house.query("select instance_id, runtime_status, encode(output, 'escape') as output"
                        " from dt.Instances where instance_id like 'kill-%'")
     found = {row["instance_id"]: (row["runtime_status"], row["output"]) for row in rows}
-    wanted = {f"kill-{number}": (COMPLETED, chain_output(number, activities_of(number)))
-              for number in range(started)}
+    wanted = {name: (COMPLETED, output) for name, output in outputs(range(started)).items()}
     wrong = [name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name)]
     assert not wrong, (f"{len(wrong)} of {started} orchestrations are lost or wrong, such as "
                        f"{wrong[0]}: {found.get(wrong[0])} and not {wanted.get(wrong[0])}")
@@ -236,24 +272,27 @@ def check(house: House, started: int) -> None:
 
 def run(bench: Bench, what: str, in_flight: int) -> dict:
     house = House(bench.directory(f"kill-{what.lower()}"))
-    starter, worker = Starter(house, in_flight), Worker(house.daemon.address, in_flight)
+    started = round(in_flight * SPARE_SHARE)
+    starter, worker = Starter(house, started), Worker(house.daemon.address, started)
     try:
-        starter.start_until(in_flight)
+        starter.start_until(started)
         worker.start()
         starter.start()
-        # Everything that was there at first has ended: turns of all kinds are under way.
+        # So many have ended that turns of all kinds are under way.
         wait_for_completed(house, in_flight)
-        live = house.live()
+        flight = wait_for_begun(house, in_flight)
         event = strike(house, worker, what)
         wait_for_completed(house, completed(house) + in_flight // 2)
         starter.stop()
         check(house, starter.started)
-        found = event | times(house, event) | dict(in_flight=live, checked=starter.started)
+        found = event | dataclasses.asdict(flight) | times(house, event)
+        found["checked"] = starter.started
     finally:
         starter.stop()
         worker.stop()
         house.close()
-    note(f"kill of the {what}: first completion after {found['first_completion_seconds']:.2f} s")
+    note(f"kill of the {what}, {flight.begun} begun and not ended: first completion after"
+         f" {found['first_completion_seconds']:.2f} s")
     return found
 
 
@@ -267,7 +306,7 @@ def measure(bench: Bench, kills: tuple[str, ...] = KILLS) -> dict[str, list[dict
 
 def kill(bench: Bench) -> Outcome:
     runs = measure(bench)
-    table = figure_table("kill -9 at full load, since the restart", COLUMNS,
+    table = figure_table("kill -9 at full load, since the kill", COLUMNS,
                          [(f"of the {what}", medians(found)) for what, found in runs.items()])
     table.notes.append("Each orchestration that was started was checked afterwards: none was lost, "
                        "each output was right.")

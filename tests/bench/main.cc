@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "fmt/format.h"
 #include "tests/bench/driver.h"
 #include "tests/bench/measure.h"
@@ -45,6 +47,13 @@ std::string CheckTotals(const Options& options, const Driver& driver, const Figu
   return "";
 }
 
+double UnixSeconds(absl::Time time) { return absl::ToDoubleSeconds(time - absl::UnixEpoch()); }
+
+void PrintErrors(const Driver& driver) {
+  for (const std::string& error : driver.results().errors)
+    fmt::print(stderr, "dtbench: {}\n", error);
+}
+
 int Run(const Options& options) {
   auto meter = Meter::Open(options);
   if (!meter.ok()) {
@@ -59,8 +68,7 @@ int Run(const Options& options) {
   for (const std::string& note : meter->notes()) fmt::print(stderr, "dtbench: {}\n", note);
   const auto measurement = Measure(options, *meter, driver);
   driver.Shutdown();
-  for (const std::string& error : driver.results().errors)
-    fmt::print(stderr, "dtbench: {}\n", error);
+  PrintErrors(driver);
   if (driver.results().error_count > 0) {
     fmt::print(stderr, "dtbench: {} error(s), no figures\n", driver.results().error_count);
     return 1;
@@ -83,6 +91,27 @@ int Run(const Options& options) {
   return 0;
 }
 
+// A worker alone, until its stream ends: an error, as the end of any stream. Says when it asked for
+// work and when the first item came.
+int Serve(const Options& options) {
+  Driver driver(options);
+  if (const absl::Status status = driver.Connect(); !status.ok()) {
+    fmt::print(stderr, "dtbench: {}\n", status.ToString());
+    return 1;
+  }
+  const absl::Time asked = absl::Now();
+  driver.OpenStreams();
+  if (const auto first_item = driver.WaitFirstItem()) {
+    fmt::print("{{\"asked_time\":{:.6f},\"first_item_time\":{:.6f}}}\n", UnixSeconds(asked),
+               UnixSeconds(*first_item));
+    std::fflush(stdout);
+  }
+  driver.WaitFailed();
+  driver.Shutdown();
+  PrintErrors(driver);
+  return 1;
+}
+
 }  // namespace
 }  // namespace dt::bench
 
@@ -91,5 +120,6 @@ int main(int argc, char** argv) {
   // gRPC.
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   const dt::bench::ParsedOptions parsed = dt::bench::ParseOptions(argc, argv);
-  return parsed.run ? dt::bench::Run(parsed.options) : parsed.exit_code;
+  if (!parsed.run) return parsed.exit_code;
+  return parsed.options.serve ? dt::bench::Serve(parsed.options) : dt::bench::Run(parsed.options);
 }

@@ -83,18 +83,28 @@ void AddLoad(CLI::App& app, Options& options) {
   auto* starts = app.add_option(kStartsPerSecond, options.starts_per_second,
                                 "Start so many a second, however many are in flight")
                      ->check(CLI::Range(0.01, 100000.0));
-  app.add_flag("--queue-first", options.queue_first,
-               "Start all of --count, then connect the workers and measure how they drain it")
-      ->excludes(starts);
+  auto* queue =
+      app.add_flag("--queue-first", options.queue_first,
+                   "Start all of --count, then connect the workers and measure how they drain it")
+          ->excludes(starts);
   auto* seconds = app.add_option(kSeconds, options.seconds, "Length of the measurement")
                       ->check(CLI::PositiveNumber)
                       ->capture_default_str();
-  app.add_option("--count", options.count, "Run exactly so many orchestrations instead of a time")
-      ->check(CLI::PositiveNumber)
-      ->excludes(seconds);
-  app.add_option(kWarmupSeconds, options.warmup_seconds, "Load before the measurement begins")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
+  auto* count = app.add_option("--count", options.count,
+                               "Run exactly so many orchestrations instead of a time")
+                    ->check(CLI::PositiveNumber)
+                    ->excludes(seconds);
+  auto* warmup =
+      app.add_option(kWarmupSeconds, options.warmup_seconds, "Load before the measurement begins")
+          ->check(CLI::NonNegativeNumber)
+          ->capture_default_str();
+  app.add_flag("--serve", options.serve,
+               "Be a worker alone, for orchestrations that others start, until the stream ends")
+      ->excludes(starts)
+      ->excludes(queue)
+      ->excludes(seconds)
+      ->excludes(count)
+      ->excludes(warmup);
   app.add_option(
          "--timeout-seconds", options.timeout_seconds,
          "A call of the client that takes longer fails the run, and so long without progress")

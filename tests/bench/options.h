@@ -20,6 +20,7 @@ struct Options {
   int raise_in_flight = 64;       // calls of RaiseEvent
   double starts_per_second = 0;   // > 0: an open loop
   bool queue_first = false;       // start all, then connect the workers
+  bool serve = false;             // a worker alone: no client and no measurement
   double timer_lead_seconds = 0;  // from the beginning to the first due timer
   double seconds = 15;
   double warmup_seconds = 2;

@@ -62,13 +62,21 @@ TEST_CASE("a batch has a count, no warm-up, and a lead for its timers") {
   CHECK(queue.count == 100);
 }
 
+TEST_CASE("a worker alone announces what it is told") {
+  const Options serve = Parse("--serve --worker-orchestrations 7").options;
+  CHECK(serve.serve);
+  CHECK(serve.worker_orchestrations == 7);
+  CHECK_FALSE(Parse("").options.serve);
+}
+
 TEST_CASE("options that contradict each other are refused") {
   for (const std::string words :
        {"--workload other", "--count 5 --seconds 5", "--workload timers --seconds 5",
         "--workload events --starts-per-second 5", "--workload timers --warmup-seconds 1",
         "--workload timers --queue-first --count 5", "--queue-first --starts-per-second 5",
-        "--queue-first --seconds 5", "--workload tree --width 100 --depth 4",
-        "--payload-bytes 21"}) {
+        "--queue-first --seconds 5", "--serve --seconds 5", "--serve --count 5",
+        "--serve --queue-first", "--serve --starts-per-second 5", "--serve --warmup-seconds 1",
+        "--workload tree --width 100 --depth 4", "--payload-bytes 21"}) {
     INFO(words);
     const ParsedOptions parsed = Parse(words);
     CHECK_FALSE(parsed.run);

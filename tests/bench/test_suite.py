@@ -1,9 +1,11 @@
 """Tests of what the suite makes of its figures. Ends with "N passed, N failed"."""
 
+import re
 import sys
 import unittest
 
 from chain_values import chain_input, chain_output
+from kill_load import ACTIVITIES_MAX, activities_of, outputs, start_sql
 from tables import (Column, Metric, Table, figure_table, markdown, median, medians, paired_ratio,
                     seconds_to_rate, verdict, verdict_table)
 
@@ -50,6 +52,25 @@ class Values(unittest.TestCase):
         self.assertEqual(chain_output(7, 0), chain_input(7, 1).replace("1:", ""))
         self.assertEqual(len(chain_output(7, 3)), 22)
         self.assertNotEqual(chain_output(7, 3), chain_output(7, 4))
+
+
+class KillLoad(unittest.TestCase):
+    def test_chains_of_all_lengths(self):
+        lengths = [activities_of(number) for number in range(2 * ACTIVITIES_MAX)]
+        self.assertEqual(sorted(lengths), sorted(2 * list(range(1, ACTIVITIES_MAX + 1))))
+
+    def test_a_start_can_be_repeated(self):
+        # By execution ids that differ, and are the same at each time.
+        sql = start_sql(range(3, 5))
+        ids = re.findall(r"'([0-9a-f]{32})'", sql)
+        self.assertEqual(len(set(ids)), 2)
+        self.assertEqual(sql, start_sql(range(3, 5)))
+        self.assertEqual(re.findall(r"'([0-9a-f]{32})'", start_sql([4])), ids[1:])
+        self.assertIn(f"'kill-3', '{ids[0]}', '{chain_input(3, 4)}'", sql)
+
+    def test_outputs_are_those_of_the_inputs(self):
+        self.assertEqual(outputs([3, 18]), {"kill-3": chain_output(3, 4),
+                                            "kill-18": chain_output(18, 19)})
 
 
 class Verdicts(unittest.TestCase):

@@ -82,8 +82,10 @@ class Driver::Stream final : public Tag {
   void Handle(const WorkItem& item) {
     switch (item.request_case()) {
       case WorkItem::kOrchestratorRequest:
+        driver_.NoteItem();
         return HandleTurn(item);
       case WorkItem::kActivityRequest:
+        driver_.NoteItem();
         return HandleActivity(item);
       case WorkItem::kHealthPing:
         return Bump(driver_.pings_);
