@@ -18,7 +18,8 @@ inline void Bump(std::atomic<int64_t>& counter) {
   counter.store(counter.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
 }
 
-// Answers one work item.
+// Answers one work item. A worker alone goes on when the server could not take an answer: the item
+// comes again, as long as the stream lasts.
 class Driver::CompleteCall final : public Driver::UnaryCall<CompleteTaskResponse> {
  public:
   explicit CompleteCall(Driver& driver) : driver_(driver) {}
@@ -38,7 +39,7 @@ class Driver::CompleteCall final : public Driver::UnaryCall<CompleteTaskResponse
   void OnDone(bool) override {
     if (status_.ok()) {
       driver_.Reach(reached_);
-    } else if (!driver_.closing_) {
+    } else if (!driver_.closing_ && !driver_.options_.serve) {
       driver_.AddError(absl::StrCat(what_, " answered ", Describe(status_)));
     }
     driver_.free_calls_.push_back(this);
