@@ -2,16 +2,19 @@
 // creation of the instance is on its way to the store, and not after it.
 //
 // Rules
-//   * Only where a worker has a free credit, and no instance of that id is held here.
+//   * Only where a worker has a free credit, no instance of that id is held here, and the id is one
+//     that was made at random, as those that SDKs and this daemon make: a worker shall not run
+//     turns of starts that are refused because the id exists.
 //   * Until its creation is answered the resident is unborn: it has a key below 0 that nobody else
 //     knows, and nothing is stored, read or released for it. What a worker answers is kept.
 //   * Its creation is refused, or its answer lost: it is forgotten, as any resident may be, and the
 //     worker's answer will match nothing. An orchestrator changes nothing but by its answer.
-//   * Where clients start what exists already, each refused start would cost a worker a turn. The
-//     hub's next starts are then not early, more of them each time.
+//   * Where starts are refused all the same, each costs a worker a turn. The hub's next starts are
+//     then not early, more of them each time.
 #include <algorithm>
 
 #include "server/dispatch/dispatcher.h"
+#include "server/orchestration/random_ids.h"
 
 namespace dt::dispatch {
 namespace {
@@ -23,7 +26,10 @@ constexpr int kSkipDoublingsMax = 6;
 
 void Dispatcher::StartEarly(Hub& hub, CreateContext& context) {
   const InstanceSeed& seed = context.seed;
-  if (draining_ || residents_.FindById(hub, seed.instance_id) != nullptr) return;
+  if (draining_ || !orchestration::IsRandomId(seed.instance_id) ||
+      residents_.FindById(hub, seed.instance_id) != nullptr) {
+    return;
+  }
   if (hub.early_starts_to_skip > 0) {
     --hub.early_starts_to_skip;
     return;

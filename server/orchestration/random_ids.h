@@ -3,6 +3,7 @@
 #define DT_SERVER_ORCHESTRATION_RANDOM_IDS_H_
 
 #include <string>
+#include <string_view>
 
 #include "absl/random/random.h"
 #include "server/orchestration/turn.h"
@@ -17,6 +18,10 @@ class RandomIds : public IdSource {
  private:
   absl::BitGen generator_;
 };
+
+// Whether the id has the form of a UUID, with or without its dashes: those are drawn at random, and
+// so belong to no other instance.
+bool IsRandomId(std::string_view id);
 
 }  // namespace dt::orchestration
 

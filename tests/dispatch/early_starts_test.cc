@@ -6,12 +6,16 @@
 namespace dt::testing {
 namespace {
 
+// Ids as SDKs make them; those that people choose are not started early.
+constexpr char kChain[] = "0f8fad5bd9cb469fa16570867728950e";
+constexpr char kListen[] = "7c9e6679-7425-40de-944b-e07fc1f90ae7";
+
 TEST_CASE("early_start the first turn runs while its instance is created") {
   OneDaemon one;
   const Functions functions = SomeFunctions(one.clock);
   const FakeStream stream = one.daemon.Open(one.hub);
   one.daemon.Settle();
-  one.daemon.Start(one.hub, "c", "Chain", "2");
+  one.daemon.Start(one.hub, kChain, "Chain", "2");
   one.daemon.Turn();  // without the store
   const WorkItem item = stream.sink->Take().value();
   CHECK(one.database.Count().live == 0);
@@ -25,7 +29,7 @@ TEST_CASE("early_start the first turn runs while its instance is created") {
   CHECK(first == absl::OkStatus());
   CHECK(one.database.Count().checkpoints == 1);
   one.daemon.RunWorkers({stream}, functions);
-  CHECK(one.Output("c") == "1,2");
+  CHECK(one.Output(kChain) == "1,2");
   CHECK(one.daemon.dispatcher().Count().items_in_flight == 0);
 }
 
@@ -33,9 +37,13 @@ TEST_CASE("early_start_order instances are offered in the order of their starts"
   OneDaemon one;
   const FakeStream stream = one.daemon.Open(one.hub);
   one.daemon.Settle();
-  for (const char* id : {"a", "b", "c"}) one.daemon.Start(one.hub, id, "Chain", "1");
+  const std::vector<std::string> ids = {std::string(32, 'a'), std::string(32, 'b'),
+                                        std::string(32, 'c')};
+  for (const std::string& id : ids) one.daemon.Start(one.hub, id, "Chain", "1");
+  one.daemon.Start(one.hub, "by hand", "Chain", "1");
   one.daemon.Turn();
-  for (const char* id : {"a", "b", "c"}) {
+  REQUIRE(stream.sink->waiting() == 3);
+  for (const std::string& id : ids) {
     CHECK(stream.sink->Take().value().orchestratorrequest().instanceid() == id);
   }
 }
@@ -45,7 +53,7 @@ TEST_CASE("early_start_answered_later the token stands when the instance has its
   const Functions functions = SomeFunctions(one.clock);
   const FakeStream stream = one.daemon.Open(one.hub);
   one.daemon.Settle();
-  one.daemon.Start(one.hub, "c", "Chain", "1");
+  one.daemon.Start(one.hub, kChain, "Chain", "1");
   one.daemon.Turn();
   const WorkItem item = stream.sink->Take().value();
   one.daemon.Settle();
@@ -58,19 +66,19 @@ TEST_CASE("early_start_answered_later the token stands when the instance has its
     one.daemon.Answer(one.hub, RunTurn(functions, item));
   }
   one.daemon.RunWorkers({stream}, functions);
-  CHECK(one.Output("c") == "1");
+  CHECK(one.Output(kChain) == "1");
 }
 
 TEST_CASE("early_start_refused a turn of what exists already changes nothing") {
   OneDaemon one;
   const Functions functions = SomeFunctions(one.clock);
   const FakeStream stream = one.daemon.Open(one.hub);
-  one.daemon.Start(one.hub, "l", "Listen", "");
+  one.daemon.Start(one.hub, kListen, "Listen", "");
   one.daemon.RunWorkers({stream}, functions);
   one.Pass(absl::Minutes(5), absl::Seconds(1));  // it is not held any more
   REQUIRE(one.daemon.dispatcher().Count().residents == 0);
   absl::StatusOr<CreateResult> answer;
-  one.daemon.Start(one.hub, "l", "Chain", "1", &answer);
+  one.daemon.Start(one.hub, kListen, "Chain", "1", &answer);
   one.daemon.Turn();
   const WorkItem item = stream.sink->Take().value();
   std::optional<absl::Status> answered;
@@ -79,15 +87,15 @@ TEST_CASE("early_start_refused a turn of what exists already changes nothing") {
   REQUIRE(answer.ok());
   CHECK(answer->outcome == CreateOutcome::kExists);
   CHECK(answered == absl::OkStatus());
-  CHECK(one.Row("l").name == "Listen");
+  CHECK(one.Row(kListen).name == "Listen");
   CHECK(one.daemon.dispatcher().Count().items_in_flight == 0);
   // The next ones wait for their creation.
-  one.daemon.Start(one.hub, "l", "Chain", "1", &answer);
+  one.daemon.Start(one.hub, kListen, "Chain", "1", &answer);
   one.daemon.Settle();
   CHECK(stream.sink->waiting() == 0);
-  one.daemon.Start(one.hub, "c", "Chain", "1");
+  one.daemon.Start(one.hub, kChain, "Chain", "1");
   one.daemon.RunWorkers({stream}, functions);
-  CHECK(one.Output("c") == "1");
+  CHECK(one.Output(kChain) == "1");
 }
 
 TEST_CASE("early_start_fails nothing is left of a creation that failed, or was not known to work") {
@@ -98,7 +106,7 @@ TEST_CASE("early_start_fails nothing is left of a creation that failed, or was n
   one.daemon.Settle();
   one.faults.FailNext(FaultStore::Verb::kCreate, absl::UnavailableError("away"), applied);
   absl::StatusOr<CreateResult> answer;
-  one.daemon.Start(one.hub, "c", "Chain", "1", &answer);
+  one.daemon.Start(one.hub, kChain, "Chain", "1", &answer);
   one.daemon.Turn();
   REQUIRE(stream.sink->Take().has_value());
   one.daemon.Settle();
@@ -108,7 +116,7 @@ TEST_CASE("early_start_fails nothing is left of a creation that failed, or was n
   if (!applied) return;
   one.Pass(absl::Seconds(10));  // what the lost answer told is found under its token
   one.daemon.RunWorkers({stream}, functions);
-  CHECK(one.database.ReadInstance(one.hub, "c", true)->output == "1");
+  CHECK(one.database.ReadInstance(one.hub, kChain, true)->output == "1");
 }
 
 TEST_CASE("early_start_stream_lost another worker gets it when it is created") {
@@ -116,7 +124,7 @@ TEST_CASE("early_start_stream_lost another worker gets it when it is created") {
   const Functions functions = SomeFunctions(one.clock);
   const FakeStream first = one.daemon.Open(one.hub);
   one.daemon.Settle();
-  one.daemon.Start(one.hub, "c", "Chain", "1");
+  one.daemon.Start(one.hub, kChain, "Chain", "1");
   one.daemon.Turn();
   REQUIRE(first.sink->waiting() == 1);
   const bool answered = GENERATE(false, true);
@@ -125,7 +133,7 @@ TEST_CASE("early_start_stream_lost another worker gets it when it is created") {
   one.daemon.Close(first);
   one.daemon.Turn();
   one.daemon.RunWorkers({second}, functions);
-  CHECK(one.Output("c") == "1");
+  CHECK(one.Output(kChain) == "1");
   CHECK(one.daemon.dispatcher().Count().items_in_flight == 0);
 }
 
@@ -134,14 +142,14 @@ TEST_CASE("early_start_event an event that overtakes the answer to the creation 
   const Functions functions = SomeFunctions(one.clock);
   const FakeStream stream = one.daemon.Open(one.hub);
   one.daemon.Settle();
-  one.daemon.Start(one.hub, "l", "Listen", "");
+  one.daemon.Start(one.hub, kListen, "Listen", "");
   one.daemon.Turn();
-  one.daemon.Raise(one.hub, "l", "go", "now");
+  one.daemon.Raise(one.hub, kListen, "go", "now");
   one.daemon.Work(stream, functions);
   one.daemon.RunWorkers({stream}, functions);
   one.Pass(absl::Seconds(5));
   one.daemon.RunWorkers({stream}, functions);
-  CHECK(one.Output("l") == "now");
+  CHECK(one.Output(kListen) == "now");
 }
 
 TEST_CASE("early_start_drain what is being created while the daemon stops is given back") {
@@ -149,7 +157,7 @@ TEST_CASE("early_start_drain what is being created while the daemon stops is giv
   const Functions functions = SomeFunctions(one.clock);
   const FakeStream stream = one.daemon.Open(one.hub);
   one.daemon.Settle();
-  one.daemon.Start(one.hub, "c", "Chain", "1");
+  one.daemon.Start(one.hub, kChain, "Chain", "1");
   one.daemon.Turn();
   const bool answered = GENERATE(false, true);
   if (answered) one.daemon.Work(stream, functions);

@@ -42,6 +42,21 @@ StatusSet Bits(std::initializer_list<RuntimeStatus> statuses) {
 
 }  // namespace
 
+TEST_CASE("random_id the form of a UUID and nothing else") {
+  RandomIds ids;
+  CHECK(IsRandomId(ids.NewExecutionId()));
+  for (const char* id :
+       {"0f8fad5bd9cb469fa16570867728950e", "0F8FAD5B-D9CB-469F-A165-70867728950E"}) {
+    CHECK(IsRandomId(id));
+  }
+  for (const char* id :
+       {"", "order-1", "0f8fad5bd9cb469fa16570867728950", "0f8fad5bd9cb469fa16570867728950e0",
+        "0f8fad5bd9cb469fa16570867728950g", "0f8fad5b-d9cb-469f-a16570867728950e-",
+        "0f8fad5bd9cb469fa16570867728950e:0a1"}) {
+    CHECK(!IsRandomId(id));
+  }
+}
+
 TEST_CASE("start_generated_id: an empty id is replaced, the execution id has its form") {
   CreateInstanceRequest request = StartRequest();
   request.clear_instanceid();
