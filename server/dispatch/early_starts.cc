@@ -51,6 +51,7 @@ void Dispatcher::Bear(Resident& resident, const CreateResult& result) {
   Unready(resident);
   std::unique_ptr<Resident> owned = residents_.Remove(&resident);
   owned->state.key = result.key;
+  owned->orphaned = false;  // it was by the other key
   Message& started = owned->inbox.front();
   Renumber(owned->turn, started.seq, result.started_seq);
   started.seq = result.started_seq;

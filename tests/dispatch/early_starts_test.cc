@@ -137,6 +137,25 @@ TEST_CASE("early_start_stream_lost another worker gets it when it is created") {
   CHECK(one.daemon.dispatcher().Count().items_in_flight == 0);
 }
 
+TEST_CASE("early_start_orphan no stream is left when it is created") {
+  OneDaemon one;
+  const Functions functions = SomeFunctions(one.clock);
+  const FakeStream first = one.daemon.Open(one.hub);
+  one.daemon.Settle();
+  one.daemon.Start(one.hub, kChain, "Chain", "1");
+  one.daemon.Turn();
+  one.daemon.Post(dispatch::Abandoned{dispatch::WorkType::kTurn, one.hub,
+                                      first.sink->Take().value().completiontoken(),
+                                      [](const absl::Status&) {}});
+  one.daemon.Close(first);
+  one.daemon.Settle();
+  CHECK(one.database.Count().leased_instances == 0);
+  const FakeStream second = one.daemon.Open(one.hub);
+  one.Pass(absl::Seconds(5));
+  one.daemon.RunWorkers({second}, functions);
+  CHECK(one.Output(kChain) == "1");
+}
+
 TEST_CASE("early_start_event an event that overtakes the answer to the creation is not lost") {
   OneDaemon one;
   const Functions functions = SomeFunctions(one.clock);

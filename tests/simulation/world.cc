@@ -199,11 +199,19 @@ void World::Client() {
   // A collector must be there before its sender begins.
   if (job.name == "Sender" && !jobs_[&job - jobs_.data() - 1].started.ok()) return;
   if (!started && !asked) {
+    // A client whose start was not answered looks first: it may be there, and even have ended, and a
+    // second start would run it again.
+    const bool exists =
+        job.asked && database_.ReadInstance(hub_, job.instance_id, /*payloads=*/false).has_value();
     job.asked = true;
     job.daemon = index;
     job.daemon_life = lives_[index];
-    job.started = absl::UnknownError("asked");
-    daemon.Start(hub_, job.instance_id, job.name, job.input, &job.started);
+    if (exists) {
+      job.started = CreateResult();
+    } else {
+      job.started = absl::UnknownError("asked");
+      daemon.Start(hub_, job.instance_id, job.name, job.input, &job.started);
+    }
     daemon.Wait(hub_, job.instance_id, dispatch::DispatchThread::WaitFor::kCompletion, &job.waited,
                 &job.known);
     return;
