@@ -199,8 +199,8 @@ void World::Client() {
   // A collector must be there before its sender begins.
   if (job.name == "Sender" && !jobs_[&job - jobs_.data() - 1].started.ok()) return;
   if (!started && !asked) {
-    // A client whose start was not answered looks first: it may be there, and even have ended, and a
-    // second start would run it again.
+    // A client whose start was not answered looks first: it may be there, and even have ended, and
+    // a second start would run it again.
     const bool exists =
         job.asked && database_.ReadInstance(hub_, job.instance_id, /*payloads=*/false).has_value();
     job.asked = true;
