@@ -324,7 +324,7 @@ begin
       where r.instance_key = any (v_keys) and r.owner_wake is not null
         and r.lease_token between v_first and v_last;
   end if;
-  v_keys := coalesce(v_all, v_keys);
+  v_keys := v_all || v_keys;  -- the marks of some that were leased meanwhile may be gone, too
   if v_keys is null then
     return;
   end if;
