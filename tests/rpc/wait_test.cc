@@ -38,7 +38,7 @@ class CountedStore : public ForwardingStore {
 
   void ReadInstance(HubId hub, std::string instance_id, bool payloads,
                     Callback<std::optional<InstanceRow>> done) override {
-    Count(reads_);
+    CountRead();
     ForwardingStore::ReadInstance(hub, std::move(instance_id), payloads, std::move(done));
   }
   void ReadStatus(HubId hub, std::string instance_id, Callback<InstanceStatus> done) override {
@@ -46,7 +46,7 @@ class CountedStore : public ForwardingStore {
         hub, std::move(instance_id),
         [this, done = std::move(done)](absl::StatusOr<InstanceStatus> status) mutable {
           std::move(done)(std::move(status));
-          Count(statuses_);
+          CountStatus();
         });
   }
 
@@ -64,9 +64,13 @@ class CountedStore : public ForwardingStore {
   }
 
  private:
-  void Count(int& counter) {
+  void CountRead() {
     absl::MutexLock lock(&mutex_);
-    ++counter;
+    ++reads_;
+  }
+  void CountStatus() {
+    absl::MutexLock lock(&mutex_);
+    ++statuses_;
   }
 
   const std::unique_ptr<Store> owned_;
