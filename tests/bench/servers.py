@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import ctypes
-import functools
 import glob
 import json
 import os
@@ -85,9 +84,9 @@ class Server:
     def pid(self) -> int:
         return self._process.pid
 
-    @functools.cached_property
+    @property
     def postmaster(self) -> int:
-        """The pid of its private PostgreSQL."""
+        """The pid of its private PostgreSQL, another one each time that the daemon is started."""
         [file] = self.directory.glob("*/postmaster.pid")
         return int(file.read_text().split()[0])
 
