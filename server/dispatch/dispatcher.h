@@ -5,9 +5,10 @@
 // Invariants
 //   * At most one turn of an instance is at a worker or on its way to the store (2.2); messages
 //     that come meanwhile wait in the inbox.
-//   * Nothing is handed on before the commit that made it, but for the result of an activity: it
-//     may go into its parent's next turn, which does nothing until its checkpoint commits, with
-//     the result in it (unstored_results.cc).
+//   * Nothing is handed on before the commit that made it, but for two things whose turn does
+//     nothing until its own checkpoint commits: the result of an activity, which that checkpoint
+//     stores (unstored_results.cc), and the start of an instance, whose first turn's answer waits
+//     for the creation (early_starts.cc).
 //   * A stream never has more unanswered items of a type than its credits.
 //   * Every lease that this process holds belongs to a resident, a task, or an operation in
 //     flight; what is dropped is released, and a release is repeated until the store has answered
