@@ -1,7 +1,5 @@
 """The processes under test: a private PostgreSQL, and daemons on it. All die with this process."""
 
-import ctypes
-import functools
 import glob
 import json
 import os
@@ -17,9 +15,6 @@ from typing import Any
 SECONDS = 60  # The bound of every wait; a test that needs so long has failed.
 SIDECAR = os.environ["DTPG_SIDECAR"]
 ROLE = "recovery"  # Its name is also the task hub that the SQL views show to it.
-PR_SET_PDEATHSIG = 1
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def eventually(condition: Callable[[], Any], what: str) -> Any:
@@ -31,10 +26,12 @@ def eventually(condition: Callable[[], Any], what: str) -> Any:
     return answer
 
 
-def die_with_parent(sent: int) -> None:
-    """Runs in the child: the kernel sends it this signal when the tests end, however they end."""
-    if _libc.prctl(PR_SET_PDEATHSIG, sent, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl")
+def dies_with_tests(signal_name: str) -> list[str]:
+    """What a command line begins with so that the kernel sends the signal when the tests end, however
+    they end. A function for the child to run before its exec would not do: Python then calls gRPC's fork
+    handlers in it, and they end the child now and then while a worker runs in this process.
+    """
+    return ["setpriv", "--pdeathsig", signal_name, "--"]
 
 
 def free_port() -> int:
@@ -73,11 +70,10 @@ class Postgres:
             if self._process is None or self._process.poll() is not None:
                 with open(self.log, "ab") as log:
                     self._process = subprocess.Popen(
-                        [self.bin / "postgres", "-D", self._data, "-k", self.directory,
-                         "-c", "listen_addresses=", "-c", "recovery_init_sync_method=syncfs",
-                         *self._settings],
-                        stdout=log, stderr=log, cwd=self.directory, **self._user,
-                        preexec_fn=functools.partial(die_with_parent, signal.SIGQUIT))
+                        [*dies_with_tests("QUIT"), self.bin / "postgres", "-D", self._data,
+                         "-k", self.directory, "-c", "listen_addresses=",
+                         "-c", "recovery_init_sync_method=syncfs", *self._settings],
+                        stdout=log, stderr=log, cwd=self.directory, **self._user)
             ready = subprocess.run([self.bin / "pg_isready", "--quiet", "-h", self.directory])
             return ready.returncode == 0
         eventually(running, "PostgreSQL accepts connections")
@@ -122,9 +118,9 @@ class Daemon:
     def start(self) -> None:
         with open(self.log, "ab") as log:
             self._process = subprocess.Popen(
-                [SIDECAR, "serve", "--listen", self.address, *self._arguments],
-                stdout=log, stderr=log,
-                preexec_fn=functools.partial(die_with_parent, signal.SIGKILL))
+                [*dies_with_tests("KILL"), SIDECAR, "serve", "--listen", self.address,
+                 *self._arguments],
+                stdout=log, stderr=log)
         eventually(self._serves, f"the daemon serves; its log: {self.log}")
 
     def _serves(self) -> bool:
