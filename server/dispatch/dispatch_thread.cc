@@ -14,6 +14,11 @@ namespace dt::dispatch {
 
 // The mailbox is swapped out as a whole, so that its mutex is taken once for many events, and the
 // thread is woken only when it sleeps.
+//
+// Steps are made by one thread at a time, which is not always the same one. While little is in
+// flight, whoever brings an event makes the step for it, and each wake-up that an orchestration
+// would have waited for is saved; when much is, the thread makes all steps, and the others go on
+// with their own work while events gather.
 class DispatchThread::Impl {
  public:
   Impl(Store* store, DispatchLimits limits)
@@ -25,6 +30,7 @@ class DispatchThread::Impl {
     {
       absl::MutexLock lock(&mutex_);
       stopping_ = true;
+      mutex_.Await(absl::Condition(this, &Impl::NobodySteps));
     }
     if (thread_.joinable()) thread_.join();
   }
@@ -33,30 +39,39 @@ class DispatchThread::Impl {
     thread_ = std::thread([this] { Run(); });
   }
 
-  // From the store, or one that must not get lost: never refused.
+  // From the store, or one that must not get lost: never refused. The caller may have to make the
+  // step itself, so it holds no lock.
   void Post(Event event) {
     absl::MutexLock lock(&mutex_);
     mailbox_.push_back(std::move(event));
+    if (little_in_flight_ && !stepping_ && !stopping_) MakeSteps();
   }
 
-  // False, and the event is untouched, when the mailbox is full.
+  // The same; false, and the event is untouched, when the mailbox is full.
   bool TryPost(Event& event) {
     absl::MutexLock lock(&mutex_);
     if (mailbox_.size() >= events_max_) return false;
     mailbox_.push_back(std::move(event));
+    if (little_in_flight_ && !stepping_ && !stopping_) MakeSteps();
     return true;
+  }
+
+  // For a caller that may hold locks: the step is the thread's.
+  void PostToThread(Event event) {
+    absl::MutexLock lock(&mutex_);
+    mailbox_.push_back(std::move(event));
   }
 
   void Drain(absl::Duration timeout) {
     draining_.store(true);
-    Post(DrainBegun{});
+    PostToThread(DrainBegun{});
     const absl::Time deadline = absl::Now() + timeout;
     {
       absl::MutexLock lock(&mutex_);
       auto quiet = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return drain_seen_ && quiet_; };
       mutex_.AwaitWithDeadline(absl::Condition(&quiet), deadline);
     }
-    Post(DrainEnded{});
+    PostToThread(DrainEnded{});
     absl::MutexLock lock(&mutex_);
     auto released = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return released_; };
     mutex_.AwaitWithDeadline(absl::Condition(&released), absl::Now() + kReleaseTime);
@@ -70,46 +85,72 @@ class DispatchThread::Impl {
   // How long the end of a drain waits for the store; what is not released then is swept by others.
   static constexpr absl::Duration kReleaseTime = absl::Seconds(10);
 
+  // Up to so many items, commits and creations in flight, events come one by one, and a step by the
+  // thread could not handle several.
+  static constexpr int kLittleInFlight = 4;
+
+  bool NobodySteps() const ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return !stepping_; }
+  // What the thread waits for, but for the time.
+  bool ThreadIsNeeded() const ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
+    return stopping_ || (!stepping_ && (!mailbox_.empty() || deadline_ < awaited_deadline_));
+  }
+
   void Run() {
-    std::vector<Event> events;
-    std::vector<Effect> effects;
-    const std::function<void(Event)> post = [this](Event event) { Post(std::move(event)); };
+    absl::MutexLock lock(&mutex_);
     while (true) {
-      const absl::Duration wait = dispatcher_.NextDeadline() - store_->Now();
-      {
-        absl::MutexLock lock(&mutex_);
-        auto work = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-          return stopping_ || !mailbox_.empty();
-        };
-        mutex_.AwaitWithTimeout(absl::Condition(&work), std::max(wait, absl::ZeroDuration()));
-        if (stopping_) return;
-        events.swap(mailbox_);
-      }
+      awaited_deadline_ = deadline_;
+      mutex_.AwaitWithTimeout(absl::Condition(this, &Impl::ThreadIsNeeded),
+                              std::max(deadline_ - store_->Now(), absl::ZeroDuration()));
+      mutex_.Await(absl::Condition(this, &Impl::NobodySteps));
+      if (stopping_) return;
+      if (!mailbox_.empty() || deadline_ <= store_->Now()) MakeSteps();
+    }
+  }
+
+  // One step, and more while little is in flight and events have come meanwhile. The mutex is free
+  // during each.
+  void MakeSteps() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    stepping_ = true;
+    do {
+      events_.swap(mailbox_);
+      mutex_.Unlock();
       bool drain_begun = false;
       bool drain_ended = false;
-      for (const Event& event : events) {
+      for (const Event& event : events_) {
         drain_begun |= std::holds_alternative<DrainBegun>(event);
         drain_ended |= std::holds_alternative<DrainEnded>(event);
       }
-      dispatcher_.Step(events, store_->Now(), effects);
-      RunEffects(effects, store_, post);
-      if (!draining()) continue;
-      absl::MutexLock lock(&mutex_);
+      dispatcher_.Step(events_, store_->Now(), effects_);
+      RunEffects(effects_, store_, post_);
+      const absl::Time deadline = dispatcher_.NextDeadline();
+      mutex_.Lock();
+      deadline_ = deadline;
+      little_in_flight_ = dispatcher_.in_flight() <= kLittleInFlight;
       drain_seen_ |= drain_begun;
       end_seen_ |= drain_ended;
       quiet_ = dispatcher_.quiet();
       released_ = end_seen_ && dispatcher_.released();
-    }
+    } while (little_in_flight_ && !mailbox_.empty() && !stopping_);
+    stepping_ = false;
   }
 
   Store* const store_;
   const size_t events_max_;
   orchestration::RandomIds ids_;
-  Dispatcher dispatcher_;  // of the thread only
+  // Of the thread that makes a step.
+  Dispatcher dispatcher_;
+  std::vector<Event> events_;
+  std::vector<Effect> effects_;
+  const std::function<void(Event)> post_ = [this](Event event) { Post(std::move(event)); };
+
   std::atomic<bool> draining_{false};
   std::atomic<uint64_t> last_id_{0};
   absl::Mutex mutex_;
   std::vector<Event> mailbox_ ABSL_GUARDED_BY(mutex_);
+  bool stepping_ ABSL_GUARDED_BY(mutex_) = false;
+  bool little_in_flight_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Time deadline_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();  // of the next step
+  absl::Time awaited_deadline_ ABSL_GUARDED_BY(mutex_);                 // by the thread now
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   bool drain_seen_ ABSL_GUARDED_BY(mutex_) = false;
   bool end_seen_ ABSL_GUARDED_BY(mutex_) = false;
@@ -215,8 +256,8 @@ WaitId DispatchThread::Wait(HubId hub, std::string instance_id, WaitFor wait_for
 
 void DispatchThread::CancelWait(WaitId wait) { impl_->Post(WaitCancelled{wait}); }
 
-void DispatchThread::OnRegistered(WorkerId worker) { impl_->Post(Registered{worker}); }
+void DispatchThread::OnRegistered(WorkerId worker) { impl_->PostToThread(Registered{worker}); }
 
-void DispatchThread::OnWake(HubId hub) { impl_->Post(Woken{hub}); }
+void DispatchThread::OnWake(HubId hub) { impl_->PostToThread(Woken{hub}); }
 
 }  // namespace dt::dispatch

@@ -1,8 +1,10 @@
 // The dispatcher as the rest of the daemon sees it: a thread with a bounded mailbox around the
 // single-threaded state machine of dispatcher.h.
 //
-// All methods may be called from any thread and return at once; callbacks run on the dispatch
-// thread or a thread of the store and must not block. A full mailbox answers RESOURCE_EXHAUSTED.
+// All methods may be called from any thread and return at once; but for StoreObserver's, the caller
+// holds no lock, since while little is in flight its thread makes the step for what it brings.
+// Callbacks and sinks are called on any of these threads or one of the store, also before the call
+// returns, and must not block. A full mailbox answers RESOURCE_EXHAUSTED.
 #ifndef DT_SERVER_DISPATCH_DISPATCH_THREAD_H_
 #define DT_SERVER_DISPATCH_DISPATCH_THREAD_H_
 
@@ -36,7 +38,8 @@ struct StreamOptions {
   std::string worker_id;  // as the worker named itself, for logs
 };
 
-// Where a stream's work items go. Called from the dispatch thread; must not block. The sink queues.
+// Where a stream's work items go. Called by whoever makes a step, one at a time; must not block.
+// The sink queues.
 class WorkItemSink {
  public:
   virtual ~WorkItemSink() = default;

@@ -67,6 +67,8 @@ class Dispatcher {
   // When Step wants to be called again even without an event.
   absl::Time NextDeadline() const;
 
+  // Items at workers, and what is on its way to the store for them.
+  int in_flight() const { return items_in_flight_ + commits_in_flight_ + creations_in_flight_; }
   // For a drain: no item is at a worker and no answer of one on its way to the store.
   bool quiet() const { return items_in_flight_ == 0 && commits_in_flight_ == 0; }
   // After DrainEnded: every lease has been given back.

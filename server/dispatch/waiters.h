@@ -1,6 +1,6 @@
 // Calls that wait for an instance to start or to end (5.15-5.18). They are woken by commits of this
 // process and look at the database now and then, so that a change made elsewhere only comes later.
-// Used by the dispatch thread only.
+// Used by the dispatcher's steps only, so by one thread at a time.
 #ifndef DT_SERVER_DISPATCH_WAITERS_H_
 #define DT_SERVER_DISPATCH_WAITERS_H_
 

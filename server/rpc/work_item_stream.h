@@ -9,8 +9,8 @@
 //     (1.7).
 //   * The object keeps itself alive from Create to OnDone; the dispatcher may hold it longer.
 //
-// Threads: Write and Finish come from the dispatch thread, On... from threads of gRPC. `mutex_` is
-// never held during a call to gRPC or to the dispatcher.
+// Threads: Write and Finish come from the dispatcher's steps, On... from threads of gRPC. `mutex_`
+// is never held during a call to gRPC or to the dispatcher.
 #ifndef DT_SERVER_RPC_WORK_ITEM_STREAM_H_
 #define DT_SERVER_RPC_WORK_ITEM_STREAM_H_
 
@@ -31,7 +31,7 @@ namespace dt::rpc {
 class WorkItemStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
                              public dispatch::WorkItemSink {
  public:
-  // Whether the worker may have more; asked before each item, on the dispatch thread, so it must
+  // Whether the worker may have more; asked before each item, in the dispatcher's step, so it must
   // answer at once. Null = always.
   using Permission = absl::AnyInvocable<absl::Status()>;
 
