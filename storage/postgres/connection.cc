@@ -218,6 +218,23 @@ absl::StatusOr<Result> Connection::Execute(const Statement& statement, const Par
   }
 }
 
+bool Connection::IsPrepared(const Statement& statement) const {
+  return prepared_.contains(statement.name);
+}
+
+bool Connection::Begin(const Statement& statement, const Params& params) {
+  return Send(prepared_.at(statement.name).c_str(), nullptr, params).ok();
+}
+
+absl::StatusOr<Result> Connection::Finish(const Statement& statement, const Params& params) {
+  const bool was_in_transaction = in_transaction();
+  absl::StatusOr<Result> result = Await();
+  if (result.ok() || Classify(result.status()) != FaultClass::kPrepareAgain) return result;
+  prepared_.erase(statement.name);
+  if (was_in_transaction || !connected()) return result;
+  return Execute(statement, params);
+}
+
 absl::StatusOr<Result> Connection::ExecuteOnce(std::string_view sql, const Params& params) {
   return ExecuteOnServer(nullptr, std::string(sql).c_str(), params);
 }
@@ -245,6 +262,12 @@ absl::StatusOr<std::string> Connection::Prepare(const Statement& statement, cons
 
 absl::StatusOr<Result> Connection::ExecuteOnServer(const char* prepared_name, const char* sql,
                                                    const Params& params) {
+  absl::Status sent = Send(prepared_name, sql, params);
+  if (!sent.ok()) return sent;
+  return Await();
+}
+
+absl::Status Connection::Send(const char* prepared_name, const char* sql, const Params& params) {
   if (!connected()) return ConnectionError();
   if (params.bytes() > kParameterBytesMax) {
     return MakeStatus("54000", absl::StrCat("the call holds ", params.bytes(),
@@ -268,8 +291,7 @@ absl::StatusOr<Result> Connection::ExecuteOnServer(const char* prepared_name, co
                                        lengths.data(), formats.data(), /*resultFormat=*/1)
                  : PQsendQueryParams(connection_, sql, size, types.data(), values.data(),
                                      lengths.data(), formats.data(), /*resultFormat=*/1);
-  if (sent == 0) return ConnectionError();
-  return Await();
+  return sent == 0 ? ConnectionError() : absl::OkStatus();
 }
 
 absl::StatusOr<Result> Connection::Await() {

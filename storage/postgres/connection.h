@@ -203,7 +203,13 @@ class Connection {
 
   // Runs one statement, preparing it first if needed.
   absl::StatusOr<Result> Execute(const Statement& statement, const Params& params);
-  // The same for SQL that is used once: never prepared by name.
+  // Execute in two halves, for a call that one thread sends and another waits for; only if the
+  // statement IsPrepared. Begin does not block; false: it could not be sent, and the session may be
+  // broken. After true, Finish must follow, with the same arguments.
+  bool IsPrepared(const Statement& statement) const;
+  bool Begin(const Statement& statement, const Params& params);
+  absl::StatusOr<Result> Finish(const Statement& statement, const Params& params);
+  // The same as Execute for SQL that is used once: never prepared by name.
   absl::StatusOr<Result> ExecuteOnce(std::string_view sql, const Params& params = {});
   // Runs any number of statements separated by semicolons, as one implicit transaction unless they
   // contain begin or commit. Results are dropped, notices go to the log.
@@ -242,6 +248,7 @@ class Connection {
   // One of the two is null.
   absl::StatusOr<Result> ExecuteOnServer(const char* prepared_name, const char* sql,
                                          const Params& params);
+  absl::Status Send(const char* prepared_name, const char* sql, const Params& params);
   // Sends what is queued and waits for the answers; the last result, or the first error.
   absl::StatusOr<Result> Await();
   absl::Status WaitForSocket(bool for_write, absl::Time deadline);

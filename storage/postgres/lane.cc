@@ -74,7 +74,30 @@ absl::Status Lane::Submit(std::unique_ptr<Operation>& operation) {
   ++counters_.queued_operations;
   counters_.queued_bytes += bytes;
   arrived_.push_back(std::move(operation));
+  if (idle_) SendArrived();
   return absl::OkStatus();
+}
+
+void Lane::SendArrived() {
+  const Operation& first = *arrived_.front();
+  if (!ConnectionIsFit() || !connection_->IsPrepared(first.verb->statement())) return;
+  idle_ = false;
+  sending_ = true;
+  BegunCall call;
+  call.part.push_back(std::move(arrived_.front()));
+  arrived_.pop_front();
+  mutex_.Unlock();
+  first.verb->Encode(call.part, &call.params);
+  const bool begun = connection_->Begin(first.verb->statement(), call.params);
+  mutex_.Lock();
+  sending_ = false;
+  if (begun) {
+    begun_ = std::move(call);
+  } else {
+    // The thread encodes it again, and finds out what is wrong.
+    call.part.front()->may_have_happened_ = true;
+    arrived_.push_front(std::move(call.part.front()));
+  }
 }
 
 void Lane::Stop(absl::Duration drain) {
@@ -100,7 +123,10 @@ LaneCounters Lane::counters() const {
 
 void Lane::Run() {
   while (Gather()) {
-    if (EnsureConnected()) {
+    if (std::optional<BegunCall> call = TakeBegun()) {
+      std::vector<Batch> rest;  // stays empty: of one operation no part is left
+      SettlePart(std::move(call->part), call->params, /*begun=*/true, &rest);
+    } else if (EnsureConnected()) {
       if (Batch batch = TakeBatch(); !batch.empty()) RunBatch(std::move(batch));
     } else {
       FailImpatient();
@@ -119,7 +145,11 @@ void Lane::Run() {
 bool Lane::Gather() {
   absl::MutexLock lock(&mutex_);
   if (waiting_.empty()) {
+    idle_ = alone_ && arrived_.empty() && connection_ != nullptr &&
+            lock_timeout_ == options_.connection.lock_timeout;
     mutex_.Await(absl::Condition(this, &Lane::HasArrivedOrStopping));
+    idle_ = false;
+    if (begun_.has_value()) return true;
   } else if (absl::Duration left = not_before_ - SteadyNow(); left > absl::ZeroDuration()) {
     mutex_.AwaitWithTimeout(absl::Condition(&stopping_), left);
   } else if (left = blocked_until_ - SteadyNow(); left > absl::ZeroDuration() && !stopping_) {
@@ -134,6 +164,11 @@ bool Lane::Gather() {
   return !waiting_.empty() && SteadyNow() < drain_until_;
 }
 
+std::optional<Lane::BegunCall> Lane::TakeBegun() {
+  absl::MutexLock lock(&mutex_);
+  return std::exchange(begun_, std::nullopt);
+}
+
 bool Lane::DrainIsOver() const {
   absl::MutexLock lock(&mutex_);
   return stopping_ && SteadyNow() >= drain_until_;
@@ -146,12 +181,8 @@ bool Lane::EnsureConnected() {
     absl::SleepFor(std::min(not_before_ - now, absl::Milliseconds(10)));
     return false;
   }
-  if (connection_ != nullptr) {
-    bool aged = options_.connection_age_max != absl::ZeroDuration() &&
-                now - connected_at_ > options_.connection_age_max;
-    if (!aged && connection_->StillConnected()) return true;
-    Disconnect();
-  }
+  if (ConnectionIsFit()) return true;
+  if (connection_ != nullptr) Disconnect();
   absl::StatusOr<std::unique_ptr<Connection>> connection = Connection::Connect(options_.connection);
   if (!connection.ok()) {
     NoteFault(connection.status());
@@ -166,6 +197,13 @@ bool Lane::EnsureConnected() {
   ++counters_.connects;
   counters_.round_trips += connection_->round_trips();
   return true;
+}
+
+bool Lane::ConnectionIsFit() const {
+  if (connection_ == nullptr) return false;
+  const bool aged = options_.connection_age_max != absl::ZeroDuration() &&
+                    SteadyNow() - connected_at_ > options_.connection_age_max;
+  return !aged && connection_->StillConnected();
 }
 
 void Lane::Disconnect() {
@@ -242,6 +280,7 @@ Lane::Batch Lane::TakeBatch() {
   }
   for (auto it = behind.rbegin(); it != behind.rend(); ++it) waiting_.push_front(std::move(*it));
   if (!batch.empty()) blocked_until_ = absl::InfinitePast();
+  alone_ = batch.size() == 1 && waiting_.empty();
   return batch;
 }
 
@@ -259,9 +298,13 @@ void Lane::RunBatch(Batch batch) {
 bool Lane::RunPart(Batch part, std::vector<Batch>* rest) {
   Params params;
   part.front()->verb->Encode(part, &params);
+  return SettlePart(std::move(part), params, /*begun=*/false, rest);
+}
+
+bool Lane::SettlePart(Batch part, const Params& params, bool begun, std::vector<Batch>* rest) {
   Backoff backoff(options_.retry_delay_min, options_.retry_delay_max);
   for (int retries = 0;; ++retries) {
-    absl::StatusOr<Result> result = SendOnce(part, params);
+    absl::StatusOr<Result> result = SendOnce(part, params, begun && retries == 0);
     if (result.ok()) {
       CompleteAll(*result, std::move(part));
       return true;
@@ -317,13 +360,19 @@ bool Lane::RunPart(Batch part, std::vector<Batch>* rest) {
   }
 }
 
-absl::StatusOr<Result> Lane::SendOnce(const Batch& part, const Params& params) {
+absl::StatusOr<Result> Lane::SendOnce(const Batch& part, const Params& params, bool begun) {
+  const Statement& statement = part.front()->verb->statement();
   int64_t before = connection_->round_trips();
-  absl::Status ready =
-      SetLockTimeout(part.front()->WasBlocked() ? options_.blocked_lock_timeout
-                                                : options_.connection.lock_timeout);
-  if (!ready.ok()) return ready;
-  absl::StatusOr<Result> result = connection_->Execute(part.front()->verb->statement(), params);
+  absl::StatusOr<Result> result = absl::UnknownError("");
+  if (begun) {
+    result = connection_->Finish(statement, params);
+  } else {
+    absl::Status ready =
+        SetLockTimeout(part.front()->WasBlocked() ? options_.blocked_lock_timeout
+                                                  : options_.connection.lock_timeout);
+    if (!ready.ok()) return ready;
+    result = connection_->Execute(statement, params);
+  }
   absl::MutexLock lock(&mutex_);
   counters_.round_trips += connection_->round_trips() - before;
   return result;

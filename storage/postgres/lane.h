@@ -25,14 +25,19 @@
 // An operation waits for a missing database no longer than its `patience`, then fails with
 // kUnavailable. This may overtake an earlier operation of the same key that has more patience.
 //
-// Threads. Submit, counters, Stop may be called from any thread. Verb and Operation methods run on
-// the lane's thread (and on the thread in Stop() for what is left), never under a lock, in order.
+// Alone. When the last call held one operation and nothing waits, Submit sends the next one itself,
+// and the thread only waits for its answer: under little load a call does not wait for a wake-up.
+//
+// Threads. Submit, counters, Stop may be called from any thread. Verb::Encode also runs in Submit;
+// other Verb and Operation methods run on the lane's thread (and on the thread in Stop() for what
+// is left), never under a lock, in order.
 #ifndef DT_STORAGE_POSTGRES_LANE_H_
 #define DT_STORAGE_POSTGRES_LANE_H_
 
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -169,6 +174,11 @@ class Lane {
  private:
   using Queue = std::deque<std::unique_ptr<Operation>>;
   using Batch = std::vector<std::unique_ptr<Operation>>;
+  // A call that Submit has sent.
+  struct BegunCall {
+    Batch part;
+    Params params;
+  };
 
   // The lane's thread.
   void Run();
@@ -177,13 +187,19 @@ class Lane {
   // True when a call can be sent; otherwise a fault was noted and not_before_ says when to try
   // again.
   bool EnsureConnected();
+  // False if there is none, it is too old, or the server has closed it.
+  bool ConnectionIsFit() const;
+  std::optional<BegunCall> TakeBegun();
   // Empty if a lock is in the way of all that waits: until blocked_until_.
   Batch TakeBatch();
   void RunBatch(Batch batch);
   // Sends one call until it is settled. False if it could not be and everything left of the batch
   // (this part, then `rest` from its end) went back to waiting_.
   bool RunPart(Batch part, std::vector<Batch>* rest);
-  absl::StatusOr<Result> SendOnce(const Batch& part, const Params& params);
+  // The same from the first answer on; `begun` if the call has been sent.
+  bool SettlePart(Batch part, const Params& params, bool begun, std::vector<Batch>* rest);
+  // The whole call, or the answer to one that was `begun`.
+  absl::StatusOr<Result> SendOnce(const Batch& part, const Params& params, bool begun);
   absl::Status SetLockTimeout(absl::Duration timeout);
   // Puts a part back that a lock is in the way of, or fails it when that has lasted too long.
   // Returns as RunPart.
@@ -199,14 +215,18 @@ class Lane {
   void CountEnd(const Batch& batch, bool failed);
   bool DrainIsOver() const;
 
+  // In Submit, in place of the idle thread: sends what has arrived, if the connection can.
+  void SendArrived() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
   bool HasArrivedOrStopping() const ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
-    return !arrived_.empty() || stopping_;
+    return !sending_ && (begun_.has_value() || !arrived_.empty() || stopping_);
   }
 
   const LaneOptions options_;
 
-  // Of the lane's thread.
+  // Of the lane's thread, and while that is idle_, of the one that is sending_.
   Queue waiting_;
+  bool alone_ = false;  // the last call held one operation
   std::unique_ptr<Connection> connection_;
   absl::Time connected_at_;
   absl::Time not_before_ = absl::InfinitePast();  // no call and no connecting before this
@@ -220,6 +240,10 @@ class Lane {
 
   mutable absl::Mutex mutex_;
   Queue arrived_ ABSL_GUARDED_BY(mutex_);
+  // The thread waits, with a connection and alone_; it goes on waiting while somebody is sending_.
+  bool idle_ ABSL_GUARDED_BY(mutex_) = false;
+  bool sending_ ABSL_GUARDED_BY(mutex_) = false;
+  std::optional<BegunCall> begun_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Time drain_until_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();

@@ -103,11 +103,13 @@ class WriteVerb : public Verb {
   Statement statement_;
 };
 
-inline constexpr char kSchema[] = R"(
+inline constexpr char kTables[] = R"(
 create table log (seq bigint generated always as identity, verb text, hub int, key text,
                   value int unique, call bigint default txid_current());
 create sequence calls;
 create table faults (code text, until_call bigint);
+)";
+inline constexpr char kWriteLog[] = R"(
 create function write_log(p_verb text, p_hub int, p_batch jsonb) returns setof int
 language plpgsql as $$
 declare v_call bigint := nextval('calls'); v_code text;
@@ -129,7 +131,8 @@ class Bench {
   explicit Bench(LaneOptions options = {}) {
     options.connection.url = url = PostgresFixture::Shared().NewDatabase();
     session = PostgresFixture::Connect(url);
-    MustBeOk(session->RunScript(kSchema));
+    MustBeOk(session->RunScript(kTables));
+    MustBeOk(session->RunScript(kWriteLog));
     lane = std::make_unique<Lane>(std::move(options));
   }
   absl::Status Submit(const Verb* verb, const std::string& key, const std::string& value,
@@ -161,6 +164,13 @@ class Bench {
     }
   }
   void Unlock() { MustBeOk(session->RunScript("commit")); }
+  // Ends the lane's session while its call waits for the table.
+  void CutConnection() {
+    Result ended = ValueOf(session->ExecuteOnce(
+        "select pg_terminate_backend(pid, 60000) from pg_locks where not granted and relation = "
+        "'log'::regclass"));
+    REQUIRE(ended.rows() == 1);
+  }
   // The log as "verb:key:value", calls separated by bars.
   std::string Log() {
     Result result =

@@ -275,20 +275,12 @@ TEST_CASE("lane_wrong_statement_is_an_internal_error_and_the_lane_goes_on") {
   CHECK(bench.ends.failed() == 1);
 }
 
-// Ends the lane's session while its call waits for the table.
-void CutConnection(Bench& bench) {
-  Result ended = ValueOf(bench.session->ExecuteOnce(
-      "select pg_terminate_backend(pid, 60000) from pg_locks where not granted and relation = "
-      "'log'::regclass"));
-  REQUIRE(ended.rows() == 1);
-}
-
 TEST_CASE("lane_lost_connection_repeats_what_may_be_repeated") {
   WriteVerb verb("w");
   Bench bench;
   bench.Lock(&verb);
   MustBeOk(bench.Submit(&verb, "k", "1"));
-  CutConnection(bench);
+  bench.CutConnection();
   bench.WaitForLock();  // the same call on a new connection
   bench.Unlock();
   bench.ends.WaitFor(2);
@@ -302,7 +294,7 @@ TEST_CASE("lane_lost_connection_fails_what_may_have_happened_and_must_not_be_rep
   Bench bench;
   bench.Lock(&verb);
   MustBeOk(bench.Submit(&verb, "k", "1"));  // waits behind: it was never sent
-  CutConnection(bench);
+  bench.CutConnection();
   bench.ends.WaitFor(1);
   CHECK(bench.ends.statuses()[0].code() == absl::StatusCode::kUnavailable);
   CHECK(bench.ends.values()[0] == "0");
