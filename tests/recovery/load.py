@@ -5,6 +5,7 @@ import itertools
 import json
 import logging
 import threading
+from collections.abc import Iterable
 
 import grpc
 from durabletask import task
@@ -109,10 +110,10 @@ def start_worker(address: str, steps: Steps, reports: Reports) -> TaskHubGrpcWor
     return worker
 
 
-def start_orchestrations(address: str, orchestrator=order) -> list[str]:
+def start_orchestrations(address: str, orchestrator=order,
+                         numbers: Iterable[int] = range(ORCHESTRATIONS)) -> list[str]:
     client = TaskHubGrpcClient(host_address=address, logger=quiet_logger())
-    ids = [client.schedule_new_orchestration(orchestrator, input=number)
-           for number in range(ORCHESTRATIONS)]
+    ids = [client.schedule_new_orchestration(orchestrator, input=number) for number in numbers]
     client.close()
     return ids
 

@@ -161,12 +161,14 @@ def test_retention_outlives_its_leader(house):
         house.add_daemon(*options)
     [victim] = eventually(lambda: leaders(house), "one of them leads")
     [survivor] = [daemon for daemon in house.daemons if daemon is not victim]
-    start_orchestrations(survivor.address, reported_order)
+    half = ORCHESTRATIONS // 2
+    start_orchestrations(survivor.address, reported_order, range(half))
     house.add_worker(survivor)
     house.add_worker(victim)
     eventually(lambda: purged(house) > 0, "some are removed")
     victim.kill()
     print(f"at the kill: {purged(house)} removed")
+    start_orchestrations(survivor.address, reported_order, range(half, ORCHESTRATIONS))
     for number, results in house.reports.wait_for_all().items():
         assert [result[:2] for result in results] == [[number, i] for i in range(ACTIVITIES)]
     eventually(lambda: house.query("select 1 from dt.vInstances union all select 1 from dt.NewTasks"
