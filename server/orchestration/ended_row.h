@@ -7,7 +7,7 @@
 
 #include "absl/time/time.h"
 #include "server/orchestration/instance_state.h"
-#include "storage/records.h"
+#include "storage/management_records.h"
 
 namespace dt::orchestration {
 

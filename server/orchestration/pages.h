@@ -12,7 +12,7 @@
 #include "absl/time/time.h"
 #include "proto/orchestrator_service.pb.h"
 #include "server/orchestration/requests.h"
-#include "storage/records.h"
+#include "storage/management_records.h"
 
 namespace dt::orchestration {
 

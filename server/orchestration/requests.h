@@ -10,7 +10,7 @@
 #include "absl/time/time.h"
 #include "proto/orchestrator_service.pb.h"
 #include "server/orchestration/turn.h"
-#include "storage/records.h"
+#include "storage/management_records.h"
 
 namespace dt::orchestration {
 

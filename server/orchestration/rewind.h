@@ -23,7 +23,7 @@
 #include "proto/orchestrator_service.pb.h"
 #include "server/orchestration/instance_state.h"
 #include "server/orchestration/turn.h"
-#include "storage/records.h"
+#include "storage/management_records.h"
 
 namespace dt::orchestration {
 

@@ -15,10 +15,11 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 SOURCES = ("storage", "server", "tests")
 SUFFIXES = (".h", ".cc")
 
-# Unit -> the units it may include, beyond itself. A unit is a folder, or one header of a folder
-# that holds two rows.
+# Unit -> the units it may include, beyond itself. A unit is a folder, or headers of a folder that
+# holds two rows.
 PROTO = "proto"
 RECORDS = "storage/records.h"
+MORE_RECORDS = "storage/management_records.h"  # of the unit RECORDS
 STORE = "storage/store.h"
 CORE = "server/orchestration"
 DISPATCH = "server/dispatch"
@@ -55,8 +56,10 @@ TARGETS = {
 def unit_of(path):
     """The unit of a path below the root, or None for files that no rule concerns."""
     text = path.as_posix()
-    if text in (RECORDS, STORE):
-        return text
+    if text in (RECORDS, MORE_RECORDS):
+        return RECORDS
+    if text == STORE:
+        return STORE
     for unit in (CORE, DISPATCH, RPC, POSTGRES, PROTO, "server"):
         if text.startswith(unit + "/"):
             # A folder nobody gave a row is a mistake, not a part of the folder above it.

@@ -1,0 +1,149 @@
+// What client and management calls read and change beside the turns: rows, searches, purges,
+// immediate terminations and rewinds. The conventions are those of records.h.
+#ifndef DT_STORAGE_MANAGEMENT_RECORDS_H_
+#define DT_STORAGE_MANAGEMENT_RECORDS_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "storage/records.h"
+
+namespace dt {
+
+// One instance as people and clients see it.
+struct InstanceRow {
+  InstanceKey key = 0;
+  std::string instance_id;
+  std::string execution_id;
+  Generation generation = 0;
+  std::string name;
+  Payload version;
+  RuntimeStatus status = RuntimeStatus::kPending;
+  absl::Time created_at;
+  absl::Time last_updated_at;
+  std::optional<absl::Time> completed_at;
+  std::optional<absl::Time> scheduled_start;
+  std::optional<std::string> parent_instance_id;
+  Tags tags;
+  // Only when asked for.
+  Payload input;
+  Payload output;
+  Payload custom_status;
+  std::optional<std::string> failure;  // serialized TaskFailureDetails
+};
+
+// A place in a list that is ordered by (time, instance id).
+struct InstancePosition {
+  absl::Time time;
+  std::string instance_id;
+};
+
+// Which orchestrations a list shows, and which page of it. Entities are in none. A bound that is
+// not set does not bound.
+struct InstanceSearch {
+  HubId hub = 0;
+  // By completion: only ended ones, ordered and bounded by the completed time; else by the created
+  // time. Among equal times by instance id, bytewise.
+  bool by_completion = false;
+  StatusSet statuses = 0;          // 0 = any
+  std::optional<absl::Time> from;  // inclusive, in whole microseconds
+  std::optional<absl::Time> to;    // exclusive, in whole microseconds
+  std::string id_prefix;
+  std::optional<InstancePosition> after;  // the last one of the page before
+  // A page has at least one row, if there is one, and then no more than these.
+  int max_rows = 100;
+  int64_t max_bytes = 3 << 20;
+  bool payloads = false;
+};
+
+struct InstancePage {
+  std::vector<InstanceRow> rows;
+  bool more = false;
+};
+
+// Which ended orchestrations to purge: those with these ids, or without ids the first ones that the
+// search finds (its page limits and payloads are not looked at).
+struct PurgeRequest {
+  HubId hub = 0;
+  std::vector<std::string> instance_ids;
+  InstanceSearch filter;
+  bool recursive = false;   // ended descendants too; a live child keeps its subtree
+  int max_instances = 500;  // per call, which is one transaction
+};
+
+struct PurgeResult {
+  int64_t deleted = 0;
+  bool more = false;  // there may be more of the kind: call again
+};
+
+// Orchestrations that end without a worker (semantics.md 5.35).
+struct ImmediateTermination {
+  HubId hub = 0;
+  std::vector<std::string> instance_ids;
+  Payload reason;  // becomes the output
+};
+
+// What a rewind has to know about an instance (semantics.md 5.29-5.31).
+struct RewindSource {
+  bool exists = false;
+  Claim claim;  // without lease and messages; with its history only if it is FAILED
+  Payload output;
+  std::optional<std::string> failure;  // serialized TaskFailureDetails
+  std::vector<int32_t> task_ids;       // of the activities that are still in flight, ascending
+};
+
+// What a rewind took a child of the rewound instance to be.
+struct RewindChild {
+  InstanceKey key = 0;
+  RuntimeStatus status = RuntimeStatus::kPending;  // of a live one only that it is live
+};
+
+// One FAILED instance back to life, on its rewritten history and in the same generation, so that
+// what its children and activities in flight bring still reaches it. Or a live one that is leased
+// by the caller, on a history of its own making (semantics.md 4.28).
+struct Rewind {
+  bool live = false;
+  // As found: the rewind takes place only while all of this still holds.
+  std::string found_execution_id;
+  std::vector<int32_t> found_task_ids;
+  std::vector<RewindChild> found_children;
+
+  std::string execution_id;  // the new one; makes a repeated call known
+  // Chunks of history that change. One without events only changes its place; one with an
+  // event_count of 0 is deleted. Of a live instance all that there are go, and so does what waits
+  // in its inbox for its generation, but for carried-over events: what is outstanding is made
+  // again.
+  std::vector<HistoryChunk> history;
+  // The first turn of the new life: what is outstanding is there again. Releases the lease, which
+  // is one of no worker, or that of the live instance.
+  Checkpoint checkpoint;
+};
+
+// A tree of instances, parents before their children: all of them or none.
+struct RewindRequest {
+  HubId hub = 0;
+  std::vector<Rewind> rewinds;
+};
+
+enum class RewindOutcome : int8_t {
+  kRewound = 0,
+  kChanged = 1,  // something is not as it was found: nothing was written, look again
+  // The lease of a live one is lost, or it is at another turn: nothing was written.
+  kLeaseLost = 2,
+};
+
+// The lease that a rewound instance has within the transaction.
+inline constexpr LeaseToken kRewindToken = MakeLeaseToken(0, 1);
+
+// A light answer for waiting calls.
+struct InstanceStatus {
+  bool exists = false;
+  RuntimeStatus status = RuntimeStatus::kPending;
+};
+
+}  // namespace dt
+
+#endif  // DT_STORAGE_MANAGEMENT_RECORDS_H_
