@@ -226,7 +226,7 @@ class Lane {
 
   // Of the lane's thread, and while that is idle_, of the one that is sending_.
   Queue waiting_;
-  bool alone_ = false;  // the last call held one operation
+  bool alone_ = false;  // the last call held one operation, and nothing waited behind it
   std::unique_ptr<Connection> connection_;
   absl::Time connected_at_;
   absl::Time not_before_ = absl::InfinitePast();  // no call and no connecting before this

@@ -2,12 +2,10 @@
 
 import argparse
 import contextlib
-import ctypes
 import glob
 import json
 import os
 import pathlib
-import signal
 import socket
 import subprocess
 import sys
@@ -23,15 +21,6 @@ DTBENCH = BUILD / "dtbench"
 START_SECONDS = 120
 FILL_BATCH = 100_000
 FILL_DAYS = 30
-PR_SET_PDEATHSIG = 1
-
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def die_with_parent(sent: int = signal.SIGTERM) -> None:
-    """Runs in the child: the kernel ends it when this program ends, however it ends."""
-    if _libc.prctl(PR_SET_PDEATHSIG, sent, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl")
 
 
 def note(text: str) -> None:
@@ -45,9 +34,9 @@ def free_port() -> int:
 
 
 def start(arguments: list, **options) -> subprocess.Popen:
-    """A child that ends with this program."""
-    return subprocess.Popen([str(argument) for argument in arguments], preexec_fn=die_with_parent,
-                            **options)
+    """A child that ends with this program, however that ends. Not by a function for the child to run:
+    Python would then call gRPC's fork handlers in it (tests/recovery/processes.py)."""
+    return subprocess.Popen(["setpriv", "--pdeathsig", "TERM", "--", *map(str, arguments)], **options)
 
 
 class Server:

@@ -15,6 +15,23 @@ namespace {
 
 using dispatch::DispatchThread;
 
+std::string BytesOf(const orchestration::Frame& frame) {
+  std::string bytes;
+  for (const SharedBytes& slice : frame) bytes += *slice;
+  return bytes;
+}
+
+void Answer(DispatchThread& dispatch, HubId hub, const Functions& functions,
+            const std::string& bytes) {
+  WorkItem item;
+  if (!item.ParseFromString(bytes) || item.has_healthping()) return;
+  if (item.has_orchestratorrequest()) {
+    dispatch.CompleteOrchestration(hub, RunTurn(functions, item), [](absl::Status) {});
+  } else {
+    dispatch.CompleteActivity(hub, RunActivity(functions, item), [](absl::Status) {});
+  }
+}
+
 // A stream whose worker is a thread of its own.
 class WorkerThread : public dispatch::WorkItemSink {
  public:
@@ -29,10 +46,8 @@ class WorkerThread : public dispatch::WorkItemSink {
   }
 
   void Write(orchestration::Frame frame) override {
-    std::string bytes;
-    for (const SharedBytes& slice : frame) bytes += *slice;
     absl::MutexLock lock(&mutex_);
-    frames_.push_back(std::move(bytes));
+    frames_.push_back(BytesOf(frame));
   }
   void Finish(absl::Status status) override {
     absl::MutexLock lock(&mutex_);
@@ -56,16 +71,7 @@ class WorkerThread : public dispatch::WorkItemSink {
         if (stopping_) return;
         frames.swap(frames_);
       }
-      for (const std::string& bytes : frames) Answer(bytes);
-    }
-  }
-  void Answer(const std::string& bytes) {
-    WorkItem item;
-    if (!item.ParseFromString(bytes) || item.has_healthping()) return;
-    if (item.has_orchestratorrequest()) {
-      dispatch_->CompleteOrchestration(hub_, RunTurn(*functions_, item), [](absl::Status) {});
-    } else {
-      dispatch_->CompleteActivity(hub_, RunActivity(*functions_, item), [](absl::Status) {});
+      for (const std::string& bytes : frames) Answer(*dispatch_, hub_, *functions_, bytes);
     }
   }
 
@@ -87,42 +93,56 @@ NewInstance ChainInstance(HubId hub, const std::string& id, orchestration::Rando
   return orchestration::BuildStart(request, hub, absl::Now(), ids, {})->instance;
 }
 
-TEST_CASE("dispatch_thread chains from start to end through mailbox, store and worker threads") {
-  constexpr int kChains = 200;
+// A dispatcher that runs, on a store with a thread.
+struct World {
+  World() : hub(*database.ResolveHub("default", true)), dispatch(&store, {}) {
+    dispatch.Start();
+    store.Start(&dispatch);
+  }
+  ~World() { store.Stop(); }
+  void Open(const std::shared_ptr<dispatch::WorkItemSink>& worker) {
+    dispatch::StreamOptions options;
+    options.hub = hub;
+    dispatch.OpenStream(options, worker);
+  }
+
   FakeClock no_clock;
   const Functions functions = SomeFunctions(no_clock);
-  MemoryDatabase database([] { return absl::Now(); });
-  const HubId hub = *database.ResolveHub("default", true);
-  MemoryStore store(&database, MemoryStore::Mode::kThread);
-  DispatchThread dispatch(&store, {});
-  dispatch.Start();
-  store.Start(&dispatch);
-  auto first = std::make_shared<WorkerThread>(&dispatch, hub, &functions);
-  auto second = std::make_shared<WorkerThread>(&dispatch, hub, &functions);
-  dispatch::StreamOptions options;
-  options.hub = hub;
-  dispatch.OpenStream(options, first);
-  dispatch.OpenStream(options, second);
   orchestration::RandomIds ids;
+  MemoryDatabase database = MemoryDatabase([] { return absl::Now(); });
+  const HubId hub;
+  MemoryStore store = MemoryStore(&database, MemoryStore::Mode::kThread);
+  DispatchThread dispatch;
+};
+
+TEST_CASE("dispatch_thread chains from start to end through mailbox, store and worker threads") {
+  constexpr int kChains = 200;
+  World world;
+  auto first = std::make_shared<WorkerThread>(&world.dispatch, world.hub, &world.functions);
+  auto second = std::make_shared<WorkerThread>(&world.dispatch, world.hub, &world.functions);
+  world.Open(first);
+  world.Open(second);
   std::atomic<int> started{0};
   absl::BlockingCounter completed(kChains);
   for (int i = 0; i < kChains; ++i) {
-    dispatch.StartInstance(
-        ChainInstance(hub, absl::StrCat("c", i), ids),
+    const std::string id = absl::StrCat("c", i);
+    world.dispatch.StartInstance(
+        ChainInstance(world.hub, id, world.ids),
         [&started](absl::StatusOr<CreateResult> result) { started += result.ok() ? 1 : 0; });
-    dispatch.Wait(hub, absl::StrCat("c", i), DispatchThread::WaitFor::kCompletion,
-                  [&completed](absl::StatusOr<dispatch::KnownRow>) { completed.DecrementCount(); });
+    world.dispatch.Wait(
+        world.hub, id, DispatchThread::WaitFor::kCompletion,
+        [&completed](absl::StatusOr<dispatch::KnownRow>) { completed.DecrementCount(); });
   }
   completed.Wait();
   CHECK(started == kChains);
   for (int i = 0; i < kChains; ++i) {
-    CHECK(database.ReadInstance(hub, absl::StrCat("c", i), true)->output == "1,2,3,4,5");
+    CHECK(world.database.ReadInstance(world.hub, absl::StrCat("c", i), true)->output ==
+          "1,2,3,4,5");
   }
-  dispatch.Drain(absl::Seconds(10));
+  world.dispatch.Drain(absl::Seconds(10));
   CHECK(absl::IsUnavailable(first->finished()));
   CHECK(absl::IsUnavailable(second->finished()));
-  CHECK(database.Count().leased_instances == 0);
-  store.Stop();
+  CHECK(world.database.Count().leased_instances == 0);
 }
 
 // A worker that answers on the thread that writes to it, and notes which ones did.
@@ -131,19 +151,11 @@ class WorkerInPlace : public dispatch::WorkItemSink {
   WorkerInPlace(DispatchThread* dispatch, HubId hub, const Functions* functions)
       : dispatch_(dispatch), hub_(hub), functions_(functions) {}
   void Write(orchestration::Frame frame) override {
-    std::string bytes;
-    for (const SharedBytes& slice : frame) bytes += *slice;
-    WorkItem item;
-    if (!item.ParseFromString(bytes) || item.has_healthping()) return;
     {
       absl::MutexLock lock(&mutex_);
       threads_.insert(std::this_thread::get_id());
     }
-    if (item.has_orchestratorrequest()) {
-      dispatch_->CompleteOrchestration(hub_, RunTurn(*functions_, item), [](absl::Status) {});
-    } else {
-      dispatch_->CompleteActivity(hub_, RunActivity(*functions_, item), [](absl::Status) {});
-    }
+    Answer(*dispatch_, hub_, *functions_, BytesOf(frame));
   }
   void Finish(absl::Status) override {}
   std::set<std::thread::id> threads() {
@@ -160,31 +172,24 @@ class WorkerInPlace : public dispatch::WorkItemSink {
 };
 
 TEST_CASE("dispatch_thread_alone who brings an event makes the step while little is in flight") {
-  FakeClock no_clock;
-  const Functions functions = SomeFunctions(no_clock);
-  MemoryDatabase database([] { return absl::Now(); });
-  const HubId hub = *database.ResolveHub("default", true);
-  MemoryStore store(&database, MemoryStore::Mode::kThread);
-  DispatchThread dispatch(&store, {});
-  dispatch.Start();
-  store.Start(&dispatch);
-  auto worker = std::make_shared<WorkerInPlace>(&dispatch, hub, &functions);
-  dispatch::StreamOptions options;
-  options.hub = hub;
-  dispatch.OpenStream(options, worker);
-  orchestration::RandomIds ids;
-  // The thread may be making a step just when a chain starts, and then goes on with it; not always.
+  constexpr int kChainsMax = 20'000;
+  World world;
+  auto worker = std::make_shared<WorkerInPlace>(&world.dispatch, world.hub, &world.functions);
+  world.Open(worker);
+  // The store's thread may still be in the step that ended the last chain just when the next one
+  // starts, and then it goes on with that one; not always.
   for (int i = 0; !worker->threads().contains(std::this_thread::get_id()); ++i) {
+    REQUIRE(i < kChainsMax);
     absl::Notification completed;
     const std::string id = absl::StrCat("c", i);
-    dispatch.StartInstance(ChainInstance(hub, id, ids), [](absl::StatusOr<CreateResult>) {});
-    dispatch.Wait(hub, id, DispatchThread::WaitFor::kCompletion,
-                  [&completed](absl::StatusOr<dispatch::KnownRow>) { completed.Notify(); });
+    world.dispatch.StartInstance(ChainInstance(world.hub, id, world.ids),
+                                 [](absl::StatusOr<CreateResult>) {});
+    world.dispatch.Wait(world.hub, id, DispatchThread::WaitFor::kCompletion,
+                        [&completed](absl::StatusOr<dispatch::KnownRow>) { completed.Notify(); });
     completed.WaitForNotification();
-    CHECK(database.ReadInstance(hub, id, true)->output == "1,2,3,4,5");
+    CHECK(world.database.ReadInstance(world.hub, id, true)->output == "1,2,3,4,5");
   }
-  dispatch.Drain(absl::Seconds(10));
-  store.Stop();
+  world.dispatch.Drain(absl::Seconds(10));
 }
 
 TEST_CASE("dispatch_thread_mailbox_full a full mailbox answers RESOURCE_EXHAUSTED") {

@@ -8,6 +8,8 @@
 namespace dt::postgres {
 namespace {
 
+constexpr int kAttemptsMax = 100;
+
 // Counts the calls that the thread of the test encoded.
 class CountingVerb : public WriteVerb {
  public:
@@ -28,6 +30,7 @@ class CountingVerb : public WriteVerb {
 // to rest after the one before. Returns its value.
 int SubmitHere(Bench& bench, const CountingVerb& verb) {
   for (int value = 0;; ++value) {
+    REQUIRE(value < kAttemptsMax);
     const int before = verb.here();
     MustBeOk(bench.session->RunScript("begin"));
     MustBeOk(bench.session->RunScript("lock table log in access exclusive mode"));
@@ -102,7 +105,8 @@ TEST_CASE("lane_alone_finds_an_idle_session_ended_and_sends_on_a_new_one") {
 // until it was sent here. It ends well; then `check` looks.
 template <typename Change, typename Check>
 void SubmitHereAfter(Change change, Check check) {
-  while (true) {
+  for (int attempt = 0;; ++attempt) {
+    REQUIRE(attempt < kAttemptsMax);
     CountingVerb verb;
     Bench bench;
     const int value = SubmitHere(bench, verb);
