@@ -212,7 +212,7 @@ struct NewTask {
   bool in_history = false;        // the TaskScheduled of the turn says all that `request` says
   // Inline: without a row and a key, for a caller that runs it at once. It lives by the lease of
   // its instance; whoever gives that up makes rows of the tasks that are left, from the turn's
-  // history. Only of a task that is `in_history`.
+  // history. Only of a task that is `in_history`, with an id below INT32_MAX.
   bool is_inline = false;
 };
 

@@ -3,24 +3,34 @@
 // store never sees more of them than their ids and the history.
 //
 // Rules
-//   * Only tasks that the history describes whole, small ones, and few of one instance: its hot row
-//     carries their ids through every turn.
+//   * Only tasks that the history describes whole, small ones, and not too many of one instance:
+//   its
+//     hot row carries their ids through every turn, and whoever must make rows reads its history.
 //   * What this daemon runs keeps running when the instance is given up, ends or continues as new:
 //     the same call gives it a row, under the key and the lease that it has here.
 //   * Where it is not known whether that call has happened, the store finds the task in either
 //     place (InlinePlace).
 #include <algorithm>
+#include <limits>
 
+#include "absl/container/flat_hash_set.h"
 #include "server/dispatch/dispatcher.h"
 
 namespace dt::dispatch {
 namespace {
 
-constexpr size_t kInlineTasksMax = 8;
+// A fan-out of this many that a worker takes at once still has no rows. As ranges of ids it is a
+// few bytes of the hot row, and in the worst order of their ends 4 kB.
+constexpr size_t kInlineTasksMax = 1024;
 constexpr size_t kInlineRequestBytesMax = 1024;
 
-auto WithId(int32_t id) {
-  return [id](const auto& task) { return task.task_id == id; };
+// Sorted.
+std::vector<int32_t> IdsOf(const std::vector<NewTask>& tasks) {
+  std::vector<int32_t> ids;
+  ids.reserve(tasks.size());
+  for (const NewTask& task : tasks) ids.push_back(task.task_id);
+  std::sort(ids.begin(), ids.end());
+  return ids;
 }
 
 // Whether the lease of the instance, or its generation, ends with this turn.
@@ -34,11 +44,15 @@ void Dispatcher::ChooseInlineTasks(const Resident& resident, Checkpoint& checkpo
   std::vector<NewTask>& tasks = checkpoint.tasks;
   const auto& older = resident.inline_tasks;
   if (EndsLease(checkpoint) || tasks.size() + older.size() > kInlineTasksMax) return;
+  const std::vector<int32_t> ids = IdsOf(tasks);
+  const auto is_only = [&ids, &older](int32_t id) {
+    const auto [first, last] = std::equal_range(ids.begin(), ids.end(), id);
+    return last - first == 1 && !older.contains(id);
+  };
   for (NewTask& task : tasks) {
     task.is_inline = task.lease_token != 0 && task.in_history &&
                      task.request->size() <= kInlineRequestBytesMax &&
-                     std::count_if(tasks.begin(), tasks.end(), WithId(task.task_id)) == 1 &&
-                     std::none_of(older.begin(), older.end(), WithId(task.task_id));
+                     task.task_id < std::numeric_limits<int32_t>::max() && is_only(task.task_id);
   }
 }
 
@@ -46,11 +60,10 @@ std::vector<KeptTask> Dispatcher::Outliving(const Resident& resident,
                                             const Checkpoint& checkpoint) {
   std::vector<KeptTask> kept;
   if (!EndsLease(checkpoint)) return kept;
-  const auto& completed = checkpoint.completed_inline_tasks;
-  for (const KeptTask& task : resident.inline_tasks) {
-    if (std::find(completed.begin(), completed.end(), task.task_id) == completed.end()) {
-      kept.push_back(task);
-    }
+  const absl::flat_hash_set<int32_t> completed(checkpoint.completed_inline_tasks.begin(),
+                                               checkpoint.completed_inline_tasks.end());
+  for (const auto& [id, task] : resident.inline_tasks) {
+    if (!completed.contains(id)) kept.push_back(task);
   }
   return kept;
 }
@@ -62,26 +75,24 @@ void Dispatcher::HoldInline(Resident* resident, ActivityTask task) {
     return;
   }
   task.key = MakeTaskKey(worker_, ++last_task_key_);
-  resident->inline_tasks.push_back({task.task_id, task.key, task.lease_token});
+  resident->inline_tasks[task.task_id] = {task.task_id, task.key, task.lease_token};
   Hold(std::move(task), resident->lease);
 }
 
 bool Dispatcher::IsInline(const Resident& resident, const TaskCompletion& completion) {
-  const auto& tasks = resident.inline_tasks;
+  const auto found = resident.inline_tasks.find(completion.place.task_id);
   return completion.place.instance_lease == resident.lease &&
-         std::any_of(tasks.begin(), tasks.end(),
-                     [&completion](const KeptTask& task) { return task.key == completion.key; });
+         found != resident.inline_tasks.end() && found->second.key == completion.key;
 }
 
 void Dispatcher::ForgetInline(const HeldTask& held) {
   if (held.instance_lease == 0) return;
   Resident* resident = residents_.Find(held.task.instance_key, held.instance_lease);
   if (resident == nullptr) return;
-  auto& tasks = resident->inline_tasks;
-  const TaskKey key = held.task.key;
-  tasks.erase(std::remove_if(tasks.begin(), tasks.end(),
-                             [key](const KeptTask& task) { return task.key == key; }),
-              tasks.end());
+  const auto found = resident->inline_tasks.find(held.task.task_id);
+  if (found != resident->inline_tasks.end() && found->second.key == held.task.key) {
+    resident->inline_tasks.erase(found);
+  }
 }
 
 }  // namespace dt::dispatch

@@ -26,6 +26,12 @@ void Insert(std::vector<Message>& inbox, Message message) {
 
 }  // namespace
 
+std::vector<KeptTask> Resident::KeptTasks() const {
+  std::vector<KeptTask> kept;
+  for (const auto& [id, task] : inline_tasks) kept.push_back(task);
+  return kept;
+}
+
 absl::Time Resident::next_due() const {
   if (unread) return absl::InfinitePast();
   return inbox.empty() ? unread_from : std::min(unread_from, inbox.front().visible_at);

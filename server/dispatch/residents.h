@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/btree_map.h"
 #include "absl/container/btree_set.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
@@ -55,8 +56,8 @@ struct Resident {
   bool missed = false;       // a message was left to a later read while one was under way
   // Numbers that came by a read and not by an answer: the answer may follow and is then known.
   absl::flat_hash_set<int64_t> read_seqs;
-  // Inline tasks that this daemon holds (inline_tasks.cc).
-  std::vector<KeptTask> inline_tasks;
+  // Inline tasks that this daemon holds (inline_tasks.cc), by id.
+  absl::btree_map<int32_t, KeptTask> inline_tasks;
   // Results in the inbox that are not stored; `inbox` may lack one that had to make room.
   std::vector<UnstoredResult> unstored;
 
@@ -81,6 +82,7 @@ struct Resident {
   InstanceKey key() const { return state.key; }
   bool unborn() const { return state.key < 0; }
   InstanceKey early_key = 0;  // that of its first turn's token, if that was sent before
+  std::vector<KeptTask> KeptTasks() const;
   // When the next message, known or not, is due; InfiniteFuture if none.
   absl::Time next_due() const;
 };

@@ -51,7 +51,7 @@ void Dispatcher::Adopt(Claim claim, std::optional<absl::Time> created_at) {
     return;
   }
   Hub& hub = *table_.HubOf(claim.hub);
-  std::vector<KeptTask> inline_tasks;
+  absl::btree_map<int32_t, KeptTask> inline_tasks;
   if (Resident* older = residents_.FindById(hub, claim.instance_id)) {
     // Its lease is gone, else this claim were not possible; or it is the same, asked for again.
     if (older->lease == claim.lease_token) inline_tasks = std::move(older->inline_tasks);
@@ -147,7 +147,7 @@ void Dispatcher::Drop(Resident& resident, bool release, absl::Duration delay) {
     request.lease_token = resident.lease;
     request.delay = delay;
     request.lost = resident.loss_unsaved;
-    request.kept_tasks = std::move(resident.inline_tasks);
+    request.kept_tasks = resident.KeptTasks();
     Release(std::move(request));
   }
   Route* route = resident.route;
@@ -446,7 +446,7 @@ void Dispatcher::EndTurn(Resident& resident, TurnAnswer answer) {
                                 resident.lease, now_, *ids_, limits_.turn);
   if (result.rewind.has_value()) {
     ++commits_in_flight_;
-    result.checkpoint.kept_tasks = resident.inline_tasks;
+    result.checkpoint.kept_tasks = resident.KeptTasks();
     effects_->push_back(RewindTurn{std::move(result.checkpoint), *std::move(result.rewind),
                                    std::move(answer.done)});
     return;

@@ -198,7 +198,6 @@ declare
   v_instance_tokens bigint[] := p_batch ->> 'instance_token';
   v_inline int[];
   v_locked bigint[];
-  v_unlocked bigint;
   v_foreign boolean;
   v_seqs bigint[];
   v_outcomes smallint[];
@@ -207,45 +206,21 @@ begin
   from (select r.instance_key from ReadyInstances r where r.instance_key = any (v_keys)
         order by r.instance_key for no key update) l;
 
-  -- By key: hot rows do not order those whose instances have ended. One probe of the primary key each,
-  -- in the order of the sorted list.
-  with deleted as (
-    delete from NewTasks t
-    using (select * from unnest(v_keys, v_tasks, v_tokens, v_generations) with ordinality
-             u(key, task, token, generation, ord) order by u.key, u.task) c
-    where t.instance_key = any (array[c.key]) and t.task_key = c.task and t.lease_token = c.token
-    returning c.ord, c.key, c.generation)
-  select array_agg(d.ord),
-         array_agg(d.ord order by d.ord) filter (where r.instance_key is not null),
-         array_agg(r.lease_token order by d.ord) filter (where r.instance_key is not null),
-         bool_or(r.lease_token is null or r.lease_token >> 40 <> v_worker)
-           filter (where r.instance_key is not null),
-         max(r.instance_key) filter (where r.instance_key <> all (v_locked))
-    into v_deleted, v_live, v_live_tokens, v_foreign, v_unlocked
-  from deleted d
-  left join ReadyInstances r on r.instance_key = any (array[d.key]) and r.generation = d.generation;
-
-  if cardinality(v_deleted) > coalesce(cardinality(v_live), 0) then
-    -- Some have no live parent in the snapshot of that statement. A rewind, which locks the tasks, may
-    -- have committed meanwhile: looked at once more.
-    select coalesce(v_unlocked, max(r.instance_key)) into v_unlocked
-    from unnest(v_deleted) d(ord)
-    join ReadyInstances r on r.instance_key = any (array[v_keys[d.ord]])
-      and r.generation = v_generations[d.ord]
-    where r.instance_key <> all (v_locked);
-  end if;
-  if v_unlocked is not null then
-    perform _RepeatCall(v_unlocked);
-  end if;
-
   if v_instance_tokens is not null then
     v_inline := _EndInlineTasks(v_keys, (p_batch ->> 'task_id')::int[], v_instance_tokens);
+  end if;
+  if cardinality(v_inline) is distinct from cardinality(v_keys) then
+    select * into v_deleted, v_live, v_live_tokens, v_foreign
+    from _EndStoredTasks(v_keys, v_tasks, v_tokens, v_generations, v_worker, v_locked);
+  end if;
+  if v_inline is not null then
     v_deleted := v_deleted || v_inline;
     v_live := v_live || v_inline;
     v_live_tokens := v_live_tokens
       || array(select v_instance_tokens[i.ord] from unnest(v_inline) i(ord));
     v_foreign := coalesce(v_foreign, false)
-      or v_worker <> any (array(select v_instance_tokens[i.ord] >> 40 from unnest(v_inline) i(ord)));
+      or exists (select from unnest(v_inline) i(ord)
+                 where v_instance_tokens[i.ord] >> 40 <> v_worker);
   end if;
 
   if v_live is not null then
@@ -286,6 +261,53 @@ begin
     select c.ord::int, c.outcome, l.token, l.seq, greatest(v_now, _Time(v_at[c.ord]))
     from unnest(v_outcomes) with ordinality c(outcome, ord)
     left join unnest(v_live, v_live_tokens, v_seqs) l(ord, token, seq) on l.ord = c.ord;
+end $$;
+
+-- _EndStoredTasks: the part of _CompleteTasks for those that have a row: takes them out. deleted: their
+-- positions; live: those whose parents live in the generation of the task, and live_tokens the leases of
+-- these, alike; is_foreign: whether a parent is not leased by p_worker. Null = none.
+-- Locks: class 3 by key. Caller holds the hot rows p_locked; the call is repeated if that is not all.
+create or replace function _EndStoredTasks(p_keys bigint[], p_tasks bigint[], p_tokens bigint[],
+                                           p_generations int[], p_worker bigint, p_locked bigint[],
+                                           out deleted int[], out live int[],
+                                           out live_tokens bigint[], out is_foreign boolean)
+language plpgsql set search_path from current set enable_seqscan = off as $$
+declare
+  v_unlocked bigint;
+begin
+  -- By key: hot rows do not order those whose instances have ended. One probe of the primary key each,
+  -- in the order of the sorted list.
+  with parents as materialized (  -- each once, for all of its tasks
+    select r.instance_key, r.generation, r.lease_token from ReadyInstances r
+    where r.instance_key = any (p_keys)),
+  ended as (
+    delete from NewTasks t
+    using (select * from unnest(p_keys, p_tasks, p_tokens, p_generations) with ordinality
+             u(key, task, token, generation, ord) order by u.key, u.task) c
+    where t.instance_key = any (array[c.key]) and t.task_key = c.task and t.lease_token = c.token
+    returning c.ord, c.key, c.generation)
+  select array_agg(e.ord),
+         array_agg(e.ord order by e.ord) filter (where p.instance_key is not null),
+         array_agg(p.lease_token order by e.ord) filter (where p.instance_key is not null),
+         bool_or(p.lease_token is null or p.lease_token >> 40 <> p_worker)
+           filter (where p.instance_key is not null),
+         max(p.instance_key) filter (where p.instance_key <> all (p_locked))
+    into deleted, live, live_tokens, is_foreign, v_unlocked
+  from ended e
+  left join parents p on p.instance_key = e.key and p.generation = e.generation;
+
+  if cardinality(deleted) > coalesce(cardinality(live), 0) then
+    -- Some have no live parent in the snapshot of that statement. A rewind, which locks the tasks, may
+    -- have committed meanwhile: looked at once more.
+    select coalesce(v_unlocked, max(r.instance_key)) into v_unlocked
+    from unnest(deleted) d(ord)
+    join ReadyInstances r on r.instance_key = any (array[p_keys[d.ord]])
+      and r.generation = p_generations[d.ord]
+    where r.instance_key <> all (p_locked);
+  end if;
+  if v_unlocked is not null then
+    perform _RepeatCall(v_unlocked);
+  end if;
 end $$;
 
 -- _AbandonTasks: gives leased tasks back, free after "delay" microseconds; without a delay they have

@@ -14,8 +14,8 @@
 --     consumed_item, consumed_seq: columns of the consumed messages
 --     done_item, done_task, done_token: columns of activity tasks that go, as their results are in the
 --         turn's history and in no inbox
---     inline_new: a column of the items: ids of new inline tasks (logic/inline_tasks.sql), each an array in
---         text form or null; inline_done: a column of the items: the id of one whose result is in the turn's
+--     inline_new: a column of the items: ids of new inline tasks (logic/inline_tasks.sql), each an
+--         int4multirange in text form or null; inline_done: a column of the items: the id of one whose result is in the turn's
 --         history, or null; inline_done_item, inline_done_id: columns of the further ones
 --     kept_item, kept_id, kept_task, kept_token: columns of inline tasks of items that end, begin a next
 --         generation or release: they get rows, under these keys and leases
@@ -199,8 +199,7 @@ begin
   if cardinality(p_keys) = 1 then
     update ReadyInstances r
       set turn = p_turns[1], lost_leases = 0,
-          inline_tasks = nullif(array_remove(r.inline_tasks, v_inline_done[1]), '{}')
-                         || v_inline_new[1]::int[],
+          inline_tasks = _InlineAfter(r.inline_tasks, v_inline_done[1], v_inline_new[1]),
           generation = case when p_flags[1] & 4 = 4 then p_generations[1] + 1
                             else r.generation end,
           released_token = case when p_flags[1] & 2 = 2 then p_tokens[1] else r.released_token end
@@ -210,8 +209,7 @@ begin
   with fenced as (
     update ReadyInstances r
       set turn = c.turn, lost_leases = 0,
-          inline_tasks = nullif(array_remove(r.inline_tasks, c.inline_done), '{}')
-                         || c.inline_new::int[],
+          inline_tasks = _InlineAfter(r.inline_tasks, c.inline_done, c.inline_new),
           generation = case when c.flags & 4 = 4 then c.generation + 1 else r.generation end,
           released_token = case when c.flags & 2 = 2 then c.token else r.released_token end
     from (select * from unnest(p_keys, p_tokens, p_turns, p_generations, p_flags, v_inline_new,
@@ -448,7 +446,7 @@ begin
     perform _DropPayloads(v_next);
     -- Ids count from 0 again.
     update ReadyInstances r set inline_tasks = null
-      where r.instance_key = any (v_next) and cardinality(r.inline_tasks) > 0;
+      where r.instance_key = any (v_next) and r.inline_tasks <> '{}';
     -- The new version may belong to other workers.
     update ReadyInstances r
       set version = coalesce(v_bytes[c.version], '')

@@ -4,6 +4,29 @@
 -- want to know of them. Whoever gives up the lease of the instance makes rows of those that are left, so
 -- that an inline task exists only under a lease.
 
+-- _IdRange: one id as a multirange; null = none. _IdsIn: the ids in a multirange, in order.
+create or replace function _IdRange(p_id int) returns int4multirange
+language sql immutable parallel safe
+return case when p_id is null then '{}'::int4multirange
+            else int4multirange(int4range(p_id, p_id, '[]')) end;
+
+-- _InlineAfter: the inline tasks after a turn that ends one of them and begins others, in text form; null
+-- = none. Most turns have one task, which follows another. Stable like the cast of a text, else it would
+-- not become a part of the statement.
+create or replace function _InlineAfter(p_tasks int4multirange, p_done int, p_new text)
+returns int4multirange language sql stable parallel safe
+return case when p_done is null and p_new is null then p_tasks
+            when p_tasks = _IdRange(p_done) then p_new::int4multirange
+            else coalesce(p_tasks - _IdRange(p_done), '{}')
+                 + coalesce(p_new::int4multirange, '{}') end;
+
+create or replace function _IdsIn(p_ids int4multirange) returns setof int
+language plpgsql immutable strict parallel safe as $$
+begin
+  return query select i.id from unnest(p_ids) r(ids)
+    cross join generate_series(lower(r.ids), upper(r.ids) - 1) i(id);
+end $$;
+
 -- _ScheduledTasks: what a chunk of history says of the activities with these ids: an event TaskScheduled
 -- (6) in HistoryEvent (1 = the id), with name (1), version (2), input (3), parentTraceContext (4), tags
 -- (5). "request" is the ActivityRequest that tasks are stored with: input (3), parentTraceContext (6),
@@ -12,8 +35,10 @@ create or replace function _ScheduledTasks(p_chunk bytea, p_ids int[])
 returns table (task_id int, name text, version bytea, request bytea)
 language plpgsql immutable strict parallel safe set search_path from current as $$
 declare
+  -- A copy in memory: a compressed or long value would be read whole for every byte.
+  v_chunk bytea := p_chunk || '';
   v_at int := 0;
-  v_total int := length(p_chunk);
+  v_total int := length(v_chunk);
   v_event_end int := 0;  -- of the event that is read
   v_body_end int := 0;   -- of its TaskScheduled, if that is read
   v_start int;
@@ -24,22 +49,22 @@ begin
   while v_at < v_total loop
     -- A field: its tag, and its number or its length.
     v_start := v_at;
-    v_tag := get_byte(p_chunk, v_at);
+    v_tag := get_byte(v_chunk, v_at);
     v_at := v_at + 1;
     if v_tag > 127 then  -- no event has a field above 30
-      v_tag := (v_tag & 127) | (get_byte(p_chunk, v_at) << 7);
+      v_tag := (v_tag & 127) | (get_byte(v_chunk, v_at) << 7);
       v_at := v_at + 1;
     end if;
-    v_number := get_byte(p_chunk, v_at);
+    v_number := get_byte(v_chunk, v_at);
     v_at := v_at + 1;
     if v_number > 127 then
       v_number := v_number & 127;
       v_shift := 7;
       loop
-        v_number := v_number | ((get_byte(p_chunk, v_at) & 127)::bigint << v_shift);
+        v_number := v_number | ((get_byte(v_chunk, v_at) & 127)::bigint << v_shift);
         v_at := v_at + 1;
         v_shift := v_shift + 7;
-        exit when get_byte(p_chunk, v_at - 1) < 128;
+        exit when get_byte(v_chunk, v_at - 1) < 128;
       end loop;
     end if;
 
@@ -61,15 +86,15 @@ begin
       v_at := v_at + v_number;
       case v_tag
         when 10 then
-          name := convert_from(substr(p_chunk, v_at - v_number::int + 1, v_number::int), 'UTF8');
+          name := convert_from(substr(v_chunk, v_at - v_number::int + 1, v_number::int), 'UTF8');
         when 18 then
-          version := coalesce(_PbField(substr(p_chunk, v_at - v_number::int + 1, v_number::int), 1),
+          version := coalesce(_PbField(substr(v_chunk, v_at - v_number::int + 1, v_number::int), 1),
                               '');
-        when 26 then request := request || substr(p_chunk, v_start + 1, v_at - v_start);
+        when 26 then request := request || substr(v_chunk, v_start + 1, v_at - v_start);
         when 34 then request := request || '\x32'::bytea
-                                || substr(p_chunk, v_start + 2, v_at - v_start - 1);
+                                || substr(v_chunk, v_start + 2, v_at - v_start - 1);
         when 42 then request := request || '\x3a'::bytea
-                                || substr(p_chunk, v_start + 2, v_at - v_start - 1);
+                                || substr(v_chunk, v_start + 2, v_at - v_start - 1);
         else null;
       end case;
     end if;
@@ -100,7 +125,7 @@ begin
       from unnest(p_keys, p_ids, p_task_keys, p_tokens, p_lost, p_free_from)
         u(key, id, task_key, token, lost, free_from)
       join ReadyInstances r on r.instance_key = any (array[u.key])
-      where u.id = any (r.inline_tasks)),
+      where r.inline_tasks @> u.id),
     found as materialized (
       select l.key, h.committed_time, s.task_id, s.name, s.version, s.request
       from (select o.key, min(o.turn) as turn, array_agg(o.id) as ids from left_over o
@@ -120,9 +145,9 @@ begin
       order by l.key, l.id
       returning instance_key, task_id)
     update ReadyInstances r
-      set inline_tasks = (select array_agg(t.id) from unnest(r.inline_tasks) t(id)
-                          where t.id <> all (s.ids))
-    from (select n.instance_key, array_agg(n.task_id) as ids from stored n group by 1) s
+      set inline_tasks = r.inline_tasks - s.ids
+    from (select n.instance_key, range_agg(int4range(n.task_id, n.task_id, '[]')) as ids
+          from stored n group by 1) s
     where r.instance_key = any (array[s.instance_key]);
   end loop;
 end $$;
@@ -149,7 +174,7 @@ begin
   perform _StoreInlineTasks(array_agg(r.instance_key), array_agg(i.id), array_agg(null::bigint),
                             array_agg(null::bigint), array_agg(p_lost),
                             array_agg(null::timestamptz))
-  from ReadyInstances r cross join unnest(r.inline_tasks) i(id)
+  from ReadyInstances r cross join _IdsIn(r.inline_tasks) i(id)
   where r.instance_key = any (p_keys)
   having count(*) > 0;
 end $$;
@@ -160,13 +185,16 @@ end $$;
 create or replace function _FindInlineTasks(p_keys bigint[], p_ids int[], p_leases bigint[])
 returns int[] language plpgsql set search_path from current set enable_seqscan = off as $$
 begin
-  return (select array_agg(f.ord order by f.ord)
-          from (select min(u.ord)::int as ord
-                from unnest(p_keys, p_ids, p_leases) with ordinality u(key, id, lease, ord)
-                join ReadyInstances r on r.instance_key = any (array[u.key])
-                  and r.lease_token = u.lease
-                where u.id = any (r.inline_tasks)
-                group by u.key, u.id) f);
+  return (
+    with held as materialized (  -- each once, for all of its tasks
+      select r.instance_key, r.lease_token, r.inline_tasks from ReadyInstances r
+      where r.instance_key = any (p_keys))
+    select array_agg(f.ord order by f.ord)
+    from (select min(u.ord)::int as ord
+          from unnest(p_keys, p_ids, p_leases) with ordinality u(key, id, lease, ord)
+          join held r on r.instance_key = u.key and r.lease_token = u.lease
+          where r.inline_tasks @> u.id
+          group by u.key, u.id) f);
 end $$;
 
 create or replace function _EndInlineTasks(p_keys bigint[], p_ids int[], p_leases bigint[])
@@ -175,9 +203,10 @@ declare
   v_found int[] := _FindInlineTasks(p_keys, p_ids, p_leases);
 begin
   update ReadyInstances r
-    set inline_tasks = (select array_agg(t.id) from unnest(r.inline_tasks) t(id)
-                        where t.id <> all (c.ids))
-  from (select p_keys[f.ord] as key, array_agg(p_ids[f.ord]) as ids from unnest(v_found) f(ord)
+    set inline_tasks = r.inline_tasks - c.ids
+  from (select p_keys[f.ord] as key,
+               range_agg(int4range(p_ids[f.ord], p_ids[f.ord], '[]')) as ids
+        from unnest(v_found) f(ord)
         group by 1) c
   where r.instance_key = any (array[c.key]);
   return v_found;

@@ -30,7 +30,7 @@ create or replace function _FreeInstances(p_keys bigint[], p_not_before timestam
 returns void language plpgsql set search_path from current set enable_seqscan = off as $$
 begin
   if exists (select from ReadyInstances r
-             where r.instance_key = any (p_keys) and cardinality(r.inline_tasks) > 0) then
+             where r.instance_key = any (p_keys) and r.inline_tasks <> '{}') then
     perform _FreeInlineTasks(p_keys, 0);
   end if;
   update ReadyInstances r

@@ -54,7 +54,7 @@ language plpgsql stable set search_path from current set enable_seqscan = off as
 begin
   return array(select t.task_id from NewTasks t where t.instance_key = p_key
                union all
-               select i.id from ReadyInstances r cross join unnest(r.inline_tasks) i(id)
+               select i.id from ReadyInstances r cross join _IdsIn(r.inline_tasks) i(id)
                where r.instance_key = p_key
                order by 1);
 end $$;

@@ -19,7 +19,8 @@ begin
          and exists (select from NewEvents e
                      where e.instance_key = r.instance_key and e.visible_at <= v_now));
   tasks := (select count(*) from NewTasks t where t.hub_id = p_hub and t.ready_at <= v_now)
-    + (select coalesce(sum(cardinality(r.inline_tasks)), 0) from ReadyInstances r
+    + (select coalesce(sum(upper(i.ids) - lower(i.ids)), 0)
+       from ReadyInstances r cross join unnest(r.inline_tasks) i(ids)
        where r.hub_id = p_hub and r.lease_token is not null);
 end $$;
 

@@ -158,7 +158,7 @@ create table ReadyInstances (
   not_before timestamptz,       -- back-off or scheduled start: not ready before this
   owner_wake timestamptz,       -- of a leased row: earliest message that its holder has not been given
   turn bigint not null default 0,     -- last committed turn over all generations: the fence
-  inline_tasks int[],           -- of a leased row: ids of activity tasks without a row in NewTasks
+  inline_tasks int4multirange,  -- of a leased row: ids of activity tasks without a row in NewTasks
   released_token bigint,        -- token of the checkpoint that released last, for its repeat
   hub_id int not null,
   generation int not null default 0,

@@ -116,7 +116,7 @@ void EncodeInlineTasks(const CheckpointVerb::Requests& requests, Envelope& envel
       if (task.is_inline) ids.push_back(task.task_id);
     }
     any_begun |= !ids.empty();
-    begun.AddList(ids);
+    begun.AddSet(std::move(ids));
     // Most turns complete one, which then costs no more than a number.
     const std::vector<int32_t>& ended = checkpoint->completed_inline_tasks;
     any_completed |= !ended.empty();

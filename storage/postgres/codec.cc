@@ -117,10 +117,18 @@ Column& Column::AddNull() {
   return *this;
 }
 
-Column& Column::AddList(const std::vector<int32_t>& values) {
+Column& Column::AddSet(std::vector<int32_t> values) {
   if (values.empty()) return AddNull();
+  std::sort(values.begin(), values.end());
   // Quotes of an array's element, within those of JSON.
-  absl::StrAppend(&text_, text_.empty() ? "" : ",", "\\\"{", absl::StrJoin(values, ","), "}\\\"");
+  absl::StrAppend(&text_, text_.empty() ? "" : ",", "\\\"{");
+  for (auto run = values.begin(); run != values.end();) {
+    auto last = run;
+    while (last + 1 != values.end() && last[1] <= int64_t{*last} + 1) ++last;
+    absl::StrAppend(&text_, run == values.begin() ? "[" : ",[", *run, ",", *last, "]");
+    run = last + 1;
+  }
+  absl::StrAppend(&text_, "}\\\"");
   return *this;
 }
 

@@ -34,8 +34,9 @@ class Column {
  public:
   Column& Add(int64_t value);
   Column& AddNull();
-  // A list of numbers as an array in text form, null if it is empty.
-  Column& AddList(const std::vector<int32_t>& values);
+  // A set of numbers as an int4multirange in text form, null if it is empty. Below INT32_MAX, since
+  // PostgreSQL stores the number behind each range.
+  Column& AddSet(std::vector<int32_t> values);
   Column& AddOptional(std::optional<int64_t> value) { return value ? Add(*value) : AddNull(); }
   bool empty() const { return text_.empty(); }
 

@@ -1,5 +1,6 @@
 // Store behaviour, the same for every implementation: inline tasks, which have no row while their
 // instance is leased, and get one from its history when the lease ends.
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
@@ -196,6 +197,43 @@ TEST_CASE("inline_task_completes_once_beside_the_turns") {
   REQUIRE(tasks.size() == 1);
   CHECK(tasks[0].task_id == 1);
   CHECK(TextsOf(h.a().ClaimOne(h.hub).messages) == std::vector<std::string>{"done"});
+}
+
+TEST_CASE("inline_tasks_of_a_large_fan_out_end_in_any_order_and_the_others_get_rows") {
+  Harness h(AnyKind());
+  std::vector<int32_t> ids;
+  for (int32_t id = 199; id >= 0; --id) {
+    if (id != 100) ids.push_back(id);
+  }
+  Claim claim = WithInlineTasks(h, ids);
+  // By three: one ends beside the turns, one with a turn, and one is left.
+  const LeaseToken token = h.a().NewToken();
+  Checkpoint turn = TurnOf(claim);
+  for (const int32_t id : ids) {
+    const TaskKey key = MakeTaskKey(h.a().worker(), id + 1);
+    if (id % 3 == 1) turn.completed_inline_tasks.push_back(id);
+    if (id % 3 != 0) continue;
+    REQUIRE(h.a().Complete(h.hub, "one", Completion(claim, key, token, id)).outcome ==
+            TaskOutcome::kOk);
+  }
+  REQUIRE(h.a().Commit(turn).outcome == CheckpointOutcome::kCommitted);
+  claim = After(turn, claim);
+  for (const int32_t id : {0, 1, 100, 198}) {
+    const TaskKey key = MakeTaskKey(h.a().worker(), 1000 + id);
+    CHECK(h.a().Complete(h.hub, "one", Completion(claim, key, token, id)).outcome ==
+          TaskOutcome::kLeaseLost);
+  }
+  REQUIRE(Release(h, claim, {{5, MakeTaskKey(h.a().worker(), 2000), token}}) ==
+          LeaseOutcome::kReleased);
+  std::vector<int32_t> left;
+  for (const ActivityTask& task : h.b().ClaimTasks(h.hub, 200).tasks) left.push_back(task.task_id);
+  std::sort(left.begin(), left.end());
+  std::vector<int32_t> wanted;
+  for (int32_t id = 2; id < 200; id += 3) {
+    if (id != 5) wanted.push_back(id);
+  }
+  CHECK(left == wanted);
+  CHECK(h.b().ClaimOne(h.hub).messages.size() == 67);
 }
 
 TEST_CASE("inline_task_is_given_back_while_its_instance_is_held") {
