@@ -259,12 +259,6 @@ create table Payloads (
   data bytea not null,
   primary key (instance_key, payload_id)
 ) with (autovacuum_vacuum_scale_factor = 0.05, toast.autovacuum_vacuum_scale_factor = 0.05);
--- lz4 costs a fraction of the default's time; a server may be built without it.
-do $$
-begin
-  alter table Payloads alter column data set compression lz4;
-exception when feature_not_supported then null;
-end $$;
 
 -- The state of entities; an entity is also a row of Instances (kind 1).
 create table Entities (
@@ -292,3 +286,17 @@ create table EntityLockRequests (
 );
 -- End of an orchestration: its waiting requests.
 create index entitylockrequests_owner on EntityLockRequests (owner_key);
+
+-- Long values: lz4 costs a fraction of the default's time. A server may be built without it.
+do $$
+begin
+  alter table Payloads alter column data set compression lz4;
+  alter table History alter column events set compression lz4;
+  alter table NewEvents alter column event set compression lz4;
+  alter table NewTasks alter column request set compression lz4;
+  alter table Entities alter column state set compression lz4;
+  alter table Instances
+    alter column input set compression lz4, alter column output set compression lz4,
+    alter column custom_status set compression lz4, alter column failure set compression lz4;
+exception when feature_not_supported then null;
+end $$;
