@@ -5,72 +5,62 @@
 namespace dt::testing {
 namespace {
 
-// An orchestration "f" that has scheduled so many activities, none of which is answered.
-struct Scheduled {
-  Scheduled(OneDaemon& one, const FakeStream& stream, const Functions& functions, int activities) {
-    one.daemon.Start(one.hub, "f", "FanOut", absl::StrCat(activities));
-    one.daemon.Settle();
-    one.daemon.Work(stream, functions);
-    one.daemon.Settle();
-    counts = one.database.Count();
+// An orchestration "f" that has scheduled so many activities, none of which is answered, with a
+// worker that takes so many at a time.
+struct ScheduledFanOut : OneDaemon {
+  ScheduledFanOut(int activities, int at_a_time)
+      : functions(SomeFunctions(clock)), stream(Connect(at_a_time)) {
+    daemon.Start(hub, "f", "FanOut", absl::StrCat(activities));
+    daemon.Settle();
+    daemon.Work(stream, functions);
+    daemon.Settle();
   }
-  MemoryDatabase::Counts counts;
+
+  FakeStream Connect(int at_a_time) {
+    dispatch::StreamOptions options;
+    options.activities_max = at_a_time;
+    return daemon.Open(hub, options);
+  }
+  // The output of the orchestration, which leaves no tasks behind.
+  std::string RunToEnd(const FakeStream& worker) {
+    daemon.RunWorkers({worker}, functions);
+    CHECK(database.Count().tasks == 0);
+    return Output("f");
+  }
+
+  const Functions functions;
+  const FakeStream stream;
 };
 
-dispatch::StreamOptions WithActivities(int max) {
-  dispatch::StreamOptions options;
-  options.activities_max = max;
-  return options;
-}
-
 TEST_CASE("inline_fan_out activities that a worker takes at once have no rows") {
-  OneDaemon one;
-  const Functions functions = SomeFunctions(one.clock);
-  const FakeStream stream = one.daemon.Open(one.hub, WithActivities(2000));
-  const Scheduled scheduled(one, stream, functions, 1024);
-  CHECK(scheduled.counts.inline_tasks == 1024);
-  one.daemon.RunWorkers({stream}, functions);
-  CHECK(one.Output("f") == "1024");
-  CHECK(one.database.Count().tasks == 0);
+  ScheduledFanOut one(1024, 2000);
+  CHECK(one.database.Count().inline_tasks == 1024);
+  CHECK(one.RunToEnd(one.stream) == "1024");
 }
 
 TEST_CASE("inline_fan_out too many activities for one hot row have rows") {
-  OneDaemon one;
-  const Functions functions = SomeFunctions(one.clock);
-  const FakeStream stream = one.daemon.Open(one.hub, WithActivities(2000));
-  const Scheduled scheduled(one, stream, functions, 1025);
-  CHECK(scheduled.counts.inline_tasks == 0);
-  CHECK(scheduled.counts.tasks == 1025);
-  one.daemon.RunWorkers({stream}, functions);
-  CHECK(one.Output("f") == "1025");
+  ScheduledFanOut one(1025, 2000);
+  CHECK(one.database.Count().inline_tasks == 0);
+  CHECK(one.database.Count().tasks == 1025);
+  CHECK(one.RunToEnd(one.stream) == "1025");
 }
 
 TEST_CASE("inline_fan_out activities that wait for a worker have rows") {
-  OneDaemon one;
-  const Functions functions = SomeFunctions(one.clock);
-  const FakeStream stream = one.daemon.Open(one.hub, WithActivities(10));
-  const Scheduled scheduled(one, stream, functions, 100);
-  CHECK(scheduled.counts.inline_tasks == 10);
-  CHECK(scheduled.counts.tasks == 100);
-  one.daemon.RunWorkers({stream}, functions);
-  CHECK(one.Output("f") == "100");
-  CHECK(one.database.Count().tasks == 0);
+  ScheduledFanOut one(100, 10);
+  CHECK(one.database.Count().inline_tasks == 10);
+  CHECK(one.database.Count().tasks == 100);
+  CHECK(one.RunToEnd(one.stream) == "100");
 }
 
 TEST_CASE("inline_fan_out activities of a worker that goes are run by the next") {
-  OneDaemon one;
-  const Functions functions = SomeFunctions(one.clock);
-  const FakeStream stream = one.daemon.Open(one.hub, WithActivities(2000));
-  const Scheduled scheduled(one, stream, functions, 300);
-  REQUIRE(scheduled.counts.inline_tasks == 300);
-  one.daemon.Close(stream);
+  ScheduledFanOut one(300, 2000);
+  REQUIRE(one.database.Count().inline_tasks == 300);
+  one.daemon.Close(one.stream);
   one.Pass(absl::Seconds(30));
   CHECK(one.database.Count().inline_tasks == 0);
   CHECK(one.database.Count().leased_instances == 0);
   CHECK(one.database.Count().tasks == 300);
-  const FakeStream next = one.daemon.Open(one.hub, WithActivities(20));
-  one.daemon.RunWorkers({next}, functions);
-  CHECK(one.Output("f") == "300");
+  CHECK(one.RunToEnd(one.Connect(20)) == "300");
 }
 
 }  // namespace
