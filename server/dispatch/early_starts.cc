@@ -19,8 +19,8 @@
 namespace dt::dispatch {
 namespace {
 
-constexpr int kSkipMin = 16;
-constexpr int kSkipDoublingsMax = 6;
+constexpr int kStartsSkipMin = 16;
+constexpr int kStartsSkipDoublingsMax = 6;
 
 }  // namespace
 
@@ -80,8 +80,8 @@ void Dispatcher::Bear(Resident& resident, const CreateResult& result) {
 }
 
 void Dispatcher::RefuseEarlyStart(Hub& hub, Resident& resident) {
-  hub.early_starts_to_skip = kSkipMin << hub.early_starts_in_vain;
-  hub.early_starts_in_vain = std::min(hub.early_starts_in_vain + 1, kSkipDoublingsMax);
+  hub.early_starts_to_skip = kStartsSkipMin << hub.early_starts_in_vain;
+  hub.early_starts_in_vain = std::min(hub.early_starts_in_vain + 1, kStartsSkipDoublingsMax);
   Drop(resident, /*release=*/false);
 }
 

@@ -19,8 +19,8 @@
 namespace dt::dispatch {
 namespace {
 
-constexpr int kSkipMin = 64;
-constexpr int kSkipDoublingsMax = 6;
+constexpr int kResultsSkipMin = 64;
+constexpr int kResultsSkipDoublingsMax = 6;
 
 auto WithSeq(int64_t seq) {
   return [seq](const auto& numbered) { return numbered.seq == seq; };
@@ -156,8 +156,8 @@ bool Dispatcher::MustPark(Resident& resident, const OrchestratorResponse& respon
 void Dispatcher::NoteVainWait(StreamId id) {
   Stream* stream = table_.Find(id);
   if (stream == nullptr || stream->results_to_skip > 0) return;
-  stream->results_to_skip = kSkipMin << stream->results_in_vain;
-  stream->results_in_vain = std::min(stream->results_in_vain + 1, kSkipDoublingsMax);
+  stream->results_to_skip = kResultsSkipMin << stream->results_in_vain;
+  stream->results_in_vain = std::min(stream->results_in_vain + 1, kResultsSkipDoublingsMax);
 }
 
 void Dispatcher::ExpireResults() {

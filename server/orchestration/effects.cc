@@ -11,10 +11,6 @@
 namespace dt::orchestration {
 namespace {
 
-Payload ToPayload(bool present, const google::protobuf::StringValue& value) {
-  return present ? Payload(value.value()) : std::nullopt;
-}
-
 const TraceContext* FallbackTrace(const EffectSource& source) {
   return source.started != nullptr && source.started->has_parenttracecontext()
              ? &source.started->parenttracecontext()

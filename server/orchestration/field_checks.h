@@ -6,12 +6,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "google/protobuf/map.h"
+#include "google/protobuf/wrappers.pb.h"
 #include "storage/records.h"
 
 namespace dt::orchestration {
@@ -38,6 +40,10 @@ absl::Status CheckTags(absl::string_view field, const TagMap& tags, size_t bytes
 
 // Tags in the order of their keys.
 Tags ToTags(const TagMap& tags);
+
+inline Payload ToPayload(bool present, const google::protobuf::StringValue& value) {
+  return present ? Payload(value.value()) : std::nullopt;
+}
 
 // Whether the id names an entity: `@name@key` (7.1).
 inline bool IsEntityId(std::string_view id) { return !id.empty() && id.front() == '@'; }

@@ -117,7 +117,7 @@ TurnResult ApplyPlan(const TurnContext& context, const OrchestratorResponse& res
 
 // The turn of a worker that rewinds its orchestration (4.28): what else it does is decided from
 // what is in flight, by PlanOwnRewind.
-TurnResult Rewind(const TurnContext& context, RewindOrchestrationAction& action) {
+TurnResult FinishRewind(const TurnContext& context, RewindOrchestrationAction& action) {
   TurnResult result;
   BeginCheckpoint(context, result);
   result.rewind.emplace().set_instanceid(context.state.instance_id);
@@ -152,7 +152,7 @@ TurnResult FinishTurn(const InstanceState& state, const Turn& turn, Orchestrator
     plan.completion = &terminated;
   }
   if (const auto failure = CheckResponse(response, plan, limits)) return Fail(context, *failure);
-  if (plan.rewind != nullptr) return Rewind(context, *plan.rewind);
+  if (plan.rewind != nullptr) return FinishRewind(context, *plan.rewind);
   return ApplyPlan(context, response, plan, termination);
 }
 

@@ -28,10 +28,6 @@ bool IsExecutionId(std::string_view id) {
          });
 }
 
-Payload ToPayload(bool present, const StringValue& value) {
-  return present ? Payload(value.value()) : std::nullopt;
-}
-
 absl::Status CheckStart(const CreateInstanceRequest& request, const RequestLimits& limits) {
   absl::Status status = CheckName("name", request.name(), limits.name_bytes_max);
   if (status.ok() && !request.instanceid().empty()) {

@@ -10,13 +10,6 @@
 #include "server/orchestration/turn_builder.h"
 
 namespace dt::orchestration {
-namespace {
-
-Payload ToPayload(bool present, const google::protobuf::StringValue& value) {
-  return present ? Payload(value.value()) : std::nullopt;
-}
-
-}  // namespace
 
 void TurnBuilder::Apply(OrchestratorAction& action) {
   switch (action.orchestratorActionType_case()) {

@@ -15,18 +15,19 @@ namespace dt::orchestration {
 namespace {
 
 using google::protobuf::FieldDescriptor;
-using google::protobuf::Message;
 
-std::string RenderScalar(const Message& message, const FieldDescriptor& field, int index);
+std::string RenderScalar(const google::protobuf::Message& message, const FieldDescriptor& field,
+                         int index);
 
 // `index` -1: not repeated.
-const Message& SubMessage(const Message& message, const FieldDescriptor& field, int index) {
+const google::protobuf::Message& SubMessage(const google::protobuf::Message& message,
+                                            const FieldDescriptor& field, int index) {
   const auto* reflection = message.GetReflection();
   return index < 0 ? reflection->GetMessage(message, &field)
                    : reflection->GetRepeatedMessage(message, &field, index);
 }
 
-std::string RenderSub(const Message& message) {
+std::string RenderSub(const google::protobuf::Message& message) {
   const auto& descriptor = *message.GetDescriptor();
   if (descriptor.full_name() == "google.protobuf.Timestamp") {
     google::protobuf::Timestamp timestamp;
@@ -41,7 +42,8 @@ std::string RenderSub(const Message& message) {
   return absl::StrCat("{", RenderFields(message), "}");
 }
 
-std::string RenderScalar(const Message& message, const FieldDescriptor& field, int index) {
+std::string RenderScalar(const google::protobuf::Message& message, const FieldDescriptor& field,
+                         int index) {
   const auto* reflection = message.GetReflection();
   switch (field.cpp_type()) {
     case FieldDescriptor::CPPTYPE_STRING: {
@@ -65,10 +67,10 @@ std::string RenderScalar(const Message& message, const FieldDescriptor& field, i
   }
 }
 
-std::string RenderMap(const Message& message, const FieldDescriptor& field) {
+std::string RenderMap(const google::protobuf::Message& message, const FieldDescriptor& field) {
   std::vector<std::string> entries;
   for (int i = 0; i < message.GetReflection()->FieldSize(message, &field); ++i) {
-    const Message& entry = SubMessage(message, field, i);
+    const google::protobuf::Message& entry = SubMessage(message, field, i);
     const auto& descriptor = *entry.GetDescriptor();
     entries.push_back(absl::StrCat(entry.GetReflection()->GetString(entry, descriptor.field(0)),
                                    "=", RenderScalar(entry, *descriptor.field(1), -1)));
@@ -77,7 +79,7 @@ std::string RenderMap(const Message& message, const FieldDescriptor& field) {
   return absl::StrCat("{", absl::StrJoin(entries, " "), "}");
 }
 
-std::string RenderField(const Message& message, const FieldDescriptor& field) {
+std::string RenderField(const google::protobuf::Message& message, const FieldDescriptor& field) {
   if (field.is_map()) return RenderMap(message, field);
   if (!field.is_repeated()) return RenderScalar(message, field, -1);
   std::vector<std::string> items;
@@ -164,7 +166,7 @@ std::string RenderTime(absl::Time time) {
   return absl::StrCat(seconds, ".", digits);
 }
 
-std::string RenderFields(const Message& message) {
+std::string RenderFields(const google::protobuf::Message& message) {
   std::vector<const FieldDescriptor*> fields;
   message.GetReflection()->ListFields(message, &fields);
   std::vector<std::string> parts;

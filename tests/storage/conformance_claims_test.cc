@@ -13,8 +13,6 @@
 namespace dt::testing {
 namespace {
 
-StoreKind AnyKind() { return GENERATE(StoreKind::kMemory, StoreKind::kPostgres); }
-
 using Ids = std::vector<std::string>;
 
 Ids IdsOf(const ClaimResult& result) {

@@ -6,8 +6,6 @@
 namespace dt::testing {
 namespace {
 
-StoreKind AnyKind() { return GENERATE(StoreKind::kMemory, StoreKind::kPostgres); }
-
 TEST_CASE("store_create_is_settled_by_the_execution_id") {
   Harness h(AnyKind());
   const NewInstance instance = h.Instance("one");

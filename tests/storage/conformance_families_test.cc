@@ -7,8 +7,6 @@
 namespace dt::testing {
 namespace {
 
-StoreKind AnyKind() { return GENERATE(StoreKind::kMemory, StoreKind::kPostgres); }
-
 TEST_CASE("store_child_conflict_is_answered_into_the_own_inbox") {
   Harness h(AnyKind());
   h.a().Create(h.Instance("taken"));

@@ -13,8 +13,6 @@
 namespace dt::testing {
 namespace {
 
-StoreKind AnyKind() { return GENERATE(StoreKind::kMemory, StoreKind::kPostgres); }
-
 std::string InChunk(const HistoryEvent& event) {
   const std::string bytes = event.SerializeAsString();
   REQUIRE(bytes.size() < 128 * 128);

@@ -11,8 +11,6 @@
 namespace dt::testing {
 namespace {
 
-StoreKind AnyKind() { return GENERATE(StoreKind::kMemory, StoreKind::kPostgres); }
-
 TEST_CASE("store_release_recomputes_when_an_instance_is_due") {
   Harness h(AnyKind());
   const Claim claim = Started(h, "one", 1);

@@ -10,8 +10,6 @@
 namespace dt::testing {
 namespace {
 
-StoreKind AnyKind() { return GENERATE(StoreKind::kMemory, StoreKind::kPostgres); }
-
 // Everything that ended goes at once.
 RetentionRequest AtOnce() {
   RetentionRequest request;
@@ -61,7 +59,7 @@ void Ended(Harness& h, const std::string& id, RuntimeStatus status) {
 }
 
 // A live child of this parent's first generation, with its lease.
-Claim Child(Harness& h, const std::string& id, InstanceKey parent) {
+Claim LiveChild(Harness& h, const std::string& id, InstanceKey parent) {
   NewInstance instance = h.Instance(id);
   instance.parent = ParentLink{parent, 0, std::nullopt, "p"};
   h.a().Create(instance);
@@ -140,8 +138,8 @@ TEST_CASE("store_retention_has_one_leader") {
 TEST_CASE("store_retention_keeps_children_of_live_orchestrations") {
   Harness h(AnyKind(), Database::kOwn);
   const Claim root = Started(h, "root");
-  const Claim child = Child(h, "child", root.key);
-  const Claim grandchild = Child(h, "grandchild", child.key);
+  const Claim child = LiveChild(h, "child", root.key);
+  const Claim grandchild = LiveChild(h, "grandchild", child.key);
   End(h, grandchild, RuntimeStatus::kCompleted);
   End(h, child, RuntimeStatus::kCompleted);
   CHECK(ApplyAll(h, h.a(), AtOnce()).empty());
@@ -165,7 +163,7 @@ TEST_CASE("store_retention_keeps_children_of_live_orchestrations") {
 TEST_CASE("store_retention_leaves_live_children_of_ended_ones") {
   Harness h(AnyKind(), Database::kOwn);
   const Claim root = Started(h, "root");
-  const Claim child = Child(h, "child", root.key);
+  const Claim child = LiveChild(h, "child", root.key);
   End(h, root, RuntimeStatus::kCompleted);
   CHECK(ApplyAll(h, h.a(), AtOnce()) == Counts{{RuntimeStatus::kCompleted, 1}});
   CHECK(Exists(h, "child"));

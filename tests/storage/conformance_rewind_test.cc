@@ -9,8 +9,6 @@
 namespace dt::testing {
 namespace {
 
-StoreKind AnyKind() { return GENERATE(StoreKind::kMemory, StoreKind::kPostgres); }
-
 HistoryChunk Chunk(int64_t turn, int32_t first_event, int32_t count, const std::string& text) {
   return {turn, first_event, count, Bytes(text)};
 }

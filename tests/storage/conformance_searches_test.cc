@@ -10,8 +10,6 @@
 namespace dt::testing {
 namespace {
 
-StoreKind AnyKind() { return GENERATE(StoreKind::kMemory, StoreKind::kPostgres); }
-
 InstancePage Search(Harness& h, InstanceSearch search) {
   search.hub = h.hub;
   const auto page = h.a().Wait<InstancePage>(

@@ -11,8 +11,6 @@
 namespace dt::testing {
 namespace {
 
-StoreKind AnyKind() { return GENERATE(StoreKind::kMemory, StoreKind::kPostgres); }
-
 TEST_CASE("store_created_leased_is_not_offered") {
   Harness h(AnyKind());
   NewInstance instance = h.Instance("mine");

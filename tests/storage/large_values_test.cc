@@ -101,7 +101,7 @@ Claim ClaimOf(Harness& h, const std::string& id) {
 }
 
 TEST_CASE("store_large_values_of_a_task_come_back") {
-  Harness h(GENERATE(StoreKind::kMemory, StoreKind::kPostgres));
+  Harness h(AnyKind());
   const std::string input = Noise(kLarge, 1), task_input = Noise(kLarge, 2),
                     result = Noise(kLarge, 3), output = Noise(kLarge, 4);
   h.a().Create(InstanceWith(h, "big", input));
@@ -141,7 +141,7 @@ TEST_CASE("store_large_values_of_a_task_come_back") {
 }
 
 TEST_CASE("store_large_values_for_others_come_back") {
-  Harness h(GENERATE(StoreKind::kMemory, StoreKind::kPostgres));
+  Harness h(AnyKind());
   const std::string news = Noise(kLarge, 1), child_input = Noise(kLarge, 2),
                     result = Noise(kLarge, 3);
   h.a().Create(h.Instance("other"));

@@ -28,11 +28,11 @@ std::string Number(int field, int value) {
   return {static_cast<char>(field << 3), static_cast<char>(value)};
 }
 
-const std::string kLarge(100, 'x');
-const std::string kOther(70, 'y');
+const std::string kLargeValue(100, 'x');
+const std::string kOtherValue(70, 'y');
 
 TEST_CASE("cut_nothing_of_small_values") {
-  const std::string message = Field(4, Field(2, Field(1, "small")) + Field(9, kLarge));
+  const std::string message = Field(4, Field(2, Field(1, "small")) + Field(9, kLargeValue));
   CHECK_FALSE(CutPayloads(message, 3, 200).has_value());
   // A large value above the depth of payloads stays, as does one below it.
   CHECK_FALSE(CutPayloads(message, 3, 64).has_value());
@@ -40,19 +40,19 @@ TEST_CASE("cut_nothing_of_small_values") {
 }
 
 TEST_CASE("cut_no_message") {
-  CHECK_FALSE(CutPayloads(kLarge, 1, 64).has_value());
-  std::string truncated = Field(1, kLarge);
+  CHECK_FALSE(CutPayloads(kLargeValue, 1, 64).has_value());
+  std::string truncated = Field(1, kLargeValue);
   truncated.pop_back();
   CHECK_FALSE(CutPayloads(truncated, 1, 64).has_value());
 }
 
 TEST_CASE("cut_form") {
-  const std::string message = Number(1, 7) + Field(2, Field(1, kLarge)) + Number(3, 9);
+  const std::string message = Number(1, 7) + Field(2, Field(1, kLargeValue)) + Number(3, 9);
   const auto cut = CutPayloads(message, 2, 64);
   REQUIRE(cut.has_value());
   REQUIRE(cut->cuts.size() == 1);
-  CHECK(cut->cuts[0].data == kLarge);
-  CHECK(cut->cuts[0].id == postgres::PayloadId(kLarge));
+  CHECK(cut->cuts[0].data == kLargeValue);
+  CHECK(cut->cuts[0].id == postgres::PayloadId(kLargeValue));
   CHECK(cut->cuts[0].id.size() == 32);
   // 0, the length of the whole, one cut, at byte 6 of the rest; the id; the rest.
   const std::string head = cut->bytes.substr(0, 13);
@@ -62,8 +62,8 @@ TEST_CASE("cut_form") {
 }
 
 TEST_CASE("cut_the_same_value_under_one_id") {
-  const std::string event = Field(6, Field(3, Field(1, kLarge)));
-  const std::string request = Field(5, Field(1, kLarge));
+  const std::string event = Field(6, Field(3, Field(1, kLargeValue)));
+  const std::string request = Field(5, Field(1, kLargeValue));
   const auto of_event = CutPayloads(event, postgres::kEventDepth, 64);
   const auto of_request = CutPayloads(request, postgres::kRequestDepth, 64);
   const auto of_chunk = CutPayloads(Field(3, event), postgres::kChunkDepth, 64);
@@ -79,7 +79,7 @@ TEST_CASE("cut_and_put_back") {
   MustBeOk(postgres::MigrateSchema(*connection, "dt").status());
   const auto event = [](const std::string& value) { return Field(7, Field(2, Field(1, value))); };
   std::string chunk;
-  for (const std::string& value : {kLarge, std::string("small"), kOther, kLarge}) {
+  for (const std::string& value : {kLargeValue, std::string("small"), kOtherValue, kLargeValue}) {
     absl::StrAppend(&chunk, Field(3, Number(1, 5) + event(value)));
   }
   const auto cut = CutPayloads(chunk, postgres::kChunkDepth, 64);

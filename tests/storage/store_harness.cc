@@ -69,6 +69,8 @@ T Checked(absl::StatusOr<T> value) {
 
 }  // namespace
 
+StoreKind AnyKind() { return GENERATE(StoreKind::kMemory, StoreKind::kPostgres); }
+
 std::unique_ptr<World> NewWorld(StoreKind kind, Database database) {
   if (kind == StoreKind::kMemory) return std::make_unique<MemoryWorld>();
   return std::make_unique<PostgresWorld>(database);

@@ -16,6 +16,8 @@
 namespace dt::testing {
 
 enum class StoreKind { kMemory, kPostgres };
+// The test case that calls this runs once with each.
+StoreKind AnyKind();
 
 // What lies under the stores.
 class World {
