@@ -4,6 +4,7 @@ import functools
 import itertools
 import json
 import logging
+import sys
 import threading
 from collections.abc import Iterable
 
@@ -19,6 +20,7 @@ ORCHESTRATIONS = 500
 CHAIN = 3
 FAN_OUT = 2
 ACTIVITIES = CHAIN + FAN_OUT  # of one orchestration
+LARGE_FAN_OUT = 400  # activities of one orchestration, all in flight at once
 
 # Everything can be in flight at once, so that a kill meets all of it.
 CONCURRENCY = ConcurrencyOptions(maximum_concurrent_orchestration_work_items=ORCHESTRATIONS,
@@ -36,6 +38,12 @@ def order(ctx, number):
     rest = [ctx.call_activity("step", input=[number, step]) for step in range(CHAIN, ACTIVITIES)]
     results += yield task.when_all(rest)
     return results
+
+
+def large_order(ctx, number):
+    """Many steps at once; returns what each step returned."""
+    return (yield task.when_all([ctx.call_activity("step", input=[number, step])
+                                 for step in range(LARGE_FAN_OUT)]))
 
 
 def reported_order(ctx, number):
@@ -70,6 +78,7 @@ class Steps:
     def __init__(self):
         self._executions = itertools.count(1)
         self._count = 0
+        self._held_from = sys.maxsize
         self._changed = threading.Condition()
 
     def step(self, _, task_input):
@@ -78,7 +87,18 @@ class Steps:
         with self._changed:
             self._count = max(self._count, execution)
             self._changed.notify_all()
+            assert self._changed.wait_for(lambda: execution < self._held_from, SECONDS), "held"
         return [number, step, execution]
+
+    def hold_from(self, execution: int) -> None:
+        """From this execution on they begin, and end only when they are let go."""
+        with self._changed:
+            self._held_from = execution
+
+    def let_go(self) -> None:
+        with self._changed:
+            self._held_from = sys.maxsize
+            self._changed.notify_all()
 
     @property
     def count(self) -> int:
@@ -103,6 +123,7 @@ def start_worker(address: str, steps: Steps, reports: Reports) -> TaskHubGrpcWor
     worker = TaskHubGrpcWorker(host_address=address, logger=quiet_logger(),
                                concurrency_options=CONCURRENCY, resiliency_options=RECONNECT)
     worker.add_orchestrator(order)
+    worker.add_orchestrator(large_order)
     worker.add_orchestrator(reported_order)
     worker.add_activity(steps.step)
     worker.add_activity(reports.report)

@@ -10,8 +10,8 @@ import time
 
 import pytest
 
-from load import (ACTIVITIES, ORCHESTRATIONS, Reports, Steps, outputs, reported_order,
-                  start_orchestrations, start_worker)
+from load import (ACTIVITIES, LARGE_FAN_OUT, ORCHESTRATIONS, Reports, Steps, large_order, outputs,
+                  reported_order, start_orchestrations, start_worker)
 from processes import Daemon, eventually, schema_up
 
 # A third of the activities: every orchestration runs, and none has been through.
@@ -45,6 +45,7 @@ class House:
         return self.postgres.query(self.database, sql)
 
     def close(self) -> None:
+        self.steps.let_go()
         for worker in self._workers:
             worker.stop()
         statuses = [daemon.stop() for daemon in self.daemons]
@@ -69,7 +70,7 @@ def check_in_the_middle(house: House) -> None:
     assert counts["running"] >= ORCHESTRATIONS // 2
 
 
-def check_history(house: House, found: dict[str, list]) -> None:
+def check_history(house: House, found: dict[str, list], activities: int) -> None:
     """Each activity was scheduled once and has one result, the one that the output shows."""
     events = house.query(
         "select InstanceID, EventType, TaskID, Payload from dt.vHistory"
@@ -85,25 +86,25 @@ def check_history(house: House, found: dict[str, list]) -> None:
         assert kinds.count("TaskFailed") == 0, (instance_id, kinds)
         for kind in ("TaskScheduled", "TaskCompleted"):
             tasks = [e["taskid"] for e in by_instance[instance_id] if e["eventtype"] == kind]
-            assert len(tasks) == len(set(tasks)) == ACTIVITIES, (instance_id, kind, tasks)
+            assert len(tasks) == len(set(tasks)) == activities, (instance_id, kind, tasks)
         results = [json.loads(event["payload"]) for event in by_instance[instance_id]
                    if event["eventtype"] == "TaskCompleted"]
         assert sorted(results) == sorted(output), instance_id
 
 
-def check_all(house: House, address: str, ids: list[str]) -> None:
+def check_all(house: House, address: str, ids: list[str], activities: int = ACTIVITIES) -> None:
     begin = time.monotonic()
     found = dict(zip(ids, outputs(address, ids), strict=True))
     print(f"all completed {time.monotonic() - begin:.1f} s after the service was back;"
-          f" {house.steps.count} executions of {ORCHESTRATIONS * ACTIVITIES} activities")
+          f" {house.steps.count} executions of {len(ids) * activities} activities")
     for number, instance_id in enumerate(ids):
         steps = [result[:2] for result in found[instance_id]]
-        assert steps == [[number, step] for step in range(ACTIVITIES)], instance_id
-    check_history(house, found)
+        assert steps == [[number, step] for step in range(activities)], instance_id
+    check_history(house, found, activities)
     eventually(lambda: house.query("select 1 from dt.NewTasks union all select 1 from dt.NewEvents")
                == [], "the queues are empty")
     states = house.query("select RuntimeStatus, count(*) as n from dt.vInstances group by 1")
-    assert states == [{"runtimestatus": "Completed", "n": ORCHESTRATIONS}]
+    assert states == [{"runtimestatus": "Completed", "n": len(ids)}]
 
 
 def test_kill_daemon(house):
@@ -116,6 +117,23 @@ def test_kill_daemon(house):
     check_in_the_middle(house)
     daemon.start()
     check_all(house, daemon.address, ids)
+
+
+def test_kill_daemon_in_large_fan_out(house):
+    """The activities of a fan-out run in the daemon without rows of their own; the next makes them."""
+    daemon = house.add_daemon()
+    half = LARGE_FAN_OUT // 2
+    house.steps.hold_from(half)
+    ids = start_orchestrations(daemon.address, large_order, [0])
+    house.add_worker(daemon)
+    house.steps.wait_for(half)
+    daemon.kill()
+    [running] = house.query("select count(*) as n from dt.ReadyInstances r"
+                            " cross join dt._IdsIn(r.inline_tasks)")
+    assert running["n"] > half
+    house.steps.let_go()
+    daemon.start()
+    check_all(house, daemon.address, ids, LARGE_FAN_OUT)
 
 
 def test_kill_postgres(house):
