@@ -1,11 +1,12 @@
 // Inline tasks: activities that a worker here runs at once. Under the lease of their instance they
-// need no row of their own, and most end with a turn of it (unstored_results.cc), so that the
-// store never sees more of them than their ids and the history.
+// need no row of their own. They end with a turn of it (unstored_results.cc) or, as most of a large
+// fan-out do, by a message to it, and the store sees no more of them than their ids and the
+// history.
 //
 // Rules
-//   * Only tasks that the history describes whole, small ones, and not too many of one instance:
-//   its
-//     hot row carries their ids through every turn, and whoever must make rows reads its history.
+//   * Only tasks that the history describes whole, small ones, and not too many of one instance.
+//     Its hot row carries their ids through every turn, and whoever must make rows reads its
+//     history.
 //   * What this daemon runs keeps running when the instance is given up, ends or continues as new:
 //     the same call gives it a row, under the key and the lease that it has here.
 //   * Where it is not known whether that call has happened, the store finds the task in either
@@ -20,8 +21,8 @@ namespace dt::dispatch {
 namespace {
 
 // A fan-out of this many that a worker takes at once still has no rows. As ranges of ids it is a
-// few bytes of the hot row while they end about in order. In a random order it is 2 kB on the way:
-// one that ends alone then costs three times the WAL of a row, four together about the same.
+// few bytes of the hot row while they end about in order. In a random order there are up to half as
+// many ranges on the way, of 9 bytes each, and every message writes them again.
 constexpr size_t kInlineTasksMax = 1024;
 constexpr size_t kInlineRequestBytesMax = 1024;
 
@@ -59,13 +60,12 @@ void Dispatcher::ChooseInlineTasks(const Resident& resident, Checkpoint& checkpo
 
 std::vector<KeptTask> Dispatcher::Outliving(const Resident& resident,
                                             const Checkpoint& checkpoint) {
-  std::vector<KeptTask> kept;
-  if (!EndsLease(checkpoint)) return kept;
+  if (!EndsLease(checkpoint)) return {};
+  std::vector<KeptTask> kept = resident.KeptTasks();
   const absl::flat_hash_set<int32_t> completed(checkpoint.completed_inline_tasks.begin(),
                                                checkpoint.completed_inline_tasks.end());
-  for (const auto& [id, task] : resident.inline_tasks) {
-    if (!completed.contains(id)) kept.push_back(task);
-  }
+  std::erase_if(kept,
+                [&completed](const KeptTask& task) { return completed.contains(task.task_id); });
   return kept;
 }
 

@@ -82,6 +82,7 @@ struct Resident {
   InstanceKey key() const { return state.key; }
   bool unborn() const { return state.key < 0; }
   InstanceKey early_key = 0;  // that of its first turn's token, if that was sent before
+  // The inline tasks, for a call that gives the lease up.
   std::vector<KeptTask> KeptTasks() const;
   // When the next message, known or not, is due; InfiniteFuture if none.
   absl::Time next_due() const;

@@ -1,7 +1,7 @@
 -- Inline tasks: activity tasks without a row in NewTasks. A daemon that runs an activity at once, under
 -- the lease that it has on the instance anyway, spares the row: the hot row names the task
--- (inline_tasks), and the turn's history says what it is. Most such tasks end before anybody else could
--- want to know of them. Whoever gives up the lease of the instance makes rows of those that are left, so
+-- (inline_tasks, ranges of ids), and the turn's history says what it is. Most such tasks end before anybody
+-- else could want to know of them. Whoever gives up the lease of the instance makes rows of those that are left, so
 -- that an inline task exists only under a lease.
 
 -- _IdRange: one id as a multirange; null = none. _IdsIn: the ids in a multirange, in order.

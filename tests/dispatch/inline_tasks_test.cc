@@ -1,4 +1,6 @@
 // Activities that run here at once and have no row of their own (server/dispatch/inline_tasks.cc).
+#include <limits>
+
 #include "absl/strings/str_cat.h"
 #include "tests/dispatch/fixture.h"
 
@@ -50,6 +52,22 @@ TEST_CASE("inline_fan_out activities that wait for a worker have rows") {
   CHECK(one.database.Count().inline_tasks == 10);
   CHECK(one.database.Count().tasks == 100);
   CHECK(one.RunToEnd(one.stream) == "100");
+}
+
+TEST_CASE("inline_last_id an id with no number behind it has a row") {
+  OneDaemon one;
+  Functions functions = SomeFunctions(one.clock);
+  functions.orchestrators["Last"] = [](const Replay&, Actions& actions) {
+    const int32_t last = std::numeric_limits<int32_t>::max();
+    for (const int32_t id : {last, last - 1}) actions.Task(id, "Echo", "");
+  };
+  const FakeStream stream = one.daemon.Open(one.hub);
+  one.daemon.Start(one.hub, "l", "Last", "");
+  one.daemon.Settle();
+  one.daemon.Work(stream, functions);
+  one.daemon.Settle();
+  CHECK(one.database.Count().tasks == 2);
+  CHECK(one.database.Count().inline_tasks == 1);
 }
 
 TEST_CASE("inline_fan_out activities of a worker that goes are run by the next") {

@@ -1,4 +1,4 @@
-"""kill -9 in the middle of 500 running orchestrations.
+"""kill -9 in the middle of 500 running orchestrations, or of one with 400 running activities.
 
 Whatever is killed: all orchestrations complete, each activity's result is recorded once, the outputs are
 made of exactly these results, and nothing is left in the queues. Activities may run more than once; that is
