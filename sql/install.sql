@@ -36,6 +36,7 @@ select to_regclass('Versions') is null as fresh \gset
 \ir logic/settings.sql
 \ir logic/terminations.sql
 \ir logic/views.sql
+\ir logic/waiting.sql
 \ir logic/workers.sql
 \ir permissions.sql
 

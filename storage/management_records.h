@@ -79,14 +79,14 @@ struct PurgeResult {
   bool more = false;  // there may be more of the kind: call again
 };
 
-// Orchestrations that end without a worker (semantics.md 5.35).
+// Orchestrations that end without a worker (RULES.md 5.35).
 struct ImmediateTermination {
   HubId hub = 0;
   std::vector<std::string> instance_ids;
   Payload reason;  // becomes the output
 };
 
-// What a rewind has to know about an instance (semantics.md 5.29-5.31).
+// What a rewind has to know about an instance (RULES.md 5.29-5.31).
 struct RewindSource {
   bool exists = false;
   Claim claim;  // without lease and messages; with its history only if it is FAILED
@@ -103,7 +103,7 @@ struct RewindChild {
 
 // One FAILED instance back to life, on its rewritten history and in the same generation, so that
 // what its children and activities in flight bring still reaches it. Or a live one that is leased
-// by the caller, on a history of its own making (semantics.md 4.28).
+// by the caller, on a history of its own making (RULES.md 4.28).
 struct Rewind {
   bool live = false;
   // As found: the rewind takes place only while all of this still holds.

@@ -284,7 +284,7 @@ struct AddressedMessage {
 };
 
 // The termination of an instance by id. An instance that never had a turn and is not leased ends at
-// once, in the same transaction (semantics.md 3.27); any other gets `message`
+// once, in the same transaction (RULES.md 3.27); any other gets `message`
 // (ExecutionTerminated).
 struct Termination {
   std::string instance_id;
@@ -295,7 +295,7 @@ struct Termination {
 };
 
 // A child orchestration. When its id belongs to a live instance, `conflict` goes into the parent's
-// own inbox in the same transaction (semantics.md 4.10), so that the parent never waits for ever.
+// own inbox in the same transaction (RULES.md 4.10), so that the parent never waits for ever.
 struct NewChild {
   NewInstance instance;
   NewMessage conflict;

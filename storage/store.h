@@ -100,6 +100,32 @@ struct TaskClaimResult {
   std::vector<ClaimedGroup> groups;
 };
 
+// What of a hub's work none of the filters accepts that workers have.
+struct UnacceptedSearch {
+  HubId hub = 0;
+  // What is accepted; nullopt = everything, and nothing of this kind is looked for.
+  NameFilters turns;
+  NameFilters tasks;
+  absl::Duration age_min = absl::ZeroDuration();  // due and free for so long at least
+  int groups_max = 20;                            // names and versions of each kind that are told
+  int64_t count_max = 1000;                       // where counting the work of one stops
+  int names_max = 10000;  // names and versions of each kind that are looked at
+};
+
+// Due and free work of one name and version.
+struct WaitingWork {
+  std::string name;     // as one of it has it
+  std::string version;  // "" = none
+  int64_t count = 0;    // up to UnacceptedSearch::count_max
+  absl::Time since;     // when the one that has waited for longest became due
+  std::string instance_id;  // of that one
+};
+
+struct UnacceptedWork {
+  std::vector<WaitingWork> turns;
+  std::vector<WaitingWork> tasks;
+};
+
 // A message from a client to one instance.
 struct ClientMessage {
   HubId hub = 0;
@@ -208,7 +234,7 @@ class Store {
   // --- Orchestrations
   virtual void ClaimInstances(ClaimRequest request, Callback<ClaimResult> done) = 0;
   virtual void CommitCheckpoint(Checkpoint checkpoint, Callback<CheckpointResult> done) = 0;
-  // Consumes messages that no turn wants (semantics.md 3.4) and may give the lease up.
+  // Consumes messages that no turn wants (RULES.md 3.4) and may give the lease up.
   virtual void DiscardMessages(DiscardRequest request, Callback<LeaseOutcome> done) = 0;
   virtual void ReleaseInstance(InstanceRelease release, Callback<LeaseOutcome> done) = 0;
   // Reads the messages that others added to instances leased by `worker`, and forgets that they are
@@ -229,6 +255,9 @@ class Store {
   // --- Upkeep
   // Frees the leases of workers that are known to be dead. Returns how many items were freed.
   virtual void SweepDeadWorkers(Callback<int64_t> done) = 0;
+
+  // A few index probes for each name and version of work that is free.
+  virtual void FindUnacceptedWork(UnacceptedSearch search, Callback<UnacceptedWork> done) = 0;
 
   // Removes one batch of ended orchestrations with all that they hold. Live ones are left alone.
   virtual void PurgeInstances(PurgeRequest request, Callback<PurgeResult> done) = 0;

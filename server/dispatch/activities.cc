@@ -96,6 +96,7 @@ bool Dispatcher::OfferTask(HeldTask& held, Stream* stream, bool all_gave_back) {
   held.phase = HeldTask::Phase::kSetAside;
   if (stream == nullptr) {
     // Other daemons may have it at once; claims of this one leave it until a stream may try again.
+    unaccepted_.GaveBack(*held.route, key, held.task.instance_id);
     DropTask(held, /*release=*/true);
     return true;
   }

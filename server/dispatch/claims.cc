@@ -333,6 +333,10 @@ void Dispatcher::On(WaitAsked& event) {
   waiters_.Add(std::move(event), known, now_, *effects_);
 }
 
+void Dispatcher::On(UnacceptedFound& event) {
+  unaccepted_.OnFound(event, table_.FindHub(event.hub), now_);
+}
+
 void Dispatcher::On(WaitCancelled& event) { waiters_.Cancel(event.wait, *effects_); }
 
 void Dispatcher::On(StatusRead& event) { waiters_.OnStatus(std::move(event), *effects_); }

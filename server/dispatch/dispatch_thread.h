@@ -21,8 +21,8 @@
 
 namespace dt::dispatch {
 
-// What the user-agent tells, used only where semantics.md says so (1.6, 2.6).
-enum class ClientLibrary : int8_t { kOther, kGo, kJava };
+// What the user-agent tells, used only where RULES.md says so (1.6, 2.6, 5.25).
+enum class ClientLibrary : int8_t { kOther, kGo, kJava, kDotnet };
 
 struct StreamOptions {
   HubId hub = 0;
@@ -36,6 +36,13 @@ struct StreamOptions {
   NameFilters activity_filters;
   NameFilters entity_filters;
   std::string worker_id;  // as the worker named itself, for logs
+  std::string hub_name;   // for logs
+
+  // Its filters let nothing pass that this server has for workers.
+  bool accepts_nothing() const {
+    return orchestration_filters.has_value() && orchestration_filters->empty() &&
+           activity_filters.has_value() && activity_filters->empty();
+  }
 };
 
 // Where a stream's work items go. Called by whoever makes a step, one at a time; must not block.
@@ -74,6 +81,11 @@ struct DispatchLimits {
   absl::Duration poll_max = absl::Seconds(3);
   absl::Duration wait_max = absl::Hours(1);  // 5.17
   absl::Duration wait_poll_interval = absl::Seconds(1);
+  // Work that waits although workers are connected is looked for this often, once it has been due
+  // for so long, and is logged no more often than that; all within a minute.
+  absl::Duration unaccepted_look_interval = absl::Seconds(25);
+  absl::Duration unaccepted_age_min = absl::Seconds(10);
+  absl::Duration unaccepted_log_interval = absl::Seconds(60);
   int mailbox_events_max = 100000;
   orchestration::TurnLimits turn;
 };

@@ -21,7 +21,8 @@ Dispatcher::Dispatcher(DispatchLimits limits, orchestration::IdSource* ids, uint
       ids_(ids),
       random_(static_cast<std::minstd_rand::result_type>(seed % 2147483646 + 1)),
       table_(limits_.stream_items_default),
-      waiters_(limits_) {}
+      waiters_(limits_),
+      unaccepted_(limits_) {}
 
 void Dispatcher::Step(std::vector<Event>& events, absl::Time now, std::vector<Effect>& effects) {
   now_ = std::max(now_, now);
@@ -78,6 +79,7 @@ void Dispatcher::OnTime() {
   ExpireResults();
   PingStreams();
   waiters_.OnTime(now_, *effects_);
+  if (leasing()) unaccepted_.OnTime(now_, table_, *effects_);
   for (const auto& [id, hub] : table_.hubs()) {
     for (auto& pool : hub->pools) {
       if (!pool->claiming && pool->next_claim <= now_) MarkDirty(*hub);
@@ -109,6 +111,7 @@ absl::Time Dispatcher::NextDeadline() const {
   if (!leasing()) return next;
   if (!reading_new_messages_ && residents_.size() > 0) next = std::min(next, next_read_);
   if (!sweeping_) next = std::min(next, next_sweep_);
+  next = std::min(next, unaccepted_.NextDeadline());
   for (const auto& [id, hub] : table_.hubs()) {
     for (const auto& pool : hub->pools) {
       // What becomes due during a claim waits for its end, which is an event.
@@ -329,6 +332,7 @@ void Dispatcher::On(StreamOpened& event) {
   }
   Stream* stream = table_.Open(event.stream, std::move(event.options), std::move(event.sink), now_);
   next_ping_ = std::min(next_ping_, now_ + limits_.health_ping_interval);
+  unaccepted_.Begin(now_);
   RequeueHeldBack(*stream->hub);
   ReconsiderOrphans();
   MarkDirty(*stream->hub);

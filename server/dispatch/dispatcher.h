@@ -34,6 +34,7 @@
 #include "server/dispatch/events.h"
 #include "server/dispatch/residents.h"
 #include "server/dispatch/streams.h"
+#include "server/dispatch/unaccepted.h"
 #include "server/dispatch/waiters.h"
 
 namespace dt::dispatch {
@@ -115,6 +116,7 @@ class Dispatcher {
   void On(InstanceReleased& event);
   void On(TaskReleased& event);
   void On(Swept& event);
+  void On(UnacceptedFound& event);
   void On(StatusRead& event);
 
   // --- dispatcher.cc: time, hubs, streams
@@ -313,6 +315,7 @@ class Dispatcher {
   ResidentTable residents_;
   absl::flat_hash_map<TaskKey, std::unique_ptr<HeldTask>> tasks_;
   Waiters waiters_;
+  UnacceptedWatch unaccepted_;
   std::vector<Hub*> dirty_;
 
   int items_in_flight_ = 0;

@@ -116,6 +116,15 @@ struct Runner {
     store->SweepDeadWorkers(
         [post = post](absl::StatusOr<int64_t> result) { post(Swept{std::move(result)}); });
   }
+  void operator()(FindUnaccepted& effect) {
+    UnacceptedFound answer{effect.search.hub, effect.search.count_max, UnacceptedWork()};
+    store->FindUnacceptedWork(
+        std::move(effect.search), [post = post, answer = std::move(answer)](
+                                      absl::StatusOr<UnacceptedWork> result) mutable {
+          answer.result = std::move(result);
+          post(std::move(answer));
+        });
+  }
   void operator()(ReadStatus& effect) {
     std::string copy = effect.instance_id;
     store->ReadStatus(effect.hub, std::move(effect.instance_id),

@@ -218,6 +218,11 @@ struct TaskReleased {
 struct Swept {
   absl::StatusOr<int64_t> result;
 };
+struct UnacceptedFound {
+  HubId hub = 0;
+  int64_t count_max = 0;  // of the search
+  absl::StatusOr<UnacceptedWork> result;
+};
 struct StatusRead {
   HubId hub = 0;
   std::string instance_id;
@@ -229,7 +234,7 @@ using Event =
                  HistoryAsked, StartAsked, ClientDelivered, WaitAsked, WaitCancelled, Registered,
                  Woken, DrainBegun, DrainEnded, InstancesClaimed, TasksClaimed, Committed,
                  TurnRewound, Discarded, Created, TaskEnded, NewMessagesRead, InboxReadDone,
-                 InstanceReleased, TaskReleased, Swept, StatusRead>;
+                 InstanceReleased, TaskReleased, Swept, UnacceptedFound, StatusRead>;
 
 // --- Effects: to streams and callers.
 struct WriteItem {
@@ -301,6 +306,9 @@ struct ReleaseTask {
   TaskRelease release;
 };
 struct Sweep {};
+struct FindUnaccepted {
+  UnacceptedSearch search;
+};
 struct ReadStatus {
   HubId hub = 0;
   std::string instance_id;
@@ -309,7 +317,8 @@ struct ReadStatus {
 using Effect =
     std::variant<WriteItem, FinishStream, Answer, AnswerHistory, AnswerCreate, AnswerWait,
                  ClaimInstances, ClaimTasks, Commit, RewindTurn, Discard, Create, EndTask,
-                 ReadNewMessages, ReadInbox, ReleaseInstance, ReleaseTask, Sweep, ReadStatus>;
+                 ReadNewMessages, ReadInbox, ReleaseInstance, ReleaseTask, Sweep, FindUnaccepted,
+                 ReadStatus>;
 
 // Does what the effects say; the store's answers are posted as events, from the store's threads.
 // `post` must be callable from any thread as long as the store lives.

@@ -140,6 +140,7 @@ Stream* StreamTable::Open(StreamId id, StreamOptions options, std::shared_ptr<Wo
   auto stream = std::make_unique<Stream>();
   stream->id = id;
   stream->hub = HubOf(options.hub);
+  stream->hub->name = options.hub_name;
   stream->options = std::move(options);
   stream->sink = std::move(sink);
   stream->last_write = now;

@@ -136,6 +136,7 @@ struct Route {
 
 struct Hub {
   HubId id = 0;
+  std::string name;  // for logs; of the last stream
   std::vector<Stream*> streams;
   std::vector<std::unique_ptr<Pool>> pools;  // the one that accepts everything comes last
   bool claiming[kWorkTypes] = {false, false};

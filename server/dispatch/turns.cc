@@ -226,6 +226,7 @@ bool Dispatcher::OfferTurn(Resident& resident, Stream* stream, bool all_gave_bac
   if (stream == nullptr) {
     if (!all_gave_back) return false;
     // Other daemons may have it at once; claims of this one leave it until a stream may try again.
+    unaccepted_.GaveBack(*resident.route, resident.key(), resident.state.instance_id);
     Drop(resident, /*release=*/true);
     return true;
   }

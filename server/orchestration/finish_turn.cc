@@ -123,7 +123,7 @@ TurnResult FinishRewind(const TurnContext& context, RewindOrchestrationAction& a
   result.rewind.emplace().set_instanceid(context.state.instance_id);
   ChunkWriter writer;
   for (HistoryEvent& event : *action.mutable_newhistory()) {
-    if (!event.has_timestamp()) *event.mutable_timestamp() = ToTimestamp(context.now);
+    if (IsUnset(event.timestamp())) *event.mutable_timestamp() = ToTimestamp(context.now);
     if (event.has_executionrewound() && event.executionrewound().has_reason()) {
       *result.rewind->mutable_reason() = event.executionrewound().reason();
     }

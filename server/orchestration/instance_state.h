@@ -18,7 +18,7 @@
 namespace dt::orchestration {
 
 // Outstanding work is counted, not kept as a set: Python uses one task id for every attempt
-// (semantics.md 3.5).
+// (RULES.md 3.5).
 enum class WorkKind : int8_t { kTask = 0, kTimer = 1, kSubOrchestration = 2 };
 using WorkId = std::pair<WorkKind, int32_t>;
 
@@ -65,7 +65,7 @@ struct InstanceState {
 };
 
 // Builds the state of a claimed instance; folds its history. An instance whose stored history
-// cannot be read, or has events but no ExecutionStarted, yields kDataLoss (semantics.md 3.4, first
+// cannot be read, or has events but no ExecutionStarted, yields kDataLoss (RULES.md 3.4, first
 // row).
 absl::StatusOr<InstanceState> StateFromClaim(const Claim& claim);
 

@@ -140,9 +140,10 @@ void FillQueryResponse(const InstancePage& page, bool payloads, QueryInstancesRe
       absl::WebSafeBase64Escape(PositionText(last.created_at, last.instance_id)));
 }
 
-void FillListResponse(const InstancePage& page, ListInstanceIdsResponse& response) {
+void FillListResponse(const InstancePage& page, bool until_empty,
+                      ListInstanceIdsResponse& response) {
   for (const InstanceRow& row : page.rows) response.add_instanceids(row.instance_id);
-  if (!page.more) return;
+  if (page.rows.empty() || (!page.more && !until_empty)) return;
   // In clear text: the Python SDK looks for the id in it (5.25).
   const InstanceRow& last = page.rows.back();
   response.mutable_lastinstancekey()->set_value(PositionText(*last.completed_at, last.instance_id));

@@ -1,5 +1,5 @@
 // Lists of instances, page by page: client requests as searches, pages as answers, and the tokens
-// in between (semantics.md 5.2, 5.3, 5.23-5.25). Pure.
+// in between (RULES.md 5.2, 5.3, 5.23-5.25). Pure.
 //
 // A token is a position in the order of the list, not a page number: it stays good while rows come
 // and go, and with another page size.
@@ -30,7 +30,9 @@ absl::StatusOr<InstanceSearch> BuildList(const ListInstanceIdsRequest& request, 
 
 // The token is unset on the last page (5.2).
 void FillQueryResponse(const InstancePage& page, bool payloads, QueryInstancesResponse& response);
-void FillListResponse(const InstancePage& page, ListInstanceIdsResponse& response);
+// `until_empty`: the caller pages on until a page is empty, so only an empty one has no token (5.25).
+void FillListResponse(const InstancePage& page, bool until_empty,
+                      ListInstanceIdsResponse& response);
 
 struct PurgePlan {
   PurgeRequest request;

@@ -88,17 +88,13 @@ absl::Status ApplyReusePolicy(const OrchestrationIdReusePolicy& policy, StartPla
   const absl::StatusOr<OlderAction> action = ReadOlderAction(policy);
   if (!action.ok()) return action.status();
   if (*action == OlderAction::kIgnore) {
-    plan.ignore = listed;
+    plan.ignored = listed;
     plan.instance.replaceable = 0;
     return absl::OkStatus();
   }
   const bool excludes_terminated = (listed & StatusBit(RuntimeStatus::kTerminated)) == 0;
-  if (*action == OlderAction::kNone && (listed & kLiveStatuses) != 0 && excludes_terminated) {
-    return absl::InvalidArgumentError(
-        "Invalid reusable statuses: cannot exclude 'Terminated' while also allowing reuse of "
-        "running instances");
-  }
-  plan.instance.replaceable = listed;
+  if (*action == OlderAction::kNone && excludes_terminated) plan.excluded = listed & kLiveStatuses;
+  plan.instance.replaceable = static_cast<StatusSet>(listed & ~plan.excluded);
   return absl::OkStatus();
 }
 
@@ -164,6 +160,19 @@ absl::StatusOr<StartPlan> BuildStart(const CreateInstanceRequest& request, HubId
   }
   instance.started = StartMessage(request, instance, now);
   return plan;
+}
+
+absl::Status AnswerExisting(const StartPlan& plan, RuntimeStatus existing,
+                            const std::string& instance_id) {
+  if ((plan.ignored & StatusBit(existing)) != 0) return absl::OkStatus();
+  if ((plan.excluded & StatusBit(existing)) != 0) {
+    return absl::InvalidArgumentError(
+        "Invalid reusable statuses: cannot exclude 'Terminated' while also allowing reuse of "
+        "running instances");
+  }
+  return absl::AlreadyExistsError(absl::StrCat(
+      "orchestration instance already exists: '", instance_id, "' has status ",
+      OrchestrationStatus_Name(static_cast<OrchestrationStatus>(existing))));
 }
 
 absl::StatusOr<NewInstance> BuildRestart(const RestartInstanceRequest& request,

@@ -1,5 +1,5 @@
 // Rewinds as pure functions: a FAILED orchestration goes on as if what failed had not been
-// tried yet (semantics.md 5.29-5.31).
+// tried yet (RULES.md 5.29-5.31).
 //
 // A rewind of a tree is: PlanRewind of the instance, then for each of the children that it awaits
 // ResolveChild with the child's state; a child that is to be rewound as well is planned in the same

@@ -10,6 +10,12 @@ namespace dt::orchestration {
 // Whether the protocol allows this value: 0001-01-01 to 9999-12-31T23:59:59.999999999.
 bool IsValidTimestamp(const google::protobuf::Timestamp& timestamp);
 
+// Whether it says no time: Python and JavaScript send a message without fields where they have
+// none, and one that is absent reads the same.
+inline bool IsUnset(const google::protobuf::Timestamp& timestamp) {
+  return timestamp.seconds() == 0 && timestamp.nanos() == 0;
+}
+
 // Clamped to the protocol's range.
 google::protobuf::Timestamp ToTimestamp(absl::Time time);
 

@@ -1,5 +1,5 @@
 // The orchestration turn as pure functions: due messages -> request (PlanTurn, Encode...Item), and
-// the worker's response -> one Checkpoint (FinishTurn). Rule numbers are those of semantics.md.
+// the worker's response -> one Checkpoint (FinishTurn). Rule numbers are those of RULES.md.
 //
 // A turn is: PlanTurn, then EncodeOrchestratorItem once per dispatch, then FinishTurn, then
 // ApplyCheckpoint on the state when the checkpoint has committed. Nothing here changes a state

@@ -128,7 +128,7 @@ void TurnBuilder::CarryOver(CompleteOrchestrationAction& action) {
   for (HistoryEvent& event : *action.mutable_carryoverevents()) {
     if (!event.has_eventraised()) continue;  // 4.22: only these are carried over
     event.set_eventid(kNoEventId);
-    if (!event.has_timestamp()) *event.mutable_timestamp() = now_;
+    if (IsUnset(event.timestamp())) *event.mutable_timestamp() = now_;
     messages.push_back(ToMessage(event, next));
   }
   if (fold_.suspended()) {

@@ -12,6 +12,9 @@ std::string_view MetadataValue(const grpc::CallbackServerContext& context, const
 dispatch::ClientLibrary LibraryOfUserAgent(std::string_view user_agent) {
   if (user_agent.find("grpc-go") != std::string_view::npos) return dispatch::ClientLibrary::kGo;
   if (user_agent.find("grpc-java") != std::string_view::npos) return dispatch::ClientLibrary::kJava;
+  if (user_agent.find("grpc-dotnet") != std::string_view::npos) {
+    return dispatch::ClientLibrary::kDotnet;
+  }
   return dispatch::ClientLibrary::kOther;
 }
 

@@ -13,7 +13,7 @@ namespace dt::rpc {
 // The value of `key` (lower case), or an empty view. Valid while the call lives.
 std::string_view MetadataValue(const grpc::CallbackServerContext& context, const char* key);
 
-// Which gRPC library the peer uses, for the few rules that need it (semantics.md 1.6, 2.6).
+// Which gRPC library the peer uses, for the few rules that need it (RULES.md 1.6, 2.6, 5.25).
 dispatch::ClientLibrary LibraryOfUserAgent(std::string_view user_agent);
 
 // `text` for a log line: control characters replaced, cut at `bytes_max`.

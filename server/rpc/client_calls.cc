@@ -1,5 +1,5 @@
 // StartInstance, GetInstance, the waits, RaiseEvent, Terminate, Suspend, Resume
-// (semantics.md 5.4-5.22).
+// (RULES.md 5.4-5.22).
 #include <memory>
 #include <utility>
 
@@ -13,16 +13,6 @@ namespace {
 
 absl::Status MissingInstance(const std::string& instance_id) {
   return absl::NotFoundError(fmt::format("no orchestration instance '{}'", instance_id));
-}
-
-// The answer of a StartInstance. Go reads the text, the other SDKs the code (5.8).
-absl::Status StartStatus(const CreateResult& result, StatusSet ignore,
-                         const std::string& instance_id) {
-  if (result.outcome != CreateOutcome::kExists) return absl::OkStatus();
-  if ((ignore & StatusBit(result.existing_status)) != 0) return absl::OkStatus();
-  return absl::AlreadyExistsError(fmt::format(
-      "orchestration instance already exists: '{}' has status {}", instance_id,
-      OrchestrationStatus_Name(static_cast<OrchestrationStatus>(result.existing_status))));
 }
 
 // The answer of a message or a termination. An instance that has ended wants neither, which is no
@@ -61,11 +51,17 @@ void SidecarService::Start(HubId hub, const CreateInstanceRequest& request,
       orchestration::BuildStart(request, hub, store_->Now(), ids, options_.requests);
   if (!plan.ok()) return reactor->Finish(ToGrpc(plan.status()));
   response->set_instanceid(plan->instance.instance_id);
-  dispatch_->StartInstance(std::move(plan->instance), [response, reactor, ignore = plan->ignore](
-                                                          absl::StatusOr<CreateResult> result) {
-    reactor->Finish(ToGrpc(result.ok() ? StartStatus(*result, ignore, response->instanceid())
-                                       : result.status()));
-  });
+  NewInstance instance = std::exchange(plan->instance, {});
+  dispatch_->StartInstance(
+      std::move(instance),
+      [response, reactor, plan = *std::move(plan)](absl::StatusOr<CreateResult> result) {
+        absl::Status status = result.status();
+        if (result.ok() && result->outcome == CreateOutcome::kExists) {
+          status = orchestration::AnswerExisting(plan, result->existing_status,
+                                                 response->instanceid());
+        }
+        reactor->Finish(ToGrpc(status));
+      });
 }
 
 grpc::ServerUnaryReactor* SidecarService::GetInstance(Context* context,

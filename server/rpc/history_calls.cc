@@ -1,4 +1,4 @@
-// StreamInstanceHistory (semantics.md 3.16, 5.32-5.34).
+// StreamInstanceHistory (RULES.md 3.16, 5.32-5.34).
 #include <memory>
 #include <utility>
 

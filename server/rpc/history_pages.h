@@ -13,7 +13,7 @@
 namespace dt::rpc {
 
 // Cuts a history into serialized HistoryChunk messages of at most `bytes_max` bytes each, or of one
-// larger event (semantics.md 5.33), one at a time: what waits to be sent is one message and the
+// larger event (RULES.md 5.33), one at a time: what waits to be sent is one message and the
 // slices of the history, which are shared. Stored events carry the tag of
 // OrchestratorRequest.pastEvents (field 3), a chunk's are field 1: only the tags differ, so the
 // events are not parsed.

@@ -1,4 +1,4 @@
-// CreateTaskHub and DeleteTaskHub (semantics.md 5.36).
+// CreateTaskHub and DeleteTaskHub (RULES.md 5.36).
 #include <utility>
 
 #include "server/rpc/sidecar_service.h"

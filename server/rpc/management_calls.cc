@@ -1,4 +1,4 @@
-// RestartInstance, RewindInstance, SkipGracefulOrchestrationTerminations (semantics.md 5.28-5.31,
+// RestartInstance, RewindInstance, SkipGracefulOrchestrationTerminations (RULES.md 5.28-5.31,
 // 5.35).
 #include <memory>
 #include <optional>

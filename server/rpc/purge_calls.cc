@@ -1,4 +1,4 @@
-// PurgeInstances (semantics.md 5.26, 5.27).
+// PurgeInstances (RULES.md 5.26, 5.27).
 #include <algorithm>
 #include <limits>
 #include <memory>

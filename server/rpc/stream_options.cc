@@ -85,6 +85,8 @@ absl::Status FillFilters(const WorkItemFilters& filters, const StreamLimits& lim
                          dispatch::StreamOptions& options) {
   const int count =
       filters.orchestrations_size() + filters.activities_size() + filters.entities_size();
+  // A message without any entry is how the .NET worker says that it wants everything (9.2).
+  if (count == 0) return absl::OkStatus();
   if (count > limits.filters_max) {
     return absl::InvalidArgumentError(fmt::format(
         "workItemFilters: {} entries are over the limit of {}", count, limits.filters_max));

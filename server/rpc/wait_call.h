@@ -1,5 +1,5 @@
 // A WaitForInstance... call: waits in the dispatcher, then reads the instance, unless the
-// dispatcher knows its row. Freed at once when the caller leaves (semantics.md 5.17).
+// dispatcher knows its row. Freed at once when the caller leaves (RULES.md 5.17).
 #ifndef DT_SERVER_RPC_WAIT_CALL_H_
 #define DT_SERVER_RPC_WAIT_CALL_H_
 

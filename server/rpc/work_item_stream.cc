@@ -48,6 +48,12 @@ void WorkItemStream::Open(const std::shared_ptr<WorkItemStream>& stream,
   // Headers go out now, so that the worker knows that it is connected before there is work.
   stream->StartSendInitialMetadata();
   spdlog::info("worker stream opened: {}", stream->name_);
+  if (options.accepts_nothing()) {
+    spdlog::warn(
+        "worker stream {}: its filters name no orchestration and no activity, so it gets no work; "
+        "list some, or send no filters to get all",
+        stream->name_);
+  }
   const dispatch::StreamId id = stream->dispatch_->OpenStream(std::move(options), stream);
   bool gone = false;
   {

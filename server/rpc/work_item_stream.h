@@ -4,7 +4,7 @@
 //   * One write is in flight at a time; what the dispatcher hands over meanwhile waits in a
 //     queue that is bounded by the stream's credits.
 //   * A worker that does not read (Java during a long activity) keeps its stream: flow control
-//     holds the one write back, nothing else waits for it (semantics.md 1.10).
+//     holds the one write back, nothing else waits for it (RULES.md 1.10).
 //   * Finish is called exactly once, also after a cancellation, never beside a write, never with OK
 //     (1.7).
 //   * The object keeps itself alive from Create to OnDone; the dispatcher may hold it longer.

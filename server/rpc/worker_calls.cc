@@ -1,4 +1,4 @@
-// Hello, GetWorkItems, and the answers of workers (semantics.md, sections 1 and 2).
+// Hello, GetWorkItems, and the answers of workers (RULES.md, sections 1 and 2).
 #include <memory>
 #include <utility>
 
@@ -21,12 +21,14 @@ DoneCallback FinishWith(grpc::ServerUnaryReactor* reactor) {
   return [reactor](absl::Status status) { reactor->Finish(ToGrpc(status)); };
 }
 
-// How a worker appears in the log.
+// How a worker appears in the log. The SDKs of the managed packages name themselves and their
+// version; of the others only the gRPC library is known.
 std::string StreamName(const grpc::CallbackServerContext& context, std::string_view hub,
                        std::string_view worker_id) {
-  return fmt::format("hub '{}', worker '{}', {}, {}", hub.empty() ? "(default)" : ForLog(hub),
-                     ForLog(worker_id), ForLog(context.peer()),
-                     ForLog(MetadataValue(context, "user-agent")));
+  std::string_view sdk = MetadataValue(context, "x-user-agent");
+  if (sdk.empty()) sdk = MetadataValue(context, "user-agent");
+  return fmt::format("task hub '{}', worker '{}', {}, {}", ForLog(hub), ForLog(worker_id),
+                     ForLog(context.peer()), ForLog(sdk));
 }
 
 }  // namespace
@@ -57,14 +59,16 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* SidecarService::StreamWorkItems(
   // Every kind may fill its credits (0 = the default, at most items_max), and a ping.
   const size_t queue_items_max = 3 * static_cast<size_t>(options_.streams.items_max) + 1;
   std::shared_ptr<WorkItemStream> stream =
-      WorkItemStream::Create(dispatch_, StreamName(*context, hub_name, worker_id), queue_items_max,
-                             std::move(still_permitted));
+      WorkItemStream::Create(dispatch_,
+                             StreamName(*context, hubs_.Effective(hub_name), worker_id),
+                             queue_items_max, std::move(still_permitted));
   WorkItemStream* reactor = stream.get();
   if (!options.ok()) {
     stream->Finish(options.status());
     return reactor;
   }
   options->worker_id = ForLog(worker_id);
+  options->hub_name = hubs_.Effective(hub_name);
   hubs_.Resolve(hub_name, [stream = std::move(stream),
                            options = *std::move(options)](absl::StatusOr<HubId> hub) mutable {
     if (!hub.ok()) return stream->Finish(hub.status());

@@ -96,6 +96,41 @@ left join lateral (
   order by i.runtime_status, i.completed_time limit 1) o on o.runtime_status = p.status
 where p.hub = CurrentTaskHub();
 
+-- vWaitingWork: the work of the caller's hub that is due and that no worker has, a row per name and version. Kind
+-- is Orchestration (turns) or Activity. Under load some waits for a moment; what stays is accepted by no worker's
+-- filters, or there are too few workers, or none. WaitingSince and InstanceID are of the one that has waited for
+-- longest.
+create or replace view vWaitingWork with (security_barrier) as
+select h.name as TaskHub, 'Orchestration' as Kind, o.name as Name, _AsText(w.version) as Version,
+       w.waiting as Waiting, w.since as WaitingSince, o.instance_id as InstanceID
+from (select r.hub_id, r.lower_name, r.version, count(*) as waiting, min(r.next_due) as since
+      from ReadyInstances r
+      where r.kind = 0 and r.lease_token is null and r.next_due <= _Now()
+      group by r.hub_id, r.lower_name, r.version) w
+join TaskHubs h on h.hub_id = w.hub_id
+cross join lateral (
+  select i.name, i.instance_id from ReadyInstances r
+  join Instances i on i.instance_key = r.instance_key
+  where r.hub_id = w.hub_id and r.kind = 0 and r.lower_name = w.lower_name
+    and r.version = w.version and r.lease_token is null and r.next_due is not null
+  order by r.next_due limit 1) o
+where h.name = CurrentTaskHub()
+union all
+select h.name, 'Activity', o.name, _AsText(w.version), w.waiting, w.since, o.instance_id
+from (select t.hub_id, lower(t.name) as lower_name, coalesce(t.version, '') as version,
+             count(*) as waiting, min(t.ready_at) as since
+      from NewTasks t
+      where t.lease_token is null and t.ready_at <= _Now()
+      group by t.hub_id, lower(t.name), coalesce(t.version, '')) w
+join TaskHubs h on h.hub_id = w.hub_id
+cross join lateral (
+  select t.name, i.instance_id from NewTasks t
+  join Instances i on i.instance_key = t.instance_key
+  where t.hub_id = w.hub_id and lower(t.name) = w.lower_name
+    and coalesce(t.version, '') = w.version and t.lease_token is null and t.ready_at <= _Now()
+  order by t.ready_at limit 1) o
+where h.name = CurrentTaskHub();
+
 -- _InstanceHistory: the row type of GetInstanceHistory, for the events of all hubs. For nobody but
 -- that function.
 create or replace view _InstanceHistory as

@@ -21,15 +21,7 @@ Generation GenerationOf(const Result& result, int row, int column) {
 
 void EncodeGroup(const ClaimGroup& group, Envelope& envelope) {
   envelope.BeginObject().Int("max", group.max_items);
-  if (group.filters.has_value()) {
-    envelope.BeginArray("filters");
-    for (const NameFilter& filter : *group.filters) {
-      envelope.BeginObject().String("name", filter.lower_name).BeginArray("versions");
-      for (const std::string& version : filter.versions) envelope.String({}, version);
-      envelope.EndArray().EndObject();
-    }
-    envelope.EndArray();
-  }
+  if (group.filters.has_value()) EncodeFilters("filters", *group.filters, envelope);
   if (!group.excluded.empty()) {
     Column excluded;
     for (int64_t key : group.excluded) excluded.Add(key);
@@ -273,6 +265,17 @@ class ReadInboxOfOne : public ReadInboxVerb {
 };
 
 }  // namespace
+
+void EncodeFilters(std::string_view key, const std::vector<NameFilter>& filters,
+                   Envelope& envelope) {
+  envelope.BeginArray(key);
+  for (const NameFilter& filter : filters) {
+    envelope.BeginObject().String("name", filter.lower_name).BeginArray("versions");
+    for (const std::string& version : filter.versions) envelope.String({}, version);
+    envelope.EndArray().EndObject();
+  }
+  envelope.EndArray();
+}
 
 std::unique_ptr<ClaimInstancesVerb> MakeClaimInstancesVerb(VerbContext* context) {
   return std::make_unique<ClaimInstances>(context);

@@ -83,7 +83,8 @@ struct PostgresStore::Verbs {
         resolve_hub(MakeResolveHubVerb(context)),
         delete_hub(MakeDeleteHubVerb(context)),
         list_workers(MakeListWorkersVerb(context)),
-        sweep(MakeSweepVerb(context)) {}
+        sweep(MakeSweepVerb(context)),
+        unaccepted(MakeUnacceptedVerb(context)) {}
 
   const std::unique_ptr<const CreateVerb> create;
   const std::unique_ptr<const SendVerb> send;
@@ -110,6 +111,7 @@ struct PostgresStore::Verbs {
   const std::unique_ptr<const DeleteHubVerb> delete_hub;
   const std::unique_ptr<const ListWorkersVerb> list_workers;
   const std::unique_ptr<const SweepVerb> sweep;
+  const std::unique_ptr<const UnacceptedVerb> unaccepted;
 };
 
 PostgresStore::PostgresStore(PostgresStoreOptions options)
@@ -302,6 +304,11 @@ void PostgresStore::SweepDeadWorkers(Callback<int64_t> done) {
                }
                Submit(*upkeep_lane_, *verbs_->sweep, 0, 0, 64, std::move(dead), std::move(done));
              }));
+}
+
+void PostgresStore::FindUnacceptedWork(UnacceptedSearch search, Callback<UnacceptedWork> done) {
+  const HubId hub = search.hub;
+  Submit(*search_lane_, *verbs_->unaccepted, hub, 0, 256, std::move(search), std::move(done));
 }
 
 namespace {

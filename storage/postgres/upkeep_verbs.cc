@@ -1,4 +1,5 @@
-// Verbs of hubs and of the sweep (sql/logic/settings.sql, workers.sql): one call each.
+// Verbs of hubs, of the sweep and of the look for work that nobody accepts (sql/logic/settings.sql,
+// workers.sql, waiting.sql): one call each.
 #include "absl/strings/str_cat.h"
 #include "storage/postgres/verbs.h"
 
@@ -96,8 +97,43 @@ class Sweep : public SweepVerb {
   }
 };
 
+class FindUnaccepted : public UnacceptedVerb {
+ public:
+  explicit FindUnaccepted(VerbContext* context) : CallVerb(context, "_UnacceptedWork", true) {}
+  size_t operations_max() const override { return 1; }
+
+ protected:
+  void EncodeCalls(const Requests& requests, Envelope& envelope) const override {
+    const UnacceptedSearch& search = *requests.front();
+    if (search.turns.has_value()) EncodeFilters("turns", *search.turns, envelope);
+    if (search.tasks.has_value()) EncodeFilters("tasks", *search.tasks, envelope);
+    envelope.Int("age_ms", absl::ToInt64Milliseconds(search.age_min))
+        .Int("groups", search.groups_max)
+        .Int("count", search.count_max)
+        .Int("names", search.names_max);
+  }
+  absl::Status DecodeReplies(const Result& result, const Requests&,
+                             Replies& replies) const override {
+    const int kind = result.Column("kind");
+    for (int row = 0; row < result.rows(); ++row) {
+      WaitingWork work;
+      work.name = std::string(result.Text(row, result.Column("name")));
+      work.version = std::string(result.Bytes(row, result.Column("version")));
+      work.count = result.Int(row, result.Column("count"));
+      work.since = result.Timestamp(row, result.Column("since"));
+      work.instance_id = std::string(result.Text(row, result.Column("instance_id")));
+      auto& list = result.Int(row, kind) == 0 ? replies.front()->turns : replies.front()->tasks;
+      list.push_back(std::move(work));
+    }
+    return absl::OkStatus();
+  }
+};
+
 }  // namespace
 
+std::unique_ptr<UnacceptedVerb> MakeUnacceptedVerb(VerbContext* context) {
+  return std::make_unique<FindUnaccepted>(context);
+}
 std::unique_ptr<ResolveHubVerb> MakeResolveHubVerb(VerbContext* context) {
   return std::make_unique<ResolveHub>(context);
 }

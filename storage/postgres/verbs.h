@@ -158,6 +158,9 @@ std::optional<ParentLink> ReadParent(const Result& result, int row);
 
 // The members of a batch that say what to search for, as _SearchCondition takes them.
 void EncodeSearch(const InstanceSearch& search, Envelope& envelope);
+// Filters as _SplitFilters takes them, the value of `key`.
+void EncodeFilters(std::string_view key, const std::vector<NameFilter>& filters,
+                   Envelope& envelope);
 // A new instance as _InsertInstances takes it, with its payloads, without its braces.
 void EncodeNewInstance(const NewInstance& instance, Envelope& envelope);
 // A termination as _Terminate takes it, with its payloads, without its braces.
@@ -218,6 +221,7 @@ using DeleteHubVerb = CallVerb<std::string, bool>;
 using ListWorkersVerb = CallVerb<bool, std::vector<WorkerRow>>;
 // The request names workers that are dead; the reply counts what was freed.
 using SweepVerb = CallVerb<std::vector<WorkerId>, int64_t>;
+using UnacceptedVerb = CallVerb<UnacceptedSearch, UnacceptedWork>;
 using ReadHistoryVerb = CallVerb<HistoryRequest, std::vector<HistoryChunk>>;
 
 std::unique_ptr<CreateVerb> MakeCreateVerb(VerbContext* context);
@@ -242,6 +246,7 @@ std::unique_ptr<RetentionVerb> MakeRetentionVerb(VerbContext* context);
 std::unique_ptr<SearchVerb> MakeSearchVerb(VerbContext* context);
 std::unique_ptr<ReadHistoryVerb> MakeReadHistoryVerb(VerbContext* context);
 std::unique_ptr<ResolveHubVerb> MakeResolveHubVerb(VerbContext* context);
+std::unique_ptr<UnacceptedVerb> MakeUnacceptedVerb(VerbContext* context);
 std::unique_ptr<DeleteHubVerb> MakeDeleteHubVerb(VerbContext* context);
 std::unique_ptr<ListWorkersVerb> MakeListWorkersVerb(VerbContext* context);
 std::unique_ptr<SweepVerb> MakeSweepVerb(VerbContext* context);

@@ -1,4 +1,4 @@
-// Filters: which stream gets what, and what is claimed for whom. (semantics.md 9)
+// Filters: which stream gets what, and what is claimed for whom. (RULES.md 9)
 #include "absl/strings/str_cat.h"
 #include "tests/dispatch/fixture.h"
 

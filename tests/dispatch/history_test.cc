@@ -1,12 +1,8 @@
-// Long histories: what a turn of a resident costs, and who gets a large history (semantics.md 1.17,
+// Long histories: what a turn of a resident costs, and who gets a large history (RULES.md 1.17,
 // 3.16).
-#include <sstream>
-
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "spdlog/sinks/ostream_sink.h"
-#include "spdlog/spdlog.h"
 #include "tests/dispatch/fixture.h"
+#include "tests/support/log_capture.h"
 
 namespace dt::testing {
 namespace {
@@ -16,30 +12,6 @@ dispatch::StreamOptions Streaming() {
   options.history_streaming = true;
   return options;
 }
-
-// What the log says while this lives.
-class LogCapture {
- public:
-  LogCapture()
-      : before_(spdlog::default_logger()),
-        logger_(std::make_shared<spdlog::logger>(
-            "capture", std::make_shared<spdlog::sinks::ostream_sink_mt>(text_))) {
-    spdlog::set_default_logger(logger_);
-  }
-  ~LogCapture() { spdlog::set_default_logger(before_); }
-
-  int Count(const std::string& words) const {
-    int count = 0;
-    std::istringstream lines(text_.str());
-    for (std::string line; std::getline(lines, line);) count += absl::StrContains(line, words);
-    return count;
-  }
-
- private:
-  std::ostringstream text_;
-  std::shared_ptr<spdlog::logger> before_;
-  std::shared_ptr<spdlog::logger> logger_;
-};
 
 // Schedules the next activity whenever one is done, and looks at newEvents only: as a worker that
 // caches what it has replayed.

@@ -1,4 +1,4 @@
-// An orchestration that its own worker rewinds (semantics.md 4.28), as the dispatcher sees it. That
+// An orchestration that its own worker rewinds (RULES.md 4.28), as the dispatcher sees it. That
 // nothing is lost by it is tested over gRPC in tests/rpc/rewind_test.cc.
 #include "tests/dispatch/fixture.h"
 

@@ -1,10 +1,7 @@
 // Turns as the dispatcher sees them: parts, repeats, failures of the store, large inboxes.
-#include <sstream>
-
 #include "absl/strings/str_cat.h"
-#include "spdlog/sinks/ostream_sink.h"
-#include "spdlog/spdlog.h"
 #include "tests/dispatch/fixture.h"
+#include "tests/support/log_capture.h"
 
 namespace dt::testing {
 namespace {
@@ -137,10 +134,7 @@ TEST_CASE("history_1mib only a worker that streams gets a large history separate
 }
 
 TEST_CASE("large_turn what most SDKs do not receive is sent whole, and the log says so") {
-  std::ostringstream log;
-  const std::shared_ptr<spdlog::logger> logger = spdlog::default_logger();
-  spdlog::set_default_logger(std::make_shared<spdlog::logger>(
-      "large_turn", std::make_shared<spdlog::sinks::ostream_sink_mt>(log)));
+  const LogCapture log;
   OneDaemon one;
   Functions functions = SomeFunctions(one.clock);
   functions.activities["Echo"] = [](const ActivityRequest&) {
@@ -150,12 +144,11 @@ TEST_CASE("large_turn what most SDKs do not receive is sent whole, and the log s
   one.daemon.Start(one.hub, "two", "Chain", "2");
   one.daemon.RunWorkers({stream}, functions);
   CHECK(one.Output("two").size() > 2 * 1900 * 1024);
-  CHECK(log.str().empty());
+  CHECK(log.Lines().empty());
   one.daemon.Start(one.hub, "three", "Chain", "3");
   one.daemon.RunWorkers({stream}, functions);
   CHECK(one.Output("three").size() > 3 * 1900 * 1024);
-  CHECK(log.str().find("instance three: its work item has 58") != std::string::npos);
-  spdlog::set_default_logger(logger);
+  CHECK(log.Has("instance three: its work item has 58"));
 }
 
 TEST_CASE("history_of_no_turn the past of a turn that is not in flight is not found") {

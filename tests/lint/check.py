@@ -14,6 +14,7 @@ import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CASES = ROOT / "tests" / "cases.txt"
+RULES = ROOT / "server" / "RULES.md"
 FILE_LINES_MAX = 600
 # Spelled in two parts, so that this file passes its own check.
 LEFTOVERS = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X|not imple" + r"mented)\b")
@@ -84,6 +85,8 @@ def checks_of(path):
         yield code_faults
     if path == CASES:
         yield case_faults
+    if path == RULES:
+        yield row_faults
 
 
 def test_names():
@@ -109,6 +112,22 @@ def case_faults(path):
         if line in seen:
             yield f"{line} is there twice"
         seen.add(line)
+
+
+def row_faults(path):
+    """Each row of the table of absent and empty fields names its tests in the last column."""
+    names, rows = test_names(), 0
+    for line in path.read_text().split("\n## 12.")[1].splitlines():
+        if not line.startswith("|") or line.startswith(("|---", "| Field |")):
+            continue
+        rows += 1
+        tests = line.strip("| ").split("|")[-1]
+        named = re.findall(r"`(\w+)`", tests)
+        if not named and "with the entities" not in tests:
+            yield f"no test in: {line}"
+        yield from (f"no test case is called {name}" for name in named if name not in names)
+    if not rows:
+        yield "the table of section 12 is gone"
 
 
 def main():

@@ -1,4 +1,4 @@
-// Actions and activities (semantics.md 3.5, 4.1-4.5, 4.12-4.16, 6.1-6.5).
+// Actions and activities (RULES.md 3.5, 4.1-4.5, 4.12-4.16, 6.1-6.5).
 
 #include "tests/orchestration/harness.h"
 #include "tests/support/catch.h"

@@ -1,4 +1,4 @@
-// Sub-orchestrations, seen from the parent and from the child (semantics.md 4.6-4.11, 4.17, 4.18).
+// Sub-orchestrations, seen from the parent and from the child (RULES.md 4.6-4.11, 4.17, 4.18).
 
 #include <set>
 

@@ -1,4 +1,4 @@
-// ContinueAsNew (semantics.md 4.20-4.27).
+// ContinueAsNew (RULES.md 4.20-4.27).
 
 #include <set>
 

@@ -1,4 +1,4 @@
-// Lists of instances: requests, tokens and answers (semantics.md 5.2, 5.3, 5.23-5.25).
+// Lists of instances: requests, tokens and answers (RULES.md 5.2, 5.3, 5.23-5.25).
 #include "server/orchestration/pages.h"
 
 #include <limits>
@@ -100,7 +100,7 @@ TEST_CASE("query_tokens: come back as the position after which the next page beg
   CHECK(search->after->time == absl::FromUnixMicros(1'234'567'890'123'456));
 
   ListInstanceIdsResponse list;
-  FillListResponse(PageOf(id, true), list);
+  FillListResponse(PageOf(id, true), /*until_empty=*/false, list);
   CHECK(list.lastinstancekey().value() == "-5:" + id);
   ListInstanceIdsRequest next;
   *next.mutable_lastinstancekey() = list.lastinstancekey();
@@ -114,7 +114,14 @@ TEST_CASE("query_tokens: come back as the position after which the next page beg
   FillQueryResponse(PageOf(id, false), false, answer);
   CHECK_FALSE(answer.has_continuationtoken());
   list.Clear();
-  FillListResponse(PageOf(id, false), list);
+  FillListResponse(PageOf(id, false), /*until_empty=*/false, list);
+  CHECK_FALSE(list.has_lastinstancekey());
+
+  // The .NET SDK's export job pages on until a page is empty.
+  FillListResponse(PageOf(id, false), /*until_empty=*/true, list);
+  CHECK(list.lastinstancekey().value() == "-5:" + id);
+  list.Clear();
+  FillListResponse(InstancePage(), /*until_empty=*/true, list);
   CHECK_FALSE(list.has_lastinstancekey());
 }
 

@@ -1,4 +1,4 @@
-// Client requests as records, and the state as clients see it (semantics.md section 5).
+// Client requests as records, and the state as clients see it (RULES.md section 5).
 
 #include "server/orchestration/requests.h"
 
@@ -175,7 +175,8 @@ TEST_CASE("start_scheduled: in the future, rounded up for the schedule and exact
 
 TEST_CASE("start_no_policy: terminal instances are replaceable, live ones are not") {
   CHECK(Start(StartRequest())->instance.replaceable == kTerminalStatuses);
-  CHECK(Start(StartRequest())->ignore == 0);
+  CHECK(Start(StartRequest())->ignored == 0);
+  CHECK(Start(StartRequest())->excluded == 0);
 }
 
 TEST_CASE("start_policy: the listed statuses and no others") {
@@ -189,14 +190,24 @@ TEST_CASE("start_policy: the listed statuses and no others") {
         "status 42");
 }
 
-TEST_CASE("start_policy_invalid: live statuses without TERMINATED") {
+TEST_CASE("start_policy_invalid: a live status without TERMINATED is an error for that status only") {
   for (const OrchestrationStatus status :
        {ORCHESTRATION_STATUS_RUNNING, ORCHESTRATION_STATUS_PENDING,
         ORCHESTRATION_STATUS_SUSPENDED}) {
-    CHECK(StartError(WithPolicy({status, ORCHESTRATION_STATUS_COMPLETED})).ToString() ==
+    const auto live = static_cast<RuntimeStatus>(status);
+    const auto plan = Start(WithPolicy({status, ORCHESTRATION_STATUS_COMPLETED}));
+    REQUIRE(plan.ok());
+    CHECK(plan->instance.replaceable == Bits({RuntimeStatus::kCompleted}));
+    CHECK(plan->excluded == Bits({live}));
+    CHECK(AnswerExisting(*plan, live, "i").ToString() ==
           "INVALID_ARGUMENT: Invalid reusable statuses: cannot exclude 'Terminated' while also "
           "allowing reuse of running instances");
+    CHECK(AnswerExisting(*plan, RuntimeStatus::kFailed, "i").ToString() ==
+          "ALREADY_EXISTS: orchestration instance already exists: 'i' has status "
+          "ORCHESTRATION_STATUS_FAILED");
   }
+  const auto plan = Start(WithPolicy({ORCHESTRATION_STATUS_RUNNING, ORCHESTRATION_STATUS_TERMINATED}));
+  CHECK(plan->excluded == 0);
 }
 
 TEST_CASE("go_policy_ignore: the listed statuses answer OK and change nothing") {
@@ -204,9 +215,12 @@ TEST_CASE("go_policy_ignore: the listed statuses answer OK and change nothing") 
       {ORCHESTRATION_STATUS_RUNNING, ORCHESTRATION_STATUS_COMPLETED, ORCHESTRATION_STATUS_PENDING},
       1));
   REQUIRE(plan.ok());
-  CHECK(plan->ignore ==
+  CHECK(plan->ignored ==
         Bits({RuntimeStatus::kRunning, RuntimeStatus::kCompleted, RuntimeStatus::kPending}));
   CHECK(plan->instance.replaceable == 0);
+  CHECK(plan->excluded == 0);
+  CHECK(AnswerExisting(*plan, RuntimeStatus::kRunning, "i").ok());
+  CHECK(absl::IsAlreadyExists(AnswerExisting(*plan, RuntimeStatus::kFailed, "i")));
 }
 
 TEST_CASE("go_policy_terminate: the listed statuses are replaced") {
@@ -214,7 +228,8 @@ TEST_CASE("go_policy_terminate: the listed statuses are replaced") {
       {ORCHESTRATION_STATUS_RUNNING, ORCHESTRATION_STATUS_COMPLETED, ORCHESTRATION_STATUS_PENDING},
       2));
   REQUIRE(plan.ok());
-  CHECK(plan->ignore == 0);
+  CHECK(plan->ignored == 0);
+  CHECK(plan->excluded == 0);
   CHECK(plan->instance.replaceable ==
         Bits({RuntimeStatus::kRunning, RuntimeStatus::kCompleted, RuntimeStatus::kPending}));
   CHECK(StartError(WithPolicy({}, 3)).ToString() ==

@@ -1,5 +1,5 @@
 // Responses in parts, partly processed ones, and those that cannot be applied
-// (semantics.md 3.17-3.21, 10.1): whatever a worker sends, the turn ends with a checkpoint and
+// (RULES.md 3.17-3.21, 10.1): whatever a worker sends, the turn ends with a checkpoint and
 // never begins anew for ever.
 
 #include "server/orchestration/response_check.h"

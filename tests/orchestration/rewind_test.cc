@@ -1,4 +1,4 @@
-// PlanRewind: what is rewritten and what is created again (semantics.md 5.29, 5.30). That a rewound
+// PlanRewind: what is rewritten and what is created again (RULES.md 5.29, 5.30). That a rewound
 // instance runs on is tested over gRPC in tests/rpc/rewind_test.cc.
 #include "server/orchestration/rewind.h"
 

@@ -1,4 +1,4 @@
-// Suspend, resume and terminate (semantics.md 3.22-3.30).
+// Suspend, resume and terminate (RULES.md 3.22-3.30).
 
 #include "tests/orchestration/harness.h"
 #include "tests/support/catch.h"

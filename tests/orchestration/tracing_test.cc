@@ -1,4 +1,4 @@
-// Trace contexts pass through unchanged (semantics.md 8.1-8.4).
+// Trace contexts pass through unchanged (RULES.md 8.1-8.4).
 
 #include "tests/orchestration/harness.h"
 #include "tests/support/catch.h"

@@ -1,4 +1,4 @@
-// One turn: which messages, in which order, at which time (semantics.md 3.1-3.16).
+// One turn: which messages, in which order, at which time (RULES.md 3.1-3.16).
 
 #include "absl/container/flat_hash_set.h"
 #include "server/orchestration/event_bytes.h"

@@ -1,5 +1,6 @@
 // Client RPCs over real gRPC: cases.md, groups "Client RPCs" and "Suspend and terminate", as far as
 // the door decides them. What a turn does with the messages is tested in tests/orchestration.
+#include <algorithm>
 #include <vector>
 
 #include "absl/time/clock.h"
@@ -160,12 +161,6 @@ TEST_CASE("start_policy: each status in and not in the list, and an empty list")
       if (listed == existing) continue;
       request.mutable_orchestrationidreusepolicy()->add_replaceablestatus(listed);
     }
-    if (existing == ORCHESTRATION_STATUS_TERMINATED) {
-      // Live ones may be listed beside it only.
-      CHECK(TryStart(server, request).error_code() == grpc::StatusCode::INVALID_ARGUMENT);
-      auto* listed = request.mutable_orchestrationidreusepolicy()->mutable_replaceablestatus();
-      listed->ExtractSubrange(0, 3, nullptr);
-    }
     CHECK(TryStart(server, request).error_code() == grpc::StatusCode::ALREADY_EXISTS);
     CHECK(server.Get(id).orchestrationstate().name() == "o");
     request.mutable_orchestrationidreusepolicy()->add_replaceablestatus(existing);
@@ -177,15 +172,58 @@ TEST_CASE("start_policy: each status in and not in the list, and an empty list")
   }
 }
 
-TEST_CASE("start_policy_invalid: running without terminated") {
+// What the .NET SDK makes of the statuses that shall keep the id: all others are replaceable.
+CreateInstanceRequest Dedupe(const std::string& id, std::vector<OrchestrationStatus> kept) {
+  CreateInstanceRequest request = StartRequest("again", id);
+  for (const OrchestrationStatus status :
+       {ORCHESTRATION_STATUS_COMPLETED, ORCHESTRATION_STATUS_FAILED,
+        ORCHESTRATION_STATUS_TERMINATED, ORCHESTRATION_STATUS_CANCELED,
+        ORCHESTRATION_STATUS_PENDING, ORCHESTRATION_STATUS_RUNNING,
+        ORCHESTRATION_STATUS_SUSPENDED}) {
+    if (std::find(kept.begin(), kept.end(), status) != kept.end()) continue;
+    request.mutable_orchestrationidreusepolicy()->add_replaceablestatus(status);
+  }
+  return request;
+}
+
+TEST_CASE("start_policy_invalid: live statuses without terminated, seen from each existing one") {
   TestServer server;
-  CreateInstanceRequest request = StartRequest("o", "i");
-  request.mutable_orchestrationidreusepolicy()->add_replaceablestatus(ORCHESTRATION_STATUS_RUNNING);
-  const grpc::Status status = TryStart(server, request);
-  CHECK(status.error_code() == grpc::StatusCode::INVALID_ARGUMENT);
-  CHECK(status.error_message() ==
-        "Invalid reusable statuses: cannot exclude 'Terminated' while also allowing reuse of "
-        "running instances");
+  FakeWorker worker(server.stub());
+  for (const OrchestrationStatus live :
+       {ORCHESTRATION_STATUS_PENDING, ORCHESTRATION_STATUS_RUNNING,
+        ORCHESTRATION_STATUS_SUSPENDED}) {
+    const std::string id = "live" + std::to_string(live);
+    Bring(server, worker, id, live);
+    const grpc::Status status =
+        TryStart(server, Dedupe(id, {ORCHESTRATION_STATUS_FAILED, ORCHESTRATION_STATUS_TERMINATED}));
+    CHECK(status.error_code() == grpc::StatusCode::INVALID_ARGUMENT);
+    CHECK(status.error_message() ==
+          "Invalid reusable statuses: cannot exclude 'Terminated' while also allowing reuse of "
+          "running instances");
+    CHECK(server.Get(id).orchestrationstate().name() == "o");  // nothing has changed
+    CHECK(server.Get(id).orchestrationstate().orchestrationstatus() == live);
+  }
+}
+
+TEST_CASE("start_policy_dotnet: the check concerns nothing that has ended or is missing") {
+  TestServer server;
+  FakeWorker worker(server.stub());
+  const std::vector<OrchestrationStatus> unsuccessful = {ORCHESTRATION_STATUS_FAILED,
+                                                         ORCHESTRATION_STATUS_TERMINATED};
+  CHECK(TryStart(server, Dedupe("missing", unsuccessful)).ok());
+  REQUIRE(worker.Next().has_value());
+  Bring(server, worker, "done", ORCHESTRATION_STATUS_COMPLETED);
+  const grpc::Status kept =
+      TryStart(server, Dedupe("done", {ORCHESTRATION_STATUS_COMPLETED, ORCHESTRATION_STATUS_FAILED,
+                                       ORCHESTRATION_STATUS_TERMINATED}));
+  CHECK(kept.error_code() == grpc::StatusCode::ALREADY_EXISTS);
+  CHECK(server.Get("done").orchestrationstate().name() == "o");
+  CHECK(TryStart(server, Dedupe("done", unsuccessful)).ok());
+  CHECK(server.Get("done").orchestrationstate().name() == "again");
+  REQUIRE(worker.Next().has_value());
+  Bring(server, worker, "ended", ORCHESTRATION_STATUS_TERMINATED);
+  CHECK(TryStart(server, Dedupe("ended", {ORCHESTRATION_STATUS_TERMINATED})).error_code() ==
+        grpc::StatusCode::ALREADY_EXISTS);
 }
 
 // The policy of the Go SDK: the older field 2 beside the list.

@@ -65,6 +65,9 @@ class ForwardingStore : public Store {
   void SweepDeadWorkers(Callback<int64_t> done) override {
     store_->SweepDeadWorkers(std::move(done));
   }
+  void FindUnacceptedWork(UnacceptedSearch search, Callback<UnacceptedWork> done) override {
+    store_->FindUnacceptedWork(std::move(search), std::move(done));
+  }
   void PurgeInstances(PurgeRequest request, Callback<PurgeResult> done) override {
     store_->PurgeInstances(std::move(request), std::move(done));
   }

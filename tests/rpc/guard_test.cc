@@ -10,11 +10,10 @@
 #include "grpcpp/generic/generic_stub.h"
 #include "server/rpc/frame_buffer.h"
 #include "server/rpc/health_client.h"
-#include "spdlog/sinks/ringbuffer_sink.h"
-#include "spdlog/spdlog.h"
 #include "tests/rpc/access_fixture.h"
 #include "tests/rpc/forwarding_store.h"
 #include "tests/support/catch.h"
+#include "tests/support/log_capture.h"
 
 namespace dt::testing {
 namespace {
@@ -133,23 +132,6 @@ TestServerOptions GuardedOptions(const ScratchDir& directory, const std::vector<
   return options;
 }
 
-// All that the log says while this lives.
-class CapturedLog {
- public:
-  CapturedLog() { spdlog::default_logger()->sinks().push_back(sink_); }
-  ~CapturedLog() { spdlog::default_logger()->sinks().pop_back(); }
-  bool Has(const std::string& text) const {
-    for (const std::string& line : sink_->last_formatted()) {
-      if (line.find(text) != std::string::npos) return true;
-    }
-    return false;
-  }
-
- private:
-  const std::shared_ptr<spdlog::sinks::ringbuffer_sink_mt> sink_ =
-      std::make_shared<spdlog::sinks::ringbuffer_sink_mt>(10000);
-};
-
 TEST_CASE("guard_other_hub: no RPC reads or touches the hub of somebody else") {
   const ScratchDir directory;
   TestServerOptions options =
@@ -236,7 +218,7 @@ TEST_CASE("guard_roles: each role may call what the table says, and no more") {
 TEST_CASE("guard_nobody: no token, a wrong one, and no token in any answer or log line") {
   const ScratchDir directory;
   TestServer server(GuardedOptions(directory, {{"alice", "*", "admin"}}));
-  CapturedLog log;
+  const LogCapture log;
   const Metadata nobodies[] = {{},
                                {{"authorization", "Bearer my-guess"}},
                                {{"authorization", "Basic my-guess"}},
@@ -334,7 +316,7 @@ TEST_CASE(
 TEST_CASE("guard_reload: new rules count, a wrong file changes nothing, and streams end") {
   const ScratchDir directory;
   TestServer server(GuardedOptions(directory, {{"alice", "a", "contributor"}}));
-  CapturedLog log;
+  const LogCapture log;
   FakeWorker worker(server.stub(), {}, As("alice", "a"));
   server.Start("o", "first", As("alice", "a"));
   CHECK(worker.Next().has_value());

@@ -1,4 +1,4 @@
-// StreamInstanceHistory (semantics.md 5.32-5.34).
+// StreamInstanceHistory (RULES.md 5.32-5.34).
 #include "absl/time/clock.h"
 #include "server/rpc/history_pages.h"
 #include "tests/rpc/rpc_fixture.h"

@@ -1,4 +1,4 @@
-// Task hubs by metadata (semantics.md 1.2, 5.36).
+// Task hubs by metadata (RULES.md 1.2, 5.36).
 #include "tests/rpc/rpc_fixture.h"
 #include "tests/support/catch.h"
 

@@ -158,6 +158,29 @@ TEST_CASE("java_page_loop: ends, and shows every id once") {
   CHECK(ids == std::multiset<std::string>{"i0", "i1", "i2", "i3", "i4", "i5", "i6"});
 }
 
+TEST_CASE("list_ids_dotnet: grpc-dotnet pages until a page is empty, others until there is no key") {
+  TestServer server;
+  FakeWorker worker(server.stub());
+  for (int i = 0; i < 3; ++i) Complete(server, worker, absl::StrCat("i", i));
+  const auto stub = TaskHubSidecarService::NewStub(
+      server.NewChannel("grpc-dotnet/2.84.0 (.NET 10.0.12; CLR 10.0.12; net10.0; linux; x64)"));
+  ListInstanceIdsRequest request;
+  request.set_pagesize(2);
+  const auto page = [&] {
+    ListInstanceIdsResponse response;
+    REQUIRE(stub->ListInstanceIds(NewContext().get(), request, &response).ok());
+    *request.mutable_lastinstancekey() = response.lastinstancekey();
+    return response;
+  };
+  CHECK(page().instanceids_size() == 2);
+  const ListInstanceIdsResponse last = page();
+  CHECK(last.instanceids_size() == 1);
+  CHECK(last.has_lastinstancekey());
+  const ListInstanceIdsResponse empty = page();
+  CHECK(empty.instanceids_size() == 0);
+  CHECK_FALSE(empty.has_lastinstancekey());
+}
+
 TEST_CASE("list_ids: ended ones only, by completion time; the token contains an id") {
   TestServer server;
   FakeWorker worker(server.stub());

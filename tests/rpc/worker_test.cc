@@ -388,6 +388,7 @@ TEST_CASE("user_agents: which library a worker uses") {
   CHECK(rpc::LibraryOfUserAgent("grpc-go/1.58.0") == ClientLibrary::kGo);
   CHECK(rpc::LibraryOfUserAgent("grpc-java-netty/1.59.0") == ClientLibrary::kJava);
   CHECK(rpc::LibraryOfUserAgent("grpc-python/1.60 grpc-c/37.0") == ClientLibrary::kOther);
+  CHECK(rpc::LibraryOfUserAgent("grpc-dotnet/2.84.0 (.NET 10.0.12)") == ClientLibrary::kDotnet);
   CHECK(rpc::LibraryOfUserAgent("") == ClientLibrary::kOther);
 }
 

@@ -187,6 +187,12 @@ std::vector<Call> Claims() {
   const std::string named = caps +
                             "\"groups\": [{\"max\": 50, \"filters\": [{\"name\": \"work\"}, "
                             "{\"name\": \"act\"}]}]";
+  const auto unaccepted = [](const std::string& turns, const std::string& tasks) {
+    return CallOf("_UnacceptedWork", 2,
+                  absl::StrCat("\"turns\": [", turns, "], \"tasks\": [", tasks,
+                               "], \"age_ms\": 0, \"groups\": 20, \"count\": 10, "
+                               "\"names\": 1000"));
+  };
   // Found, locked, updated (each index looks at it), joined with its instance, messages and
   // history.
   constexpr int kPagesPerItem = 60;
@@ -201,6 +207,9 @@ std::vector<Call> Claims() {
       {"idle look at inboxes",
        CallOf("_ReadNewMessages", 1, "\"worker\": 8, \"max_messages\": 10, \"max_bytes\": 100000"),
        0, kPagesPerProbe},
+      {"look for unaccepted work, all accepted",
+       unaccepted("{\"name\": \"work\"}", "{\"name\": \"act\"}"), 0, 4 * kPagesPerProbe},
+      {"look for unaccepted work", unaccepted("", ""), 2, 20 * kPagesPerProbe},
       {"claim", CallOf("_LockNextOrchestration", 2, all), 1 + 3 * kWork, kPagesOfWork},
       {"claim with filters", CallOf("_LockNextOrchestration", 2, named), 1 + 3 * kWork,
        kPagesOfWork},

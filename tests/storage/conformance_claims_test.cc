@@ -1,11 +1,12 @@
 // Store behaviour, the same for every implementation: what a claim takes, in which order, and what
-// it leaves to others. (storage.md 3.8, 3.11; semantics.md 9)
+// it leaves to others. (storage.md 3.8, 3.11; RULES.md 9)
 #include <algorithm>
 #include <map>
 #include <random>
 #include <string>
 #include <vector>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "tests/storage/store_harness.h"
 #include "tests/support/catch.h"
@@ -338,6 +339,83 @@ TEST_CASE("store_tasks_name_the_execution_of_their_generation") {
   CHECK(executions == std::map<int32_t, std::string>{{1, first_execution},
                                                      {3, first_execution},
                                                      {4, "fedcba98765432100123456789abcdef"}});
+}
+
+// "name/version count oldest; " of each, with the name in lower case: any of its spellings is
+// right.
+std::string TextOf(const std::vector<WaitingWork>& list) {
+  std::string text;
+  for (const WaitingWork& work : list) {
+    absl::StrAppend(&text, absl::AsciiStrToLower(work.name), "/", work.version, " ", work.count,
+                    " ", work.instance_id, "; ");
+  }
+  return text;
+}
+
+TEST_CASE("store_finds_the_work_that_no_filter_accepts") {
+  Harness h(AnyKind());
+  h.a().Create(Named(h, "one", "Ship", "1"));
+  h.a().Create(Named(h, "two", "Ship", "2"));
+  h.a().Create(Named(h, "again", "SHIP", "2"));
+  h.a().Create(Named(h, "plain", "Pack"));
+  h.a().Create(Named(h, "empty", "Pack", ""));
+  h.a().Create(Named(h, "held", "Held"));
+  ClaimRequest only = h.Request();
+  only.groups = {{1, std::vector<NameFilter>{{"held", {}}}}};
+  REQUIRE(IdsOf(h.a().ClaimWith(only)) == Ids{"held"});
+  NewInstance later = Named(h, "later", "Later");
+  later.scheduled_start = h.a().store().Now() + absl::Hours(1);
+  h.a().Create(later);
+
+  const auto find = [&h](UnacceptedSearch search) {
+    search.hub = h.hub;
+    const absl::StatusOr<UnacceptedWork> found = h.a().Wait<UnacceptedWork>(
+        [&](auto done) { h.a().store().FindUnacceptedWork(search, std::move(done)); });
+    REQUIRE(found.ok());
+    return *found;
+  };
+  UnacceptedSearch search;
+  CHECK(TextOf(find(search).turns).empty());  // everything is accepted
+  search.turns.emplace();                     // nothing is
+  CHECK(TextOf(find(search).turns) == "pack/ 2 plain; ship/1 1 one; ship/2 2 two; ");
+  CHECK(find(search).tasks.empty());
+  CHECK(find(search).turns.front().since <= h.a().store().Now());
+  search.turns = {{"pack", {"1"}}, {"ship", {"1", "3"}}};
+  CHECK(TextOf(find(search).turns) == "pack/ 2 plain; ship/2 2 two; ");
+  search.turns = {{"pack", {""}}, {"ship", {}}};
+  CHECK(TextOf(find(search).turns).empty());
+  search.turns.emplace();
+  search.groups_max = 2;
+  search.count_max = 1;
+  CHECK(TextOf(find(search).turns) == "pack/ 1 plain; ship/1 1 one; ");
+  search.age_min = absl::Hours(1);
+  CHECK(TextOf(find(search).turns).empty());
+}
+
+TEST_CASE("store_finds_the_activities_that_no_filter_accepts") {
+  Harness h(AnyKind());
+  const auto task = [](int32_t id, const std::string& name, const Payload& version) {
+    return NewTask{.task_id = id, .name = name, .version = version, .request = Bytes("request")};
+  };
+  const Claim claim = WithTasks(h, "i",
+                                {task(1, "Pay", "1"), task(2, "Pay", std::nullopt),
+                                 task(3, "PAY", ""), task(4, "Mail", std::nullopt)});
+  UnacceptedSearch search;
+  search.hub = h.hub;
+  const auto find = [&](NameFilters accepted) {
+    search.tasks = std::move(accepted);
+    const absl::StatusOr<UnacceptedWork> found = h.a().Wait<UnacceptedWork>(
+        [&](auto done) { h.a().store().FindUnacceptedWork(search, std::move(done)); });
+    REQUIRE(found.ok());
+    CHECK(found->turns.empty());
+    return TextOf(found->tasks);
+  };
+  CHECK(find(std::vector<NameFilter>{}) == "mail/ 1 i; pay/ 2 i; pay/1 1 i; ");
+  CHECK(find(std::vector<NameFilter>{{"pay", {""}}}) == "mail/ 1 i; pay/1 1 i; ");
+  CHECK(find(std::vector<NameFilter>{{"pay", {}}, {"mail", {"1"}}}) == "mail/ 1 i; ");
+  CHECK(find(std::nullopt).empty());
+  h.a().ClaimTasks(h.hub, 10);
+  CHECK(find(std::vector<NameFilter>{}).empty());
 }
 
 }  // namespace

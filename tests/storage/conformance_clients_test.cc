@@ -1,5 +1,5 @@
 // Store behaviour, the same for every implementation: creating, messages of clients, terminating,
-// reading. (storage.md 3.3-3.5, 5; semantics.md 5)
+// reading. (storage.md 3.3-3.5, 5; RULES.md 5)
 #include "tests/storage/store_harness.h"
 #include "tests/support/catch.h"
 

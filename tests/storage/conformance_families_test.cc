@@ -1,5 +1,5 @@
 // Store behaviour, the same for every implementation: parents and children. (storage.md 3.9, 5, 9;
-// semantics.md 3.30, 4.6-4.18, 5.7)
+// RULES.md 3.30, 4.6-4.18, 5.7)
 #include "absl/strings/str_cat.h"
 #include "tests/storage/store_harness.h"
 #include "tests/support/catch.h"

@@ -1,4 +1,4 @@
-// Rewinds and the termination that asks nobody, on both stores (semantics.md 5.29-5.31, 5.35).
+// Rewinds and the termination that asks nobody, on both stores (RULES.md 5.29-5.31, 5.35).
 #include <string>
 #include <vector>
 

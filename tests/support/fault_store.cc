@@ -237,6 +237,15 @@ void FaultStore::SweepDeadWorkers(Callback<int64_t> done) {
       std::move(done));
 }
 
+void FaultStore::FindUnacceptedWork(UnacceptedSearch search, Callback<UnacceptedWork> done) {
+  Pass<UnacceptedWork>(
+      Verb::kOther, kOtherLane,
+      [&](Callback<UnacceptedWork> answer) {
+        inner_->FindUnacceptedWork(std::move(search), std::move(answer));
+      },
+      std::move(done));
+}
+
 void FaultStore::PurgeInstances(PurgeRequest request, Callback<PurgeResult> done) {
   Pass<PurgeResult>(
       Verb::kOther, kOtherLane,

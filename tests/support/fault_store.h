@@ -71,6 +71,7 @@ class FaultStore : public Store {
   void ReleaseTask(HubId hub, std::string instance_id, TaskRelease release,
                    Callback<LeaseOutcome> done) override;
   void SweepDeadWorkers(Callback<int64_t> done) override;
+  void FindUnacceptedWork(UnacceptedSearch search, Callback<UnacceptedWork> done) override;
   void PurgeInstances(PurgeRequest request, Callback<PurgeResult> done) override;
   void ApplyRetention(RetentionRequest request, Callback<RetentionResult> done) override;
   void ReadRewindSources(HubId hub, std::vector<std::string> instance_ids,

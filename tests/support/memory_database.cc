@@ -14,7 +14,7 @@ namespace {
 
 constexpr size_t kInboxReadMessagesMax = 1000;
 
-// The message that tells a parent how its child ended without a worker (semantics.md 4.18).
+// The message that tells a parent how its child ended without a worker (RULES.md 4.18).
 NewMessage ChildTerminated(const ParentLink& parent, const Payload& reason, absl::Time now) {
   HistoryEvent event;
   event.set_eventid(-1);
@@ -244,7 +244,7 @@ CreateResult MemoryDatabase::Create(WorkerId worker, NewInstance created) {
   row.status = RuntimeStatus::kPending;
   instance->parent = std::move(created.parent);
   if (instance->parent.has_value()) row.parent_instance_id = instance->parent->instance_id;
-  // Nothing is delivered before a scheduled start, whatever is sent to it (semantics.md 3.3).
+  // Nothing is delivered before a scheduled start, whatever is sent to it (RULES.md 3.3).
   if (created.scheduled_start.has_value()) instance->not_before = *created.scheduled_start;
   result.key = row.key;
   result.created_at = row.created_at;

@@ -67,6 +67,7 @@ class MemoryDatabase {
   LeaseOutcome ReleaseTask(const TaskRelease& release);
   std::optional<InstanceRow> ReadInstance(HubId hub, const std::string& instance_id, bool payloads);
   InstanceStatus ReadStatus(HubId hub, const std::string& instance_id);
+  UnacceptedWork FindUnacceptedWork(const UnacceptedSearch& search);
   PurgeResult PurgeInstances(const PurgeRequest& request);
   RetentionResult ApplyRetention(WorkerId worker, const RetentionRequest& request);
   std::vector<RewindSource> ReadRewindSources(HubId hub,
@@ -92,6 +93,7 @@ class MemoryDatabase {
     size_t messages = 0;
     int64_t checkpoints = 0;  // committed, over the life of the database
     int64_t claims = 0;       // claim calls
+    int64_t looks = 0;        // for work that nobody accepts
   };
   Counts Count() const;
   // The lease of a live instance; 0 also for a missing one.
@@ -229,12 +231,13 @@ class MemoryDatabase {
   absl::flat_hash_set<HubId> woken_ ABSL_GUARDED_BY(mutex_);
   int64_t checkpoints_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t claims_ ABSL_GUARDED_BY(mutex_) = 0;
+  int64_t looks_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 // What a read without payloads leaves out.
 void DropPayloads(InstanceRow& row);
 
-// Whether a work item of this name and version passes (semantics.md 9.2-9.5).
+// Whether a work item of this name and version passes (RULES.md 9.2-9.5).
 bool Accepts(const NameFilters& filters, const std::string& name, const Payload& version);
 
 }  // namespace dt::testing

@@ -258,6 +258,12 @@ void MemoryStore::SweepDeadWorkers(Callback<int64_t> done) {
   Enqueue<int64_t>([this](WorkerId) { return database_->Sweep(); }, std::move(done));
 }
 
+void MemoryStore::FindUnacceptedWork(UnacceptedSearch search, Callback<UnacceptedWork> done) {
+  Enqueue<UnacceptedWork>([this, search = std::move(search)](
+                              WorkerId) { return database_->FindUnacceptedWork(search); },
+                          std::move(done));
+}
+
 void MemoryStore::PurgeInstances(PurgeRequest request, Callback<PurgeResult> done) {
   Enqueue<PurgeResult>(
       [this, request = std::move(request)](WorkerId) { return database_->PurgeInstances(request); },

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "tests/support/memory_database.h"
 
@@ -215,6 +216,46 @@ TaskClaimResult MemoryDatabase::ClaimTasks(const ClaimRequest& request) {
   return result;
 }
 
+UnacceptedWork MemoryDatabase::FindUnacceptedWork(const UnacceptedSearch& search) {
+  absl::MutexLock lock(&mutex_);
+  ++looks_;
+  const absl::Time until = NowLocked() - search.age_min;
+  // By lower-case name and version, as an index is.
+  using Groups = std::map<std::pair<std::string, std::string>, WaitingWork>;
+  const auto add = [&](Groups& groups, const NameFilters& accepted, const std::string& name,
+                       const Payload& version, absl::Time due, const std::string& instance_id) {
+    if (!accepted.has_value() || due > until || Accepts(accepted, name, version)) return;
+    WaitingWork& work = groups[{absl::AsciiStrToLower(name), version.value_or("")}];
+    if (work.count == 0 || due < work.since) {
+      work = {name, version.value_or(""), work.count, due, instance_id};
+    }
+    work.count = std::min(work.count + 1, search.count_max);
+  };
+  Groups turns;
+  for (const auto& [hub, due, key] : ready_) {
+    const Instance& instance = *Find(key);
+    if (hub != search.hub || instance.kind != InstanceKind::kOrchestration) continue;
+    add(turns, search.turns, instance.row.name, instance.row.version, due,
+        instance.row.instance_id);
+  }
+  Groups tasks;
+  for (const auto& [hub, place, key] : free_tasks_) {
+    const Task& free = tasks_[key];
+    if (hub != search.hub) continue;
+    add(tasks, search.tasks, free.task.name, free.task.version, free.ready_at,
+        free.task.instance_id);
+  }
+  const auto list = [&search](Groups& groups, std::vector<WaitingWork>& to) {
+    for (auto& [named, work] : groups) {
+      if (to.size() < static_cast<size_t>(search.groups_max)) to.push_back(std::move(work));
+    }
+  };
+  UnacceptedWork found;
+  list(turns, found.turns);
+  list(tasks, found.tasks);
+  return found;
+}
+
 ActivityTask MemoryDatabase::LeasedTask(const Task& task) const {
   ActivityTask leased = task.task;
   const auto found = instances_.find(leased.instance_key);
@@ -349,6 +390,7 @@ MemoryDatabase::Counts MemoryDatabase::Count() const {
   counts.leased_tasks = counts.inline_tasks + task_leases_.size();
   counts.checkpoints = checkpoints_;
   counts.claims = claims_;
+  counts.looks = looks_;
   return counts;
 }
 

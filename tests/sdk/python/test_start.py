@@ -88,13 +88,17 @@ def test_reuse_policy_replaces_a_live_instance(hub):
 
 
 def test_reuse_policy_invalid(hub):
-    """start_policy_invalid: live statuses without TERMINATED make no sense."""
+    """start_policy_invalid: live statuses without TERMINATED make no sense for a live one."""
+    policy = replace(RUNNING, PENDING, COMPLETED)
+    hub.start(echo, instance_id="mine", reuse_id_policy=policy)
     assert_refused(
         grpc.StatusCode.INVALID_ARGUMENT,
         "Invalid reusable statuses: cannot exclude 'Terminated' while also allowing reuse of "
         "running instances",
-        hub.start, echo, instance_id="mine", reuse_id_policy=replace(RUNNING, COMPLETED))
-    assert hub.client.get_orchestration_state("mine") is None
+        hub.start, echo, instance_id="mine", reuse_id_policy=policy)
+    hub.worker(echo)
+    hub.until("mine", COMPLETED)
+    assert hub.output(echo, "again", instance_id="mine", reuse_id_policy=policy) == "again"
 
 
 def test_bad_input_is_refused(hub):

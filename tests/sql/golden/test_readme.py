@@ -10,7 +10,7 @@ FUNCTIONS = """BindTaskHub CreateInstance CurrentTaskHub GetInstanceHistory GetS
     GetScaleRecommendation GetTaskHubBindings PurgeInstanceState PurgeInstanceStateByID
     PurgeInstanceStateByTime QuerySingleOrchestration RaiseEvent RemoveRetention ResumeInstance
     SetGlobalSetting SetRetention SuspendInstance TerminateInstance UnbindTaskHub vHistory
-    vInstances vRetention _GetVersions""".split()
+    vInstances vRetention vWaitingWork _GetVersions""".split()
 
 
 def examples():
@@ -40,5 +40,5 @@ def test_every_function_has_an_example(postgres):
         where p.pronamespace = 'dt'::regnamespace
           and (p.proname !~ '^_' or p.proname = '_getversions')
         union all select 'vinstances' union all select 'vhistory'
-        union all select 'vretention' order by 1""")
+        union all select 'vretention' union all select 'vwaitingwork' order by 1""")
     assert [row["name"] for row in granted] == sorted(name.lower() for name in FUNCTIONS)

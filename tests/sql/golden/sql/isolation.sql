@@ -198,6 +198,7 @@ select dt.SetRetention('Default', interval '0', 'bank');
 select dt.RemoveRetention('Default', 'bank');
 select dt.RemoveRetention('Default', 'no such hub');
 select count(*) from dt.vRetention where TaskHub = 'bank';
+select count(*) from dt.vWaitingWork where TaskHub = 'bank';
 set application_name = 'bank';
 select dt.PurgeInstanceStateByID('{secret, ended}', true);
 select dt.PurgeInstanceStateByTime('9999-01-01', 0, true);

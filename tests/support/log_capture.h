@@ -1,0 +1,42 @@
+// What the log says while this lives, instead of being printed. Made before the threads start that
+// log; they may go on logging while it is read.
+#ifndef DT_TESTS_SUPPORT_LOG_CAPTURE_H_
+#define DT_TESTS_SUPPORT_LOG_CAPTURE_H_
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "spdlog/sinks/ringbuffer_sink.h"
+#include "spdlog/spdlog.h"
+
+namespace dt::testing {
+
+class LogCapture {
+ public:
+  LogCapture() { spdlog::set_default_logger(std::make_shared<spdlog::logger>("capture", sink_)); }
+  ~LogCapture() { spdlog::set_default_logger(before_); }
+  LogCapture(const LogCapture&) = delete;
+  LogCapture& operator=(const LogCapture&) = delete;
+
+  std::vector<std::string> Lines() const { return sink_->last_formatted(); }
+  // How many lines contain these words.
+  int Count(const std::string& words) const {
+    const std::vector<std::string> lines = Lines();
+    return static_cast<int>(std::count_if(
+        lines.begin(), lines.end(),
+        [&words](const std::string& line) { return line.find(words) != std::string::npos; }));
+  }
+  bool Has(const std::string& words) const { return Count(words) > 0; }
+
+ private:
+  static constexpr size_t kLinesMax = 10000;
+  const std::shared_ptr<spdlog::logger> before_ = spdlog::default_logger();
+  const std::shared_ptr<spdlog::sinks::ringbuffer_sink_mt> sink_ =
+      std::make_shared<spdlog::sinks::ringbuffer_sink_mt>(kLinesMax);
+};
+
+}  // namespace dt::testing
+
+#endif  // DT_TESTS_SUPPORT_LOG_CAPTURE_H_
