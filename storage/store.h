@@ -114,10 +114,10 @@ struct UnacceptedSearch {
 
 // Due and free work of one name and version.
 struct WaitingWork {
-  std::string name;     // as one of it has it
-  std::string version;  // "" = none
-  int64_t count = 0;    // up to UnacceptedSearch::count_max
-  absl::Time since;     // when the one that has waited for longest became due
+  std::string name;         // as one of it has it
+  std::string version;      // "" = none
+  int64_t count = 0;        // up to UnacceptedSearch::count_max
+  absl::Time since;         // when the one that has waited for longest became due
   std::string instance_id;  // of that one
 };
 

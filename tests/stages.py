@@ -56,6 +56,7 @@ STAGES = (
     Stage("cpp-tsan", CPP.format("tsan"), ("tsan",)),
     Stage("sdk-java", "tests/sdk/run java", ("release",)),
     Stage("sdk-go", "tests/sdk/run go", ("release",)),
+    Stage("sdk-dotnet", "tests/sdk/run dotnet", ("release",)),
     Stage("tidy", "nice tests/lint/tidy", ("layering",)),
 )
 QUICK = ("cpp",)

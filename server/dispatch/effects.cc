@@ -119,8 +119,8 @@ struct Runner {
   void operator()(FindUnaccepted& effect) {
     UnacceptedFound answer{effect.search.hub, effect.search.count_max, UnacceptedWork()};
     store->FindUnacceptedWork(
-        std::move(effect.search), [post = post, answer = std::move(answer)](
-                                      absl::StatusOr<UnacceptedWork> result) mutable {
+        std::move(effect.search),
+        [post = post, answer = std::move(answer)](absl::StatusOr<UnacceptedWork> result) mutable {
           answer.result = std::move(result);
           post(std::move(answer));
         });

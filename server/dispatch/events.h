@@ -314,11 +314,10 @@ struct ReadStatus {
   std::string instance_id;
 };
 
-using Effect =
-    std::variant<WriteItem, FinishStream, Answer, AnswerHistory, AnswerCreate, AnswerWait,
-                 ClaimInstances, ClaimTasks, Commit, RewindTurn, Discard, Create, EndTask,
-                 ReadNewMessages, ReadInbox, ReleaseInstance, ReleaseTask, Sweep, FindUnaccepted,
-                 ReadStatus>;
+using Effect = std::variant<WriteItem, FinishStream, Answer, AnswerHistory, AnswerCreate,
+                            AnswerWait, ClaimInstances, ClaimTasks, Commit, RewindTurn, Discard,
+                            Create, EndTask, ReadNewMessages, ReadInbox, ReleaseInstance,
+                            ReleaseTask, Sweep, FindUnaccepted, ReadStatus>;
 
 // Does what the effects say; the store's answers are posted as events, from the store's threads.
 // `post` must be callable from any thread as long as the store lives.

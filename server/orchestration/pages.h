@@ -30,7 +30,8 @@ absl::StatusOr<InstanceSearch> BuildList(const ListInstanceIdsRequest& request, 
 
 // The token is unset on the last page (5.2).
 void FillQueryResponse(const InstancePage& page, bool payloads, QueryInstancesResponse& response);
-// `until_empty`: the caller pages on until a page is empty, so only an empty one has no token (5.25).
+// `until_empty`: the caller pages on until a page is empty, so only an empty one has no token
+// (5.25).
 void FillListResponse(const InstancePage& page, bool until_empty,
                       ListInstanceIdsResponse& response);
 

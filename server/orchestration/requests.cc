@@ -170,9 +170,9 @@ absl::Status AnswerExisting(const StartPlan& plan, RuntimeStatus existing,
         "Invalid reusable statuses: cannot exclude 'Terminated' while also allowing reuse of "
         "running instances");
   }
-  return absl::AlreadyExistsError(absl::StrCat(
-      "orchestration instance already exists: '", instance_id, "' has status ",
-      OrchestrationStatus_Name(static_cast<OrchestrationStatus>(existing))));
+  return absl::AlreadyExistsError(
+      absl::StrCat("orchestration instance already exists: '", instance_id, "' has status ",
+                   OrchestrationStatus_Name(static_cast<OrchestrationStatus>(existing))));
 }
 
 absl::StatusOr<NewInstance> BuildRestart(const RestartInstanceRequest& request,

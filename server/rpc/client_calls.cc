@@ -52,16 +52,14 @@ void SidecarService::Start(HubId hub, const CreateInstanceRequest& request,
   if (!plan.ok()) return reactor->Finish(ToGrpc(plan.status()));
   response->set_instanceid(plan->instance.instance_id);
   NewInstance instance = std::exchange(plan->instance, {});
-  dispatch_->StartInstance(
-      std::move(instance),
-      [response, reactor, plan = *std::move(plan)](absl::StatusOr<CreateResult> result) {
-        absl::Status status = result.status();
-        if (result.ok() && result->outcome == CreateOutcome::kExists) {
-          status = orchestration::AnswerExisting(plan, result->existing_status,
-                                                 response->instanceid());
-        }
-        reactor->Finish(ToGrpc(status));
-      });
+  dispatch_->StartInstance(std::move(instance), [response, reactor, plan = *std::move(plan)](
+                                                    absl::StatusOr<CreateResult> result) {
+    absl::Status status = result.status();
+    if (result.ok() && result->outcome == CreateOutcome::kExists) {
+      status = orchestration::AnswerExisting(plan, result->existing_status, response->instanceid());
+    }
+    reactor->Finish(ToGrpc(status));
+  });
 }
 
 grpc::ServerUnaryReactor* SidecarService::GetInstance(Context* context,

@@ -30,17 +30,18 @@ grpc::ServerUnaryReactor* SidecarService::ListInstanceIds(Context* context,
                                                           ListInstanceIdsResponse* response) {
   Unary* reactor = context->DefaultReactor();
   // The export job of the .NET SDK.
-  const bool until_empty = LibraryOfUserAgent(MetadataValue(*context, "user-agent")) ==
-                           dispatch::ClientLibrary::kDotnet;
+  const bool until_empty =
+      LibraryOfUserAgent(MetadataValue(*context, "user-agent")) == dispatch::ClientLibrary::kDotnet;
   WithHub(context, reactor, [this, request, response, reactor, until_empty](HubId hub) {
     absl::StatusOr<InstanceSearch> search =
         orchestration::BuildList(*request, hub, options_.pages, options_.requests);
     if (!search.ok()) return reactor->Finish(ToGrpc(search.status()));
-    store_->SearchInstances(
-        *std::move(search), [response, reactor, until_empty](absl::StatusOr<InstancePage> page) {
-          if (page.ok()) orchestration::FillListResponse(*page, until_empty, *response);
-          reactor->Finish(ToGrpc(page.status()));
-        });
+    store_->SearchInstances(*std::move(search),
+                            [response, reactor, until_empty](absl::StatusOr<InstancePage> page) {
+                              if (page.ok())
+                                orchestration::FillListResponse(*page, until_empty, *response);
+                              reactor->Finish(ToGrpc(page.status()));
+                            });
   });
   return reactor;
 }

@@ -59,8 +59,7 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* SidecarService::StreamWorkItems(
   // Every kind may fill its credits (0 = the default, at most items_max), and a ping.
   const size_t queue_items_max = 3 * static_cast<size_t>(options_.streams.items_max) + 1;
   std::shared_ptr<WorkItemStream> stream =
-      WorkItemStream::Create(dispatch_,
-                             StreamName(*context, hubs_.Effective(hub_name), worker_id),
+      WorkItemStream::Create(dispatch_, StreamName(*context, hubs_.Effective(hub_name), worker_id),
                              queue_items_max, std::move(still_permitted));
   WorkItemStream* reactor = stream.get();
   if (!options.ok()) {

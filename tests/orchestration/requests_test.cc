@@ -190,7 +190,8 @@ TEST_CASE("start_policy: the listed statuses and no others") {
         "status 42");
 }
 
-TEST_CASE("start_policy_invalid: a live status without TERMINATED is an error for that status only") {
+TEST_CASE(
+    "start_policy_invalid: a live status without TERMINATED is an error for that status only") {
   for (const OrchestrationStatus status :
        {ORCHESTRATION_STATUS_RUNNING, ORCHESTRATION_STATUS_PENDING,
         ORCHESTRATION_STATUS_SUSPENDED}) {
@@ -206,7 +207,8 @@ TEST_CASE("start_policy_invalid: a live status without TERMINATED is an error fo
           "ALREADY_EXISTS: orchestration instance already exists: 'i' has status "
           "ORCHESTRATION_STATUS_FAILED");
   }
-  const auto plan = Start(WithPolicy({ORCHESTRATION_STATUS_RUNNING, ORCHESTRATION_STATUS_TERMINATED}));
+  const auto plan =
+      Start(WithPolicy({ORCHESTRATION_STATUS_RUNNING, ORCHESTRATION_STATUS_TERMINATED}));
   CHECK(plan->excluded == 0);
 }
 

@@ -189,13 +189,12 @@ CreateInstanceRequest Dedupe(const std::string& id, std::vector<OrchestrationSta
 TEST_CASE("start_policy_invalid: live statuses without terminated, seen from each existing one") {
   TestServer server;
   FakeWorker worker(server.stub());
-  for (const OrchestrationStatus live :
-       {ORCHESTRATION_STATUS_PENDING, ORCHESTRATION_STATUS_RUNNING,
-        ORCHESTRATION_STATUS_SUSPENDED}) {
+  for (const OrchestrationStatus live : {ORCHESTRATION_STATUS_PENDING, ORCHESTRATION_STATUS_RUNNING,
+                                         ORCHESTRATION_STATUS_SUSPENDED}) {
     const std::string id = "live" + std::to_string(live);
     Bring(server, worker, id, live);
-    const grpc::Status status =
-        TryStart(server, Dedupe(id, {ORCHESTRATION_STATUS_FAILED, ORCHESTRATION_STATUS_TERMINATED}));
+    const grpc::Status status = TryStart(
+        server, Dedupe(id, {ORCHESTRATION_STATUS_FAILED, ORCHESTRATION_STATUS_TERMINATED}));
     CHECK(status.error_code() == grpc::StatusCode::INVALID_ARGUMENT);
     CHECK(status.error_message() ==
           "Invalid reusable statuses: cannot exclude 'Terminated' while also allowing reuse of "

@@ -158,7 +158,8 @@ TEST_CASE("java_page_loop: ends, and shows every id once") {
   CHECK(ids == std::multiset<std::string>{"i0", "i1", "i2", "i3", "i4", "i5", "i6"});
 }
 
-TEST_CASE("list_ids_dotnet: grpc-dotnet pages until a page is empty, others until there is no key") {
+TEST_CASE(
+    "list_ids_dotnet: grpc-dotnet pages until a page is empty, others until there is no key") {
   TestServer server;
   FakeWorker worker(server.stub());
   for (int i = 0; i < 3; ++i) Complete(server, worker, absl::StrCat("i", i));
