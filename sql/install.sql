@@ -9,9 +9,12 @@
 begin;
 set local lock_timeout = '60s';
 set local client_min_messages = warning;
+-- Nothing is looked up where others may put functions and operators.
+set local search_path = pg_catalog, pg_temp;
 select pg_advisory_xact_lock(hashtextextended('durabletask-postgres', 0) # hashtextextended(:'schema', 0)) \g /dev/null
 create schema if not exists :"schema";
 set local search_path = :"schema", pg_temp;
+\ir check-schema.sql
 
 select to_regclass('Versions') is null as fresh \gset
 \if :fresh

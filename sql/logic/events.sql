@@ -3,7 +3,7 @@
 
 -- _PbVarint: a number as a base-128 varint; negative ones take ten bytes, as the format wants.
 create or replace function _PbVarint(p_value bigint) returns bytea
-language plpgsql immutable strict parallel safe as $$
+language plpgsql immutable strict parallel safe set search_path from current as $$
 declare
   v_rest bigint := p_value;
   v_out bytea := '';
@@ -114,7 +114,7 @@ end $$;
 -- or bytes, by wire type. Stops quietly at bytes that are no message: views show what there is.
 create or replace function _PbFields(p_data bytea)
 returns table (field int, number bigint, bytes bytea)
-language plpgsql immutable strict parallel safe as $$
+language plpgsql immutable strict parallel safe set search_path from current as $$
 declare
   v_at int := 0;
   v_end int := length(p_data);
@@ -199,7 +199,7 @@ end $$;
 
 -- _AsText: bytes for people: the text itself, or escaped where it holds NUL or no valid UTF-8.
 create or replace function _AsText(p_data bytea) returns text
-language plpgsql immutable strict parallel safe as $$
+language plpgsql immutable strict parallel safe set search_path from current as $$
 begin
   return convert_from(p_data, 'UTF8');
 exception when character_not_in_repertoire or untranslatable_character then

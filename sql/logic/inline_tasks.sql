@@ -21,7 +21,7 @@ return case when p_done is null and p_new is null then p_tasks
                  + coalesce(p_new::int4multirange, '{}') end;
 
 create or replace function _IdsIn(p_ids int4multirange) returns setof int
-language plpgsql immutable strict parallel safe as $$
+language plpgsql immutable strict parallel safe set search_path from current as $$
 begin
   return query select i.id from unnest(p_ids) r(ids)
     cross join generate_series(lower(r.ids), upper(r.ids) - 1) i(id);

@@ -112,7 +112,8 @@ end $$;
 -- call had locked its hot rows. Nothing may be decided about it without its lock: a message could get
 -- lost between an inbox and a lease that is just given up. To lock it now could be out of order, so the
 -- whole call is repeated.
-create or replace function _RepeatCall(p_key bigint) returns void language plpgsql as $$
+create or replace function _RepeatCall(p_key bigint) returns void
+language plpgsql set search_path from current as $$
 begin
   raise exception 'instance % came to life while others were locked', p_key using errcode = '40001';
 end $$;

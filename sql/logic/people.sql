@@ -45,7 +45,7 @@ end $$;
 
 -- _HintChannel: the channel of a schema: its name, or the FNV-1a hash of one that is too long for a channel.
 create or replace function _HintChannel(p_schema text) returns text
-language plpgsql immutable strict parallel safe as $$
+language plpgsql immutable strict parallel safe set search_path from current as $$
 declare
   v_bytes bytea := convert_to(p_schema, 'UTF8');
   v_hash numeric := 14695981039346656037;

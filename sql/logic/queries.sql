@@ -129,7 +129,7 @@ end $$;
 
 -- _EndedStatuses: which statuses of ended instances a search is for.
 create or replace function _EndedStatuses(p_batch jsonb) returns smallint[]
-language plpgsql immutable parallel safe as $$
+language plpgsql immutable parallel safe set search_path from current as $$
 declare
   v_statuses int := coalesce((p_batch ->> 'statuses')::int, 0);
 begin
@@ -141,7 +141,8 @@ end $$;
 -- an index that has the order, from where it begins: with statistics that are older than most of the rows
 -- the planner would take all of them for few, and sort them for each page. Until the end of the calling
 -- function, which is created with enable_sort = off.
-create or replace function _PlanSearch(p_batch jsonb) returns void language plpgsql as $$
+create or replace function _PlanSearch(p_batch jsonb) returns void
+language plpgsql set search_path from current as $$
 begin
   if p_batch ? 'prefix' then
     perform set_config('enable_sort', 'on', true);
@@ -191,7 +192,7 @@ end $$;
 -- _PrefixEnd: the first text, in byte order, after all that begin with p_prefix; null = there is none.
 -- The last character is replaced by the next one, which is not a surrogate (those are no characters).
 create or replace function _PrefixEnd(p_prefix text) returns text
-language plpgsql immutable strict parallel safe as $$
+language plpgsql immutable strict parallel safe set search_path from current as $$
 declare
   v_rest text := p_prefix;
   v_last int;

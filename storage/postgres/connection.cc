@@ -171,6 +171,8 @@ absl::Status Connection::WaitUntilConnected() {
 
 absl::Status Connection::ApplySessionSettings() {
   std::vector<std::pair<std::string, std::string>> settings = {
+      // Statements name their schema; whatever else they name is PostgreSQL's own.
+      {"search_path", "pg_catalog"},
       {"TimeZone", "UTC"},
       {"DateStyle", "ISO, MDY"},
       {"jit", "off"},

@@ -85,7 +85,7 @@ std::vector<SchemaScript> ScriptsAbove(const std::optional<Semver>& installed) {
 
 // All files of a migration in the order they run.
 std::vector<EmbeddedFile> Plan(const std::optional<Semver>& installed) {
-  std::vector<EmbeddedFile> plan;
+  std::vector<EmbeddedFile> plan = {{"check-schema.sql", FileText("check-schema.sql")}};
   for (const SchemaScript& script : ScriptsAbove(installed)) plan.push_back(*script.file);
   for (const EmbeddedFile& file : EmbeddedSql()) {
     if (StartsWith(file.path, kLogicPrefix)) plan.push_back(file);
@@ -101,6 +101,8 @@ std::string BeginSql(const std::string& schema) {
       "set local statement_timeout = 0;\n"
       "set local idle_in_transaction_session_timeout = 0;\n"
       "set local client_min_messages = warning;\n"
+      // Nothing is looked up where others may put functions and operators.
+      "set local search_path = pg_catalog, pg_temp;\n"
       "do $$begin perform pg_advisory_xact_lock(hashtextextended('durabletask-postgres', 0) # "
       "hashtextextended({}, 0)); end$$;\n",
       kLockTimeout, Connection::QuoteLiteral(schema));
@@ -200,7 +202,7 @@ absl::Status RunPlan(Connection& connection, const std::string& schema,
     if (!status.ok()) {
       absl::Status named(status.code(), fmt::format("sql/{}: {}", std::string(file.path),
                                                     std::string(status.message())));
-      if (Sqlstate(status) != "42501") return named;
+      if (Sqlstate(status) != "42501" || file.path == "check-schema.sql") return named;
       return absl::PermissionDeniedError(
           fmt::format("{}; `schema up` needs the role that owns schema {}",
                       std::string(named.message()), schema));

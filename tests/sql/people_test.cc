@@ -217,7 +217,7 @@ TEST_CASE("people_who_start_the_same_id_at_once_get_one_instance") {
 }
 
 TEST_CASE("people_tell_daemons_at_commit_when_the_setting_says_so") {
-  for (const std::string& schema : {std::string("dt"), std::string(60, 's')}) {
+  for (const std::string& schema : {std::string("dt"), std::string(55, 's')}) {
     INFO(schema);
     const std::string url = PostgresFixture::Shared().NewDatabase();
     auto connection = PostgresFixture::Connect(url);

@@ -130,6 +130,25 @@ TEST_CASE("sql_views_show_the_own_hub_only") {
   CHECK(Run(*connection, "select * from dt.GetInstanceHistory('one')").rows() == 0);
 }
 
+// A function whose path is not pinned runs what its caller's path finds first (tests/sql/golden,
+// attack.sql). A body of the SQL standard is bound when it is created. A procedure that commits can
+// have no setting, and the only one names its schema in its one call.
+TEST_CASE("sql_functions_look_nothing_up_on_the_path_of_their_caller") {
+  auto connection = NewSchema();
+  const Result loose = Run(
+      *connection,
+      "select p.oid::regprocedure::text from pg_proc p where p.pronamespace = 'dt'::regnamespace "
+      "and p.proname <> 'purgeinstancestate' and p.prosqlbody is null and not exists (select from "
+      "unnest(p.proconfig) c "
+      "where c like 'search\\_path=dt, pg\\_temp') order by 1");
+  for (int row = 0; row < loose.rows(); ++row) {
+    FAIL_CHECK(loose.Text(row, 0) << " has no `set search_path from current`");
+  }
+  CHECK(loose.rows() == 0);
+  CHECK(Run(*connection, "select from pg_proc p where p.pronamespace = 'dt'::regnamespace").rows() >
+        100);
+}
+
 // The plan of a statement as the hot verbs run it, as one text.
 std::string PlanOf(Connection& connection, const std::string& sql) {
   MustBeOk(connection.RunScript("set enable_seqscan = off; set search_path = dt"));

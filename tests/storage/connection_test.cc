@@ -18,6 +18,7 @@ using testing::ValueOf;
 
 std::unique_ptr<Connection> NewConnection(ConnectionOptions options = {}) {
   options.url = PostgresFixture::Shared().NewDatabase();
+  options.extra_settings.emplace_back("search_path", "public");
   return ValueOf(Connection::Connect(options));
 }
 
@@ -107,6 +108,15 @@ TEST_CASE("connection_errors_carry_the_sqlstate_and_no_stored_values") {
   CHECK(Sqlstate(status) == "22021");
   CHECK(status.code() == absl::StatusCode::kInvalidArgument);
   CHECK(connection->ServerClock().ok());
+}
+
+TEST_CASE("connection_finds_nothing_of_others_by_the_names_of_postgresql") {
+  ConnectionOptions options;
+  options.url = PostgresFixture::Shared().NewDatabase();
+  auto connection = ValueOf(Connection::Connect(options));
+  MustBeOk(connection->RunScript(
+      "create function public.lower(int) returns text language sql as 'select 1::text'"));
+  CHECK(Sqlstate(connection->ExecuteOnce("select lower(1)").status()) == "42883");
 }
 
 TEST_CASE("connection_session_settings_are_applied") {

@@ -130,6 +130,7 @@ class Bench {
  public:
   explicit Bench(LaneOptions options = {}) {
     options.connection.url = url = PostgresFixture::Shared().NewDatabase();
+    options.connection.extra_settings = {{"search_path", "public"}};  // where the tables are
     session = PostgresFixture::Connect(url);
     MustBeOk(session->RunScript(kTables));
     MustBeOk(session->RunScript(kWriteLog));

@@ -184,6 +184,38 @@ TEST_CASE("migrator_says_which_right_is_missing") {
   CHECK(status.code() == absl::StatusCode::kPermissionDenied);
 }
 
+TEST_CASE("migrator_runs_nothing_of_others") {
+  const std::string url = PostgresFixture::Shared().NewDatabase();
+  MustBeOk(PostgresFixture::Connect(url)->RunScript(
+      "create function public.hashtextextended(text, int) returns bigint language plpgsql as "
+      "'begin raise exception ''somebody else runs as %'', current_user; end'"));
+  auto connection = PostgresFixture::Connect(url);
+  ValueOf(MigrateSchema(*connection, "dt"));
+  MustBeOk(connection->RunScript(ValueOf(MigrationScript("printed", ""))));
+  MustBeOk(DropSchema(*connection, "dt"));
+}
+
+TEST_CASE("migrator_refuses_a_schema_of_somebody_else_and_names_that_are_too_long") {
+  auto connection = PostgresFixture::Connect(PostgresFixture::Shared().NewDatabase());
+  MustBeOk(connection->RunScript(
+      "drop role if exists squatter; create role squatter; create schema theirs authorization "
+      "squatter"));
+  absl::Status status = MigrateSchema(*connection, "theirs").status();
+  CHECK(std::string(status.message()).find("schema \"theirs\" belongs to \"squatter\"") !=
+        std::string::npos);
+  CHECK(std::string(status.message()).find("set role squatter") != std::string::npos);
+  // As that role, or when it is a superuser's, it is nobody else's.
+  MustBeOk(connection->RunScript("set role squatter"));
+  ValueOf(MigrateSchema(*connection, "theirs"));
+  MustBeOk(connection->RunScript("reset role; drop owned by squatter cascade"));
+
+  const std::string longest(55, 's');
+  ValueOf(MigrateSchema(*connection, longest));
+  MustBeOk(DropSchema(*connection, longest));
+  status = MigrateSchema(*connection, longest + "s").status();
+  CHECK(std::string(status.message()).find("has 56 bytes, the limit is 55") != std::string::npos);
+}
+
 TEST_CASE("migrator_drop_keeps_the_objects_of_others") {
   auto connection = PostgresFixture::Connect(PostgresFixture::Shared().NewDatabase());
   CHECK(DropSchema(*connection, "dt").code() == absl::StatusCode::kNotFound);

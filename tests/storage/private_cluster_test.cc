@@ -40,7 +40,7 @@ class DataDir {
 };
 
 int64_t ReadBack(const std::string& url) {
-  return ValueOf(PostgresFixture::Connect(url)->ExecuteOnce("select a from t")).Int(0, 0);
+  return ValueOf(PostgresFixture::Connect(url)->ExecuteOnce("select a from public.t")).Int(0, 0);
 }
 
 TEST_CASE("private_cluster_keeps_its_data_between_runs_and_after_a_crash") {
@@ -61,7 +61,7 @@ TEST_CASE("private_cluster_keeps_its_data_between_runs_and_after_a_crash") {
   CHECK(facts.Text(0, 3) == "");
   CHECK(facts.Text(0, 4) == "UTF8");
   CHECK(facts.Text(0, 5) == "C");
-  MustBeOk(session->RunScript("create table t as select 1 as a"));
+  MustBeOk(session->RunScript("create table public.t as select 1 as a"));
   pid_t pid = cluster->pid();
   cluster.reset();
   CHECK_FALSE(IsRunning(pid));

@@ -56,6 +56,8 @@ std::string PostgresFixture::NewDatabase() {
 std::unique_ptr<postgres::Connection> PostgresFixture::Connect(const std::string& url) {
   postgres::ConnectionOptions options;
   options.url = url;
+  // As psql begins, for what tests make themselves.
+  options.extra_settings = {{"search_path", "public"}};
   return ValueOf(postgres::Connection::Connect(options));
 }
 
