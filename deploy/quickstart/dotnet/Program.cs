@@ -48,8 +48,8 @@ foreach (var service in worker)
 var options = new GrpcDurableTaskClientOptions { Channel = channel };
 await using var client = new GrpcDurableTaskClient("quickstart", options, NullLogger.Instance);
 using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(60));
-string[] cities = ["Lima", "Oslo", "Turin"];
-var instance = await client.ScheduleNewOrchestrationInstanceAsync("GreetAll", cities, limit.Token);
+string[] input = ["Lima", "Oslo", "Turin"];
+var instance = await client.ScheduleNewOrchestrationInstanceAsync("GreetAll", input, limit.Token);
 var state = await client.WaitForInstanceCompletionAsync(instance, true, limit.Token);
 Console.WriteLine($"{state.RuntimeStatus} {state.SerializedOutput}");
 
