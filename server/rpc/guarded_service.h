@@ -27,7 +27,8 @@ class GuardedService final : public SidecarServiceBase {
   using RawWriter = SidecarService::RawWriter;
 
   // `service` and `access` must outlive the server that this service is registered with.
-  GuardedService(SidecarService* service, const AccessControl* access);
+  GuardedService(SidecarService* service, const AccessControl* access)
+      : service_(service), access_(access) {}
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Woverloaded-virtual"
