@@ -343,7 +343,7 @@ TEST_CASE("store_tasks_name_the_execution_of_their_generation") {
 
 // "name/version count oldest; " of each, with the name in lower case: any of its spellings is
 // right.
-std::string TextOf(const std::vector<WaitingWork>& list) {
+std::string WaitingText(const std::vector<WaitingWork>& list) {
   std::string text;
   for (const WaitingWork& work : list) {
     absl::StrAppend(&text, absl::AsciiStrToLower(work.name), "/", work.version, " ", work.count,
@@ -375,21 +375,21 @@ TEST_CASE("store_finds_the_work_that_no_filter_accepts") {
     return *found;
   };
   UnacceptedSearch search;
-  CHECK(TextOf(find(search).turns).empty());  // everything is accepted
+  CHECK(WaitingText(find(search).turns).empty());  // everything is accepted
   search.turns.emplace();                     // nothing is
-  CHECK(TextOf(find(search).turns) == "pack/ 2 plain; ship/1 1 one; ship/2 2 two; ");
+  CHECK(WaitingText(find(search).turns) == "pack/ 2 plain; ship/1 1 one; ship/2 2 two; ");
   CHECK(find(search).tasks.empty());
   CHECK(find(search).turns.front().since <= h.a().store().Now());
   search.turns = {{"pack", {"1"}}, {"ship", {"1", "3"}}};
-  CHECK(TextOf(find(search).turns) == "pack/ 2 plain; ship/2 2 two; ");
+  CHECK(WaitingText(find(search).turns) == "pack/ 2 plain; ship/2 2 two; ");
   search.turns = {{"pack", {""}}, {"ship", {}}};
-  CHECK(TextOf(find(search).turns).empty());
+  CHECK(WaitingText(find(search).turns).empty());
   search.turns.emplace();
   search.groups_max = 2;
   search.count_max = 1;
-  CHECK(TextOf(find(search).turns) == "pack/ 1 plain; ship/1 1 one; ");
+  CHECK(WaitingText(find(search).turns) == "pack/ 1 plain; ship/1 1 one; ");
   search.age_min = absl::Hours(1);
-  CHECK(TextOf(find(search).turns).empty());
+  CHECK(WaitingText(find(search).turns).empty());
 }
 
 TEST_CASE("store_finds_the_activities_that_no_filter_accepts") {
@@ -408,7 +408,7 @@ TEST_CASE("store_finds_the_activities_that_no_filter_accepts") {
         [&](auto done) { h.a().store().FindUnacceptedWork(search, std::move(done)); });
     REQUIRE(found.ok());
     CHECK(found->turns.empty());
-    return TextOf(found->tasks);
+    return WaitingText(found->tasks);
   };
   CHECK(find(std::vector<NameFilter>{}) == "mail/ 1 i; pay/ 2 i; pay/1 1 i; ");
   CHECK(find(std::vector<NameFilter>{{"pay", {""}}}) == "mail/ 1 i; pay/1 1 i; ");
