@@ -376,7 +376,7 @@ TEST_CASE("store_finds_the_work_that_no_filter_accepts") {
   };
   UnacceptedSearch search;
   CHECK(WaitingText(find(search).turns).empty());  // everything is accepted
-  search.turns.emplace();                     // nothing is
+  search.turns.emplace();                          // nothing is
   CHECK(WaitingText(find(search).turns) == "pack/ 2 plain; ship/1 1 one; ship/2 2 two; ");
   CHECK(find(search).tasks.empty());
   CHECK(find(search).turns.front().since <= h.a().store().Now());
