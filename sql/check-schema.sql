@@ -38,16 +38,15 @@ begin
   -- What others may make, or have made, here would be found before or instead of what is meant.
   v_trusted := array[v_owner, current_user::regrole::oid,
                      coalesce(to_regrole(quote_ident(v_schema || '_owner'))::oid, v_owner)];
-  select pg_get_userbyid(a.grantee) as role into v_object
+  select case when a.grantee = 0 then 'public' else pg_get_userbyid(a.grantee) end as role into v_object
     from pg_namespace n cross join aclexplode(n.nspacl) a
     where n.oid = v_schema_id and a.privilege_type = 'CREATE' and a.grantee <> all (v_trusted)
     order by 1 limit 1;
   if found then
     raise exception '"%" may create objects in schema "%"', v_object.role, v_schema
       using errcode = '42501',
-        hint = format('Take that away ("revoke create on schema %I from %s"), or choose another schema.',
-                      v_schema, case when v_object.role = 'unknown (OID=0)' then 'public'
-                                     else quote_ident(v_object.role) end);
+        hint = format('Take that away ("revoke create on schema %I from %I"), or choose another schema.',
+                      v_schema, v_object.role);
   end if;
   select p.oid::regprocedure as name, pg_get_userbyid(p.proowner) as role into v_object
     from pg_proc p

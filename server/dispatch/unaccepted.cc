@@ -23,8 +23,8 @@ NameFilters AcceptedBy(const Hub& hub, WorkType type) {
   return accepted;
 }
 
-// "3 orchestrations 'Ship', version '2.0'", with "1000 or more" where counting stopped. Names come
-// from users.
+// "3 orchestrations 'Ship' of version '2.0'", or "1000 or more orchestrations ..." where counting
+// stopped. Names come from users, so they are escaped.
 std::string Describe(WorkType type, int64_t count, int64_t count_max, const std::string& name,
                      const std::string& version) {
   const char* noun = type == WorkType::kTurn ? "orchestration" : "activity";

@@ -73,6 +73,16 @@ revoke create on schema open from mallory;
 \set ECHO all
 rollback;
 
+-- So is one in which everybody may.
+create schema everybodys;
+grant create on schema everybodys to public;
+\set schema everybodys
+\set ECHO none
+\i ../../../sql/install.sql
+\set ON_ERROR_STOP off
+\set ECHO all
+rollback;
+
 -- Names that would make one role of two.
 \set schema a_schema_name_with_more_bytes_than_the_names_of_roles_allow
 \set ECHO none
@@ -82,6 +92,6 @@ rollback;
 rollback;
 
 -- Roles are the cluster's.
-drop schema hers, open, trap cascade;
+drop schema hers, open, everybodys, trap cascade;
 drop owned by mallory cascade;
 drop role mallory;
