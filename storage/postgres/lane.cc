@@ -44,6 +44,7 @@ uint64_t OrderKey(HubId hub, std::string_view instance_id) {
 
 Lane::Lane(LaneOptions options)
     : options_(std::move(options)),
+      suspects_(options_.suspect_period, options_.suspect_rest_factor),
       backoff_(options_.reconnect_delay_min, options_.reconnect_delay_max) {
   absl::MutexLock lock(&join_mutex_);
   thread_ = std::thread([this] { Run(); });
@@ -133,7 +134,7 @@ void Lane::Run() {
     }
   }
   Disconnect();
-  Batch rest;
+  Batch rest = blocked_.TakeAll();
   for (auto& operation : waiting_) rest.push_back(std::move(operation));
   waiting_.clear();
   std::string why = fault_.ok() ? "" : "; " + Text(fault_);
@@ -144,9 +145,9 @@ void Lane::Run() {
 
 bool Lane::Gather() {
   absl::MutexLock lock(&mutex_);
-  if (waiting_.empty()) {
+  if (waiting_.empty() && blocked_.empty()) {
     idle_ = alone_ && arrived_.empty() && connection_ != nullptr &&
-            lock_timeout_ == options_.connection.lock_timeout;
+            lock_timeout_ == options_.connection.lock_timeout && suspects_.Forget(SteadyNow());
     mutex_.Await(absl::Condition(this, &Lane::HasArrivedOrStopping));
     idle_ = false;
     if (begun_.has_value()) return true;
@@ -161,7 +162,7 @@ bool Lane::Gather() {
   for (auto& operation : arrived_) waiting_.push_back(std::move(operation));
   arrived_.clear();
   if (!stopping_) return true;
-  return !waiting_.empty() && SteadyNow() < drain_until_;
+  return !(waiting_.empty() && blocked_.empty()) && SteadyNow() < drain_until_;
 }
 
 std::optional<Lane::BegunCall> Lane::TakeBegun() {
@@ -237,50 +238,87 @@ void Lane::NoteFault(const absl::Status& fault, absl::Duration delay) {
   }
 }
 
-Lane::Batch Lane::TakeBatch() {
+Batch Lane::TakeBatch() {
   const absl::Time now = SteadyNow();
+  Batch followers = blocked_.TakeFollowers();
+  for (auto it = followers.rbegin(); it != followers.rend(); ++it) {
+    waiting_.push_front(std::move(*it));
+  }
+  suspects_.Forget(now);
+  // Blocked operations and others take turns.
+  Batch batch;
+  if (!tried_blocked_) batch = TakeBlocked(now);
+  tried_blocked_ = !batch.empty();
+  if (batch.empty()) batch = TakeWaiting(now);
+  if (batch.empty()) {
+    batch = TakeBlocked(now);
+    tried_blocked_ = !batch.empty();
+  }
+  if (batch.empty() && !blocked_.empty()) {
+    blocked_until_ =
+        std::min(blocked_until_, std::max(blocked_.next_due(), suspects_.blocked_rest_until()));
+  }
+  alone_ = batch.size() == 1 && waiting_.empty() && blocked_.empty();
+  return batch;
+}
+
+Batch Lane::TakeBlocked(absl::Time now) {
+  Batch batch;
+  if (blocked_.next_due() <= now && suspects_.blocked_rest_until() <= now) {
+    batch.push_back(blocked_.TakeDue(now));
+  }
+  return batch;
+}
+
+Batch Lane::TakeWaiting(absl::Time now) {
   const Verb* verb = nullptr;
   HubId hub = 0;
   size_t size_max = 1;
   Batch batch;
   Queue behind;
   size_t bytes = 0;
-  absl::flat_hash_set<uint64_t> blocked;
+  absl::flat_hash_set<uint64_t> left_behind;
   absl::flat_hash_set<uint64_t> taken;
   blocked_until_ = absl::InfiniteFuture();
-  for (int i = 0; i < kScanMax && !waiting_.empty() && (batch.empty() || batch.size() < size_max);
-       ++i) {
-    Operation& next = *waiting_.front();
-    uint64_t key = next.order_key;
-    bool free = key == 0 || !blocked.contains(key);
-    if (free && next.blocked_until_ > now) {
-      blocked_until_ = std::min(blocked_until_, next.blocked_until_);
-      free = false;
-    }
-    if (free && batch.empty()) {
-      verb = next.verb;
-      hub = next.hub;
-      size_max =
-          std::max<size_t>(1, std::min(options_.batch_operations_max, next.verb->operations_max()));
-      if (next.WasBlocked()) size_max = 1;
-    }
-    bool same_kind = free && next.verb == verb && next.hub == hub;
-    if (same_kind && !batch.empty() && bytes + next.bytes > options_.batch_bytes_max) break;
-    bool fits = batch.empty() ||
-                !(next.WasBlocked() || (key != 0 && taken.contains(key) && verb->one_per_key()));
-    if (same_kind && fits) {
-      bytes += next.bytes;
-      if (key != 0) taken.insert(key);
-      batch.push_back(std::move(waiting_.front()));
-    } else {
-      if (key != 0) blocked.insert(key);
-      behind.push_back(std::move(waiting_.front()));
-    }
+  int looked_at = 0;
+  while (looked_at < kScanMax && !waiting_.empty() && (batch.empty() || batch.size() < size_max)) {
+    std::unique_ptr<Operation> next = std::move(waiting_.front());
     waiting_.pop_front();
+    if (blocked_.Follow(next)) continue;
+    // All operations of a hub rest together, so their order stays.
+    if (const absl::Time rests_until = suspects_.RestsUntil(next->hub); rests_until > now) {
+      blocked_until_ = std::min(blocked_until_, rests_until);
+      behind.push_back(std::move(next));
+      continue;
+    }
+    ++looked_at;
+    const uint64_t key = next->order_key;
+    const bool free = key == 0 || !left_behind.contains(key);
+    if (free && batch.empty()) {
+      verb = next->verb;
+      hub = next->hub;
+      size_max =
+          std::max<size_t>(1, std::min(options_.batch_operations_max, verb->operations_max()));
+      if (next->alone_) size_max = 1;
+    }
+    const bool same_kind = free && next->verb == verb && next->hub == hub;
+    if (same_kind && !batch.empty() && bytes + next->bytes > options_.batch_bytes_max) {
+      behind.push_back(std::move(next));
+      break;
+    }
+    const bool fits = batch.empty() ||
+                      !(next->alone_ || (key != 0 && taken.contains(key) && verb->one_per_key()));
+    if (same_kind && fits) {
+      bytes += next->bytes;
+      if (key != 0) taken.insert(key);
+      batch.push_back(std::move(next));
+    } else {
+      if (key != 0) left_behind.insert(key);
+      behind.push_back(std::move(next));
+    }
   }
   for (auto it = behind.rbegin(); it != behind.rend(); ++it) waiting_.push_front(std::move(*it));
   if (!batch.empty()) blocked_until_ = absl::InfinitePast();
-  alone_ = batch.size() == 1 && waiting_.empty();
   return batch;
 }
 
@@ -304,7 +342,9 @@ bool Lane::RunPart(Batch part, std::vector<Batch>* rest) {
 bool Lane::SettlePart(Batch part, const Params& params, bool begun, std::vector<Batch>* rest) {
   Backoff backoff(options_.retry_delay_min, options_.retry_delay_max);
   for (int retries = 0;; ++retries) {
+    const absl::Time sent_at = SteadyNow();
     absl::StatusOr<Result> result = SendOnce(part, params, begun && retries == 0);
+    ChargeForLocks(*part.front(), SteadyNow() - sent_at, !result.ok());
     if (result.ok()) {
       CompleteAll(*result, std::move(part));
       return true;
@@ -367,15 +407,19 @@ absl::StatusOr<Result> Lane::SendOnce(const Batch& part, const Params& params, b
   if (begun) {
     result = connection_->Finish(statement, params);
   } else {
-    absl::Status ready =
-        SetLockTimeout(part.front()->WasBlocked() ? options_.blocked_lock_timeout
-                                                  : options_.connection.lock_timeout);
+    absl::Status ready = SetLockTimeout(LockTimeoutFor(*part.front()));
     if (!ready.ok()) return ready;
     result = connection_->Execute(statement, params);
   }
   absl::MutexLock lock(&mutex_);
   counters_.round_trips += connection_->round_trips() - before;
   return result;
+}
+
+absl::Duration Lane::LockTimeoutFor(const Operation& first) const {
+  if (first.alone_) return options_.blocked_lock_timeout;
+  return suspects_.IsSuspect(first.hub) ? options_.suspect_lock_timeout
+                                        : options_.connection.lock_timeout;
 }
 
 absl::Status Lane::SetLockTimeout(absl::Duration timeout) {
@@ -386,36 +430,50 @@ absl::Status Lane::SetLockTimeout(absl::Duration timeout) {
   return status;
 }
 
+void Lane::ChargeForLocks(const Operation& first, absl::Duration took, bool failed) {
+  if (first.blocked_times_ > 0) {
+    if (failed) suspects_.ChargeBlocked(took, SteadyNow());
+  } else if (failed || first.alone_) {
+    suspects_.Charge(first.hub, took, SteadyNow());
+  }
+}
+
 bool Lane::SetAside(Batch part, std::vector<Batch>* rest, const absl::Status& status) {
-  absl::Time now = SteadyNow();
-  Operation& first = *part.front();
-  if (part.size() == 1 && first.WasBlocked() &&
-      (now - first.blocked_since_ >= options_.blocked_max || DrainIsOver())) {
-    FailAll(std::move(part), status);
-    return true;
-  }
-  for (auto& operation : part) {
-    operation->blocked_since_ = std::min(operation->blocked_since_, now);
-  }
-  if (part.size() == 1) {
-    int doublings = std::min(first.blocked_times_++, 20);
-    first.blocked_until_ =
-        now + std::min(options_.blocked_delay_min * (1 << doublings), options_.blocked_delay_max);
-  }
-  if (now - blocked_logged_at_ > kFaultLogInterval) {
-    blocked_logged_at_ = now;
-    spdlog::warn(
-        "[308 TransientDatabaseFailure] {}: somebody keeps a lock that {} needs; perhaps an SQL "
-        "user "
-        "who does not end a transaction: {}",
-        options_.name, first.verb->statement().name, Text(status));
-  }
+  const absl::Time now = SteadyNow();
+  LogBlocked(*part.front(), status);
   {
     absl::MutexLock lock(&mutex_);
     ++counters_.retries;
   }
-  PutBack(std::move(part), rest, /*outcome_unknown=*/false);
-  return false;
+  if (part.size() > 1 || !part.front()->alone_) {
+    for (auto& operation : part) operation->alone_ = true;
+    PutBack(std::move(part), rest, /*outcome_unknown=*/false);
+    return false;
+  }
+  Operation& first = *part.front();
+  suspects_.Note(first.hub, now);
+  first.blocked_since_ = std::min(first.blocked_since_, now);
+  if (now - first.blocked_since_ >= options_.blocked_max || DrainIsOver()) {
+    FailAll(std::move(part), status);
+    return true;
+  }
+  const int doublings = std::min(first.blocked_times_++, 20);
+  blocked_.Add(
+      std::move(part.front()),
+      now + std::min(options_.blocked_delay_min * (1 << doublings), options_.blocked_delay_max));
+  return true;
+}
+
+void Lane::LogBlocked(const Operation& operation, const absl::Status& status) {
+  const absl::Time now = SteadyNow();
+  if (now - blocked_logged_at_ <= kFaultLogInterval) return;
+  blocked_logged_at_ = now;
+  spdlog::warn(
+      "[308 TransientDatabaseFailure] {}: somebody keeps a lock that {} needs in the hub with id "
+      "{}; "
+      "perhaps an SQL user who does not end a transaction: look for state 'idle in transaction' in "
+      "pg_stat_activity, and end it there or by pg_terminate_backend: {}",
+      options_.name, operation.verb->statement().name, operation.hub, Text(status));
 }
 
 void Lane::CompleteAll(const Result& result, Batch part) {
@@ -450,6 +508,8 @@ void Lane::PutBack(Batch part, std::vector<Batch>* rest, bool outcome_unknown) {
     if (outcome_unknown) ++(*it)->lost_calls_;
     if (outcome_unknown && (!repeatable || (*it)->lost_calls_ >= options_.lost_calls_max)) {
       failed.push_back(std::move(*it));
+    } else if ((*it)->blocked_key_ != 0) {
+      blocked_.Add(std::move(*it), SteadyNow());
     } else {
       waiting_.push_front(std::move(*it));
     }
@@ -470,7 +530,7 @@ void Lane::FailAll(Batch batch, const absl::Status& status) {
 
 void Lane::FailImpatient() {
   absl::Time now = SteadyNow();
-  Batch failed;
+  Batch failed = blocked_.TakeImpatient(now);
   Queue left;
   for (auto& operation : waiting_) {
     if (operation->give_up_at_ <= now) {

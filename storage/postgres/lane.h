@@ -13,7 +13,9 @@
 //                                   is kept is set aside and tried again now and then, for as long
 //                                   as `blocked_max`, and those behind it with its order key wait.
 //                                   SQL users keep locks until their transactions end
-//                                   (sql/README.md)
+//                                   (sql/README.md). Their hub is suspect for a while: its calls
+//                                   have little patience, and what waiting for its locks costs is a
+//                                   small part of the lane's time (suspect_hubs.h)
 //   data at fault (kItemByItem)     the call is halved until the bad items stand alone and fail
 //                                   alone
 //   connection lost                 operations go back to the head of the queue, the lane
@@ -50,66 +52,12 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "storage/postgres/backoff.h"
+#include "storage/postgres/blocked_operations.h"
 #include "storage/postgres/connection.h"
-#include "storage/records.h"
+#include "storage/postgres/operation.h"
+#include "storage/postgres/suspect_hubs.h"
 
 namespace dt::postgres {
-
-class Verb;
-
-// One thing to do for one caller. Subclasses add the arguments and the callback.
-class Operation {
- public:
-  explicit Operation(const Verb* its_verb) : verb(its_verb) {}
-  virtual ~Operation() = default;
-  // Ends the operation without a result. Called at most once, and not after Verb::Complete.
-  virtual void Fail(absl::Status status) = 0;
-
-  const Verb* const verb;  // must outlive the lane
-  HubId hub = 0;           // 0 = concerns no hub
-  uint64_t order_key = 0;  // see OrderKey; 0 = in no order with anything
-  size_t bytes = 0;        // about what it adds to the call
-  // How long it waits for a database that is away, from Submit on; zero = the lane's default.
-  absl::Duration patience = absl::ZeroDuration();
-
-  // An earlier call with it ended with its session. A call that the server refused changed nothing.
-  bool may_have_happened() const { return may_have_happened_; }
-
- private:
-  friend class Lane;
-  absl::Time give_up_at_;
-  int lost_calls_ = 0;  // connections that broke while it was in flight
-  bool may_have_happened_ = false;
-  // Since when a lock is in its way, if one was; how often it was found so; when to look again.
-  absl::Time blocked_since_ = absl::InfiniteFuture();
-  int blocked_times_ = 0;
-  absl::Time blocked_until_ = absl::InfinitePast();
-  bool WasBlocked() const { return blocked_since_ != absl::InfiniteFuture(); }
-};
-
-using Operations = absl::Span<const std::unique_ptr<Operation>>;
-
-// The order key of an instance. Two instances with the same key are ordered needlessly, no more.
-uint64_t OrderKey(HubId hub, std::string_view instance_id);
-
-// What the operations of one kind have in common: the statement, the encoding and the decoding.
-class Verb {
- public:
-  virtual ~Verb() = default;
-  virtual const Statement& statement() const = 0;
-  // Fills the parameters for these operations (never empty, all of this verb and of one hub). May
-  // be called again for the same operations when a call is repeated. The operations stay alive.
-  virtual void Encode(Operations operations, Params* params) const = 0;
-  // Ends every operation by its part of the result (its callback runs here) and returns OK; or ends
-  // none and returns why the result does not fit. Then the lane fails them with kInternal.
-  virtual absl::Status Complete(const Result& result, Operations operations) const = 0;
-  // True if a call may be sent again when it is unknown whether it was committed.
-  virtual bool repeatable() const = 0;
-  // Below the lane's own limit; 1 = never together with others.
-  virtual size_t operations_max() const { return SIZE_MAX; }
-  // True if a call may hold only one operation of each order key; the next goes into the next call.
-  virtual bool one_per_key() const { return false; }
-};
 
 struct LaneOptions {
   std::string name = "lane";  // for logs
@@ -131,10 +79,15 @@ struct LaneOptions {
   absl::Duration patience = absl::Seconds(10);
   // For an operation that a lock was in the way of (kBlocked): how long it waits for the lock,
   // alone in its call; the pauses between the calls; and after how long it fails.
-  absl::Duration blocked_lock_timeout = absl::Milliseconds(20);
+  absl::Duration blocked_lock_timeout = absl::Milliseconds(5);
   absl::Duration blocked_delay_min = absl::Milliseconds(50);
   absl::Duration blocked_delay_max = absl::Seconds(2);
   absl::Duration blocked_max = absl::Seconds(60);
+  // For how long a hub is suspect after a kept lock; how long its calls wait for a lock then; and
+  // for each second lost to kept locks, how many are for the others.
+  absl::Duration suspect_period = absl::Seconds(5);
+  absl::Duration suspect_lock_timeout = absl::Milliseconds(20);
+  int suspect_rest_factor = 19;
   // Connections are renewed between calls after this, so that rotated passwords and moved primaries
   // are found; zero = never.
   absl::Duration connection_age_max = absl::Hours(1);
@@ -173,7 +126,6 @@ class Lane {
 
  private:
   using Queue = std::deque<std::unique_ptr<Operation>>;
-  using Batch = std::vector<std::unique_ptr<Operation>>;
   // A call that Submit has sent.
   struct BegunCall {
     Batch part;
@@ -190,8 +142,13 @@ class Lane {
   // False if there is none, it is too old, or the server has closed it.
   bool ConnectionIsFit() const;
   std::optional<BegunCall> TakeBegun();
-  // Empty if a lock is in the way of all that waits: until blocked_until_.
+  // Empty if locks are in the way of all that waits: until blocked_until_.
   Batch TakeBatch();
+  // A blocked operation whose time has come, or none.
+  Batch TakeBlocked(absl::Time now);
+  // The oldest operations that make one call.
+  Batch TakeWaiting(absl::Time now);
+  absl::Duration LockTimeoutFor(const Operation& first) const;
   void RunBatch(Batch batch);
   // Sends one call until it is settled. False if it could not be and everything left of the batch
   // (this part, then `rest` from its end) went back to waiting_.
@@ -204,6 +161,9 @@ class Lane {
   // Puts a part back that a lock is in the way of, or fails it when that has lasted too long.
   // Returns as RunPart.
   bool SetAside(Batch part, std::vector<Batch>* rest, const absl::Status& status);
+  void LogBlocked(const Operation& operation, const absl::Status& status);
+  // Charges its hub for a call that kept locks made necessary, or long.
+  void ChargeForLocks(const Operation& first, absl::Duration took, bool failed);
   void CompleteAll(const Result& result, Batch part);
   void PutBack(Batch part, std::vector<Batch>* rest, bool outcome_unknown);
   void FailAll(Batch batch, const absl::Status& status);
@@ -226,7 +186,10 @@ class Lane {
 
   // Of the lane's thread, and while that is idle_, of the one that is sending_.
   Queue waiting_;
-  bool alone_ = false;  // the last call held one operation, and nothing waited behind it
+  BlockedOperations blocked_;
+  SuspectHubs suspects_;
+  bool tried_blocked_ = false;  // the last call was for a blocked operation
+  bool alone_ = false;          // the last call held one operation, and nothing waited behind it
   std::unique_ptr<Connection> connection_;
   absl::Time connected_at_;
   absl::Time not_before_ = absl::InfinitePast();  // no call and no connecting before this

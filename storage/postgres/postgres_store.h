@@ -42,7 +42,7 @@ struct PostgresStoreOptions {
   absl::Duration lease = absl::Seconds(30);
   absl::Duration claim_statement_timeout = absl::Seconds(10);
   // After so long a call of a lane is taken apart, lest one kept lock holds all others up (lane.h).
-  absl::Duration lane_lock_timeout = absl::Seconds(1);
+  absl::Duration lane_lock_timeout = absl::Milliseconds(250);
   absl::Duration read_statement_timeout = absl::Seconds(30);
   absl::Duration drain = absl::Seconds(10);  // how long Stop() lets queued work finish
   // Hints between daemons by LISTEN; off behind a pooler in transaction mode, unless listen_url

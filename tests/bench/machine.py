@@ -37,11 +37,20 @@ def family_cpu_seconds(pid: int) -> float:
     return total
 
 
-def resident_bytes(pid: int) -> int:
+def _status_bytes(pid: int, name: str) -> int:
     for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
+        if line.startswith(name + ":"):
             return int(line.split()[1]) * 1024
-    raise OSError(f"process {pid} has no VmRSS")
+    raise OSError(f"process {pid} has no {name}")
+
+
+def resident_bytes(pid: int) -> int:
+    return _status_bytes(pid, "VmRSS")
+
+
+def peak_bytes(pid: int) -> int:
+    """The most that it had resident at any time."""
+    return _status_bytes(pid, "VmHWM")
 
 
 def sync_microseconds(directory: pathlib.Path) -> float:

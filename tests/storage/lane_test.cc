@@ -196,6 +196,39 @@ TEST_CASE("lane_kept_lock_holds_up_nothing_but_what_needs_it") {
   CHECK(order.Int(1, 0) == 21);
 }
 
+TEST_CASE("lane_a_thousand_kept_locks_of_one_hub_leave_the_time_to_the_others") {
+  constexpr int kLocked = 1000;
+  WriteVerb verb("w");
+  LaneOptions options;
+  options.connection.lock_timeout = absl::Milliseconds(50);
+  options.suspect_period = absl::Hours(1);
+  Bench bench(options);
+  std::vector<std::string> locked;
+  for (int i = 0; i < kLocked; ++i) locked.push_back(absl::StrCat(i));
+  Keeper keeper(bench, absl::StrCat("{", absl::StrJoin(locked, ","), "}"));
+  for (const std::string& value : locked) MustBeOk(bench.Submit(&verb, "k" + value, value));
+  // One whose lock was kept, and the hub is suspect; then a long queue behind it.
+  const absl::Time begin = absl::Now();
+  while (bench.lane->counters().retries < 2) REQUIRE(absl::Now() - begin < absl::Seconds(60));
+  for (int i = 0; i < 6000; ++i) MustBeOk(bench.Submit(&verb, "k0", absl::StrCat(20'000 + i)));
+
+  const int64_t retries = bench.lane->counters().retries;
+  const absl::Time others_begin = absl::Now();
+  for (int i = 1; i <= 200; ++i) {
+    MustBeOk(bench.Submit(&verb, absl::StrCat("o", i), absl::StrCat(10'000 + i), 2));
+    bench.ends.WaitFor(static_cast<size_t>(i));
+  }
+  // Each call that waits for a lock, of the blocked and of those not known yet, waits for its 5 ms,
+  // and is followed by nineteen times as much for the others.
+  const double elapsed = absl::ToDoubleSeconds(absl::Now() - others_begin);
+  const double tries = static_cast<double>(bench.lane->counters().retries - retries);
+  CHECK(tries <= 2 * (1 + elapsed / (20 * 0.005)));
+  CHECK(bench.ends.failed() == 0);
+  keeper.End();
+  bench.ends.WaitFor(200 + kLocked + 6000);
+  CHECK(bench.ends.failed() == 0);
+}
+
 TEST_CASE("lane_operation_behind_a_kept_lock_fails_at_last") {
   WriteVerb verb("w");
   LaneOptions options;

@@ -1,0 +1,83 @@
+// What lanes (lane.h) carry: operations, and the verbs that say how operations of one kind become a
+// call.
+#ifndef DT_STORAGE_POSTGRES_OPERATION_H_
+#define DT_STORAGE_POSTGRES_OPERATION_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "storage/postgres/connection.h"
+#include "storage/records.h"
+
+namespace dt::postgres {
+
+class Verb;
+
+// One thing to do for one caller. Subclasses add the arguments and the callback.
+class Operation {
+ public:
+  explicit Operation(const Verb* its_verb) : verb(its_verb) {}
+  virtual ~Operation() = default;
+  // Ends the operation without a result. Called at most once, and not after Verb::Complete.
+  virtual void Fail(absl::Status status) = 0;
+
+  const Verb* const verb;  // must outlive the lane
+  HubId hub = 0;           // 0 = concerns no hub
+  uint64_t order_key = 0;  // see OrderKey; 0 = in no order with anything
+  size_t bytes = 0;        // about what it adds to the call
+  // How long it waits for a database that is away, from Submit on; zero = the lane's default.
+  absl::Duration patience = absl::ZeroDuration();
+
+  // An earlier call with it ended with its session. A call that the server refused changed nothing.
+  bool may_have_happened() const { return may_have_happened_; }
+
+ private:
+  friend class BlockedOperations;
+  friend class Lane;
+  absl::Time give_up_at_;
+  int lost_calls_ = 0;  // connections that broke while it was in flight
+  bool may_have_happened_ = false;
+  // A lock was in the way of the call that it was in, perhaps for its sake: from then on it is
+  // alone in its call, and waits for no lock for long.
+  bool alone_ = false;
+  // Since when a lock is in its way, found when it was alone; and how often it was found so.
+  absl::Time blocked_since_ = absl::InfiniteFuture();
+  int blocked_times_ = 0;
+  uint64_t blocked_key_ = 0;  // under which BlockedOperations keeps it; 0 = never kept
+};
+
+using Batch = std::vector<std::unique_ptr<Operation>>;
+using Operations = absl::Span<const std::unique_ptr<Operation>>;
+
+// The order key of an instance. Two instances with the same key are ordered needlessly, no more.
+uint64_t OrderKey(HubId hub, std::string_view instance_id);
+
+// What the operations of one kind have in common: the statement, the encoding and the decoding.
+class Verb {
+ public:
+  virtual ~Verb() = default;
+  virtual const Statement& statement() const = 0;
+  // Fills the parameters for these operations (never empty, all of this verb and of one hub). May
+  // be called again for the same operations when a call is repeated. The operations stay alive.
+  virtual void Encode(Operations operations, Params* params) const = 0;
+  // Ends every operation by its part of the result (its callback runs here) and returns OK; or ends
+  // none and returns why the result does not fit. Then the lane fails them with kInternal.
+  virtual absl::Status Complete(const Result& result, Operations operations) const = 0;
+  // True if a call may be sent again when it is unknown whether it was committed.
+  virtual bool repeatable() const = 0;
+  // Below the lane's own limit; 1 = never together with others.
+  virtual size_t operations_max() const { return SIZE_MAX; }
+  // True if a call may hold only one operation of each order key; the next goes into the next call.
+  virtual bool one_per_key() const { return false; }
+};
+
+}  // namespace dt::postgres
+
+#endif  // DT_STORAGE_POSTGRES_OPERATION_H_

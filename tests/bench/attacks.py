@@ -1,0 +1,107 @@
+"""What others keep of their rate while one hub, or one caller, does its worst."""
+
+import argparse
+import contextlib
+import json
+import pathlib
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+
+import grpc
+from durabletask.internal import orchestrator_service_pb2 as pb
+from durabletask.internal.orchestrator_service_pb2_grpc import TaskHubSidecarServiceStub
+
+import machine
+from servers import SIDECAR, Server, note
+
+ATTACKER = (("taskhub", "attacker"),)
+LOCKED = 1000  # instances
+EVENT_PAUSE_SECONDS = 5
+CALL_SECONDS = 30
+
+
+def start_instances(client: TaskHubSidecarServiceStub, name: str, count: int) -> list[str]:
+    """Starts so many instances in the attacker's hub, for no worker."""
+    calls = [client.StartInstance.future(pb.CreateInstanceRequest(instanceId=f"{name}-{i}", name=name),
+                                         metadata=ATTACKER) for i in range(count)]
+    return [call.result().instanceId for call in calls]
+
+
+@contextlib.contextmanager
+def locks(server: Server, client: TaskHubSidecarServiceStub) -> Iterator[None]:
+    """Somebody keeps instances locked in an open transaction, and a client sends events to them."""
+    instances = start_instances(client, "locked", LOCKED)
+    session = subprocess.Popen(server.psql_command("-f", "-"), stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, text=True)
+    session.stdin.write("begin; select count(*) from (select from dt.ReadyInstances r join"
+                        " dt.TaskHubs h using (hub_id) where h.name = 'attacker'"
+                        " for no key update of r) l;\n")
+    session.stdin.flush()
+    assert int(session.stdout.readline()) == LOCKED
+    over = threading.Event()
+
+    def raise_events() -> None:
+        while not over.is_set():
+            for instance in instances:
+                client.RaiseEvent.future(pb.RaiseEventRequest(instanceId=instance, name="e"),
+                                         metadata=ATTACKER)
+            over.wait(EVENT_PAUSE_SECONDS)
+
+    thread = threading.Thread(target=raise_events)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        session.stdin.close()
+        session.wait()
+
+
+ATTACKS: dict[str, Callable] = {attack.__name__: attack for attack in (locks,)}
+
+
+def others(server: Server, options: argparse.Namespace) -> float:
+    """The rate of a hub that does nothing wrong; 0 if one of its calls got no answer in time."""
+    run = server.bench("--hub", "others", "--workload", "chain", "--activities", "5", "--in-flight",
+                       str(options.in_flight), "--seconds", str(options.seconds),
+                       "--warmup-seconds", "1", "--timeout-seconds", str(CALL_SECONDS))
+    output, _ = run.communicate()
+    return json.loads(output.splitlines()[-1])["orchestrations_per_second"] if run.returncode == 0 else 0
+
+
+def measure(name: str, server: Server, options: argparse.Namespace) -> dict:
+    with server, server.client() as client:
+        alone = others(server, options)
+        with ATTACKS[name](server, client):
+            attacked = others(server, options)
+        return {"attack": name, "alone_per_second": alone, "attacked_per_second": attacked,
+                "kept_percent": 100 * attacked / alone,
+                "peak_mib": machine.peak_bytes(server.pid) / 2**20}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="tests/bench/attacks", description=__doc__)
+    parser.add_argument("attacks", nargs="*", choices=[[], *ATTACKS], help="default: all")
+    parser.add_argument("--seconds", type=float, default=15, help="of each measurement")
+    parser.add_argument("--in-flight", type=int, default=64, help="orchestrations of the others")
+    parser.add_argument("--baseline", type=pathlib.Path, help="another build's sidecar, for a before")
+    options = parser.parse_args()
+    builds = {"current": SIDECAR}
+    if options.baseline:
+        builds = {"baseline": options.baseline, **builds}
+    with tempfile.TemporaryDirectory(prefix="dt-attacks-") as root:
+        pathlib.Path(root).chmod(0o755)
+        for name in options.attacks or ATTACKS:
+            for build, sidecar in builds.items():
+                result = measure(name, Server(pathlib.Path(root) / f"{name}-{build}", sidecar), options)
+                note(f"{name}, {build}: others {result['alone_per_second']:,.0f}/s alone,"
+                     f" {result['attacked_per_second']:,.0f}/s attacked"
+                     f" ({result['kept_percent']:.0f} %); peak {result['peak_mib']:,.0f} MiB")
+                print(json.dumps({"build": build, **result}))
+
+
+if __name__ == "__main__":
+    main()
