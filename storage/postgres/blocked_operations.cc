@@ -39,9 +39,18 @@ std::unique_ptr<Operation> BlockedOperations::TakeDue(absl::Time now) {
   return taken;
 }
 
+void BlockedOperations::Hold(uint64_t order_key) {
+  if (order_key == taken_key_) taken_key_ = 0;
+  queues_.try_emplace(order_key);
+}
+
 Batch BlockedOperations::TakeFollowers() {
-  if (taken_key_ == 0) return {};
-  const auto found = queues_.find(std::exchange(taken_key_, 0));
+  return taken_key_ == 0 ? Batch() : Release(std::exchange(taken_key_, 0));
+}
+
+Batch BlockedOperations::Release(uint64_t order_key) {
+  const auto found = queues_.find(order_key);
+  if (found == queues_.end()) return {};
   Batch followers(std::make_move_iterator(found->second.operations.begin()),
                   std::make_move_iterator(found->second.operations.end()));
   queues_.erase(found);

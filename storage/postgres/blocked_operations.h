@@ -40,6 +40,11 @@ class BlockedOperations {
   // Those that were behind the operation that was taken and has not come back, in order.
   Batch TakeFollowers();
 
+  // From now on, operations with this order key have to wait, until Release.
+  void Hold(uint64_t order_key);
+  // Those that were behind it, in order.
+  Batch Release(uint64_t order_key);
+
   // Those that have no patience left (Operation::give_up_at_); those behind them may be tried.
   Batch TakeImpatient(absl::Time now);
 
@@ -49,7 +54,8 @@ class BlockedOperations {
  private:
   struct Queue {
     std::deque<std::unique_ptr<Operation>> operations;  // without the one that was taken
-    absl::Time due = absl::InfiniteFuture();            // as in due_; infinite while one is taken
+    // As in due_; infinite while one is taken, or the key is held.
+    absl::Time due = absl::InfiniteFuture();
   };
   using Queues = absl::flat_hash_map<uint64_t, Queue>;
 

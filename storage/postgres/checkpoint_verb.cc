@@ -448,6 +448,11 @@ size_t BytesOf(const Checkpoint& checkpoint) {
   return bytes;
 }
 
+size_t RowsOf(const Checkpoint& checkpoint) {
+  return checkpoint.tasks.size() + checkpoint.children.size() + checkpoint.own_messages.size() +
+         checkpoint.messages.size() + checkpoint.terminations.size() + checkpoint.consumed.size();
+}
+
 void CheckpointCall::Fail(absl::Status status) {
   if (Sqlstate(status) == "P0D01") {
     CheckpointResult lost;

@@ -81,7 +81,9 @@ absl::Status Lane::Submit(std::unique_ptr<Operation>& operation) {
 
 void Lane::SendArrived() {
   const Operation& first = *arrived_.front();
-  if (!ConnectionIsFit() || !connection_->IsPrepared(first.verb->statement())) return;
+  if (MustGoBeside(first) || !ConnectionIsFit() ||
+      !connection_->IsPrepared(first.verb->statement()))
+    return;
   idle_ = false;
   sending_ = true;
   BegunCall call;
@@ -128,7 +130,13 @@ void Lane::Run() {
       std::vector<Batch> rest;  // stays empty: of one operation no part is left
       SettlePart(std::move(call->part), call->params, /*begun=*/true, &rest);
     } else if (EnsureConnected()) {
-      if (Batch batch = TakeBatch(); !batch.empty()) RunBatch(std::move(batch));
+      Batch batch = TakeBatch();
+      if (batch.empty()) continue;
+      if (MustGoBeside(*batch.front())) {
+        HandOver(std::move(batch.front()));
+      } else {
+        RunBatch(std::move(batch));
+      }
     } else {
       FailImpatient();
     }
@@ -159,10 +167,50 @@ bool Lane::Gather() {
     // ended_ is set by this thread alone: a pause.
     mutex_.AwaitWithTimeout(absl::Condition(&ended_), std::min(left, absl::Milliseconds(10)));
   }
+  for (const uint64_t order_key : returned_) PushFront(blocked_.Release(order_key));
+  returned_.clear();
   for (auto& operation : arrived_) waiting_.push_back(std::move(operation));
   arrived_.clear();
   if (!stopping_) return true;
   return !(waiting_.empty() && blocked_.empty()) && SteadyNow() < drain_until_;
+}
+
+bool Lane::MustGoBeside(const Operation& operation) const {
+  return options_.large != nullptr &&
+         (operation.beside_ || operation.rows >= options_.large_rows_min ||
+          operation.bytes >= options_.large_bytes_min);
+}
+
+void Lane::HandOver(std::unique_ptr<Operation> operation) {
+  const uint64_t order_key = operation->order_key;
+  if (order_key != 0) {
+    blocked_.Hold(order_key);
+    operation->until_end_ =
+        std::shared_ptr<void>(this, [order_key](Lane* lane) { lane->Returned(order_key); });
+  }
+  operation->blocked_key_ = 0;
+  {
+    absl::MutexLock lock(&mutex_);
+    --counters_.queued_operations;
+    counters_.queued_bytes -= static_cast<int64_t>(operation->bytes);
+  }
+  options_.large->TakeOver(std::move(operation));
+}
+
+void Lane::TakeOver(std::unique_ptr<Operation> operation) {
+  absl::MutexLock lock(&mutex_);
+  ++counters_.queued_operations;
+  counters_.queued_bytes += static_cast<int64_t>(operation->bytes);
+  arrived_.push_back(std::move(operation));
+}
+
+void Lane::Returned(uint64_t order_key) {
+  absl::MutexLock lock(&mutex_);
+  returned_.push_back(order_key);
+}
+
+void Lane::PushFront(Batch batch) {
+  for (auto it = batch.rbegin(); it != batch.rend(); ++it) waiting_.push_front(std::move(*it));
 }
 
 std::optional<Lane::BegunCall> Lane::TakeBegun() {
@@ -240,10 +288,7 @@ void Lane::NoteFault(const absl::Status& fault, absl::Duration delay) {
 
 Batch Lane::TakeBatch() {
   const absl::Time now = SteadyNow();
-  Batch followers = blocked_.TakeFollowers();
-  for (auto it = followers.rbegin(); it != followers.rend(); ++it) {
-    waiting_.push_front(std::move(*it));
-  }
+  PushFront(blocked_.TakeFollowers());
   suspects_.Forget(now);
   // Blocked operations and others take turns.
   Batch batch;
@@ -299,15 +344,15 @@ Batch Lane::TakeWaiting(absl::Time now) {
       hub = next->hub;
       size_max =
           std::max<size_t>(1, std::min(options_.batch_operations_max, verb->operations_max()));
-      if (next->alone_) size_max = 1;
+      if (next->alone_ || MustGoBeside(*next)) size_max = 1;
     }
     const bool same_kind = free && next->verb == verb && next->hub == hub;
     if (same_kind && !batch.empty() && bytes + next->bytes > options_.batch_bytes_max) {
       behind.push_back(std::move(next));
       break;
     }
-    const bool fits = batch.empty() ||
-                      !(next->alone_ || (key != 0 && taken.contains(key) && verb->one_per_key()));
+    const bool fits = batch.empty() || !(next->alone_ || MustGoBeside(*next) ||
+                                         (key != 0 && taken.contains(key) && verb->one_per_key()));
     if (same_kind && fits) {
       bytes += next->bytes;
       if (key != 0) taken.insert(key);
@@ -365,6 +410,8 @@ bool Lane::SettlePart(Batch part, const Params& params, bool begun, std::vector<
         if (retries < options_.retries_max && !DrainIsOver()) break;
         FailAll(std::move(part), status);
         return true;
+      case FaultClass::kTimedOut:
+        return OnTimeout(std::move(part), rest, status);
       case FaultClass::kBlocked:
         return SetAside(std::move(part), rest, status);
       case FaultClass::kReconnect:
@@ -462,6 +509,44 @@ bool Lane::SetAside(Batch part, std::vector<Batch>* rest, const absl::Status& st
       std::move(part.front()),
       now + std::min(options_.blocked_delay_min * (1 << doublings), options_.blocked_delay_max));
   return true;
+}
+
+bool Lane::OnTimeout(Batch part, std::vector<Batch>* rest, const absl::Status& status) {
+  {
+    absl::MutexLock lock(&mutex_);
+    ++counters_.retries;
+  }
+  Operation& first = *part.front();
+  const bool alone = part.size() == 1;
+  spdlog::warn("[308 TransientDatabaseFailure] {}: {} of {} operations took longer than {}{}: {}",
+               options_.name, first.verb->statement().name, part.size(),
+               absl::FormatDuration(options_.connection.statement_timeout),
+               alone ? "" : ", so they are tried one by one", Text(status));
+  for (auto& operation : part) operation->alone_ = true;
+  if (!alone || options_.large != nullptr) {
+    first.beside_ = alone;
+    PutBack(std::move(part), rest, /*outcome_unknown=*/false);
+    return false;
+  }
+  if (++first.timeouts_ >= options_.timeouts_max && CanWrite()) {
+    const std::string text = fmt::format(
+        "it took longer than {} for {} rows and {} bytes, {} times, although the database can "
+        "write: {}",
+        absl::FormatDuration(options_.connection.statement_timeout), first.rows, first.bytes,
+        first.timeouts_, Text(status));
+    FailAll(std::move(part), absl::Status(options_.timed_out, text));
+    return true;
+  }
+  if (DrainIsOver()) {
+    FailAll(std::move(part), status);
+    return true;
+  }
+  blocked_.Add(std::move(part.front()), SteadyNow() + options_.timeout_delay);
+  return true;
+}
+
+bool Lane::CanWrite() {
+  return connection_->RunScript("select pg_logical_emit_message(true, 'durabletask', '')").ok();
 }
 
 void Lane::LogBlocked(const Operation& operation, const absl::Status& status) {

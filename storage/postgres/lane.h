@@ -16,6 +16,10 @@
 //                                   (sql/README.md). Their hub is suspect for a while: its calls
 //                                   have little patience, and what waiting for its locks costs is a
 //                                   small part of the lane's time (suspect_hubs.h)
+//   too long (kTimedOut)            the items one by one; one that is too long alone goes to the
+//   lane
+//                                   for large operations, if there is one, and otherwise is tried
+//                                   once more, later. Then it fails, if the database can write
 //   data at fault (kItemByItem)     the call is halved until the bad items stand alone and fail
 //                                   alone
 //   connection lost                 operations go back to the head of the queue, the lane
@@ -29,6 +33,10 @@
 //
 // Alone. When the last call held one operation and nothing waits, Submit sends the next one itself,
 // and the thread only waits for its answer: under little load a call does not wait for a wake-up.
+//
+// Large operations. What writes many rows or bytes goes to another lane (LaneOptions::large) when
+// its turn has come, so that others need not wait while it is written; operations with its order
+// key stay here until it has ended.
 //
 // Threads. Submit, counters, Stop may be called from any thread. Verb::Encode also runs in Submit;
 // other Verb and Operation methods run on the lane's thread (and on the thread in Stop() for what
@@ -59,6 +67,8 @@
 
 namespace dt::postgres {
 
+class Lane;
+
 struct LaneOptions {
   std::string name = "lane";  // for logs
   ConnectionOptions connection;
@@ -77,6 +87,16 @@ struct LaneOptions {
   // what ends them.
   int lost_calls_max = 10;
   absl::Duration patience = absl::Seconds(10);
+  // The lane for operations with so many rows or bytes, and for those that took too long; null =
+  // this one. It must be stopped after this one, and outlive it.
+  Lane* large = nullptr;
+  size_t large_rows_min = 2000;
+  size_t large_bytes_min = 2 << 20;
+  // How often an operation may take too long alone, the pause between, and what its callers are
+  // told then: kInvalidArgument = it can never be stored.
+  int timeouts_max = 2;
+  absl::Duration timeout_delay = absl::Seconds(1);
+  absl::StatusCode timed_out = absl::StatusCode::kUnavailable;
   // For an operation that a lock was in the way of (kBlocked): how long it waits for the lock,
   // alone in its call; the pauses between the calls; and after how long it fails.
   absl::Duration blocked_lock_timeout = absl::Milliseconds(5);
@@ -142,6 +162,14 @@ class Lane {
   // False if there is none, it is too old, or the server has closed it.
   bool ConnectionIsFit() const;
   std::optional<BegunCall> TakeBegun();
+  bool MustGoBeside(const Operation& operation) const;
+  // Gives an operation to the lane for large ones.
+  void HandOver(std::unique_ptr<Operation> operation);
+  // Takes an operation that another lane has accepted, beyond the limits of the queue.
+  void TakeOver(std::unique_ptr<Operation> operation);
+  // An operation that another lane carries has ended. Any thread, no locks.
+  void Returned(uint64_t order_key);
+  void PushFront(Batch batch);
   // Empty if locks are in the way of all that waits: until blocked_until_.
   Batch TakeBatch();
   // A blocked operation whose time has come, or none.
@@ -161,6 +189,10 @@ class Lane {
   // Puts a part back that a lock is in the way of, or fails it when that has lasted too long.
   // Returns as RunPart.
   bool SetAside(Batch part, std::vector<Batch>* rest, const absl::Status& status);
+  // What comes of a part that took too long. Returns as RunPart.
+  bool OnTimeout(Batch part, std::vector<Batch>* rest, const absl::Status& status);
+  // Whether the database can commit a small write now; otherwise nothing is known of larger ones.
+  bool CanWrite();
   void LogBlocked(const Operation& operation, const absl::Status& status);
   // Charges its hub for a call that kept locks made necessary, or long.
   void ChargeForLocks(const Operation& first, absl::Duration took, bool failed);
@@ -179,7 +211,8 @@ class Lane {
   void SendArrived() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   bool HasArrivedOrStopping() const ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
-    return !sending_ && (begun_.has_value() || !arrived_.empty() || stopping_);
+    return !sending_ &&
+           (begun_.has_value() || !arrived_.empty() || !returned_.empty() || stopping_);
   }
 
   const LaneOptions options_;
@@ -203,6 +236,7 @@ class Lane {
 
   mutable absl::Mutex mutex_;
   Queue arrived_ ABSL_GUARDED_BY(mutex_);
+  std::vector<uint64_t> returned_ ABSL_GUARDED_BY(mutex_);
   // The thread waits, with a connection and alone_; it goes on waiting while somebody is sending_.
   bool idle_ ABSL_GUARDED_BY(mutex_) = false;
   bool sending_ ABSL_GUARDED_BY(mutex_) = false;

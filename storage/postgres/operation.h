@@ -32,6 +32,7 @@ class Operation {
   HubId hub = 0;           // 0 = concerns no hub
   uint64_t order_key = 0;  // see OrderKey; 0 = in no order with anything
   size_t bytes = 0;        // about what it adds to the call
+  size_t rows = 1;         // about how many rows it writes
   // How long it waits for a database that is away, from Submit on; zero = the lane's default.
   absl::Duration patience = absl::ZeroDuration();
 
@@ -44,6 +45,11 @@ class Operation {
   absl::Time give_up_at_;
   int lost_calls_ = 0;  // connections that broke while it was in flight
   bool may_have_happened_ = false;
+  int timeouts_ = 0;  // calls with nothing else in them that took too long
+  // It goes to the lane for large operations.
+  bool beside_ = false;
+  // Tells its lane, where another one carries it, that it has ended.
+  std::shared_ptr<void> until_end_;
   // A lock was in the way of the call that it was in, perhaps for its sake: from then on it is
   // alone in its call, and waits for no lock for long.
   bool alone_ = false;

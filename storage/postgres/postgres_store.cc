@@ -16,6 +16,20 @@ LaneOptions LaneFor(const PostgresStoreOptions& options, std::string name) {
   return lane;
 }
 
+LaneOptions WriteLane(const PostgresStoreOptions& options, int number, Lane* large) {
+  LaneOptions lane = LaneFor(options, absl::StrCat("writes ", number));
+  lane.connection.statement_timeout = options.lane_statement_timeout;
+  lane.large = large;
+  return lane;
+}
+
+LaneOptions LargeLane(const PostgresStoreOptions& options) {
+  LaneOptions lane = LaneFor(options, "large writes");
+  lane.batch_operations_max = 1;
+  lane.timed_out = absl::StatusCode::kInvalidArgument;
+  return lane;
+}
+
 LaneOptions ClaimLane(const PostgresStoreOptions& options) {
   LaneOptions lane = LaneFor(options, "claims");
   lane.connection.statement_timeout = options.claim_statement_timeout;
@@ -128,6 +142,7 @@ PostgresStore::PostgresStore(PostgresStoreOptions options)
                 [this](HubId hub) {
                   if (StoreObserver* observer = observer_.load()) observer->OnWake(hub);
                 }),
+      large_lane_(std::make_unique<Lane>(LargeLane(options_))),
       claim_lane_(std::make_unique<Lane>(ClaimLane(options_))),
       read_lane_(std::make_unique<Lane>(ReadLane(options_, "reads"))),
       search_lane_(std::make_unique<Lane>(ReadLane(options_, "searches"))),
@@ -136,7 +151,7 @@ PostgresStore::PostgresStore(PostgresStoreOptions options)
   context_.hint = [this](HubId hub) { listener_.Notify(hub); };
   for (int i = 0; i < options_.write_lanes; ++i) {
     write_lanes_.push_back(
-        std::make_unique<Lane>(LaneFor(options_, absl::StrCat("writes ", i + 1))));
+        std::make_unique<Lane>(dt::postgres::WriteLane(options_, i + 1, large_lane_.get())));
   }
 }
 
@@ -150,6 +165,7 @@ void PostgresStore::Start(StoreObserver* observer) {
 void PostgresStore::Stop() {
   // First all that writes under leases, then the registration that ends them.
   for (const std::unique_ptr<Lane>& lane : write_lanes_) lane->Stop(options_.drain);
+  large_lane_->Stop(options_.drain);
   claim_lane_->Stop(options_.drain);
   read_lane_->Stop(options_.drain);
   search_lane_->Stop(options_.drain);
@@ -236,6 +252,7 @@ void PostgresStore::CommitCheckpoint(Checkpoint checkpoint, Callback<CheckpointR
   call->hub = call->request.hub;
   call->order_key = order_key;
   call->bytes = BytesOf(call->request);
+  call->rows = RowsOf(call->request);
   Enqueue(WriteLane(order_key), std::move(call));
 }
 
@@ -399,6 +416,7 @@ LaneCounters PostgresStore::counters() const {
     sum.queued_bytes += counters.queued_bytes;
   };
   for (const std::unique_ptr<Lane>& lane : write_lanes_) add(*lane);
+  add(*large_lane_);
   add(*claim_lane_);
   add(*read_lane_);
   add(*search_lane_);

@@ -43,6 +43,9 @@ struct PostgresStoreOptions {
   absl::Duration claim_statement_timeout = absl::Seconds(10);
   // After so long a call of a lane is taken apart, lest one kept lock holds all others up (lane.h).
   absl::Duration lane_lock_timeout = absl::Milliseconds(250);
+  // After so long a call of a lane for writes is taken apart, and what is too long alone goes to
+  // the lane for large operations, where connection.statement_timeout is the limit.
+  absl::Duration lane_statement_timeout = absl::Seconds(5);
   absl::Duration read_statement_timeout = absl::Seconds(30);
   absl::Duration drain = absl::Seconds(10);  // how long Stop() lets queued work finish
   // Hints between daemons by LISTEN; off behind a pooler in transaction mode, unless listen_url
@@ -117,6 +120,7 @@ class PostgresStore : public Store {
   Refusals refusals_;
   LeaseKeeper keeper_;
   Listener listener_;
+  std::unique_ptr<Lane> large_lane_;  // outlives those that hand over to it
   std::vector<std::unique_ptr<Lane>> write_lanes_;
   std::unique_ptr<Lane> claim_lane_;
   std::unique_ptr<Lane> read_lane_;

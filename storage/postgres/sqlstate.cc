@@ -16,10 +16,10 @@ struct Rule {
 
 constexpr Rule kRules[] = {
     // Another transaction was in the way, or a time limit of our own was reached.
-    {"40P01", FaultClass::kRetry, absl::StatusCode::kUnavailable},    // deadlock
-    {"40001", FaultClass::kRetry, absl::StatusCode::kUnavailable},    // serialization failure
-    {"55P03", FaultClass::kBlocked, absl::StatusCode::kUnavailable},  // lock not available
-    {"57014", FaultClass::kRetry, absl::StatusCode::kUnavailable},    // statement time-out, cancel
+    {"40P01", FaultClass::kRetry, absl::StatusCode::kUnavailable},     // deadlock
+    {"40001", FaultClass::kRetry, absl::StatusCode::kUnavailable},     // serialization failure
+    {"55P03", FaultClass::kBlocked, absl::StatusCode::kUnavailable},   // lock not available
+    {"57014", FaultClass::kTimedOut, absl::StatusCode::kUnavailable},  // or somebody canceled it
     // The statement was prepared by a session that is gone, or for another result type.
     {"0A000", FaultClass::kPrepareAgain, absl::StatusCode::kInternal},
     {"26000", FaultClass::kPrepareAgain, absl::StatusCode::kInternal},

@@ -10,7 +10,8 @@
 namespace dt::postgres {
 
 enum class FaultClass : int8_t {
-  kRetry,         // deadlock, serialization, statement time-out: the same call at once, jitter
+  kRetry,         // deadlock, serialization: the same call at once, jitter
+  kTimedOut,      // it took too long, or was canceled: the items one by one, and not often
   kBlocked,       // a lock that somebody else keeps: the items one by one, each when it can
   kReconnect,     // the server went away or is read-only now: connect anew, then the same call
   kSlowRetry,     // disk or memory full: again after seconds, and somebody must be told

@@ -168,6 +168,7 @@ void EncodeTermination(const Termination& termination, Envelope& envelope);
 size_t BytesOf(const NewMessage& message);
 size_t BytesOf(const NewInstance& instance);
 size_t BytesOf(const Checkpoint& checkpoint);
+size_t RowsOf(const Checkpoint& checkpoint);
 
 // A row of Workers.
 struct WorkerRow {

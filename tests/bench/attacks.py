@@ -20,6 +20,7 @@ ATTACKER = (("taskhub", "attacker"),)
 LOCKED = 1000  # instances
 EVENT_PAUSE_SECONDS = 5
 CALL_SECONDS = 30
+ACTIONS = 100_000
 
 
 def start_instances(client: TaskHubSidecarServiceStub, name: str, count: int) -> list[str]:
@@ -60,16 +61,32 @@ def locks(server: Server, client: TaskHubSidecarServiceStub) -> Iterator[None]:
         session.wait()
 
 
-ATTACKS: dict[str, Callable] = {attack.__name__: attack for attack in (locks,)}
+@contextlib.contextmanager
+def fanout(server: Server, _: TaskHubSidecarServiceStub) -> Iterator[None]:
+    """Turns that schedule as many activities as a turn may."""
+    load = server.bench("--hub", "attacker", "--workload", "fanout", "--activities", str(ACTIONS),
+                        "--in-flight", "1", "--seconds", "600", "--warmup-seconds", "0",
+                        "--timeout-seconds", "600")
+    try:
+        yield
+    finally:
+        load.kill()
+        load.communicate()
 
 
-def others(server: Server, options: argparse.Namespace) -> float:
-    """The rate of a hub that does nothing wrong; 0 if one of its calls got no answer in time."""
+ATTACKS: dict[str, Callable] = {attack.__name__: attack for attack in (fanout, locks)}
+
+
+def others(server: Server, options: argparse.Namespace) -> dict:
+    """What a hub that does nothing wrong gets; a rate of 0 if one of its calls got no answer in time."""
     run = server.bench("--hub", "others", "--workload", "chain", "--activities", "5", "--in-flight",
                        str(options.in_flight), "--seconds", str(options.seconds),
                        "--warmup-seconds", "1", "--timeout-seconds", str(CALL_SECONDS))
     output, _ = run.communicate()
-    return json.loads(output.splitlines()[-1])["orchestrations_per_second"] if run.returncode == 0 else 0
+    if run.returncode != 0:
+        return {"per_second": 0, "ms_p99": CALL_SECONDS * 1000}
+    measured = json.loads(output.splitlines()[-1])
+    return {"per_second": measured["orchestrations_per_second"], "ms_p99": measured["latency_ms_p99"]}
 
 
 def measure(name: str, server: Server, options: argparse.Namespace) -> dict:
@@ -77,9 +94,17 @@ def measure(name: str, server: Server, options: argparse.Namespace) -> dict:
         alone = others(server, options)
         with ATTACKS[name](server, client):
             attacked = others(server, options)
-        return {"attack": name, "alone_per_second": alone, "attacked_per_second": attacked,
-                "kept_percent": 100 * attacked / alone,
+        return {"attack": name, "alone": alone, "attacked": attacked,
+                "kept_percent": 100 * attacked["per_second"] / alone["per_second"],
                 "peak_mib": machine.peak_bytes(server.pid) / 2**20}
+
+
+def line(result: dict) -> str:
+    """For people."""
+    rates = ", ".join(f"{result[when]['per_second']:,.0f}/s and p99 {result[when]['ms_p99']:,.0f} ms {when}"
+                      for when in ("alone", "attacked"))
+    return (f"{result['attack']}, {result['build']}: others {rates} ({result['kept_percent']:.0f} %);"
+            f" daemon {result['peak_mib']:,.0f} MiB at most")
 
 
 def main() -> None:
@@ -96,11 +121,10 @@ def main() -> None:
         pathlib.Path(root).chmod(0o755)
         for name in options.attacks or ATTACKS:
             for build, sidecar in builds.items():
-                result = measure(name, Server(pathlib.Path(root) / f"{name}-{build}", sidecar), options)
-                note(f"{name}, {build}: others {result['alone_per_second']:,.0f}/s alone,"
-                     f" {result['attacked_per_second']:,.0f}/s attacked"
-                     f" ({result['kept_percent']:.0f} %); peak {result['peak_mib']:,.0f} MiB")
-                print(json.dumps({"build": build, **result}))
+                result = {"build": build, **measure(
+                    name, Server(pathlib.Path(root) / f"{name}-{build}", sidecar), options)}
+                note(line(result))
+                print(json.dumps(result), flush=True)
 
 
 if __name__ == "__main__":

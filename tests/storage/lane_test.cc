@@ -3,6 +3,7 @@
 #include <random>
 #include <thread>
 
+#include "absl/strings/match.h"
 #include "tests/storage/lane_bench.h"
 
 namespace dt::postgres {
@@ -127,7 +128,7 @@ TEST_CASE("lane_full_queue_refuses_and_leaves_the_operation_with_the_caller") {
 }
 
 TEST_CASE("lane_repeats_transient_faults_and_gives_up_after_the_limit") {
-  std::string code = GENERATE("40P01", "40001", "57014");
+  std::string code = GENERATE("40P01", "40001");
   WriteVerb verb("w");
   LaneOptions options;
   options.retry_delay_max = absl::Milliseconds(20);
@@ -259,6 +260,63 @@ TEST_CASE("lane_stops_although_a_lock_is_kept") {
   CHECK(bench.ends.values() == std::vector<std::string>{"2", "1"});
   CHECK(bench.ends.statuses()[1].code() == absl::StatusCode::kUnavailable);
   keeper.End();
+}
+
+TEST_CASE("lane_operation_that_takes_too_long_fails_alone_and_not_for_ever") {
+  WriteVerb verb("w");
+  LaneOptions options;
+  // What waits for the lock takes too long.
+  options.connection.lock_timeout = absl::Seconds(60);
+  options.blocked_lock_timeout = absl::Seconds(60);
+  options.connection.statement_timeout = absl::Milliseconds(200);
+  options.timeout_delay = absl::Milliseconds(10);
+  options.timed_out = absl::StatusCode::kInvalidArgument;
+  Bench bench(options);
+  Keeper keeper(bench, "{2}");
+  for (int i = 1; i <= 5; ++i) MustBeOk(bench.Submit(&verb, absl::StrCat("k", i), absl::StrCat(i)));
+  MustBeOk(bench.Submit(&verb, "k2", "6"));
+  bench.ends.WaitFor(6);
+  const std::vector<std::string> values = bench.ends.values();
+  CHECK(std::vector<std::string>(values.begin() + 4, values.end()) ==
+        std::vector<std::string>{"2", "6"});
+  const absl::Status status = bench.ends.statuses()[4];
+  CHECK(status.code() == absl::StatusCode::kInvalidArgument);
+  CHECK(absl::StrContains(status.message(), "longer than 200ms for 1 rows and 100 bytes, 2 times"));
+  CHECK(bench.ends.failed() == 1);
+  keeper.End();
+}
+
+TEST_CASE("lane_large_operation_goes_beside_and_only_those_of_its_key_wait") {
+  const bool slow = GENERATE(false, true);  // known to be large, or found to take too long
+  WriteVerb verb("w");
+  LaneOptions options;
+  options.connection.lock_timeout = absl::Seconds(60);
+  Bench bench(options);
+  options.connection.url = bench.url;
+  options.connection.extra_settings = {{"search_path", "public"}};
+  options.batch_operations_max = 1;
+  Lane large(options);
+  options.large = &large;
+  options.batch_operations_max = 200;
+  options.blocked_lock_timeout = absl::Seconds(60);
+  if (slow) options.connection.statement_timeout = absl::Milliseconds(200);
+  bench.lane = std::make_unique<Lane>(options);
+  Keeper keeper(bench, "{1}");
+  MustBeOk(bench.Submit(&verb, "k", "1", 1, slow ? 100 : options.large_bytes_min));
+  MustBeOk(bench.Submit(&verb, "k", "2"));
+  for (int i = 3; i <= 50; ++i)
+    MustBeOk(bench.Submit(&verb, absl::StrCat("k", i), absl::StrCat(i)));
+  bench.ends.WaitFor(48);
+  for (const std::string& value : bench.ends.values()) CHECK((value != "1" && value != "2"));
+  keeper.End();
+  bench.ends.WaitFor(50);
+  const std::vector<std::string> values = bench.ends.values();
+  CHECK(std::vector<std::string>(values.begin() + 48, values.end()) ==
+        std::vector<std::string>{"1", "2"});
+  CHECK(bench.ends.failed() == 0);
+  CHECK(large.counters().operations == 1);
+  CHECK(bench.lane->counters().queued_operations == 0);
+  bench.lane->Stop(absl::Seconds(10));
 }
 
 TEST_CASE("lane_waits_for_space_and_reconnects_from_a_standby") {

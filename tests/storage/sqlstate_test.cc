@@ -16,7 +16,7 @@ TEST_CASE("sqlstate_classes") {
       {"40P01", FaultClass::kRetry, absl::StatusCode::kUnavailable},
       {"40001", FaultClass::kRetry, absl::StatusCode::kUnavailable},
       {"55P03", FaultClass::kBlocked, absl::StatusCode::kUnavailable},
-      {"57014", FaultClass::kRetry, absl::StatusCode::kUnavailable},
+      {"57014", FaultClass::kTimedOut, absl::StatusCode::kUnavailable},
       {"57P01", FaultClass::kReconnect, absl::StatusCode::kUnavailable},
       {"57P02", FaultClass::kReconnect, absl::StatusCode::kUnavailable},
       {"57P03", FaultClass::kReconnect, absl::StatusCode::kUnavailable},
