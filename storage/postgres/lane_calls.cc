@@ -1,0 +1,307 @@
+// The calls of a lane: how each is sent, and what comes of its faults (lane.h).
+#include <algorithm>
+#include <utility>
+
+#include "fmt/format.h"
+#include "spdlog/spdlog.h"
+#include "storage/postgres/lane.h"
+#include "storage/postgres/sqlstate.h"
+#include "storage/postgres/steady_clock.h"
+
+namespace dt::postgres {
+namespace {
+
+constexpr absl::Duration kBlockedLogInterval = absl::Seconds(30);
+
+// The codes that callers of the store know (store.h); whatever else the server says is our bug or
+// an operator's matter, and must not be taken for an answer.
+absl::Status ForCaller(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kResourceExhausted:
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kInternal:
+      return status;
+    default:
+      return absl::InternalError(status.message());
+  }
+}
+
+std::string Text(const absl::Status& status) { return std::string(status.message()); }
+
+}  // namespace
+
+void Lane::RunBatch(Batch batch) {
+  // Parts that are left, the next one last.
+  std::vector<Batch> parts;
+  parts.push_back(std::move(batch));
+  while (!parts.empty()) {
+    Batch part = std::move(parts.back());
+    parts.pop_back();
+    if (!RunPart(std::move(part), &parts)) return;
+  }
+}
+
+bool Lane::RunPart(Batch part, std::vector<Batch>* rest) {
+  Params params;
+  part.front()->verb->Encode(part, &params);
+  return SettlePart(std::move(part), params, /*begun=*/false, rest);
+}
+
+bool Lane::SettlePart(Batch part, const Params& params, bool begun, std::vector<Batch>* rest) {
+  Backoff backoff(options_.retry_delay_min, options_.retry_delay_max);
+  for (int retries = 0;; ++retries) {
+    const absl::Time sent_at = SteadyNow();
+    absl::StatusOr<Result> result = SendOnce(part, params, begun && retries == 0);
+    ChargeForLocks(*part.front(), SteadyNow() - sent_at, !result.ok());
+    if (result.ok()) {
+      CompleteAll(*result, std::move(part));
+      return true;
+    }
+    const absl::Status& status = result.status();
+    const FaultClass fault_class = Classify(status);
+    if (!connection_->connected() || fault_class == FaultClass::kReconnect) {
+      for (auto& operation : part) operation->may_have_happened_ = true;
+    }
+    if (!connection_->connected()) {
+      NoteFault(status);
+      Disconnect();
+      PutBack(std::move(part), rest, /*outcome_unknown=*/true);
+      return false;
+    }
+    switch (fault_class) {
+      case FaultClass::kRetry:
+        if (retries < options_.retries_max && !DrainIsOver()) break;
+        FailAll(std::move(part), status);
+        return true;
+      case FaultClass::kTimedOut:
+        return OnTimeout(std::move(part), rest, status);
+      case FaultClass::kBlocked:
+        return SetAside(std::move(part), rest, status);
+      case FaultClass::kReconnect:
+        NoteFault(status);
+        Disconnect();
+        PutBack(std::move(part), rest, /*outcome_unknown=*/false);
+        return false;
+      case FaultClass::kSlowRetry:
+        NoteFault(status, options_.slow_retry_delay);
+        PutBack(std::move(part), rest, /*outcome_unknown=*/false);
+        return false;
+      case FaultClass::kItemByItem:
+        if (part.size() == 1) {
+          FailAll(std::move(part), status);
+        } else {
+          auto middle = part.begin() + static_cast<std::ptrdiff_t>(part.size() / 2);
+          Batch second(std::make_move_iterator(middle), std::make_move_iterator(part.end()));
+          part.erase(middle, part.end());
+          rest->push_back(std::move(second));
+          rest->push_back(std::move(part));
+        }
+        return true;
+      case FaultClass::kPrepareAgain:
+      case FaultClass::kPermanent:
+        spdlog::error("[303 ProcessingFailure] {}: {} failed for {} operations: {}", options_.name,
+                      part.front()->verb->statement().name, part.size(), Text(status));
+        FailAll(std::move(part), status);
+        return true;
+    }
+    absl::SleepFor(backoff.Next(random_));
+    absl::MutexLock lock(&mutex_);
+    ++counters_.retries;
+  }
+}
+
+absl::StatusOr<Result> Lane::SendOnce(const Batch& part, const Params& params, bool begun) {
+  const Statement& statement = part.front()->verb->statement();
+  int64_t before = connection_->round_trips();
+  absl::StatusOr<Result> result = absl::UnknownError("");
+  if (begun) {
+    result = connection_->Finish(statement, params);
+  } else {
+    absl::Status ready = SetLockTimeout(LockTimeoutFor(*part.front()));
+    if (!ready.ok()) return ready;
+    result = connection_->Execute(statement, params);
+  }
+  absl::MutexLock lock(&mutex_);
+  counters_.round_trips += connection_->round_trips() - before;
+  return result;
+}
+
+absl::Duration Lane::LockTimeoutFor(const Operation& first) const {
+  if (first.alone_) return options_.blocked_lock_timeout;
+  return suspects_.IsSuspect(first.hub) ? options_.suspect_lock_timeout
+                                        : options_.connection.lock_timeout;
+}
+
+absl::Status Lane::SetLockTimeout(absl::Duration timeout) {
+  if (timeout == lock_timeout_ || !options_.connection.session_settings) return absl::OkStatus();
+  absl::Status status = connection_->RunScript(
+      fmt::format("set lock_timeout = {}", absl::ToInt64Milliseconds(timeout)));
+  if (status.ok()) lock_timeout_ = timeout;
+  return status;
+}
+
+void Lane::ChargeForLocks(const Operation& first, absl::Duration took, bool failed) {
+  if (first.blocked_times_ > 0) {
+    if (failed) suspects_.ChargeBlocked(took, SteadyNow());
+  } else if (failed || first.alone_) {
+    suspects_.Charge(first.hub, took, SteadyNow());
+  }
+}
+
+bool Lane::SetAside(Batch part, std::vector<Batch>* rest, const absl::Status& status) {
+  const absl::Time now = SteadyNow();
+  LogBlocked(*part.front(), status);
+  {
+    absl::MutexLock lock(&mutex_);
+    ++counters_.retries;
+  }
+  if (part.size() > 1 || !part.front()->alone_) {
+    for (auto& operation : part) operation->alone_ = true;
+    PutBack(std::move(part), rest, /*outcome_unknown=*/false);
+    return false;
+  }
+  Operation& first = *part.front();
+  suspects_.Note(first.hub, now);
+  first.blocked_since_ = std::min(first.blocked_since_, now);
+  if (now - first.blocked_since_ >= options_.blocked_max || DrainIsOver()) {
+    FailAll(std::move(part), status);
+    return true;
+  }
+  const int doublings = std::min(first.blocked_times_++, 20);
+  blocked_.Add(
+      std::move(part.front()),
+      now + std::min(options_.blocked_delay_min * (1 << doublings), options_.blocked_delay_max));
+  return true;
+}
+
+bool Lane::OnTimeout(Batch part, std::vector<Batch>* rest, const absl::Status& status) {
+  {
+    absl::MutexLock lock(&mutex_);
+    ++counters_.retries;
+  }
+  Operation& first = *part.front();
+  const bool alone = part.size() == 1;
+  spdlog::warn("[308 TransientDatabaseFailure] {}: {} of {} operations took longer than {}{}: {}",
+               options_.name, first.verb->statement().name, part.size(),
+               absl::FormatDuration(options_.connection.statement_timeout),
+               alone ? "" : ", so they are tried one by one", Text(status));
+  for (auto& operation : part) operation->alone_ = true;
+  if (!alone || options_.large != nullptr) {
+    first.beside_ = alone;
+    PutBack(std::move(part), rest, /*outcome_unknown=*/false);
+    return false;
+  }
+  if (++first.timeouts_ >= options_.timeouts_max && CanWrite()) {
+    const std::string text = fmt::format(
+        "it took longer than {} for {} rows and {} bytes, {} times, although the database can "
+        "write: {}",
+        absl::FormatDuration(options_.connection.statement_timeout), first.rows, first.bytes,
+        first.timeouts_, Text(status));
+    FailAll(std::move(part), absl::Status(options_.timed_out, text));
+    return true;
+  }
+  if (DrainIsOver()) {
+    FailAll(std::move(part), status);
+    return true;
+  }
+  blocked_.Add(std::move(part.front()), SteadyNow() + options_.timeout_delay);
+  return true;
+}
+
+bool Lane::CanWrite() {
+  return connection_->RunScript("select pg_logical_emit_message(true, 'durabletask', '')").ok();
+}
+
+void Lane::LogBlocked(const Operation& operation, const absl::Status& status) {
+  const absl::Time now = SteadyNow();
+  if (now - blocked_logged_at_ <= kBlockedLogInterval) return;
+  blocked_logged_at_ = now;
+  spdlog::warn(
+      "[308 TransientDatabaseFailure] {}: somebody keeps a lock that {} needs in the hub with id "
+      "{}; "
+      "perhaps an SQL user who does not end a transaction: look for state 'idle in transaction' in "
+      "pg_stat_activity, and end it there or by pg_terminate_backend: {}",
+      options_.name, operation.verb->statement().name, operation.hub, Text(status));
+}
+
+void Lane::CompleteAll(const Result& result, Batch part) {
+  fault_ = absl::OkStatus();
+  not_before_ = absl::InfinitePast();
+  backoff_.Reset();
+  {
+    absl::MutexLock lock(&mutex_);
+    ++counters_.calls;
+  }
+  CountEnd(part, /*failed=*/false);
+  const Verb& verb = *part.front()->verb;
+  absl::Status status = verb.Complete(result, part);
+  if (status.ok()) return;
+  spdlog::error("[303 ProcessingFailure] {}: the result of {} does not fit: {}", options_.name,
+                verb.statement().name, Text(status));
+  absl::Status for_caller = absl::InternalError(status.message());
+  for (auto& operation : part) operation->Fail(for_caller);
+  absl::MutexLock lock(&mutex_);
+  counters_.operations -= static_cast<int64_t>(part.size());
+  counters_.failed_operations += static_cast<int64_t>(part.size());
+}
+
+void Lane::PutBack(Batch part, std::vector<Batch>* rest, bool outcome_unknown) {
+  for (Batch& later : *rest) {
+    for (auto it = later.rbegin(); it != later.rend(); ++it) waiting_.push_front(std::move(*it));
+  }
+  rest->clear();
+  Batch failed;
+  bool repeatable = part.front()->verb->repeatable();
+  for (auto it = part.rbegin(); it != part.rend(); ++it) {
+    if (outcome_unknown) ++(*it)->lost_calls_;
+    if (outcome_unknown && (!repeatable || (*it)->lost_calls_ >= options_.lost_calls_max)) {
+      failed.push_back(std::move(*it));
+    } else if ((*it)->blocked_key_ != 0) {
+      blocked_.Add(std::move(*it), SteadyNow());
+    } else {
+      waiting_.push_front(std::move(*it));
+    }
+  }
+  std::reverse(failed.begin(), failed.end());
+  FailAll(std::move(failed),
+          absl::UnavailableError(fmt::format(
+              "the connection to PostgreSQL was lost and whether this took effect is unknown: {}",
+              Text(fault_))));
+}
+
+void Lane::FailAll(Batch batch, const absl::Status& status) {
+  if (batch.empty()) return;
+  CountEnd(batch, /*failed=*/true);
+  absl::Status for_caller = ForCaller(status);
+  for (auto& operation : batch) operation->Fail(for_caller);
+}
+
+void Lane::FailImpatient() {
+  absl::Time now = SteadyNow();
+  Batch failed = blocked_.TakeImpatient(now);
+  Queue left;
+  for (auto& operation : waiting_) {
+    if (operation->give_up_at_ <= now) {
+      failed.push_back(std::move(operation));
+    } else {
+      left.push_back(std::move(operation));
+    }
+  }
+  waiting_ = std::move(left);
+  FailAll(std::move(failed),
+          absl::UnavailableError(fmt::format(
+              "PostgreSQL cannot be used now, send this again later: {}", Text(fault_))));
+}
+
+void Lane::CountEnd(const Batch& batch, bool failed) {
+  int64_t bytes = 0;
+  for (const auto& operation : batch) bytes += static_cast<int64_t>(operation->bytes);
+  auto count = static_cast<int64_t>(batch.size());
+  absl::MutexLock lock(&mutex_);
+  counters_.queued_operations -= count;
+  counters_.queued_bytes -= bytes;
+  (failed ? counters_.failed_operations : counters_.operations) += count;
+}
+
+}  // namespace dt::postgres
