@@ -237,6 +237,8 @@ void AddLimits(std::vector<Setting>& rows) {
                         "new events of one turn; the rest waits for the next"));
   rows.push_back(Number("limits", "turn-bytes-max", FIELD(dispatch.turn.message_bytes_max), 1 << 10,
                         1 << 30, "size of the new events of one turn"));
+  rows.push_back(Number("limits", "turn-actions-max", FIELD(dispatch.turn.actions_max), 1, 1000000,
+                        "actions of one turn; beyond it the orchestration fails"));
 }
 
 void AddWorkers(std::vector<Setting>& rows) {

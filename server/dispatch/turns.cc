@@ -11,6 +11,9 @@ namespace dt::dispatch {
 namespace {
 
 // A chunked response is held in memory until its last part.
+// An orchestration that is to be terminated is ended without a worker after so many dispatches that
+// none answered: its work items may be what breaks their streams.
+constexpr int32_t kLossesBeforeTermination = 3;
 constexpr int64_t kMergedBytesMax = int64_t{256} << 20;
 // How long an inbox is left alone that holds due messages but nothing that can run.
 constexpr absl::Duration kStalledInboxDelay = absl::Seconds(1);
@@ -245,6 +248,13 @@ bool Dispatcher::OfferTurn(Resident& resident, Stream* stream, bool all_gave_bac
     Drop(resident, /*release=*/false);  // it comes back with its creation
   } else if (resident.turn.empty()) {
     EndEmptyTurn(resident);
+  } else if (resident.lost_leases >= kLossesBeforeTermination && resident.turn.HasTermination()) {
+    spdlog::warn("orchestration {} is terminated here: no worker answered {} dispatches of it",
+                 resident.state.instance_id, resident.lost_leases);
+    CommitTurn(resident,
+               orchestration::TerminateInstance(resident.state, resident.turn, resident.lease, now_,
+                                                *ids_, limits_.turn),
+               /*failed_by_server=*/true, nullptr);
   } else if (Poisoned(resident.lost_leases)) {
     FailTurn(resident,
              ServerFailure("PoisonMessage", absl::StrCat("The orchestration was given up after ",

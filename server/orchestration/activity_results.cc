@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/orchestration/event_bytes.h"
+#include "server/orchestration/failure_depth.h"
 #include "server/orchestration/field_checks.h"
 #include "server/orchestration/response_check.h"
 #include "server/orchestration/timestamps.h"
@@ -21,6 +22,7 @@ NewMessage ActivityResult(ActivityResponse response, Generation generation, absl
                            MakeFailure(kPayloadTooLarge, std::string(status.message())), now);
   }
   if (response.has_failuredetails()) {  // 6.2: also when type and message are empty
+    LimitDepth(*response.mutable_failuredetails());
     return ActivityFailure(response.taskid(), generation, response.failuredetails(), now);
   }
   HistoryEvent event = MakeEvent(kNoEventId, ToTimestamp(now));

@@ -83,6 +83,13 @@ absl::Status CheckTags(absl::string_view field, const TagMap& tags, size_t bytes
   return absl::OkStatus();
 }
 
+absl::Status CheckTrace(absl::string_view field, const google::protobuf::MessageLite& trace) {
+  const size_t bytes = trace.ByteSizeLong();
+  if (bytes <= kTraceContextBytesMax) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(field, " has ", bytes, " bytes, the limit is ", kTraceContextBytesMax));
+}
+
 Tags ToTags(const TagMap& tags) {
   Tags sorted(tags.begin(), tags.end());
   std::sort(sorted.begin(), sorted.end());

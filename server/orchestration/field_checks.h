@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "google/protobuf/map.h"
+#include "google/protobuf/message_lite.h"
 #include "google/protobuf/wrappers.pb.h"
 #include "storage/records.h"
 
@@ -37,6 +38,12 @@ absl::Status CheckPayload(absl::string_view field, size_t bytes, int64_t bytes_m
 
 // Keys and values: no NUL, together at most `bytes_max`.
 absl::Status CheckTags(absl::string_view field, const TagMap& tags, size_t bytes_max);
+
+// What a trace context may have; those of W3C have a few hundred bytes.
+inline constexpr size_t kTraceContextBytesMax = 8 << 10;
+
+// A TraceContext or an OrchestrationTraceContext, absent or of at most kTraceContextBytesMax.
+absl::Status CheckTrace(absl::string_view field, const google::protobuf::MessageLite& trace);
 
 // Tags in the order of their keys.
 Tags ToTags(const TagMap& tags);

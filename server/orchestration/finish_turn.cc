@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/orchestration/failure_depth.h"
 #include "server/orchestration/response_check.h"
 #include "server/orchestration/timestamps.h"
 #include "server/orchestration/turn.h"
@@ -51,7 +52,10 @@ std::optional<std::string> EffectiveTrace(const InstanceState& state,
 
 // The failure details of a FAILED completion; a worker may leave them out (4.15).
 TaskFailureDetails FailureOf(CompleteOrchestrationAction& completion) {
-  if (completion.has_failuredetails()) return std::move(*completion.mutable_failuredetails());
+  if (completion.has_failuredetails()) {
+    LimitDepth(*completion.mutable_failuredetails());
+    return std::move(*completion.mutable_failuredetails());
+  }
   TaskFailureDetails details;
   details.set_errortype("OrchestrationFailed");
   details.set_errormessage(completion.has_details() ? completion.details().value()
@@ -127,6 +131,7 @@ TurnResult FinishRewind(const TurnContext& context, RewindOrchestrationAction& a
     if (event.has_executionrewound() && event.executionrewound().has_reason()) {
       *result.rewind->mutable_reason() = event.executionrewound().reason();
     }
+    LimitDepth(event);
     writer.Append(event);
   }
   if (writer.bytes() > context.limits.history_bytes_max) {
@@ -160,6 +165,13 @@ TurnResult FailInstance(const InstanceState& state, const Turn& turn,
                         const TaskFailureDetails& details, LeaseToken lease_token, absl::Time now,
                         IdSource& ids, const TurnLimits& limits) {
   return Fail({state, turn, turn.events.size(), lease_token, now, ids, limits}, details);
+}
+
+TurnResult TerminateInstance(const InstanceState& state, const Turn& turn, LeaseToken lease_token,
+                             absl::Time now, IdSource& ids, const TurnLimits& limits) {
+  OrchestratorResponse response;  // without actions, so the termination that was delivered wins
+  if (state.custom_status) response.mutable_customstatus()->set_value(*state.custom_status);
+  return FinishTurn(state, turn, std::move(response), lease_token, now, ids, limits);
 }
 
 }  // namespace dt::orchestration

@@ -196,4 +196,10 @@ Turn PlanTurn(const InstanceState& state, absl::Span<const Message> messages, ab
   return planner.Take(now);
 }
 
+bool Turn::HasTermination() const {
+  return std::any_of(events.begin(), events.end(), [](const TurnEvent& event) {
+    return event.event_type == HistoryEvent::kExecutionTerminated;
+  });
+}
+
 }  // namespace dt::orchestration

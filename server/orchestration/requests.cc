@@ -44,6 +44,7 @@ absl::Status CheckStart(const CreateInstanceRequest& request, const RequestLimit
     status = CheckPayload("input", request.input().value().size(), limits.payload_bytes_max);
   }
   if (status.ok()) status = CheckTags("tags", request.tags(), limits.tags_bytes_max);
+  if (status.ok()) status = CheckTrace("parentTraceContext", request.parenttracecontext());
   if (status.ok() && request.has_scheduledstarttimestamp() &&
       !IsValidTimestamp(request.scheduledstarttimestamp())) {
     status = absl::InvalidArgumentError(

@@ -31,6 +31,7 @@ absl::Status CheckValue(absl::string_view field, bool present, const StringValue
 
 absl::Status Check(const ScheduleTaskAction& action, const TurnLimits& limits) {
   return FirstError(
+      [&] { return CheckTrace("parentTraceContext", action.parenttracecontext()); },
       [&] { return CheckName("name", action.name(), limits.name_bytes_max); },
       [&] { return CheckVersion("version", action.version().value(), limits.version_bytes_max); },
       [&] { return CheckTags("tags", action.tags(), limits.tags_bytes_max); },
@@ -47,6 +48,7 @@ absl::Status Check(const CreateTimerAction& action) {
 
 absl::Status Check(const CreateSubOrchestrationAction& action, const TurnLimits& limits) {
   return FirstError(
+      [&] { return CheckTrace("parentTraceContext", action.parenttracecontext()); },
       [&] { return CheckName("name", action.name(), limits.name_bytes_max); },
       [&] {
         return action.instanceid().empty()
@@ -212,6 +214,22 @@ std::optional<TaskFailureDetails> CheckServed(const OrchestratorAction& action) 
   return std::nullopt;
 }
 
+// How many things a turn writes for others, or for its next generation.
+std::optional<TaskFailureDetails> CheckCount(const ResponsePlan& plan, const TurnLimits& limits) {
+  size_t count = plan.actions.size();
+  if (plan.completion != nullptr) {
+    count += static_cast<size_t>(plan.completion->carryoverevents_size());
+  }
+  if (count <= static_cast<size_t>(limits.actions_max)) return std::nullopt;
+  return MakeFailure(kTooManyActions,
+                     absl::StrCat("the turn has ", count,
+                                  " actions and carried-over events, the "
+                                  "limit is ",
+                                  limits.actions_max,
+                                  " (limits.turn-actions-max): spread them over several turns, or "
+                                  "over sub-orchestrations"));
+}
+
 TaskFailureDetails ToFailure(const absl::Status& status, std::string_view where) {
   return MakeFailure(absl::IsResourceExhausted(status) ? kPayloadTooLarge : kInvalidAction,
                      std::string(where) + std::string(status.message()));
@@ -271,7 +289,11 @@ std::optional<TaskFailureDetails> CheckResponse(const OrchestratorResponse& resp
                                                 const TurnLimits& limits) {
   absl::Status status =
       CheckValue("customStatus", response.has_customstatus(), response.customstatus(), limits);
+  if (status.ok()) {
+    status = CheckTrace("orchestrationTraceContext", response.orchestrationtracecontext());
+  }
   if (!status.ok()) return ToFailure(status, "");
+  if (auto failure = CheckCount(plan, limits)) return failure;
   for (const OrchestratorAction* action : plan.actions) {
     if (auto failure = CheckServed(*action)) return failure;
     status = CheckFields(*action, limits);

@@ -43,6 +43,7 @@ inline constexpr char kUnsupportedAction[] = "UnsupportedAction";
 inline constexpr char kEntitiesNotSupported[] = "EntitiesNotSupported";
 inline constexpr char kPayloadTooLarge[] = "PayloadTooLarge";
 inline constexpr char kHistoryTooLarge[] = "HistoryTooLarge";
+inline constexpr char kTooManyActions[] = "TooManyActions";
 
 }  // namespace dt::orchestration
 

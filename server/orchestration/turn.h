@@ -45,6 +45,7 @@ struct TurnLimits {
   size_t name_bytes_max = 1024;
   size_t version_bytes_max = 256;
   size_t tags_bytes_max = 64 << 10;
+  int actions_max = 100'000;  // of one turn, carried-over events included
 };
 
 // One event of a turn's newEvents: serialized, and the message it came from.
@@ -69,6 +70,7 @@ struct Turn {
   // Front messages that the limits kept out. A ContinueAsNew of this turn consumes them and sends
   // them again, bound to the next generation and after what it carries over itself.
   std::vector<TurnEvent> deferred;
+  bool HasTermination() const;
   // No events: nothing to run; the caller discards `dropped`.
   bool empty() const { return events.empty(); }
 };
@@ -121,6 +123,11 @@ TurnResult FinishTurn(const InstanceState& state, const Turn& turn, Orchestrator
 TurnResult FailInstance(const InstanceState& state, const Turn& turn,
                         const TaskFailureDetails& details, LeaseToken lease_token, absl::Time now,
                         IdSource& ids, const TurnLimits& limits);
+
+// Ends an instance as TERMINATED without a worker, by the ExecutionTerminated that the turn
+// delivers (2.10).
+TurnResult TerminateInstance(const InstanceState& state, const Turn& turn, LeaseToken lease_token,
+                             absl::Time now, IdSource& ids, const TurnLimits& limits);
 
 // Adds one part of a chunked response (3.18). Returns true when `merged` is complete.
 bool MergeChunk(OrchestratorResponse part, OrchestratorResponse& merged);

@@ -39,8 +39,8 @@ class GuardedService final : public SidecarServiceBase {
   }
 
   DT_GUARDED(Hello, Empty, Empty)
-  DT_GUARDED(CompleteOrchestratorTask, OrchestratorResponse, CompleteTaskResponse)
-  DT_GUARDED(CompleteActivityTask, ActivityResponse, CompleteTaskResponse)
+  DT_GUARDED(CompleteOrchestratorTask, grpc::ByteBuffer, grpc::ByteBuffer)
+  DT_GUARDED(CompleteActivityTask, grpc::ByteBuffer, grpc::ByteBuffer)
   DT_GUARDED(CompleteEntityTask, EntityBatchResult, CompleteTaskResponse)
   DT_GUARDED(AbandonTaskOrchestratorWorkItem, AbandonOrchestrationTaskRequest,
              AbandonOrchestrationTaskResponse)

@@ -46,11 +46,13 @@ struct ServiceOptions {
   bool missing_terminate_ok = true;
 };
 
-// GetWorkItems and StreamInstanceHistory are raw: their answers are bytes that were serialized
-// before.
+// GetWorkItems and StreamInstanceHistory are raw because their answers are bytes that were
+// serialized before, the answers of workers because they may be nested deep (raw_request.h).
 using SidecarServiceBase = TaskHubSidecarService::WithRawCallbackMethod_GetWorkItems<
     TaskHubSidecarService::WithRawCallbackMethod_StreamInstanceHistory<
-        TaskHubSidecarService::CallbackService>>;
+        TaskHubSidecarService::WithRawCallbackMethod_CompleteOrchestratorTask<
+            TaskHubSidecarService::WithRawCallbackMethod_CompleteActivityTask<
+                TaskHubSidecarService::CallbackService>>>>;
 
 class SidecarService final : public SidecarServiceBase {
  public:
@@ -77,10 +79,10 @@ class SidecarService final : public SidecarServiceBase {
   // The same for a stream that ends as soon as `still_permitted` says so.
   RawWriter* StreamWorkItems(Context* context, const grpc::ByteBuffer* request,
                              WorkItemStream::Permission still_permitted);
-  Unary* CompleteOrchestratorTask(Context* context, const OrchestratorResponse* request,
-                                  CompleteTaskResponse* response) override;
-  Unary* CompleteActivityTask(Context* context, const ActivityResponse* request,
-                              CompleteTaskResponse* response) override;
+  Unary* CompleteOrchestratorTask(Context* context, const grpc::ByteBuffer* request,
+                                  grpc::ByteBuffer* response) override;
+  Unary* CompleteActivityTask(Context* context, const grpc::ByteBuffer* request,
+                              grpc::ByteBuffer* response) override;
   Unary* AbandonTaskOrchestratorWorkItem(Context* context,
                                          const AbandonOrchestrationTaskRequest* request,
                                          AbandonOrchestrationTaskResponse* response) override;

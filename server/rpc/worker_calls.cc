@@ -4,17 +4,11 @@
 
 #include "fmt/format.h"
 #include "grpcpp/impl/codegen/proto_utils.h"
+#include "server/rpc/raw_request.h"
 #include "server/rpc/sidecar_service.h"
 
 namespace dt::rpc {
 namespace {
-
-// Takes the message out of a call. gRPC owns the request as a plain object until the call is done
-// and reads it no more after the handler began, so its content may be moved instead of copied.
-template <typename Message>
-Message Take(const Message* request) {
-  return std::move(*const_cast<Message*>(request));
-}
 
 // Answers a unary call with the status of a verb.
 DoneCallback FinishWith(grpc::ServerUnaryReactor* reactor) {
@@ -77,21 +71,30 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* SidecarService::StreamWorkItems(
   return reactor;
 }
 
-grpc::ServerUnaryReactor* SidecarService::CompleteOrchestratorTask(
-    Context* context, const OrchestratorResponse* request, CompleteTaskResponse*) {
+grpc::ServerUnaryReactor* SidecarService::CompleteOrchestratorTask(Context* context,
+                                                                   const grpc::ByteBuffer* request,
+                                                                   grpc::ByteBuffer* response) {
   Unary* reactor = context->DefaultReactor();
+  *response = EmptyAnswer();
   WithHub(context, reactor, [this, request, reactor](HubId hub) {
-    dispatch_->CompleteOrchestration(hub, Take(request), FinishWith(reactor));
+    OrchestratorResponse answer;
+    const absl::Status parsed = ParseRaw("CompleteOrchestratorTask", *request, answer);
+    if (!parsed.ok()) return reactor->Finish(ToGrpc(parsed));
+    dispatch_->CompleteOrchestration(hub, std::move(answer), FinishWith(reactor));
   });
   return reactor;
 }
 
 grpc::ServerUnaryReactor* SidecarService::CompleteActivityTask(Context* context,
-                                                               const ActivityResponse* request,
-                                                               CompleteTaskResponse*) {
+                                                               const grpc::ByteBuffer* request,
+                                                               grpc::ByteBuffer* response) {
   Unary* reactor = context->DefaultReactor();
+  *response = EmptyAnswer();
   WithHub(context, reactor, [this, request, reactor](HubId hub) {
-    dispatch_->CompleteActivity(hub, Take(request), FinishWith(reactor));
+    ActivityResponse answer;
+    const absl::Status parsed = ParseRaw("CompleteActivityTask", *request, answer);
+    if (!parsed.ok()) return reactor->Finish(ToGrpc(parsed));
+    dispatch_->CompleteActivity(hub, std::move(answer), FinishWith(reactor));
   });
   return reactor;
 }

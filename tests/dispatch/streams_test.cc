@@ -323,6 +323,25 @@ TEST_CASE("poison_orchestration a turn that no worker survives fails its orchest
   CHECK(details.errortype() == "PoisonMessage");
 }
 
+TEST_CASE("terminate_unanswered an orchestration that breaks streams can be terminated") {
+  OneDaemon one;
+  one.daemon.Start(one.hub, "c", "Chain", "1");
+  const auto lose_a_dispatch = [&one] {
+    const FakeStream stream = one.daemon.Open(one.hub);
+    one.daemon.Settle();
+    for (int i = 0; i < 600 && stream.sink->waiting() == 0; ++i) one.Pass(absl::Milliseconds(100));
+    const size_t dispatches = stream.sink->waiting();
+    one.daemon.Close(stream);
+    one.daemon.Settle();
+    return dispatches;
+  };
+  for (int i = 0; i < 3; ++i) REQUIRE(lose_a_dispatch() == 1);
+  one.daemon.Terminate(one.hub, "c", "enough");
+  one.daemon.Settle();
+  CHECK(lose_a_dispatch() == 0);
+  CHECK(one.Row("c").status == RuntimeStatus::kTerminated);
+}
+
 TEST_CASE("poison_activity an activity that no worker survives fails") {
   dispatch::DispatchLimits limits;
   limits.lost_leases_max = 3;

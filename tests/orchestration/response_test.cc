@@ -345,6 +345,33 @@ TEST_CASE("payload_too_large: each kind of payload, with its size and the limit"
         " isNonRetriable=true} gen 0");
 }
 
+TEST_CASE("turn_actions_limit: more actions than a turn may have fail the orchestration") {
+  TurnLimits limits;
+  limits.actions_max = 3;
+  CHECK(Failure({Task(1, "A"), Task(2, "A"), Task(3, "A"), Task(4, "A")}, limits) ==
+        "TooManyActions: the turn has 4 actions and carried-over events, the limit is 3 "
+        "(limits.turn-actions-max): spread them over several turns, or over sub-orchestrations");
+  OrchestratorAction next = Complete(9, ORCHESTRATION_STATUS_CONTINUED_AS_NEW);
+  for (int i = 0; i < 3; ++i) {
+    next.mutable_completeorchestration()->add_carryoverevents()->mutable_eventraised();
+  }
+  CHECK(Failure({Task(1, "A"), next}, limits).find("TooManyActions: the turn has 4 ") == 0);
+  Orchestration order;
+  order.limits = limits;
+  order.Request();
+  order.AnswerWith(Response({Task(1, "A"), Task(2, "A"), Task(3, "A")}));
+  CHECK(order.checkpoint.tasks.size() == 3);
+}
+
+TEST_CASE("trace_limit: a trace context of a worker is bounded") {
+  OrchestratorAction task = Task(1, "A");
+  task.mutable_scheduletask()->mutable_parenttracecontext()->mutable_tracestate()->set_value(
+      std::string(8190, 'x'));
+  CHECK(Failure({task}) ==
+        "InvalidAction: action scheduleTask with id 1: parentTraceContext has 8196 bytes, the "
+        "limit is 8192");
+}
+
 TEST_CASE("payload_bytes: are kept as they are, also NUL") {
   const std::string bytes("a\0b\x7f\n", 5);
   Orchestration order(StartRequest(bytes));

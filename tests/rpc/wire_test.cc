@@ -93,6 +93,59 @@ TEST_CASE("unaccepted_work: a worker whose filters fit nothing that waits is nam
   });
 }
 
+// Failure details with so many levels of innerFailure.
+TaskFailureDetails DeepFailure(int levels) {
+  TaskFailureDetails details;
+  TaskFailureDetails* at = &details;
+  for (int level = 1;; ++level) {
+    at->set_errortype("E");
+    at->set_errormessage(absl::StrCat("level ", level));
+    if (level == levels) return details;
+    at = at->mutable_innerfailure();
+  }
+}
+
+grpc::Status Fail(TestServer& server, const WorkItem& turn, int levels) {
+  OrchestratorResponse response;
+  response.set_instanceid(turn.orchestratorrequest().instanceid());
+  response.set_completiontoken(turn.completiontoken());
+  CompleteOrchestrationAction* completion = response.add_actions()->mutable_completeorchestration();
+  completion->set_orchestrationstatus(ORCHESTRATION_STATUS_FAILED);
+  *completion->mutable_failuredetails() = DeepFailure(levels);
+  CompleteTaskResponse done;
+  return server.stub().CompleteOrchestratorTask(NewContext().get(), response, &done);
+}
+
+TEST_CASE("failure_depth: a failure that is too deep for readers is stored cut") {
+  TestServer server;
+  FakeWorker worker(server.stub());
+  server.Start("o", "i");
+  const std::optional<WorkItem> turn = worker.Next();
+  REQUIRE(turn.has_value());
+  REQUIRE(Fail(server, *turn, 200).ok());
+  const TaskFailureDetails failure = server.Get("i").orchestrationstate().failuredetails();
+  const TaskFailureDetails* last = &failure;
+  int levels = 1;
+  for (; last->has_innerfailure(); last = &last->innerfailure()) ++levels;
+  CHECK(levels == 32);
+  CHECK(last->errormessage() ==
+        "level 32 (168 inner failures are left out by the server: it keeps 32 levels)");
+}
+
+TEST_CASE("unparsable_answer: says so to the worker and in the log") {
+  const LogCapture log;
+  TestServer server;
+  FakeWorker worker(server.stub());
+  server.Start("o", "i");
+  const std::optional<WorkItem> turn = worker.Next();
+  REQUIRE(turn.has_value());
+  const grpc::Status status = Fail(server, *turn, 2000);
+  CHECK(status.error_code() == grpc::StatusCode::INVALID_ARGUMENT);
+  CHECK(status.error_message().find("is nested deeper than 1000 levels") != std::string::npos);
+  CHECK(log.Has("CompleteOrchestratorTask: its "));
+  REQUIRE(Fail(server, *turn, 1).ok());  // the item can still be answered
+}
+
 // As grpc-dotnet sends a completion above its size of a chunk: numbers that are 0 are there, but
 // empty, and what the first part says of the turn is not said again.
 TEST_CASE("chunked_response: in three parts as the .NET worker sends them") {
