@@ -63,6 +63,15 @@ std::string GuardedService::HubOf(const Context& context) const {
   return service_->EffectiveHub(MetadataValue(context, "taskhub"));
 }
 
+// A hub that is made by its first call is made for good, which is the admin's to do.
+GuardedService::GuardedService(SidecarService* service, const AccessControl* access)
+    : service_(service), access_(access) {
+  service->SetHubCreators([this](const Context& context) {
+    return access_->open() ||
+           access_->Check(CallerOf(context), "CreateTaskHub", HubOf(context)).ok();
+  });
+}
+
 absl::Status GuardedService::Check(const Context& context, std::string_view rpc) {
   if (access_->open()) return absl::OkStatus();
   absl::Status status = access_->Check(CallerOf(context), rpc, HubOf(context));

@@ -27,8 +27,7 @@ class GuardedService final : public SidecarServiceBase {
   using RawWriter = SidecarService::RawWriter;
 
   // `service` and `access` must outlive the server that this service is registered with.
-  GuardedService(SidecarService* service, const AccessControl* access)
-      : service_(service), access_(access) {}
+  GuardedService(SidecarService* service, const AccessControl* access);
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Woverloaded-virtual"

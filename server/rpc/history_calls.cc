@@ -40,7 +40,7 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* SidecarService::StreamInstanceHistor
     stream->Refuse(checked);
     return reactor;
   }
-  hubs_.Resolve(MetadataValue(*context, "taskhub"),
+  hubs_.Resolve(MetadataValue(*context, "taskhub"), MayCreateHub(*context),
                 [this, stream = std::move(stream),
                  message = std::move(message)](absl::StatusOr<HubId> hub) mutable {
                   if (!hub.ok()) return stream->Refuse(hub.status());

@@ -12,6 +12,7 @@
 #ifndef DT_SERVER_RPC_SIDECAR_SERVICE_H_
 #define DT_SERVER_RPC_SIDECAR_SERVICE_H_
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <utility>
@@ -65,6 +66,12 @@ class SidecarService final : public SidecarServiceBase {
   std::string EffectiveHub(std::string_view name) const { return hubs_.Effective(name); }
 
   using Context = grpc::CallbackServerContext;
+  // Whose calls may create the hub that they name, where unknown hubs are created; everybody's
+  // without this. For start-up. Asked on any thread, and only about hubs that are not known.
+  void SetHubCreators(std::function<bool(const Context&)> may_create) {
+    may_create_hub_ = std::move(may_create);
+  }
+
   using Unary = grpc::ServerUnaryReactor;
   using Empty = google::protobuf::Empty;
   using RawWriter = grpc::ServerWriteReactor<grpc::ByteBuffer>;
@@ -158,13 +165,18 @@ class SidecarService final : public SidecarServiceBase {
   void WithHub(Context* context, Unary* reactor, Next next) {
     const std::string_view name = MetadataValue(*context, "taskhub");
     if (const std::optional<HubId> known = hubs_.Find(name)) return next(*known);
-    hubs_.Resolve(name, [context, reactor, next = std::move(next)](absl::StatusOr<HubId> hub) {
-      if (!hub.ok()) return reactor->Finish(ToGrpc(hub.status()));
-      if (context->IsCancelled()) {
-        return reactor->Finish(grpc::Status(grpc::StatusCode::CANCELLED, "the caller is gone"));
-      }
-      next(*hub);
-    });
+    hubs_.Resolve(
+        name, MayCreateHub(*context),
+        [context, reactor, next = std::move(next)](absl::StatusOr<HubId> hub) {
+          if (!hub.ok()) return reactor->Finish(ToGrpc(hub.status()));
+          if (context->IsCancelled()) {
+            return reactor->Finish(grpc::Status(grpc::StatusCode::CANCELLED, "the caller is gone"));
+          }
+          next(*hub);
+        });
+  }
+  bool MayCreateHub(const Context& context) const {
+    return may_create_hub_ == nullptr || may_create_hub_(context);
   }
 
   void Start(HubId hub, const CreateInstanceRequest& request, CreateInstanceResponse* response,
@@ -181,6 +193,7 @@ class SidecarService final : public SidecarServiceBase {
   dispatch::DispatchThread* const dispatch_;
   const ServiceOptions options_;
   TaskHubs hubs_;
+  std::function<bool(const Context&)> may_create_hub_;
 };
 
 }  // namespace dt::rpc

@@ -65,9 +65,18 @@ void TaskHubs::Ask(std::string name, bool create, Callback<HubId> done) {
       });
 }
 
-void TaskHubs::Resolve(std::string_view name, Callback<HubId> done) {
+void TaskHubs::Resolve(std::string_view name, bool may_create, Callback<HubId> done) {
   if (const std::optional<HubId> known = Find(name)) return std::move(done)(*known);
-  Ask(Effective(name), options_.create_unknown, std::move(done));
+  if (options_.create_unknown && !may_create) {
+    done = [done = std::move(done)](absl::StatusOr<HubId> hub) mutable {
+      if (absl::IsNotFound(hub.status())) {
+        hub = absl::NotFoundError(
+            fmt::format("{} (the role admin may create it)", std::string(hub.status().message())));
+      }
+      std::move(done)(std::move(hub));
+    };
+  }
+  Ask(Effective(name), options_.create_unknown && may_create, std::move(done));
 }
 
 void TaskHubs::Create(std::string_view name, Callback<HubId> done) {

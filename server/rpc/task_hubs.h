@@ -37,9 +37,9 @@ class TaskHubs {
   std::string Effective(std::string_view name) const;
   // The id if it is known and fresh; no I/O. An empty name means the default hub.
   std::optional<HubId> Find(std::string_view name) const;
-  // kNotFound "Task hub not found: X" unless unknown hubs are created; kInvalidArgument for a name
-  // outside the limits; kUnavailable when the database is away.
-  void Resolve(std::string_view name, Callback<HubId> done);
+  // kNotFound "Task hub not found: X" unless unknown hubs are created and the caller may do that;
+  // kInvalidArgument for a name outside the limits; kUnavailable when the database is away.
+  void Resolve(std::string_view name, bool may_create, Callback<HubId> done);
   // Creates the hub if it is missing.
   void Create(std::string_view name, Callback<HubId> done);
   // Deletes the hub with all it holds.

@@ -62,12 +62,13 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* SidecarService::StreamWorkItems(
   }
   options->worker_id = ForLog(worker_id);
   options->hub_name = hubs_.Effective(hub_name);
-  hubs_.Resolve(hub_name, [stream = std::move(stream),
-                           options = *std::move(options)](absl::StatusOr<HubId> hub) mutable {
-    if (!hub.ok()) return stream->Finish(hub.status());
-    options.hub = *hub;
-    WorkItemStream::Open(stream, std::move(options));
-  });
+  hubs_.Resolve(hub_name, MayCreateHub(*context),
+                [stream = std::move(stream),
+                 options = *std::move(options)](absl::StatusOr<HubId> hub) mutable {
+                  if (!hub.ok()) return stream->Finish(hub.status());
+                  options.hub = *hub;
+                  WorkItemStream::Open(stream, std::move(options));
+                });
   return reactor;
 }
 

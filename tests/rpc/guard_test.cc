@@ -215,6 +215,37 @@ TEST_CASE("guard_roles: each role may call what the table says, and no more") {
   }
 }
 
+TEST_CASE("guard_create_unknown: only an admin's call makes the hub that it names") {
+  const ScratchDir directory;
+  TestServer server(GuardedOptions(directory, {{"reader", "*", "reader"},
+                                               {"worker", "*", "worker"},
+                                               {"contributor", "*", "contributor"},
+                                               {"admin", "*", "admin"}}));
+  const auto start = [&server](const std::string& who, const std::string& hub) {
+    CreateInstanceRequest request;
+    request.set_name("o");
+    CreateInstanceResponse response;
+    return server.stub().StartInstance(NewContext(As(who, hub)).get(), request, &response);
+  };
+  const auto get = [&server](const std::string& who, const std::string& hub) {
+    GetInstanceRequest request;
+    request.set_instanceid("i");
+    GetInstanceResponse response;
+    return server.stub().GetInstance(NewContext(As(who, hub)).get(), request, &response);
+  };
+  const grpc::Status refused = get("reader", "new");
+  CHECK(refused.error_code() == StatusCode::NOT_FOUND);
+  CHECK(refused.error_message() == "Task hub not found: new (the role admin may create it)");
+  CHECK(start("contributor", "new").error_code() == StatusCode::NOT_FOUND);
+  FakeWorker stream(server.stub(), {}, As("worker", "new"));
+  const std::optional<grpc::Status> end = stream.WaitForEnd();
+  REQUIRE(end.has_value());
+  CHECK(end->error_code() == StatusCode::NOT_FOUND);
+  CHECK(start("admin", "new").ok());
+  CHECK(get("reader", "new").ok());
+  CHECK(start("contributor", "new").ok());
+}
+
 TEST_CASE("guard_nobody: no token, a wrong one, and no token in any answer or log line") {
   const ScratchDir directory;
   TestServer server(GuardedOptions(directory, {{"alice", "*", "admin"}}));
