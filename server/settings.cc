@@ -151,7 +151,8 @@ void AddHubs(std::vector<Setting>& rows) {
                       "task hub of calls that name none"));
   rows.push_back(
       Bool("hubs", "create-unknown", FIELD(service.hubs.create_unknown),
-           "create a task hub on its first use; otherwise the answer is NOT_FOUND (`dev`: true)"));
+           "create a task hub on its first use, with access control on that of its admin; otherwise the "
+           "answer is NOT_FOUND (`dev`: true)"));
   rows.push_back(
       Bool("hubs", "deletion-enabled", FIELD(service.hub_deletion_enabled),
            "allow DeleteTaskHub and CreateTaskHub with recreateIfExists, which delete data"));

@@ -132,6 +132,13 @@ TestServerOptions GuardedOptions(const ScratchDir& directory, const std::vector<
   return options;
 }
 
+// What an admin does before the others come.
+void CreateHubs(TestServer& server, const std::vector<std::string>& names) {
+  for (const std::string& name : names) {
+    REQUIRE(server.database().ResolveHub(name, /*create=*/true).ok());
+  }
+}
+
 TEST_CASE("guard_other_hub: no RPC reads or touches the hub of somebody else") {
   const ScratchDir directory;
   TestServerOptions options =
@@ -276,6 +283,7 @@ TEST_CASE("guard_streams: a worker gets the work of its hub only") {
   const ScratchDir directory;
   TestServer server(
       GuardedOptions(directory, {{"alice", "a", "contributor"}, {"bob", "b", "contributor"}}));
+  CreateHubs(server, {"a", "b"});
   FakeWorker alice(server.stub(), {}, As("alice", "a"));
   server.Start("bobs", "i", As("bob", "b"));
   server.Start("alices", "i", As("alice", "a"));
@@ -296,6 +304,7 @@ TEST_CASE(
   const ScratchDir directory;
   TestServer server(
       GuardedOptions(directory, {{"alice", "a", "worker"}, {"bob", "b", "contributor"}}));
+  CreateHubs(server, {"a", "b"});
   FakeWorker bob(server.stub(), {}, As("bob", "b"));
   server.Start("o", "i", As("bob", "b"));
   const std::optional<WorkItem> turn = bob.Next();
@@ -348,6 +357,7 @@ TEST_CASE("guard_reload: new rules count, a wrong file changes nothing, and stre
   const ScratchDir directory;
   TestServer server(GuardedOptions(directory, {{"alice", "a", "contributor"}}));
   const LogCapture log;
+  CreateHubs(server, {"a"});
   FakeWorker worker(server.stub(), {}, As("alice", "a"));
   server.Start("o", "first", As("alice", "a"));
   CHECK(worker.Next().has_value());

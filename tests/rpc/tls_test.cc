@@ -112,6 +112,10 @@ TEST_CASE("mtls_rules: principals by common and alternative name, next to others
                          "certificate = ['spiffe://x/carol', 'carol.example']\n"
                          "rules = [{hub = 'c', role = 'worker'}]\n");
   TestServer server(std::move(options));
+  // An admin's call would create them; nobody here is one.
+  for (const char* hub : {"a", "b", "c"}) {
+    REQUIRE(server.database().ResolveHub(hub, /*create=*/true).ok());
+  }
   const std::string& trusted = authority.certificate();
   const auto in_hub = [](const std::string& hub) { return Metadata{{"taskhub", hub}}; };
 

@@ -20,9 +20,9 @@ from durabletask.worker import TaskHubGrpcWorker
 from hub import COMPLETED, PENDING, SECONDS, eventually
 
 SIDECAR = os.environ.get("DTPG_SIDECAR")
-TOKENS = {name: f"token-of-{name}" for name in ("orders", "worker", "billing")}
-ACCESS = [("orders", "orders-*", "contributor"), ("worker", "orders-*", "worker"),
-          ("billing", "billing", "admin")]
+TOKENS = {name: f"token-of-{name}" for name in ("owner", "orders", "worker", "billing")}
+ACCESS = [("owner", "orders-*", "admin"), ("orders", "orders-*", "contributor"),
+          ("worker", "orders-*", "worker"), ("billing", "billing", "admin")]
 
 
 def free_port():
@@ -117,6 +117,9 @@ def test_tokens_and_tls(address):
     steal.__name__ = "greet"
     orders = Caller(address, "orders-1", TOKENS["orders"])
     start = orders.client.schedule_new_orchestration
+    # `dev` creates hubs on first use, but only for who may create them.
+    assert refusal(start, hello, input="you") == grpc.StatusCode.NOT_FOUND
+    assert Caller(address, "orders-1", TOKENS["owner"]).client.get_orchestration_state("none") is None
     instance = start(hello, input="you")
 
     nobody = [Caller(address, "orders-1", token) for token in (None, "guess", TOKENS["orders"] + "x")]
