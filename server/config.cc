@@ -59,8 +59,7 @@ class Loader {
     const absl::Status set = setting.set(loaded_.config, value);
     if (!set.ok()) {
       return absl::InvalidArgumentError(
-          fmt::format("{} ({}): {}", setting.name(), origin,
-                      setting.secret ? "the value is malformed" : std::string(set.message())));
+          fmt::format("{} ({}): {}", setting.name(), origin, std::string(set.message())));
     }
     loaded_.origins[setting.name()] = origin;
     return absl::OkStatus();

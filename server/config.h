@@ -55,6 +55,7 @@ struct Setting {
   SettingKind kind = SettingKind::kText;
   bool secret = false;  // never printed; may also be read from a file (..._FILE, ...-file)
   std::string help;
+  // What it says of a malformed value quotes nothing of a secret.
   std::function<absl::Status(Config&, std::string_view)> set;
   std::function<std::string(const Config&)> get;
 

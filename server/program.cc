@@ -14,6 +14,7 @@
 #include "server/daemon.h"
 #include "server/stop_signals.h"
 #include "spdlog/spdlog.h"
+#include "storage/postgres/connection_url.h"
 
 namespace dt {
 namespace {
@@ -31,7 +32,9 @@ void AddEmulatorVariables(ConfigSources& sources) {
 }  // namespace
 
 int Fail(int code, const absl::Status& status) {
-  fmt::print(stderr, "durabletask-sidecar: {}\n", std::string(status.message()));
+  // Where an URL stands in the wrong place, as a verb or as the name of a file, it is quoted.
+  fmt::print(stderr, "durabletask-sidecar: {}\n",
+             postgres::MaskPasswords(std::string(status.message())));
   return code;
 }
 

@@ -17,7 +17,7 @@ namespace dt {
 inline constexpr int kFailed = 1;
 inline constexpr int kUsage = 2;  // wrong usage or settings
 
-// Prints the error; returns `code`.
+// Prints the error, passwords of URLs masked; returns `code`.
 int Fail(int code, const absl::Status& status);
 
 // The environment variable, or "".

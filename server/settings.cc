@@ -6,6 +6,7 @@
 #include "fmt/format.h"
 #include "server/config.h"
 #include "server/setting_kinds.h"
+#include "storage/postgres/connection_url.h"
 
 namespace dt {
 namespace {
@@ -107,12 +108,23 @@ Setting With(absl::Status (*set)(Config&, std::string_view), Row row) {
   return row;
 }
 
+absl::Status SetUrl(Config& config, std::string_view text) {
+  config.store.connection.url = std::string(text);
+  return postgres::CheckConnectionUrl(text);
+}
+
+absl::Status SetListenUrl(Config& config, std::string_view text) {
+  config.store.listen_url = std::string(text);
+  return postgres::CheckConnectionUrl(text);
+}
+
 void AddDatabase(std::vector<Setting>& rows) {
-  rows.push_back(
-      Named("postgres", Secret(Text("postgres", "url", FIELD(store.connection.url),
-                                    "PostgreSQL as a URL (postgresql://user@host/database) or "
-                                    "key=value string; empty: the PG* "
-                                    "variables, or in `dev` a private PostgreSQL"))));
+  rows.push_back(Named(
+      "postgres",
+      With(SetUrl, Secret(Text("postgres", "url", FIELD(store.connection.url),
+                               "PostgreSQL as a URL (postgresql://user@host/database, special "
+                               "characters percent-encoded) or key=value string; empty: the PG* "
+                               "variables, or in `dev` a private PostgreSQL")))));
   rows.push_back(
       With(SetSchemaName, Text("postgres", "schema", FIELD(store.schema),
                                "schema that holds everything; one database may hold several")));
@@ -134,8 +146,9 @@ void AddDatabase(std::vector<Setting>& rows) {
   rows.push_back(Bool("postgres", "listen", FIELD(store.listen),
                       "hear from other daemons by LISTEN; without it they are found by polling"));
   rows.push_back(
-      Secret(Text("postgres", "listen-url", FIELD(store.listen_url),
-                  "a direct connection for LISTEN, past a pooler; empty: postgres-url")));
+      With(SetListenUrl,
+           Secret(Text("postgres", "listen-url", FIELD(store.listen_url),
+                       "a direct connection for LISTEN, past a pooler; empty: postgres-url"))));
   rows.push_back(
       Bool("schema", "up", FIELD(schema_up),
            "create or migrate the schema at start; otherwise `serve` only checks its version"));
@@ -149,10 +162,10 @@ void AddHubs(std::vector<Setting>& rows) {
       "hubs", List("hubs", "names", FIELD(hub_names), "task hubs that are created at start")));
   rows.push_back(Text("hubs", "default", FIELD(service.hubs.default_name),
                       "task hub of calls that name none"));
-  rows.push_back(
-      Bool("hubs", "create-unknown", FIELD(service.hubs.create_unknown),
-           "create a task hub on its first use, with access control on that of its admin; otherwise the "
-           "answer is NOT_FOUND (`dev`: true)"));
+  rows.push_back(Bool(
+      "hubs", "create-unknown", FIELD(service.hubs.create_unknown),
+      "create a task hub on its first use, with access control on that of its admin; otherwise the "
+      "answer is NOT_FOUND (`dev`: true)"));
   rows.push_back(
       Bool("hubs", "deletion-enabled", FIELD(service.hub_deletion_enabled),
            "allow DeleteTaskHub and CreateTaskHub with recreateIfExists, which delete data"));

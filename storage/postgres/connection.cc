@@ -17,6 +17,7 @@
 #include "fmt/format.h"
 #include "spdlog/spdlog.h"
 #include "storage/postgres/check.h"
+#include "storage/postgres/connection_url.h"
 #include "storage/postgres/sqlstate.h"
 #include "storage/postgres/steady_clock.h"
 
@@ -98,6 +99,7 @@ absl::Status ErrorOf(const PGresult* result) {
 // Connecting
 
 absl::StatusOr<std::unique_ptr<Connection>> Connection::Connect(const ConnectionOptions& options) {
+  if (absl::Status status = CheckConnectionUrl(options.url); !status.ok()) return status;
   // Earlier entries are defaults that the URL overrides, later ones override the URL. Dead peers
   // are found within half a minute, and a host that does not answer gives way to the next in the
   // list.
@@ -165,8 +167,9 @@ absl::Status Connection::WaitUntilConnected() {
   }
   if (PQstatus(connection_) == CONNECTION_OK) return absl::OkStatus();
   std::string_view message = PQerrorMessage(connection_);
-  return MakeStatus(SqlstateInMessage(message),
-                    absl::StrCat("cannot connect to PostgreSQL: ", OneLine(message)));
+  // The variable PGDATABASE may hold a whole URL, which libpq takes for the name of a database.
+  return MakeStatus(SqlstateInMessage(message), absl::StrCat("cannot connect to PostgreSQL: ",
+                                                             MaskPasswords(OneLine(message))));
 }
 
 absl::Status Connection::ApplySessionSettings() {

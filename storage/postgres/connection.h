@@ -194,7 +194,8 @@ class Canceler {
 class Connection {
  public:
   // Connects and applies the session settings; blocks up to about connect_timeout per host. A
-  // status carries the SQLSTATE where the server gave one (sqlstate.h).
+  // status carries the SQLSTATE where the server gave one (sqlstate.h); kInvalidArgument for a
+  // malformed URL, of which nothing is quoted (connection_url.h).
   static absl::StatusOr<std::unique_ptr<Connection>> Connect(const ConnectionOptions& options);
 
   Connection(const Connection&) = delete;

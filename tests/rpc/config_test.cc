@@ -145,6 +145,24 @@ TEST_CASE("config_masking: secrets are never printed and may come from a file") 
   CHECK(ErrorOf(sources) == "cannot read the file '/nowhere/secret'");
 }
 
+TEST_CASE("config_malformed_url: named with its setting and what to do, without its password") {
+  for (const char* name : {"url", "listen-url"}) {
+    ConfigSources sources;
+    sources.file_name = "dt.toml";
+    sources.file_text =
+        fmt::format("[postgres]\n{} = 'postgresql://u:hun%ter2@h/d'\n", std::string(name));
+    const std::string error = ErrorOf(sources);
+    CHECK(error.find(fmt::format("postgres.{} (dt.toml): the database URL is malformed: ",
+                                 std::string(name))) == 0);
+    CHECK(error.find("% as %25") != std::string::npos);
+    CHECK(error.find("hun") == std::string::npos);
+    CHECK(error.find("ter2") == std::string::npos);
+  }
+  ConfigSources sources;
+  sources.environment = {{"DURABLETASK_POSTGRES_URL", "postgresql://u:hunter@2@h/d"}};
+  CHECK(ErrorOf(sources).find("postgres.url (DURABLETASK_POSTGRES_URL): ") == 0);
+}
+
 TEST_CASE("config_print_reads_back: what is printed is a file that means the same") {
   ConfigSources sources;
   sources.flags = {{"listen", "127.0.0.1:1,unix:/tmp/x"}, {"hubs", "a,b"}, {"log-format", "json"}};
