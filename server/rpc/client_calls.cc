@@ -90,6 +90,11 @@ grpc::ServerUnaryReactor* SidecarService::Wait(Context* context, const GetInstan
                                                dispatch::DispatchThread::WaitFor wait_for) {
   std::shared_ptr<WaitCall> call = WaitCall::Create(store_, dispatch_, request, response);
   WaitCall* reactor = call.get();
+  call->Hold(Follow(*context,
+                    wait_for == dispatch::DispatchThread::WaitFor::kStart
+                        ? "WaitForInstanceStart"
+                        : "WaitForInstanceCompletion",
+                    call));
   const absl::Status checked =
       orchestration::CheckInstanceId(request->instanceid(), options_.requests);
   if (!checked.ok()) {

@@ -1,5 +1,6 @@
 #include "server/rpc/guarded_service.h"
 
+#include <optional>
 #include <utility>
 
 #include "absl/time/clock.h"
@@ -12,9 +13,6 @@
 
 namespace dt::rpc {
 namespace {
-
-constexpr absl::Duration kLogInterval = absl::Seconds(1);
-constexpr std::string_view kGetWorkItems = "GetWorkItems";
 
 // A streaming call that ends with its refusal. Deletes itself.
 class RefusedStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
@@ -63,13 +61,20 @@ std::string GuardedService::HubOf(const Context& context) const {
   return service_->EffectiveHub(MetadataValue(context, "taskhub"));
 }
 
-// A hub that is made by its first call is made for good, which is the admin's to do.
 GuardedService::GuardedService(SidecarService* service, const AccessControl* access)
     : service_(service), access_(access) {
-  service->SetHubCreators([this](const Context& context) {
-    return access_->open() ||
-           access_->Check(CallerOf(context), "CreateTaskHub", HubOf(context)).ok();
-  });
+  service->SetGuard(this);
+}
+
+// A hub that is made by its first call is made for good, which is the admin's to do.
+bool GuardedService::MayCreateHub(const Context& context) const {
+  return access_->open() || access_->Check(CallerOf(context), "CreateTaskHub", HubOf(context)).ok();
+}
+
+std::unique_ptr<Permit> GuardedService::Follow(const Context& context, std::string_view rpc,
+                                               std::weak_ptr<RevocableCall> call) const {
+  if (access_->open()) return nullptr;
+  return access_->Follow(CallerOf(context), rpc, HubOf(context), std::move(call));
 }
 
 absl::Status GuardedService::Check(const Context& context, std::string_view rpc) {
@@ -89,18 +94,9 @@ grpc::ServerUnaryReactor* GuardedService::Refuse(Context* context, std::string_v
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* GuardedService::GetWorkItems(
     Context* context, const grpc::ByteBuffer* request) {
-  if (access_->open()) return service_->GetWorkItems(context, request);
-  int64_t generation = access_->generation();
-  const absl::Status status = Check(*context, kGetWorkItems);
+  const absl::Status status = Check(*context, "GetWorkItems");
   if (!status.ok()) return new RefusedStream(status);
-  return service_->StreamWorkItems(context, request,
-                                   [access = access_, generation, caller = CallerOf(*context),
-                                    hub = HubOf(*context)]() mutable -> absl::Status {
-                                     const int64_t current = access->generation();
-                                     if (current == generation) return absl::OkStatus();
-                                     generation = current;
-                                     return access->Check(caller, kGetWorkItems, hub);
-                                   });
+  return service_->GetWorkItems(context, request);
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* GuardedService::StreamInstanceHistory(
@@ -114,20 +110,11 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* GuardedService::StreamInstanceHistor
 }
 
 void GuardedService::Log(const Context& context, const absl::Status& refusal) {
-  int64_t unlogged = 0;
-  {
-    absl::MutexLock lock(&log_mutex_);
-    const absl::Time now = absl::Now();
-    if (now < next_log_) {
-      ++unlogged_;
-      return;
-    }
-    next_log_ = now + kLogInterval;
-    unlogged = std::exchange(unlogged_, 0);
-  }
+  const std::optional<int64_t> left_out = refusals_.Admit("refused", absl::Now());
+  if (!left_out.has_value()) return;
   spdlog::warn("refused a call from {}: {}{}", ForLog(context.peer()),
                ForLog(std::string_view(refusal.message().data(), refusal.message().size()), 400),
-               unlogged == 0 ? "" : fmt::format(" (and {} calls before it)", unlogged));
+               LeftOutNote(*left_out));
 }
 
 }  // namespace dt::rpc

@@ -9,17 +9,18 @@
 #ifndef DT_SERVER_RPC_GUARDED_SERVICE_H_
 #define DT_SERVER_RPC_GUARDED_SERVICE_H_
 
+#include <memory>
 #include <string>
 #include <string_view>
 
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "server/rpc/access_control.h"
+#include "server/rpc/repeat_limiter.h"
 #include "server/rpc/sidecar_service.h"
 
 namespace dt::rpc {
 
-class GuardedService final : public SidecarServiceBase {
+class GuardedService final : public SidecarServiceBase, private CallGuard {
  public:
   using Context = SidecarService::Context;
   using Unary = SidecarService::Unary;
@@ -72,13 +73,18 @@ class GuardedService final : public SidecarServiceBase {
 
 #undef DT_GUARDED
 
-  // The streams. GetWorkItems is asked about again when the rules change.
+  // The streams, which are raw.
   RawWriter* GetWorkItems(Context* context, const grpc::ByteBuffer* request) override;
   RawWriter* StreamInstanceHistory(Context* context, const grpc::ByteBuffer* request) override;
 
 #pragma GCC diagnostic pop
 
  private:
+  // CallGuard.
+  bool MayCreateHub(const Context& context) const override;
+  std::unique_ptr<Permit> Follow(const Context& context, std::string_view rpc,
+                                 std::weak_ptr<RevocableCall> call) const override;
+
   absl::Status Check(const Context& context, std::string_view rpc);
   // A finished call when it may not be made, else null.
   Unary* Refuse(Context* context, std::string_view rpc);
@@ -88,9 +94,7 @@ class GuardedService final : public SidecarServiceBase {
   SidecarService* const service_;
   const AccessControl* const access_;
   // A caller that tries again and again shall not fill the log.
-  absl::Mutex log_mutex_;
-  absl::Time next_log_ ABSL_GUARDED_BY(log_mutex_) = absl::InfinitePast();
-  int64_t unlogged_ ABSL_GUARDED_BY(log_mutex_) = 0;
+  RepeatLimiter refusals_{absl::Seconds(1), /*lines_max=*/1};
 };
 
 }  // namespace dt::rpc

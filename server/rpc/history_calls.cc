@@ -35,6 +35,8 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* SidecarService::StreamInstanceHistor
         absl::InvalidArgumentError("StreamInstanceHistoryRequest: the message cannot be parsed"));
     return reactor;
   }
+  stream->Hold(Follow(
+      *context, message.forworkitemprocessing() ? kWorkItemHistory : "StreamInstanceHistory"));
   const absl::Status checked = CheckHistoryRequest(message, options_.requests);
   if (!checked.ok()) {
     stream->Refuse(checked);

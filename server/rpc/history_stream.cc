@@ -85,6 +85,10 @@ bool HistoryStream::TakePage(absl::StatusOr<std::vector<HistoryChunk>> page) {
 }
 
 void HistoryStream::WriteNext() {
+  if (permit_ != nullptr) {
+    absl::Status permitted = permit_->Check();
+    if (!permitted.ok()) return End(std::move(permitted));
+  }
   absl::StatusOr<std::optional<std::string>> chunk = pager_.Next();
   if (!chunk.ok()) return End(chunk.status());
   if (!chunk->has_value()) return read_on_ ? ReadPage() : End(absl::OkStatus());

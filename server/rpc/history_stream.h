@@ -3,7 +3,8 @@
 // A client's stream pages through the store: the next page is read only when the last one is
 // written, so a slow reader costs one page of memory. A worker's stream (forWorkItemProcessing)
 // gets the past events of its turn in flight from the dispatcher; a slow one costs one message
-// beside the slices that the instance holds anyway.
+// beside the slices that the instance holds anyway. Before each message the caller's permit is
+// asked, so a caller that has lost its right gets no more than the one that is on its way.
 //
 // Threads: there is one step at a time (a read or a write), and each starts the next, so the
 // members need no lock. The object keeps itself alive from its start to OnDone.
@@ -12,6 +13,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -19,6 +21,7 @@
 #include "grpcpp/support/byte_buffer.h"
 #include "grpcpp/support/server_callback.h"
 #include "server/dispatch/dispatch_thread.h"
+#include "server/rpc/access_control.h"
 #include "server/rpc/history_pages.h"
 #include "storage/store.h"
 
@@ -34,6 +37,8 @@ class HistoryStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   // `context`, `store` and `dispatch` must outlive the call.
   static std::shared_ptr<HistoryStream> Create(grpc::CallbackServerContext* context, Store* store,
                                                HistoryLimits limits);
+  // What the caller may go on by; null = to the end. Before the next.
+  void Hold(std::unique_ptr<Permit> permit) { permit_ = std::move(permit); }
 
   // Exactly one of these three, once. An empty execution id means the current generation.
   static void SendStored(std::shared_ptr<HistoryStream> stream, HubId hub, std::string instance_id,
@@ -58,6 +63,7 @@ class HistoryStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   grpc::CallbackServerContext* const context_;
   Store* const store_;
   const HistoryLimits limits_;
+  std::unique_ptr<Permit> permit_;
 
   HubId hub_ = 0;
   std::string instance_id_;

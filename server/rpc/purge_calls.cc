@@ -13,18 +13,20 @@ namespace dt::rpc {
 namespace {
 
 // One call: batch after batch, each a transaction of its own, until nothing is left, the time is
-// over or the caller has gone. What is deleted by then stays deleted.
+// over or the caller has gone or lost its right. What is deleted by then stays deleted.
 //
 // Threads: Next runs on the thread of the handler and on those of the store, one at a time.
 class PurgeCall : public std::enable_shared_from_this<PurgeCall> {
  public:
   PurgeCall(Store* store, orchestration::PurgePlan plan, grpc::CallbackServerContext* context,
-            grpc::ServerUnaryReactor* reactor, PurgeInstancesResponse* response)
+            grpc::ServerUnaryReactor* reactor, PurgeInstancesResponse* response,
+            std::unique_ptr<Permit> permit)
       : store_(store),
         plan_(std::move(plan)),
         context_(context),
         reactor_(reactor),
-        response_(response) {}
+        response_(response),
+        permit_(std::move(permit)) {}
 
   void Next() {
     store_->PurgeInstances(
@@ -39,6 +41,11 @@ class PurgeCall : public std::enable_shared_from_this<PurgeCall> {
       return reactor_->Finish(ToGrpc(result.status()));
     }
     deleted_ += result->deleted;
+    const absl::Status permitted = permit_ == nullptr ? absl::OkStatus() : permit_->Check();
+    if (!permitted.ok()) {
+      Log();
+      return reactor_->Finish(ToGrpc(permitted));
+    }
     const bool in_time = absl::Now() - begin_ < plan_.timeout;
     if (result->more && in_time && !context_->IsCancelled()) return Next();
     Log();
@@ -59,6 +66,7 @@ class PurgeCall : public std::enable_shared_from_this<PurgeCall> {
   grpc::CallbackServerContext* const context_;
   grpc::ServerUnaryReactor* const reactor_;
   PurgeInstancesResponse* const response_;
+  const std::unique_ptr<Permit> permit_;
   const absl::Time begin_ = absl::Now();
   int64_t deleted_ = 0;
 };
@@ -75,7 +83,9 @@ grpc::ServerUnaryReactor* SidecarService::PurgeInstances(Context* context,
     if (!plan.ok()) return reactor->Finish(ToGrpc(plan.status()));
     response->mutable_iscomplete()->set_value(true);
     if (plan->nothing) return reactor->Finish(grpc::Status::OK);
-    std::make_shared<PurgeCall>(store_, *std::move(plan), context, reactor, response)->Next();
+    std::make_shared<PurgeCall>(store_, *std::move(plan), context, reactor, response,
+                                Follow(*context, "PurgeInstances"))
+        ->Next();
   });
   return reactor;
 }

@@ -12,7 +12,7 @@
 #ifndef DT_SERVER_RPC_SIDECAR_SERVICE_H_
 #define DT_SERVER_RPC_SIDECAR_SERVICE_H_
 
-#include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -24,8 +24,10 @@
 #include "server/dispatch/dispatch_thread.h"
 #include "server/orchestration/pages.h"
 #include "server/orchestration/requests.h"
+#include "server/rpc/access_control.h"
 #include "server/rpc/call_metadata.h"
 #include "server/rpc/history_stream.h"
+#include "server/rpc/repeat_limiter.h"
 #include "server/rpc/status.h"
 #include "server/rpc/stream_options.h"
 #include "server/rpc/task_hubs.h"
@@ -47,6 +49,18 @@ struct ServiceOptions {
   bool missing_terminate_ok = true;
 };
 
+// What is asked about a caller after its call was let in. Any thread; answers at once.
+class CallGuard {
+ public:
+  virtual ~CallGuard() = default;
+  // Whether this call may create the hub that it names, where unknown hubs are created.
+  virtual bool MayCreateHub(const grpc::CallbackServerContext& context) const = 0;
+  // As AccessControl::Follow. The context is not needed any more when this returns.
+  virtual std::unique_ptr<Permit> Follow(const grpc::CallbackServerContext& context,
+                                         std::string_view rpc,
+                                         std::weak_ptr<RevocableCall> call) const = 0;
+};
+
 // GetWorkItems and StreamInstanceHistory are raw because their answers are bytes that were
 // serialized before, the answers of workers because they may be nested deep (raw_request.h).
 using SidecarServiceBase = TaskHubSidecarService::WithRawCallbackMethod_GetWorkItems<
@@ -66,11 +80,9 @@ class SidecarService final : public SidecarServiceBase {
   std::string EffectiveHub(std::string_view name) const { return hubs_.Effective(name); }
 
   using Context = grpc::CallbackServerContext;
-  // Whose calls may create the hub that they name, where unknown hubs are created; everybody's
-  // without this. For start-up. Asked on any thread, and only about hubs that are not known.
-  void SetHubCreators(std::function<bool(const Context&)> may_create) {
-    may_create_hub_ = std::move(may_create);
-  }
+  // Without a guard everybody may create hubs, and calls go on as long as they like. For start-up;
+  // `guard` must outlive the server.
+  void SetGuard(const CallGuard* guard) { guard_ = guard; }
 
   using Unary = grpc::ServerUnaryReactor;
   using Empty = google::protobuf::Empty;
@@ -83,9 +95,6 @@ class SidecarService final : public SidecarServiceBase {
   // Worker side: worker_calls.cc
   Unary* Hello(Context* context, const Empty* request, Empty* response) override;
   RawWriter* GetWorkItems(Context* context, const grpc::ByteBuffer* request) override;
-  // The same for a stream that ends as soon as `still_permitted` says so.
-  RawWriter* StreamWorkItems(Context* context, const grpc::ByteBuffer* request,
-                             WorkItemStream::Permission still_permitted);
   Unary* CompleteOrchestratorTask(Context* context, const grpc::ByteBuffer* request,
                                   grpc::ByteBuffer* response) override;
   Unary* CompleteActivityTask(Context* context, const grpc::ByteBuffer* request,
@@ -176,7 +185,11 @@ class SidecarService final : public SidecarServiceBase {
         });
   }
   bool MayCreateHub(const Context& context) const {
-    return may_create_hub_ == nullptr || may_create_hub_(context);
+    return guard_ == nullptr || guard_->MayCreateHub(context);
+  }
+  std::unique_ptr<Permit> Follow(const Context& context, std::string_view rpc,
+                                 std::weak_ptr<RevocableCall> call = {}) const {
+    return guard_ == nullptr ? nullptr : guard_->Follow(context, rpc, std::move(call));
   }
 
   void Start(HubId hub, const CreateInstanceRequest& request, CreateInstanceResponse* response,
@@ -193,7 +206,9 @@ class SidecarService final : public SidecarServiceBase {
   dispatch::DispatchThread* const dispatch_;
   const ServiceOptions options_;
   TaskHubs hubs_;
-  std::function<bool(const Context&)> may_create_hub_;
+  const CallGuard* guard_ = nullptr;
+  // More workers than that come at once only when something is wrong with them.
+  RepeatLimiter stream_lines_{absl::Seconds(10), /*lines_max=*/200};
 };
 
 }  // namespace dt::rpc

@@ -30,26 +30,26 @@ WaitCall::WaitCall(Store* store, dispatch::DispatchThread* dispatch,
 void WaitCall::Begin(const std::shared_ptr<WaitCall>& call, HubId hub,
                      dispatch::DispatchThread::WaitFor wait_for) {
   call->hub_ = hub;
+  if (call->permit_ != nullptr) {
+    const absl::Status permitted = call->permit_->Check();
+    if (!permitted.ok()) return call->Refuse(permitted);
+  }
   const dispatch::WaitId id = call->dispatch_->Wait(
       hub, call->request_->instanceid(), wait_for,
       [call](absl::StatusOr<dispatch::KnownRow> row) { call->Answer(call, row); });
-  bool cancelled = false;
+  bool taken_back = false;
   {
     absl::MutexLock lock(&call->mutex_);
     call->wait_id_ = id;
-    cancelled = call->cancelled_;
+    taken_back = !call->taken_back_.ok();
   }
-  if (cancelled) call->dispatch_->CancelWait(id);
+  if (taken_back) call->dispatch_->CancelWait(id);
 }
 
 void WaitCall::Answer(const std::shared_ptr<WaitCall>& self,
                       const absl::StatusOr<dispatch::KnownRow>& row) {
-  bool cancelled = false;
-  {
-    absl::MutexLock lock(&mutex_);
-    cancelled = cancelled_;
-  }
-  if (cancelled) return Finish(grpc::Status(grpc::StatusCode::CANCELLED, "the caller is gone"));
+  const absl::Status taken_back = TakenBack();
+  if (!taken_back.ok()) return Finish(ToGrpc(taken_back));
   // The longest wait has passed without such an instance (5.17).
   if (absl::IsNotFound(row.status())) return Fill(nullptr);
   if (!row.ok()) return Finish(ToGrpc(row.status()));
@@ -66,20 +66,31 @@ void WaitCall::Read(const std::shared_ptr<WaitCall>& self) {
 }
 
 void WaitCall::Fill(const InstanceRow* row) {
+  const absl::Status taken_back = TakenBack();  // while it was read
+  if (!taken_back.ok()) return Finish(ToGrpc(taken_back));
   FillInstanceResponse(row, request_->getinputsandoutputs(), *response_);
   Finish(grpc::Status::OK);
 }
 
 void WaitCall::Refuse(const absl::Status& status) { Finish(ToGrpc(status)); }
 
-void WaitCall::OnCancel() {
+void WaitCall::Revoke(absl::Status refusal) { TakeBack(std::move(refusal)); }
+
+void WaitCall::OnCancel() { TakeBack(absl::CancelledError("the caller is gone")); }
+
+void WaitCall::TakeBack(absl::Status why) {
   std::optional<dispatch::WaitId> id;
   {
     absl::MutexLock lock(&mutex_);
-    cancelled_ = true;
+    if (taken_back_.ok()) taken_back_ = std::move(why);
     id = wait_id_;
   }
   if (id.has_value()) dispatch_->CancelWait(*id);
+}
+
+absl::Status WaitCall::TakenBack() {
+  absl::MutexLock lock(&mutex_);
+  return taken_back_;
 }
 
 void WaitCall::OnDone() {

@@ -1,17 +1,20 @@
 // A WaitForInstance... call: waits in the dispatcher, then reads the instance, unless the
-// dispatcher knows its row. Freed at once when the caller leaves (RULES.md 5.17).
+// dispatcher knows its row. Freed at once when the caller leaves (RULES.md 5.17), and ended when
+// the caller loses the right to wait.
 #ifndef DT_SERVER_RPC_WAIT_CALL_H_
 #define DT_SERVER_RPC_WAIT_CALL_H_
 
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "grpcpp/support/server_callback.h"
 #include "proto/orchestrator_service.pb.h"
 #include "server/dispatch/dispatch_thread.h"
+#include "server/rpc/access_control.h"
 #include "storage/store.h"
 
 namespace dt::rpc {
@@ -20,17 +23,22 @@ namespace dt::rpc {
 // (5.12) where `row` is null.
 void FillInstanceResponse(const InstanceRow* row, bool payloads, GetInstanceResponse& response);
 
-// Threads: Begin and the dispatcher's answer come from any thread, OnCancel from gRPC. The object
-// keeps itself alive from Create to OnDone; Finish is called exactly once, by the answer.
-class WaitCall final : public grpc::ServerUnaryReactor {
+// Threads: Begin and the dispatcher's answer come from any thread, OnCancel from gRPC, Revoke from
+// the thread that reads the rules. The object keeps itself alive from Create to OnDone; Finish is
+// called exactly once, by the answer.
+class WaitCall final : public grpc::ServerUnaryReactor, public RevocableCall {
  public:
   // `request` and `response` are the call's; `store` and `dispatch` must outlive it.
   static std::shared_ptr<WaitCall> Create(Store* store, dispatch::DispatchThread* dispatch,
                                           const GetInstanceRequest* request,
                                           GetInstanceResponse* response);
+  // What the caller may wait by; null = as long as it likes. Before Begin.
+  void Hold(std::unique_ptr<Permit> permit) { permit_ = std::move(permit); }
   static void Begin(const std::shared_ptr<WaitCall>& call, HubId hub,
                     dispatch::DispatchThread::WaitFor wait_for);
   void Refuse(const absl::Status& status);
+
+  void Revoke(absl::Status refusal) override;
 
   void OnCancel() override;
   void OnDone() override;
@@ -41,15 +49,20 @@ class WaitCall final : public grpc::ServerUnaryReactor {
   void Answer(const std::shared_ptr<WaitCall>& self, const absl::StatusOr<dispatch::KnownRow>& row);
   void Read(const std::shared_ptr<WaitCall>& self);
   void Fill(const InstanceRow* row);
+  // Takes the wait back; its answer ends the call with `why`, unless it was taken back before.
+  void TakeBack(absl::Status why);
+  // Why the wait was taken back, or OK.
+  absl::Status TakenBack();
 
   Store* const store_;
   dispatch::DispatchThread* const dispatch_;
   const GetInstanceRequest* const request_;
   GetInstanceResponse* const response_;
   HubId hub_ = 0;
+  std::unique_ptr<Permit> permit_;
 
   absl::Mutex mutex_;
-  bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Status taken_back_ ABSL_GUARDED_BY(mutex_);  // not OK = why
   std::optional<dispatch::WaitId> wait_id_ ABSL_GUARDED_BY(mutex_);
   std::shared_ptr<WaitCall> self_ ABSL_GUARDED_BY(mutex_);
 };

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "absl/time/clock.h"
 #include "server/rpc/frame_buffer.h"
 #include "server/rpc/status.h"
 #include "spdlog/spdlog.h"
@@ -24,20 +25,20 @@ bool IsHealthPing(const orchestration::Frame& frame) {
 
 std::shared_ptr<WorkItemStream> WorkItemStream::Create(dispatch::DispatchThread* dispatch,
                                                        std::string name, size_t queue_items_max,
-                                                       Permission still_permitted) {
+                                                       RepeatLimiter* lines) {
   std::shared_ptr<WorkItemStream> stream(
-      new WorkItemStream(dispatch, std::move(name), queue_items_max, std::move(still_permitted)));
+      new WorkItemStream(dispatch, std::move(name), queue_items_max, lines));
   absl::MutexLock lock(&stream->mutex_);
   stream->self_ = stream;
   return stream;
 }
 
 WorkItemStream::WorkItemStream(dispatch::DispatchThread* dispatch, std::string name,
-                               size_t queue_items_max, Permission still_permitted)
+                               size_t queue_items_max, RepeatLimiter* lines)
     : dispatch_(dispatch),
       name_(std::move(name)),
       queue_items_max_(queue_items_max),
-      still_permitted_(std::move(still_permitted)) {}
+      lines_(lines) {}
 
 void WorkItemStream::Open(const std::shared_ptr<WorkItemStream>& stream,
                           dispatch::StreamOptions options) {
@@ -47,12 +48,16 @@ void WorkItemStream::Open(const std::shared_ptr<WorkItemStream>& stream,
   }
   // Headers go out now, so that the worker knows that it is connected before there is work.
   stream->StartSendInitialMetadata();
-  spdlog::info("worker stream opened: {}", stream->name_);
+  if (const auto left_out = stream->lines_->Admit("opened", absl::Now())) {
+    spdlog::info("worker stream opened: {}{}", stream->name_, LeftOutNote(*left_out));
+  }
   if (options.accepts_nothing()) {
-    spdlog::warn(
-        "worker stream {}: its filters name no orchestration and no activity, so it gets no work; "
-        "list some, or send no filters to get all",
-        stream->name_);
+    if (const auto left_out = stream->lines_->Admit("accepts nothing", absl::Now())) {
+      spdlog::warn(
+          "worker stream {}: its filters name no orchestration and no activity, so it gets no "
+          "work; list some, or send no filters to get all{}",
+          stream->name_, LeftOutNote(*left_out));
+    }
   }
   const dispatch::StreamId id = stream->dispatch_->OpenStream(std::move(options), stream);
   bool gone = false;
@@ -65,12 +70,9 @@ void WorkItemStream::Open(const std::shared_ptr<WorkItemStream>& stream,
 }
 
 void WorkItemStream::Write(orchestration::Frame work_item) {
-  if (still_permitted_) {
-    absl::Status permitted = still_permitted_();
-    if (!permitted.ok()) {
-      CloseAtDispatcher();
-      return End(std::move(permitted));
-    }
+  if (permit_ != nullptr) {
+    absl::Status permitted = permit_->Check();
+    if (!permitted.ok()) return Revoke(std::move(permitted));
   }
   bool overflow = false;
   {
@@ -141,6 +143,11 @@ void WorkItemStream::End(absl::Status status) {
   if (now) Reactor::Finish(ToGrpc(status));
 }
 
+void WorkItemStream::Revoke(absl::Status refusal) {
+  CloseAtDispatcher();
+  End(std::move(refusal));
+}
+
 void WorkItemStream::PeerGone() {
   CloseAtDispatcher();
   End(absl::CancelledError("the worker is gone"));
@@ -166,7 +173,10 @@ void WorkItemStream::OnDone() {
     end = *end_;  // Finish was called, so it is set
     last.swap(self_);
   }
-  spdlog::info("worker stream closed: {}: {}", name_, std::string(end.message()));
+  if (const auto left_out = lines_->Admit("closed", absl::Now())) {
+    spdlog::info("worker stream closed: {}: {}{}", name_, std::string(end.message()),
+                 LeftOutNote(*left_out));
+  }
 }
 
 }  // namespace dt::rpc

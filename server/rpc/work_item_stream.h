@@ -7,10 +7,14 @@
 //     holds the one write back, nothing else waits for it (RULES.md 1.10).
 //   * Finish is called exactly once, also after a cancellation, never beside a write, never with OK
 //     (1.7).
+//   * Nothing is written that the caller may not have any more: its permit is asked about each
+//   item,
+//     and a change of the rules ends the stream (Revoke).
 //   * The object keeps itself alive from Create to OnDone; the dispatcher may hold it longer.
 //
-// Threads: Write and Finish come from the dispatcher's steps, On... from threads of gRPC. `mutex_`
-// is never held during a call to gRPC or to the dispatcher.
+// Threads: Write and Finish come from the dispatcher's steps, On... from threads of gRPC, Revoke
+// from the one that reads the rules. `mutex_` is never held during a call to gRPC or to the
+// dispatcher.
 #ifndef DT_SERVER_RPC_WORK_ITEM_STREAM_H_
 #define DT_SERVER_RPC_WORK_ITEM_STREAM_H_
 
@@ -18,28 +22,30 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
-#include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "grpcpp/support/byte_buffer.h"
 #include "grpcpp/support/server_callback.h"
 #include "server/dispatch/dispatch_thread.h"
+#include "server/rpc/access_control.h"
+#include "server/rpc/repeat_limiter.h"
 
 namespace dt::rpc {
 
 class WorkItemStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
-                             public dispatch::WorkItemSink {
+                             public dispatch::WorkItemSink,
+                             public RevocableCall {
  public:
-  // Whether the worker may have more; asked before each item, in the dispatcher's step, so it must
-  // answer at once. Null = always.
-  using Permission = absl::AnyInvocable<absl::Status()>;
-
-  // `name` is for logs. `queue_items_max`: frames that may wait for the worker; one more ends the
-  // stream, which returns its items. The dispatcher must outlive the call.
+  // `name` is for logs, in which `lines` bounds what a caller can say by opening streams again and
+  // again. `queue_items_max`: frames that may wait for the worker; one more ends the stream, which
+  // returns its items. The dispatcher and `lines` must outlive the call.
   static std::shared_ptr<WorkItemStream> Create(dispatch::DispatchThread* dispatch,
                                                 std::string name, size_t queue_items_max,
-                                                Permission still_permitted);
+                                                RepeatLimiter* lines);
+  // What the worker may go on by; null = for ever. Before Open.
+  void Hold(std::unique_ptr<Permit> permit) { permit_ = std::move(permit); }
 
   // Registers the stream with the dispatcher, unless the peer is already gone.
   static void Open(const std::shared_ptr<WorkItemStream>& stream, dispatch::StreamOptions options);
@@ -47,6 +53,9 @@ class WorkItemStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   // WorkItemSink.
   void Write(orchestration::Frame work_item) override;
   void Finish(absl::Status status) override;
+
+  // RevocableCall.
+  void Revoke(absl::Status refusal) override;
 
   // Reactions.
   void OnWriteDone(bool ok) override;
@@ -57,7 +66,7 @@ class WorkItemStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   using Reactor = grpc::ServerWriteReactor<grpc::ByteBuffer>;
 
   WorkItemStream(dispatch::DispatchThread* dispatch, std::string name, size_t queue_items_max,
-                 Permission still_permitted);
+                 RepeatLimiter* lines);
 
   // The peer is gone: nothing more can be written.
   void PeerGone();
@@ -69,7 +78,8 @@ class WorkItemStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   dispatch::DispatchThread* const dispatch_;
   const std::string name_;
   const size_t queue_items_max_;
-  Permission still_permitted_;
+  RepeatLimiter* const lines_;
+  std::unique_ptr<Permit> permit_;
 
   // Owned by the write in flight: set before StartWrite, valid until OnWriteDone.
   grpc::ByteBuffer current_;

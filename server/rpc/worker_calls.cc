@@ -35,11 +35,6 @@ grpc::ServerUnaryReactor* SidecarService::Hello(Context* context, const Empty*, 
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* SidecarService::GetWorkItems(
     Context* context, const grpc::ByteBuffer* request) {
-  return StreamWorkItems(context, request, nullptr);
-}
-
-grpc::ServerWriteReactor<grpc::ByteBuffer>* SidecarService::StreamWorkItems(
-    Context* context, const grpc::ByteBuffer* request, WorkItemStream::Permission still_permitted) {
   const std::string_view hub_name = MetadataValue(*context, "taskhub");
   const std::string_view worker_id = MetadataValue(*context, "workerid");
   GetWorkItemsRequest message;
@@ -54,7 +49,8 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* SidecarService::StreamWorkItems(
   const size_t queue_items_max = 3 * static_cast<size_t>(options_.streams.items_max) + 1;
   std::shared_ptr<WorkItemStream> stream =
       WorkItemStream::Create(dispatch_, StreamName(*context, hubs_.Effective(hub_name), worker_id),
-                             queue_items_max, std::move(still_permitted));
+                             queue_items_max, &stream_lines_);
+  stream->Hold(Follow(*context, "GetWorkItems", stream));
   WorkItemStream* reactor = stream.get();
   if (!options.ok()) {
     stream->Finish(options.status());

@@ -166,8 +166,9 @@ grpc::Status FakeWorker::CompleteActivity(const WorkItem& item, const std::strin
   return stub_.CompleteActivityTask(NewContext(metadata_).get(), response, &done);
 }
 
-Waiter::Waiter(Stub& stub, const std::string& instance_id, bool for_start, bool payloads)
-    : context_(NewContext()), thread_([this, &stub, instance_id, for_start, payloads] {
+Waiter::Waiter(Stub& stub, const std::string& instance_id, bool for_start, bool payloads,
+               const Metadata& metadata)
+    : context_(NewContext(metadata)), thread_([this, &stub, instance_id, for_start, payloads] {
         GetInstanceRequest request;
         request.set_instanceid(instance_id);
         request.set_getinputsandoutputs(payloads);

@@ -114,7 +114,8 @@ class FakeWorker {
 // A WaitForInstance... call on a thread of its own.
 class Waiter {
  public:
-  Waiter(Stub& stub, const std::string& instance_id, bool for_start, bool payloads = false);
+  Waiter(Stub& stub, const std::string& instance_id, bool for_start, bool payloads = false,
+         const Metadata& metadata = {});
   ~Waiter();
 
   bool DoneWithin(absl::Duration timeout) { return done_.WaitForNotificationWithTimeout(timeout); }
