@@ -389,7 +389,8 @@ void AddRest(std::vector<Setting>& rows) {
                  "",
                  SettingKind::kText,
                  false,
-                 "text, or json: one object per line",
+                 "text, or json: one object per line; control characters and invalid UTF-8 in what "
+                 "callers send are escaped",
                  SetLogFormat,
                  [](const Config& config) {
                    return std::string(config.log_format == LogFormat::kJson ? "json" : "text");

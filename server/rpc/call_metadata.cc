@@ -19,11 +19,7 @@ dispatch::ClientLibrary LibraryOfUserAgent(std::string_view user_agent) {
 }
 
 std::string ForLog(std::string_view text, size_t bytes_max) {
-  std::string line(text.substr(0, bytes_max));
-  for (char& c : line) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = '?';
-  }
-  return line;
+  return std::string(text.substr(0, bytes_max));
 }
 
 }  // namespace dt::rpc

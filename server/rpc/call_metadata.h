@@ -16,7 +16,8 @@ std::string_view MetadataValue(const grpc::CallbackServerContext& context, const
 // Which gRPC library the peer uses, for the few rules that need it (RULES.md 1.6, 2.6, 5.25).
 dispatch::ClientLibrary LibraryOfUserAgent(std::string_view user_agent);
 
-// `text` for a log line: control characters replaced, cut at `bytes_max`.
+// `text` for a log line, as long as callers like: cut at `bytes_max`. The log escapes it
+// (logging.h).
 std::string ForLog(std::string_view text, size_t bytes_max = 200);
 
 }  // namespace dt::rpc

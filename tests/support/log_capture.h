@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "spdlog/sinks/ringbuffer_sink.h"
@@ -15,7 +16,11 @@ namespace dt::testing {
 
 class LogCapture {
  public:
-  LogCapture() { spdlog::set_default_logger(std::make_shared<spdlog::logger>("capture", sink_)); }
+  // With a formatter the lines are as it makes them.
+  explicit LogCapture(std::unique_ptr<spdlog::formatter> formatter = nullptr) {
+    if (formatter != nullptr) sink_->set_formatter(std::move(formatter));
+    spdlog::set_default_logger(std::make_shared<spdlog::logger>("capture", sink_));
+  }
   ~LogCapture() { spdlog::set_default_logger(before_); }
   LogCapture(const LogCapture&) = delete;
   LogCapture& operator=(const LogCapture&) = delete;
