@@ -89,13 +89,15 @@ absl::Status ApplyReusePolicy(const OrchestrationIdReusePolicy& policy, StartPla
   const absl::StatusOr<OlderAction> action = ReadOlderAction(policy);
   if (!action.ok()) return action.status();
   if (*action == OlderAction::kIgnore) {
-    plan.ignored = listed;
+    plan.answers.ignored = listed;
     plan.instance.replaceable = 0;
     return absl::OkStatus();
   }
   const bool excludes_terminated = (listed & StatusBit(RuntimeStatus::kTerminated)) == 0;
-  if (*action == OlderAction::kNone && excludes_terminated) plan.excluded = listed & kLiveStatuses;
-  plan.instance.replaceable = static_cast<StatusSet>(listed & ~plan.excluded);
+  if (*action == OlderAction::kNone && excludes_terminated) {
+    plan.answers.excluded = listed & kLiveStatuses;
+  }
+  plan.instance.replaceable = static_cast<StatusSet>(listed & ~plan.answers.excluded);
   return absl::OkStatus();
 }
 
@@ -163,10 +165,10 @@ absl::StatusOr<StartPlan> BuildStart(const CreateInstanceRequest& request, HubId
   return plan;
 }
 
-absl::Status AnswerExisting(const StartPlan& plan, RuntimeStatus existing,
+absl::Status AnswerExisting(const ReuseAnswers& answers, RuntimeStatus existing,
                             const std::string& instance_id) {
-  if ((plan.ignored & StatusBit(existing)) != 0) return absl::OkStatus();
-  if ((plan.excluded & StatusBit(existing)) != 0) {
+  if ((answers.ignored & StatusBit(existing)) != 0) return absl::OkStatus();
+  if ((answers.excluded & StatusBit(existing)) != 0) {
     return absl::InvalidArgumentError(
         "Invalid reusable statuses: cannot exclude 'Terminated' while also allowing reuse of "
         "running instances");

@@ -23,17 +23,23 @@ struct RequestLimits {
   size_t tags_bytes_max = 64 << 10;  // keys and values together
 };
 
-// What an instance that has the id already means for a StartInstance, by its status (5.7-5.10): one
-// in `instance.replaceable` is replaced, any other is left alone.
-struct StartPlan {
-  NewInstance instance;
+// How a StartInstance is answered whose id an instance has already and keeps, by the status of that
+// one; ALREADY_EXISTS for statuses in neither set.
+struct ReuseAnswers {
   StatusSet ignored = 0;   // answers OK: the older Go action IGNORE (5.10)
   StatusSet excluded = 0;  // answers InvalidArgument: live, and TERMINATED is not listed (5.9)
 };
 
+// What an instance that has the id already means for a StartInstance, by its status (5.7-5.10): one
+// in `instance.replaceable` is replaced, any other is left alone.
+struct StartPlan {
+  NewInstance instance;
+  ReuseAnswers answers;
+};
+
 // The answer of a StartInstance whose id an instance of this status keeps. Go reads the text of
-// ALREADY_EXISTS, the other SDKs the code (5.8). `plan.instance` is not looked at.
-absl::Status AnswerExisting(const StartPlan& plan, RuntimeStatus existing,
+// ALREADY_EXISTS, the other SDKs the code (5.8).
+absl::Status AnswerExisting(const ReuseAnswers& answers, RuntimeStatus existing,
                             const std::string& instance_id);
 
 // Checks a CreateInstanceRequest and builds the instance with its ExecutionStarted (5.4-5.11).

@@ -51,12 +51,12 @@ void SidecarService::Start(HubId hub, const CreateInstanceRequest& request,
       orchestration::BuildStart(request, hub, store_->Now(), ids, options_.requests);
   if (!plan.ok()) return reactor->Finish(ToGrpc(plan.status()));
   response->set_instanceid(plan->instance.instance_id);
-  NewInstance instance = std::exchange(plan->instance, {});
-  dispatch_->StartInstance(std::move(instance), [response, reactor, plan = *std::move(plan)](
-                                                    absl::StatusOr<CreateResult> result) {
+  dispatch_->StartInstance(std::move(plan->instance), [response, reactor, answers = plan->answers](
+                                                          absl::StatusOr<CreateResult> result) {
     absl::Status status = result.status();
     if (result.ok() && result->outcome == CreateOutcome::kExists) {
-      status = orchestration::AnswerExisting(plan, result->existing_status, response->instanceid());
+      status =
+          orchestration::AnswerExisting(answers, result->existing_status, response->instanceid());
     }
     reactor->Finish(ToGrpc(status));
   });

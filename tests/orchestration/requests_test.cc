@@ -175,8 +175,8 @@ TEST_CASE("start_scheduled: in the future, rounded up for the schedule and exact
 
 TEST_CASE("start_no_policy: terminal instances are replaceable, live ones are not") {
   CHECK(Start(StartRequest())->instance.replaceable == kTerminalStatuses);
-  CHECK(Start(StartRequest())->ignored == 0);
-  CHECK(Start(StartRequest())->excluded == 0);
+  CHECK(Start(StartRequest())->answers.ignored == 0);
+  CHECK(Start(StartRequest())->answers.excluded == 0);
 }
 
 TEST_CASE("start_policy: the listed statuses and no others") {
@@ -199,17 +199,17 @@ TEST_CASE(
     const auto plan = Start(WithPolicy({status, ORCHESTRATION_STATUS_COMPLETED}));
     REQUIRE(plan.ok());
     CHECK(plan->instance.replaceable == Bits({RuntimeStatus::kCompleted}));
-    CHECK(plan->excluded == Bits({live}));
-    CHECK(AnswerExisting(*plan, live, "i").ToString() ==
+    CHECK(plan->answers.excluded == Bits({live}));
+    CHECK(AnswerExisting(plan->answers, live, "i").ToString() ==
           "INVALID_ARGUMENT: Invalid reusable statuses: cannot exclude 'Terminated' while also "
           "allowing reuse of running instances");
-    CHECK(AnswerExisting(*plan, RuntimeStatus::kFailed, "i").ToString() ==
+    CHECK(AnswerExisting(plan->answers, RuntimeStatus::kFailed, "i").ToString() ==
           "ALREADY_EXISTS: orchestration instance already exists: 'i' has status "
           "ORCHESTRATION_STATUS_FAILED");
   }
   const auto plan =
       Start(WithPolicy({ORCHESTRATION_STATUS_RUNNING, ORCHESTRATION_STATUS_TERMINATED}));
-  CHECK(plan->excluded == 0);
+  CHECK(plan->answers.excluded == 0);
 }
 
 TEST_CASE("go_policy_ignore: the listed statuses answer OK and change nothing") {
@@ -217,12 +217,12 @@ TEST_CASE("go_policy_ignore: the listed statuses answer OK and change nothing") 
       {ORCHESTRATION_STATUS_RUNNING, ORCHESTRATION_STATUS_COMPLETED, ORCHESTRATION_STATUS_PENDING},
       1));
   REQUIRE(plan.ok());
-  CHECK(plan->ignored ==
+  CHECK(plan->answers.ignored ==
         Bits({RuntimeStatus::kRunning, RuntimeStatus::kCompleted, RuntimeStatus::kPending}));
   CHECK(plan->instance.replaceable == 0);
-  CHECK(plan->excluded == 0);
-  CHECK(AnswerExisting(*plan, RuntimeStatus::kRunning, "i").ok());
-  CHECK(absl::IsAlreadyExists(AnswerExisting(*plan, RuntimeStatus::kFailed, "i")));
+  CHECK(plan->answers.excluded == 0);
+  CHECK(AnswerExisting(plan->answers, RuntimeStatus::kRunning, "i").ok());
+  CHECK(absl::IsAlreadyExists(AnswerExisting(plan->answers, RuntimeStatus::kFailed, "i")));
 }
 
 TEST_CASE("go_policy_terminate: the listed statuses are replaced") {
@@ -230,8 +230,8 @@ TEST_CASE("go_policy_terminate: the listed statuses are replaced") {
       {ORCHESTRATION_STATUS_RUNNING, ORCHESTRATION_STATUS_COMPLETED, ORCHESTRATION_STATUS_PENDING},
       2));
   REQUIRE(plan.ok());
-  CHECK(plan->ignored == 0);
-  CHECK(plan->excluded == 0);
+  CHECK(plan->answers.ignored == 0);
+  CHECK(plan->answers.excluded == 0);
   CHECK(plan->instance.replaceable ==
         Bits({RuntimeStatus::kRunning, RuntimeStatus::kCompleted, RuntimeStatus::kPending}));
   CHECK(StartError(WithPolicy({}, 3)).ToString() ==
