@@ -31,7 +31,7 @@ class HoldingStore : public ForwardingStore {
   void ReadHistory(HubId hub, std::string instance_id, std::optional<std::string> execution_id,
                    int64_t after_turn, int64_t max_bytes,
                    Callback<std::vector<HistoryChunk>> done) override {
-    if (!hold_histories_) {
+    if (!hold_next_history_.exchange(false)) {
       return ForwardingStore::ReadHistory(hub, std::move(instance_id), std::move(execution_id),
                                           after_turn, max_bytes, std::move(done));
     }
@@ -54,8 +54,8 @@ class HoldingStore : public ForwardingStore {
     Hold([done = std::move(done)]() mutable { std::move(done)(PurgeResult{1, true}); });
   }
 
-  // From now on; the dispatcher reads histories as well.
-  void HoldHistories() { hold_histories_ = true; }
+  // Only the next that is read: the dispatcher reads histories as well.
+  void HoldNextHistory() { hold_next_history_ = true; }
   bool Awaits(const std::string& instance_id) {
     absl::MutexLock lock(&mutex_);
     return awaited_.contains(instance_id);
@@ -83,7 +83,7 @@ class HoldingStore : public ForwardingStore {
     held_.push_back(std::move(answer));
   }
 
-  std::atomic<bool> hold_histories_ = false;
+  std::atomic<bool> hold_next_history_ = false;
   absl::Mutex mutex_;
   std::set<std::string> awaited_ ABSL_GUARDED_BY(mutex_);
   int purges_ ABSL_GUARDED_BY(mutex_) = 0;
@@ -165,7 +165,7 @@ TEST_CASE("revoke_history: what is read after the rules have gone is not sent") 
   REQUIRE(item.has_value());
   REQUIRE(worker.Complete(*item, {CompleteAction(0, "\"secret\"")}).ok());
 
-  world.store->HoldHistories();
+  world.store->HoldNextHistory();
   StreamInstanceHistoryRequest request;
   request.set_instanceid("i");
   const std::unique_ptr<grpc::ClientContext> context = NewContext(world.alice);
