@@ -112,10 +112,6 @@ bool Dispatcher::OfferTask(HeldTask& held, Stream* stream, bool all_gave_back) {
     held.unnamed = true;
     held.hub->unnamed_tasks.insert({held.task.instance_id, held.task.task_id});
   }
-  if (limits_.activity_hold_max > absl::ZeroDuration()) {
-    holds_[Index(WorkType::kActivity)].push_back(
-        {now_ + limits_.activity_hold_max, key, held.dispatch});
-  }
   Send(*stream, orchestration::EncodeActivityItem(
                     held.task,
                     FormatToken({WorkType::kActivity, key, held.task.lease_token, held.dispatch})));
@@ -290,6 +286,7 @@ void Dispatcher::On(TaskEnded& event) {
     OnEndFailed(context, event.result.status(), held);
     return;
   }
+  store_failures_.Succeeded({WorkType::kActivity, context.key});
   if (held != nullptr) DropTask(*held, /*release=*/false);
   if (event.result->outcome == TaskOutcome::kOk) {
     if (!in_turn)
@@ -307,7 +304,9 @@ void Dispatcher::OnEndFailed(TaskContext& context, const absl::Status& status, H
         "ProcessingFailure (303): the result of activity {} of instance {} could not be "
         "stored, the activity is offered again: {}",
         context.key, context.instance_id, status.ToString());
-    if (held != nullptr) DropTask(*held, /*release=*/true);
+    if (held != nullptr) {
+      DropTask(*held, /*release=*/true, StoreFailed(WorkType::kActivity, context.key));
+    }
     ReadAgain(context.instance_key);
     Reply(context.done, absl::UnavailableError(status.message()));
     return;

@@ -11,7 +11,6 @@ namespace dt::dispatch {
 namespace {
 
 constexpr absl::Duration kSweepInterval = absl::Seconds(5);
-constexpr absl::Duration kRetryDelay = absl::Seconds(1);
 // A claim takes no more for one set of filters, and the next one follows at once. So a daemon that
 // finds a large backlog sends its first item before it has read all that its workers could take.
 constexpr int kClaimItemsMax = 500;
@@ -38,7 +37,7 @@ absl::Duration Dispatcher::RedeliveryDelay(int32_t lost_leases) const {
 // --- Claims
 
 void Dispatcher::StartClaim(Hub& hub, WorkType type) {
-  if (hub.claiming[Index(type)]) return;
+  if (hub.claiming[Index(type)] || ClaimAfter(hub, type) > now_) return;
   bool due = false;
   ClaimInFlight claim{&hub, type, {}};
   ClaimRequest request;
@@ -79,8 +78,8 @@ void Dispatcher::EndClaim(LeaseToken token, const std::vector<ClaimedGroup>& gro
   for (size_t i = 0; i < claim.pools.size(); ++i) {
     Pool& pool = *claim.pools[i];
     pool.claiming = false;
-    Served(pool, i < groups.size() ? groups[i] : ClaimedGroup());
-    if (failed) pool.next_claim = std::max(pool.next_claim, now_ + limits_.poll_min);
+    if (!failed) Served(pool, i < groups.size() ? groups[i] : ClaimedGroup());
+    if (failed) pool.next_claim = now_;  // as soon as the hub may claim again
   }
   table_.DropUnusedPools(*claim.hub);
   MarkDirty(*claim.hub);
@@ -105,9 +104,33 @@ void Dispatcher::ClaimFailed(HubId hub, LeaseToken token, WorkType type, const a
                              bool recovered) {
   // It may have leased something under this token, which nobody else knows. A full queue of the
   // store took nothing on.
-  if (recovered || !absl::IsResourceExhausted(status)) Recover(hub, type, token);
+  const bool in_doubt = recovered || !absl::IsResourceExhausted(status);
+  Hub* known = table_.FindHub(hub);
+  if (claims_.contains(token) ||
+      (known != nullptr && known->claim_in_doubt[Index(type)] == token)) {
+    known->claim_after[Index(type)] = now_ + Jittered(claim_failures_.Failed({hub, type}, now_));
+    if (in_doubt) known->claim_in_doubt[Index(type)] = token;
+  }
+  if (in_doubt) Recover(hub, type, token);
   EndClaim(token, {}, /*failed=*/true);
   ForgetToken(token);
+}
+
+void Dispatcher::ClaimSucceeded(HubId hub_id, LeaseToken token, WorkType type) {
+  recovery_failures_.Succeeded(token);
+  Hub* hub = table_.FindHub(hub_id);
+  if (hub == nullptr) return;
+  LeaseToken& in_doubt = hub->claim_in_doubt[Index(type)];
+  if (!claims_.contains(token) && in_doubt != token) return;
+  if (in_doubt == token) in_doubt = 0;
+  claim_failures_.Succeeded({hub_id, type});
+  hub->claim_after[Index(type)] = absl::InfinitePast();
+  MarkDirty(*hub);
+}
+
+absl::Time Dispatcher::ClaimAfter(const Hub& hub, WorkType type) const {
+  return hub.claim_in_doubt[Index(type)] != 0 ? absl::InfiniteFuture()
+                                              : hub.claim_after[Index(type)];
 }
 
 void Dispatcher::On(InstancesClaimed& event) {
@@ -116,6 +139,7 @@ void Dispatcher::On(InstancesClaimed& event) {
     ClaimFailed(event.hub, event.token, WorkType::kTurn, event.result.status(), recovered);
     return;
   }
+  ClaimSucceeded(event.hub, event.token, WorkType::kTurn);
   for (Claim& claim : event.result->claims) Adopt(std::move(claim));
   EndClaim(event.token, event.result->groups, /*failed=*/false);
   ForgetToken(event.token);
@@ -127,6 +151,7 @@ void Dispatcher::On(TasksClaimed& event) {
     ClaimFailed(event.hub, event.token, WorkType::kActivity, event.result.status(), recovered);
     return;
   }
+  ClaimSucceeded(event.hub, event.token, WorkType::kActivity);
   for (ActivityTask& task : event.result->tasks) Hold(std::move(task));
   EndClaim(event.token, event.result->groups, /*failed=*/false);
   ForgetToken(event.token);
@@ -141,11 +166,20 @@ void Dispatcher::Recover(HubId hub, WorkType type, LeaseToken token) {
   request.repeat = true;
   request.max_messages = limits_.turn.messages_max;
   request.max_message_bytes = limits_.turn.message_bytes_max;
+  const Hub* known = table_.FindHub(hub);
+  const bool in_doubt = known != nullptr && known->claim_in_doubt[Index(type)] == token;
+  // The hub claims nothing while a claim is in doubt, so that is asked for sooner.
+  const absl::Duration delay =
+      in_doubt ? known->claim_after[Index(type)] - now_ : recovery_failures_.Failed(token, now_);
   if (type == WorkType::kTurn) {
-    RetryLater(ClaimInstances{std::move(request)});
+    RetryLater(delay, ClaimInstances{std::move(request)});
   } else {
-    RetryLater(ClaimTasks{std::move(request)});
+    RetryLater(delay, ClaimTasks{std::move(request)});
   }
+}
+
+absl::Duration Dispatcher::StoreFailed(WorkType type, int64_t key) {
+  return Jittered(store_failures_.Failed({type, key}, now_));
 }
 
 bool Dispatcher::Expected(LeaseToken token) const {
@@ -194,7 +228,9 @@ void Dispatcher::On(NewMessagesRead& event) {
     reading_new_messages_ = false;
     const bool found = event.result.ok() && !event.result->empty();
     empty_reads_ = found ? 0 : empty_reads_ + 1;
-    next_read_ = read_woken_ ? now_ : now_ + PollDelay(empty_reads_);
+    const absl::Duration delay = PollDelay(empty_reads_);
+    if (!event.result.ok()) read_after_ = now_ + delay;
+    next_read_ = read_woken_ && event.result.ok() ? now_ : now_ + delay;
   }
   std::vector<InstanceKey> touched;
   if (event.worker == worker_) touched.swap(awaiting_read_);
@@ -235,8 +271,8 @@ void Dispatcher::MergeNewMessages(InboxRead read) {
 
 // --- Releases
 
-void Dispatcher::RetryLater(Effect effect) {
-  retries_.emplace_back(now_ + Jittered(kRetryDelay), std::move(effect));
+void Dispatcher::RetryLater(absl::Duration delay, Effect effect) {
+  retries_.emplace_back(now_ + Jittered(delay), std::move(effect));
 }
 
 void Dispatcher::Release(InstanceRelease release) {
@@ -251,7 +287,9 @@ void Dispatcher::Release(HubId hub, std::string instance_id, TaskRelease release
 
 void Dispatcher::On(InstanceReleased& event) {
   --releases_in_flight_;
+  const std::pair failed(WorkType::kTurn, event.release.key);
   if (event.result.ok()) {
+    release_failures_.Succeeded(failed);
     if (*event.result == LeaseOutcome::kReleased && event.release.delay == absl::ZeroDuration()) {
       if (Hub* hub = table_.FindHub(event.release.hub)) WorkFree(*hub, WorkType::kTurn, now_);
     }
@@ -259,12 +297,15 @@ void Dispatcher::On(InstanceReleased& event) {
   }
   if (ended_) return;
   ++releases_in_flight_;
-  RetryLater(ReleaseInstance{std::move(event.release)});
+  const absl::Duration delay = release_failures_.Failed(failed, now_);
+  RetryLater(delay, ReleaseInstance{std::move(event.release)});
 }
 
 void Dispatcher::On(TaskReleased& event) {
   --releases_in_flight_;
+  const std::pair failed(WorkType::kActivity, event.release.key);
   if (event.result.ok()) {
+    release_failures_.Succeeded(failed);
     if (*event.result == LeaseOutcome::kReleased && event.release.delay == absl::ZeroDuration()) {
       if (Hub* hub = table_.FindHub(event.hub)) WorkFree(*hub, WorkType::kActivity, now_);
     }
@@ -272,7 +313,8 @@ void Dispatcher::On(TaskReleased& event) {
   }
   if (ended_) return;
   ++releases_in_flight_;
-  RetryLater(ReleaseTask{event.hub, std::move(event.instance_id), event.release});
+  const absl::Duration delay = release_failures_.Failed(failed, now_);
+  RetryLater(delay, ReleaseTask{event.hub, std::move(event.instance_id), event.release});
 }
 
 void Dispatcher::Orphan(Resident& resident) {

@@ -118,6 +118,7 @@ void Dispatcher::On(Committed& event) {
   --commits_in_flight_;
   for (const Reservation& reservation : context.reservations) Unreserve(reservation);
   Resident* resident = residents_.Find(context.key, context.lease_token);
+  if (event.result.ok()) store_failures_.Succeeded({WorkType::kTurn, context.key});
   if (!event.result.ok()) {
     OnCommitFailed(context, event.result.status(), resident);
   } else if (event.result->outcome == CheckpointOutcome::kCommitted) {
@@ -125,7 +126,7 @@ void Dispatcher::On(Committed& event) {
   } else if (event.result->outcome == CheckpointOutcome::kAlready) {
     waiters_.Changed(context.hub, context.instance_id, context.delta.status, *effects_);
     EndResults(context.results);
-    OnCommitUnknown(context, resident);
+    OnCommitUnknown(context, resident, absl::ZeroDuration());
     Reply(context.done, absl::OkStatus());
   } else {
     spdlog::warn(
@@ -292,7 +293,7 @@ void Dispatcher::OnCommitFailed(CommitContext& context, const absl::Status& stat
         "ProcessingFailure (303): instance {}: the turn could not be committed and is "
         "offered again: {}",
         context.instance_id, status.ToString());
-    OnCommitUnknown(context, resident);
+    OnCommitUnknown(context, resident, StoreFailed(WorkType::kTurn, context.key));
     StoreApart(context.results);
     Reply(context.done, absl::UnavailableError(status.message()));
     return;
@@ -300,7 +301,9 @@ void Dispatcher::OnCommitFailed(CommitContext& context, const absl::Status& stat
   if (!context.results.empty()) {
     // Perhaps it is a result that the store refuses. Stored apart, each is judged by itself, and
     // the turn is offered again.
-    if (resident != nullptr) Drop(*resident, /*release=*/true);
+    if (resident != nullptr) {
+      Drop(*resident, /*release=*/true, StoreFailed(WorkType::kTurn, context.key));
+    }
     StoreApart(context.results);
     Reply(context.done, absl::OkStatus());
     return;
@@ -323,10 +326,10 @@ void Dispatcher::OnCommitFailed(CommitContext& context, const absl::Status& stat
   Reply(context.done, absl::OkStatus());
 }
 
-void Dispatcher::OnCommitUnknown(CommitContext& context, Resident* resident) {
+void Dispatcher::OnCommitUnknown(CommitContext& context, Resident* resident, absl::Duration delay) {
   // If it did commit: the release finds the next turn in the database, the products are found under
   // their token, and residents that were sent something read their inbox.
-  if (resident != nullptr) Drop(*resident, /*release=*/true);
+  if (resident != nullptr) Drop(*resident, /*release=*/true, delay);
   const auto leased = [](const auto& product) { return product.lease_token != 0; };
   if (std::any_of(context.children.begin(), context.children.end(), leased)) {
     Recover(context.hub, WorkType::kTurn, context.product_token);

@@ -103,10 +103,8 @@ void Dispatcher::OnTime() {
 absl::Time Dispatcher::NextDeadline() const {
   absl::Time next = std::min(
       {residents_.next_due(), residents_.next_idle(), next_ping_, waiters_.NextDeadline()});
-  for (const auto& holds : holds_) {
-    if (!holds.empty()) next = std::min(next, holds.front().until);
-  }
-  if (!result_holds_.empty()) next = std::min(next, result_holds_.front().until);
+  for (const auto& holds : holds_) next = std::min(next, holds.next());
+  next = std::min(next, result_holds_.next());
   for (const auto& [at, effect] : retries_) next = std::min(next, at);
   if (!leasing()) return next;
   if (!reading_new_messages_ && residents_.size() > 0) next = std::min(next, next_read_);
@@ -116,7 +114,7 @@ absl::Time Dispatcher::NextDeadline() const {
     for (const auto& pool : hub->pools) {
       // What becomes due during a claim waits for its end, which is an event.
       if (!hub->claiming[Index(pool->type)] && pool->free() > 0) {
-        next = std::min(next, pool->next_claim);
+        next = std::min(next, std::max(pool->next_claim, ClaimAfter(*hub, pool->type)));
       }
     }
   }
@@ -124,27 +122,15 @@ absl::Time Dispatcher::NextDeadline() const {
 }
 
 void Dispatcher::ExpireHolds() {
-  for (WorkType type : {WorkType::kTurn, WorkType::kActivity}) {
-    std::deque<HoldEntry>& holds = holds_[Index(type)];
-    while (!holds.empty()) {
-      const HoldEntry entry = holds.front();
-      Resident* resident = type == WorkType::kTurn ? residents_.Find(entry.key) : nullptr;
-      HeldTask* held = type == WorkType::kActivity ? FindTask(entry.key) : nullptr;
-      const bool turn = resident != nullptr && resident->phase == Resident::Phase::kDispatched &&
-                        resident->dispatch == entry.dispatch;
-      const bool task = held != nullptr && held->phase == HeldTask::Phase::kDispatched &&
-                        held->dispatch == entry.dispatch;
-      if ((turn || task) && entry.until > now_) break;
-      holds.pop_front();
-      if (turn) {
-        FreeCredit(resident->stream, type, entry.key);
-        LoseTurn(*resident);
-      }
-      if (task) {
-        FreeCredit(held->stream, type, entry.key);
-        LoseTask(*held);
-      }
-    }
+  while (const std::optional<int64_t> key = holds_[Index(WorkType::kTurn)].Take(now_)) {
+    Resident& resident = *residents_.Find(*key);
+    FreeCredit(resident.stream, WorkType::kTurn, *key);
+    LoseTurn(resident);
+  }
+  while (const std::optional<int64_t> key = holds_[Index(WorkType::kActivity)].Take(now_)) {
+    HeldTask& held = *FindTask(*key);
+    FreeCredit(held.stream, WorkType::kActivity, *key);
+    LoseTask(held);
   }
 }
 
@@ -171,10 +157,18 @@ void Dispatcher::TakeCredit(Stream& stream, WorkType type, int64_t key) {
   stream.in_flight[Index(type)].insert(key);
   stream.last_dispatch = last_dispatch_;
   ++items_in_flight_;
+  StartHold(type, key);
+}
+
+void Dispatcher::StartHold(WorkType type, int64_t key) {
+  const absl::Duration hold_max =
+      type == WorkType::kTurn ? limits_.orchestration_hold_max : limits_.activity_hold_max;
+  if (hold_max > absl::ZeroDuration()) holds_[Index(type)].Set(key, now_ + hold_max);
 }
 
 void Dispatcher::FreeCredit(StreamId id, WorkType type, int64_t key) {
   --items_in_flight_;
+  holds_[Index(type)].Remove(key);
   Stream* stream = table_.Find(id);
   if (stream == nullptr) return;
   --stream->credits[Index(type)].in_flight;
@@ -343,11 +337,11 @@ void Dispatcher::On(StreamClosed& event) {
   if (stream == nullptr) return;
   Hub& hub = *stream->hub;
   for (int64_t key : stream->in_flight[Index(WorkType::kTurn)]) {
-    --items_in_flight_;
+    FreeCredit(stream->id, WorkType::kTurn, key);
     if (Resident* resident = residents_.Find(key)) LoseTurn(*resident);
   }
   for (int64_t key : stream->in_flight[Index(WorkType::kActivity)]) {
-    --items_in_flight_;
+    FreeCredit(stream->id, WorkType::kActivity, key);
     if (HeldTask* held = FindTask(key)) LoseTask(*held);
   }
   for (Resident* resident : residents_.All()) {
@@ -385,7 +379,10 @@ void Dispatcher::On(Registered& event) {
       pool->next_claim = absl::InfinitePast();
       pool->empty_claims = 0;
     }
-    hub->claiming[Index(WorkType::kTurn)] = hub->claiming[Index(WorkType::kActivity)] = false;
+    for (WorkType type : {WorkType::kTurn, WorkType::kActivity}) {
+      hub->claiming[Index(type)] = false;
+      hub->claim_in_doubt[Index(type)] = 0;
+    }
     table_.DropUnusedPools(*hub);
     MarkDirty(*hub);
   }
@@ -398,7 +395,7 @@ void Dispatcher::On(Registered& event) {
 
 void Dispatcher::On(Woken& event) {
   read_woken_ = true;
-  next_read_ = now_;
+  next_read_ = std::max(now_, read_after_);
   Hub* hub = table_.FindHub(event.hub);
   if (hub == nullptr) return;
   WorkFree(*hub, WorkType::kTurn, now_);
@@ -449,6 +446,8 @@ Dispatcher::Counts Dispatcher::Count() const {
   counts.held_tasks = tasks_.size();
   counts.streams = table_.streams().size();
   counts.waits = waiters_.size();
+  counts.deadlines = result_holds_.size() + waiters_.deadlines() + residents_.idle();
+  for (const auto& holds : holds_) counts.deadlines += holds.size();
   counts.resident_bytes = residents_.bytes();
   counts.items_in_flight = items_in_flight_;
   return counts;

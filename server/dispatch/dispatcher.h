@@ -31,7 +31,9 @@
 #include "absl/container/btree_set.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
+#include "server/dispatch/deadlines.h"
 #include "server/dispatch/events.h"
+#include "server/dispatch/failure_delays.h"
 #include "server/dispatch/residents.h"
 #include "server/dispatch/streams.h"
 #include "server/dispatch/unaccepted.h"
@@ -83,6 +85,7 @@ class Dispatcher {
     size_t held_tasks = 0;
     size_t streams = 0;
     size_t waits = 0;
+    size_t deadlines = 0;  // of holds, results, waits and idle residents
     int64_t resident_bytes = 0;
     int items_in_flight = 0;
   };
@@ -137,6 +140,8 @@ class Dispatcher {
   Stream* Choose(const Route& route, int64_t key, bool prefer_streaming, bool* all_gave_back) const;
   void TakeCredit(Stream& stream, WorkType type, int64_t key);
   void FreeCredit(StreamId id, WorkType type, int64_t key);
+  // The item at a worker is lost when its time is up; FreeCredit ends that.
+  void StartHold(WorkType type, int64_t key);
   void Send(Stream& stream, orchestration::Frame frame);
   void Reply(DoneCallback& done, absl::Status status);
   LeaseToken NewToken();
@@ -183,8 +188,9 @@ class Dispatcher {
   void ApplyToResident(CommitContext& context, const CheckpointResult& result, Resident& resident);
   void HandOn(CommitContext& context, CheckpointResult& result);
   void OnCommitFailed(CommitContext& context, const absl::Status& status, Resident* resident);
-  // The outcome is not known: releases and reads again whatever the checkpoint may have touched.
-  void OnCommitUnknown(CommitContext& context, Resident* resident);
+  // The outcome is not known: releases, free after `delay`, and reads again whatever the checkpoint
+  // may have touched.
+  void OnCommitUnknown(CommitContext& context, Resident* resident, absl::Duration delay);
   void ApplyDelivery(Hub& hub, const Delivery& delivery, const NewMessage& message);
   void ReadAgain(HubId hub_id, const std::string& instance_id);
   void ReadAgain(InstanceKey key);
@@ -268,10 +274,16 @@ class Dispatcher {
   void Served(Pool& pool, const ClaimedGroup& group);
   void ClaimFailed(HubId hub, LeaseToken token, WorkType type, const absl::Status& status,
                    bool recovered);
+  void ClaimSucceeded(HubId hub, LeaseToken token, WorkType type);
+  // When the next claim may be made, by the failures of those before.
+  absl::Time ClaimAfter(const Hub& hub, WorkType type) const;
   // There is, or may be, free work of this type in the database.
   void WorkFree(Hub& hub, WorkType type, absl::Time at);
-  // Asks for what a token holds after a lost answer.
+  // Asks for what a token holds after a lost answer, later each time.
   void Recover(HubId hub, WorkType type, LeaseToken token);
+  // How long this item is left alone whose turn or result could not be stored, or whose inbox not
+  // be read.
+  absl::Duration StoreFailed(WorkType type, int64_t key);
   // Whether an answer in flight may bring instances under this token.
   bool Expected(LeaseToken token) const;
   // Nothing more comes under this token.
@@ -286,7 +298,7 @@ class Dispatcher {
   void ReleaseOrphans();
   // A stream has opened: what is left of them may be for it.
   void ReconsiderOrphans();
-  void RetryLater(Effect effect);
+  void RetryLater(absl::Duration delay, Effect effect);
   absl::Duration PollDelay(int empty_polls);
   // How long an item waits that so many workers in a row did not answer: the first time not at all,
   // then longer each time.
@@ -295,6 +307,9 @@ class Dispatcher {
   // the row must be read.
   KnownRow RowAtEnd(const CommitContext& context, absl::Time committed_at,
                     const Resident* resident) const;
+
+  // Before the first repetition of a call that must come through.
+  static constexpr absl::Duration kRetryDelay = absl::Seconds(1);
 
   const DispatchLimits limits_;
   orchestration::IdSource* const ids_;
@@ -323,16 +338,11 @@ class Dispatcher {
   int creations_in_flight_ = 0;
   int releases_in_flight_ = 0;
 
-  // Items at workers in the order in which their hold ends, per type; answered ones are void.
-  struct HoldEntry {
-    absl::Time until;
-    int64_t key = 0;
-    int64_t dispatch = 0;
-  };
-  std::deque<HoldEntry> holds_[kWorkTypes];
-  // Results that wait for a checkpoint, in the order in which their time ends: key of the instance,
-  // and in place of the dispatch their number. Stored ones are void.
-  std::deque<HoldEntry> result_holds_;
+  // When the hold of each item at a worker ends, per type.
+  Deadlines<int64_t> holds_[kWorkTypes];
+  // When those results that wait for a checkpoint, and are not on their way to the store, are
+  // stored without it: their number, and the key of the instance.
+  Deadlines<std::pair<int64_t, InstanceKey>> result_holds_;
   // Numbers of messages that are not stored: all below 0, and growing like those of the store.
   int64_t last_unstored_ = std::numeric_limits<int64_t>::min();
   // Items that every matching stream has given back, by the time when one may have them again.
@@ -350,6 +360,10 @@ class Dispatcher {
   absl::flat_hash_set<LeaseToken> tokens_in_flight_;
   absl::flat_hash_map<InstanceKey, std::vector<std::pair<LeaseToken, Message>>> early_;
   absl::flat_hash_set<LeaseToken> recoveries_;
+  FailureDelays<std::pair<HubId, WorkType>> claim_failures_{kFailureDelayMin};
+  FailureDelays<LeaseToken> recovery_failures_{kRetryDelay};
+  FailureDelays<std::pair<WorkType, int64_t>> release_failures_{kRetryDelay};
+  FailureDelays<std::pair<WorkType, int64_t>> store_failures_{absl::ZeroDuration()};
   // Early starts that are created, by the keys in the tokens of their first turns.
   absl::flat_hash_map<InstanceKey, InstanceKey> early_keys_;
   InstanceKey last_early_key_ = 0;
@@ -360,6 +374,7 @@ class Dispatcher {
   std::vector<InstanceKey> awaiting_read_;  // residents with awaits_read
   int empty_reads_ = 0;
   absl::Time next_read_ = absl::InfiniteFuture();
+  absl::Time read_after_ = absl::InfinitePast();  // none before this, whatever is hinted at
   bool read_woken_ = false;
 
   bool sweeping_ = false;

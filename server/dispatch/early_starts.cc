@@ -69,10 +69,8 @@ void Dispatcher::Bear(Resident& resident, const CreateResult& result) {
     stream->in_flight[Index(WorkType::kTurn)].erase(early_key);
     stream->in_flight[Index(WorkType::kTurn)].insert(born.key());
   }
-  if (limits_.orchestration_hold_max > absl::ZeroDuration()) {
-    holds_[Index(WorkType::kTurn)].push_back(
-        {now_ + limits_.orchestration_hold_max, born.key(), born.dispatch});
-  }
+  holds_[Index(WorkType::kTurn)].Remove(early_key);
+  StartHold(WorkType::kTurn, born.key());
   if (born.parked != nullptr) {
     const std::unique_ptr<TurnAnswer> parked = std::move(born.parked);
     EndTurn(born, std::move(*parked));

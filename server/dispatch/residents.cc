@@ -62,6 +62,7 @@ Resident* ResidentTable::Add(std::unique_ptr<Resident> resident) {
 
 std::unique_ptr<Resident> ResidentTable::Remove(Resident* resident) {
   SetDue(*resident, std::nullopt);
+  SetBusy(*resident);
   bytes_ -= resident->bytes;
   auto by_id = resident->hub->residents.find(resident->state.instance_id);
   if (by_id != resident->hub->residents.end() && by_id->second == resident->key()) {
@@ -151,20 +152,20 @@ void ResidentTable::EndRead() {
 }
 
 void ResidentTable::SetIdle(Resident& resident, absl::Time until) {
-  resident.idle_stamp = ++last_stamp_;
-  idle_.push_back({until, resident.key(), resident.idle_stamp});
+  resident.idle = true;
+  idle_.Set(resident.key(), until);
+}
+
+void ResidentTable::SetBusy(Resident& resident) {
+  if (std::exchange(resident.idle, false)) idle_.Remove(resident.key());
 }
 
 Resident* ResidentTable::TakeIdle(absl::Time now, bool any) {
-  while (!idle_.empty()) {
-    const IdleEntry entry = idle_.front();
-    Resident* resident = Find(entry.key);
-    const bool current = resident != nullptr && resident->idle_stamp == entry.stamp;
-    if (current && !any && entry.until > now) return nullptr;
-    idle_.pop_front();
-    if (current) return resident;
-  }
-  return nullptr;
+  const std::optional<InstanceKey> key = idle_.Take(any ? absl::InfiniteFuture() : now);
+  if (!key.has_value()) return nullptr;
+  Resident* resident = Find(*key);
+  resident->idle = false;
+  return resident;
 }
 
 void ResidentTable::SetDue(Resident& resident, std::optional<absl::Time> at) {

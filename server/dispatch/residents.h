@@ -9,7 +9,6 @@
 #ifndef DT_SERVER_DISPATCH_RESIDENTS_H_
 #define DT_SERVER_DISPATCH_RESIDENTS_H_
 
-#include <deque>
 #include <memory>
 #include <optional>
 #include <tuple>
@@ -21,6 +20,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/types/span.h"
+#include "server/dispatch/deadlines.h"
 #include "server/dispatch/events.h"
 #include "server/dispatch/streams.h"
 #include "server/orchestration/turn.h"
@@ -75,8 +75,8 @@ struct Resident {
   // Places in the dispatcher's queues; kept to take it out of them.
   std::optional<std::tuple<absl::Time, int64_t, InstanceKey>> ready_at;
   std::optional<absl::Time> due_at;
-  uint64_t idle_stamp = 0;  // 0 = busy
-  int64_t bytes = 0;        // counted into ResidentTable::bytes
+  bool idle = false;
+  int64_t bytes = 0;  // counted into ResidentTable::bytes
 
   // Below 0 until its creation is known to be stored (early_starts.cc).
   InstanceKey key() const { return state.key; }
@@ -119,12 +119,11 @@ class ResidentTable {
 
   // Marks the resident as idle until the linger time has passed, or as busy.
   void SetIdle(Resident& resident, absl::Time until);
-  void SetBusy(Resident& resident) { resident.idle_stamp = 0; }
+  void SetBusy(Resident& resident);
   // The resident that is idle for longest, if its time is up or `any`; null if none.
   Resident* TakeIdle(absl::Time now, bool any);
-  absl::Time next_idle() const {
-    return idle_.empty() ? absl::InfiniteFuture() : idle_.front().until;
-  }
+  absl::Time next_idle() const { return idle_.next(); }
+  size_t idle() const { return idle_.size(); }
 
   // Residents that wait for a time.
   void SetDue(Resident& resident, std::optional<absl::Time> at);
@@ -138,16 +137,9 @@ class ResidentTable {
   std::vector<Resident*> All();
 
  private:
-  struct IdleEntry {
-    absl::Time until;
-    InstanceKey key = 0;
-    uint64_t stamp = 0;
-  };
-
   absl::flat_hash_map<InstanceKey, std::unique_ptr<Resident>> residents_;
   absl::btree_set<std::pair<absl::Time, InstanceKey>> due_;
-  std::deque<IdleEntry> idle_;  // in order of `until`; entries with an older stamp are void
-  uint64_t last_stamp_ = 0;
+  Deadlines<InstanceKey> idle_;
   int64_t bytes_ = 0;
   int reads_in_flight_ = 0;
   absl::flat_hash_set<int64_t> consumed_during_read_;

@@ -140,6 +140,10 @@ struct Hub {
   std::vector<Stream*> streams;
   std::vector<std::unique_ptr<Pool>> pools;  // the one that accepts everything comes last
   bool claiming[kWorkTypes] = {false, false};
+  // After a claim that failed there is none before this, whatever becomes due or is hinted at; and
+  // none before it is known what the one whose answer got lost has leased, under this token.
+  absl::Time claim_after[kWorkTypes] = {absl::InfinitePast(), absl::InfinitePast()};
+  LeaseToken claim_in_doubt[kWorkTypes] = {0, 0};
   // By name, NUL and version; per type of work.
   absl::flat_hash_map<std::string, std::unique_ptr<Route>> routes[kWorkTypes];
   std::vector<Route*> waiting[kWorkTypes];  // those with work, and a few that have none any more

@@ -181,7 +181,7 @@ void Dispatcher::Reconsider(Resident& resident) {
   }
   if (due > now_) {
     if (due != absl::InfiniteFuture()) residents_.SetDue(resident, due);
-    if (resident.idle_stamp == 0) residents_.SetIdle(resident, now_ + limits_.resident_linger);
+    if (!resident.idle) residents_.SetIdle(resident, now_ + limits_.resident_linger);
     return;
   }
   residents_.SetBusy(resident);
@@ -211,7 +211,9 @@ void Dispatcher::On(InboxReadDone& event) {
   const bool wanted = resident != nullptr && resident->phase == Resident::Phase::kReading;
   if (wanted) {
     resident->phase = Resident::Phase::kIdle;
-    if (!event.result.ok() || event.result->lease_token != resident->lease) {
+    if (!event.result.ok()) {
+      Drop(*resident, /*release=*/true, StoreFailed(WorkType::kTurn, event.key));
+    } else if (event.result->lease_token != resident->lease) {
       Drop(*resident, /*release=*/true);
     } else {
       residents_.Merge(*resident, *std::move(event.result));
@@ -276,10 +278,6 @@ void Dispatcher::SendTurn(Resident& resident, Stream& stream) {
   resident.merged.reset();
   resident.merged_bytes = 0;
   TakeCredit(stream, WorkType::kTurn, key);
-  if (limits_.orchestration_hold_max > absl::ZeroDuration()) {
-    holds_[Index(WorkType::kTurn)].push_back(
-        {now_ + limits_.orchestration_hold_max, key, resident.dispatch});
-  }
   const std::string token = FormatToken({WorkType::kTurn, key, resident.lease, resident.dispatch});
   orchestration::RequestOptions options;
   options.completion_token = token;
@@ -329,6 +327,7 @@ void Dispatcher::On(Discarded& event) {
     release.hub = event.hub;
     release.instance_id = std::move(event.instance_id);
     release.lease_token = event.lease_token;
+    release.delay = StoreFailed(WorkType::kTurn, event.key);
     Release(std::move(release));
     return;
   }
@@ -337,13 +336,14 @@ void Dispatcher::On(Discarded& event) {
   if (resident == nullptr) return;
   resident->phase = Resident::Phase::kIdle;
   if (!event.result.ok()) {
-    Drop(*resident, /*release=*/true);
+    Drop(*resident, /*release=*/true, StoreFailed(WorkType::kTurn, event.key));
     return;
   }
   if (*event.result == LeaseOutcome::kLeaseLost) {
     Drop(*resident, /*release=*/false);
     return;
   }
+  store_failures_.Succeeded({WorkType::kTurn, event.key});
   residents_.Consume(*resident, std::move(event.seqs));
   residents_.Weigh(*resident);
   Reconsider(*resident);

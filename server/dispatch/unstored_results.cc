@@ -70,7 +70,7 @@ bool Dispatcher::GiveToTurn(HeldTask& held, NewMessage& message, DoneCallback& d
   given.visible_at = now_;
   given.event_type = message.event_type;
   given.event = message.event;
-  result_holds_.push_back({now_ + limits_.result_hold_max, resident->key(), given.seq});
+  result_holds_.Set({given.seq, resident->key()}, now_ + limits_.result_hold_max);
   resident->unstored.push_back(
       ResultOf(held, std::move(message), /*failed_by_server=*/false, std::move(done)));
   resident->unstored.back().seq = given.seq;
@@ -96,6 +96,7 @@ void Dispatcher::TakeResults(Resident& resident, Checkpoint& checkpoint, CommitC
     } else {
       checkpoint.completed_tasks.push_back({completion.key, completion.lease_token});
     }
+    result_holds_.Remove({it->seq, resident.key()});
     context.results.push_back(std::move(*it));
   }
   resident.unstored.erase(taken, resident.unstored.end());
@@ -125,11 +126,15 @@ void Dispatcher::StoreApart(std::vector<UnstoredResult>& results) {
 }
 
 void Dispatcher::StoreApart(Resident& resident) {
-  for (const UnstoredResult& result : resident.unstored) RemoveMessage(resident, result.seq);
+  for (const UnstoredResult& result : resident.unstored) {
+    RemoveMessage(resident, result.seq);
+    result_holds_.Remove({result.seq, resident.key()});
+  }
   StoreApart(resident.unstored);
 }
 
 void Dispatcher::StoreBeside(UnstoredResult& result) {
+  result_holds_.Remove({result.seq, result.completion.instance_key});
   result.context->unstored_seq = result.seq;
   UnstoredResult sent;
   sent.completion = result.completion;
@@ -161,24 +166,15 @@ void Dispatcher::NoteVainWait(StreamId id) {
 }
 
 void Dispatcher::ExpireResults() {
-  while (!result_holds_.empty()) {
-    const HoldEntry entry = result_holds_.front();
-    Resident* resident = residents_.Find(entry.key);
-    UnstoredResult* result = nullptr;
-    if (resident != nullptr) {
-      auto found = std::find_if(resident->unstored.begin(), resident->unstored.end(),
-                                WithSeq(entry.dispatch));
-      if (found != resident->unstored.end() && !found->storing()) result = &*found;
-    }
-    if (result != nullptr && entry.until > now_) return;
-    result_holds_.pop_front();
-    if (result == nullptr) continue;
-    if (resident->phase == Resident::Phase::kDispatched) {
-      StoreBeside(*result);
-      NoteVainWait(resident->stream);
+  while (const auto hold = result_holds_.Take(now_)) {
+    Resident& resident = *residents_.Find(hold->second);
+    if (resident.phase == Resident::Phase::kDispatched) {
+      StoreBeside(
+          *std::find_if(resident.unstored.begin(), resident.unstored.end(), WithSeq(hold->first)));
+      NoteVainWait(resident.stream);
     } else {
-      StoreApart(*resident);
-      Reconsider(*resident);
+      StoreApart(resident);
+      Reconsider(resident);
     }
   }
 }

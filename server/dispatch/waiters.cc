@@ -31,8 +31,8 @@ void Waiters::Add(WaitAsked wait, std::optional<RuntimeStatus> known, absl::Time
   }
   by_target_[std::move(target)].push_back(id);
   waits_.emplace(id, Wait{std::move(wait), known.has_value()});
-  looks_.emplace_back(now + limits_.wait_poll_interval, id);
-  ends_.emplace_back(now + limits_.wait_max, id);
+  looks_.Set(id, now + limits_.wait_poll_interval);
+  ends_.Set(id, now + limits_.wait_max);
 }
 
 void Waiters::Remove(WaitId id, absl::StatusOr<KnownRow> result, std::vector<Effect>& effects) {
@@ -45,6 +45,8 @@ void Waiters::Remove(WaitId id, absl::StatusOr<KnownRow> result, std::vector<Eff
   if (ids.empty()) by_target_.erase(target);
   effects.push_back(AnswerWait{std::move(asked.done), std::move(result)});
   waits_.erase(found);
+  looks_.Remove(id);
+  ends_.Remove(id);
 }
 
 void Waiters::Cancel(WaitId wait, std::vector<Effect>& effects) {
@@ -82,26 +84,18 @@ void Waiters::OnStatus(StatusRead read, std::vector<Effect>& effects) {
 }
 
 void Waiters::OnTime(absl::Time now, std::vector<Effect>& effects) {
-  while (!looks_.empty() &&
-         (looks_.front().first <= now || !waits_.contains(looks_.front().second))) {
-    const WaitId id = looks_.front().second;
-    looks_.pop_front();
-    auto found = waits_.find(id);
-    if (found == waits_.end()) continue;
-    Ask(Target{found->second.asked.hub, found->second.asked.instance_id}, effects);
-    looks_.emplace_back(now + limits_.wait_poll_interval, id);
+  while (const std::optional<WaitId> id = looks_.Take(now)) {
+    const WaitAsked& asked = waits_.at(*id).asked;
+    Ask(Target{asked.hub, asked.instance_id}, effects);
+    looks_.Set(*id, now + limits_.wait_poll_interval);
   }
-  while (!ends_.empty() && (ends_.front().first <= now || !waits_.contains(ends_.front().second))) {
-    const WaitId id = ends_.front().second;
-    ends_.pop_front();
-    auto found = waits_.find(id);
-    if (found == waits_.end()) continue;
-    const std::string& name = found->second.asked.instance_id;
-    Remove(id,
-           found->second.exists
-               ? absl::DeadlineExceededError(
-                     absl::StrCat("the wait for instance ", name, " reached wait_max"))
-               : absl::NotFoundError(absl::StrCat("instance ", name, " does not exist")),
+  while (const std::optional<WaitId> id = ends_.Take(now)) {
+    const Wait& wait = waits_.at(*id);
+    const std::string& name = wait.asked.instance_id;
+    Remove(*id,
+           wait.exists ? absl::DeadlineExceededError(
+                             absl::StrCat("the wait for instance ", name, " reached wait_max"))
+                       : absl::NotFoundError(absl::StrCat("instance ", name, " does not exist")),
            effects);
   }
 }
@@ -110,15 +104,10 @@ void Waiters::EndAll(const absl::Status& status, std::vector<Effect>& effects) {
   for (auto& [id, wait] : waits_) effects.push_back(AnswerWait{std::move(wait.asked.done), status});
   waits_.clear();
   by_target_.clear();
-  looks_.clear();
-  ends_.clear();
+  looks_.Clear();
+  ends_.Clear();
 }
 
-absl::Time Waiters::NextDeadline() const {
-  absl::Time next = absl::InfiniteFuture();
-  if (!looks_.empty()) next = looks_.front().first;
-  if (!ends_.empty()) next = std::min(next, ends_.front().first);
-  return next;
-}
+absl::Time Waiters::NextDeadline() const { return std::min(looks_.next(), ends_.next()); }
 
 }  // namespace dt::dispatch

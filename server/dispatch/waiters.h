@@ -4,7 +4,6 @@
 #ifndef DT_SERVER_DISPATCH_WAITERS_H_
 #define DT_SERVER_DISPATCH_WAITERS_H_
 
-#include <deque>
 #include <string>
 #include <utility>
 #include <vector>
@@ -12,6 +11,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/container/inlined_vector.h"
+#include "server/dispatch/deadlines.h"
 #include "server/dispatch/events.h"
 
 namespace dt::dispatch {
@@ -35,6 +35,7 @@ class Waiters {
   void EndAll(const absl::Status& status, std::vector<Effect>& effects);
   absl::Time NextDeadline() const;
   size_t size() const { return waits_.size(); }
+  size_t deadlines() const { return looks_.size() + ends_.size(); }
 
  private:
   using Target = std::pair<HubId, std::string>;
@@ -51,9 +52,8 @@ class Waiters {
   absl::flat_hash_map<WaitId, Wait> waits_;
   absl::flat_hash_map<Target, absl::InlinedVector<WaitId, 1>> by_target_;
   absl::flat_hash_set<Target> asked_;  // reads in flight
-  // In order of time; entries of waits that have ended are void.
-  std::deque<std::pair<absl::Time, WaitId>> looks_;
-  std::deque<std::pair<absl::Time, WaitId>> ends_;
+  Deadlines<WaitId> looks_;
+  Deadlines<WaitId> ends_;
 };
 
 }  // namespace dt::dispatch

@@ -41,16 +41,17 @@ struct OneDaemon {
 
 // One daemon behind a FaultStore.
 struct FaultyDaemon {
-  FaultyDaemon()
+  explicit FaultyDaemon(dispatch::DispatchLimits limits = {})
       : database(clock.Reader()),
         store(&database, MemoryStore::Mode::kStepped),
         faults(&store, 1),
-        daemon(&faults, &store),
+        daemon(&faults, &store, std::move(limits)),
         hub(*database.ResolveHub("default", true)) {}
 
   void Pass(absl::Duration time) {
     for (absl::Duration passed; passed < time; passed += absl::Milliseconds(100)) {
       clock.Advance(absl::Milliseconds(100));
+      store.Heartbeat();
       daemon.Settle();
     }
   }

@@ -20,9 +20,33 @@ void FaultStore::FailNext(Verb verb, absl::Status status, bool applied) {
   planned_.push_back({verb, std::move(status), applied});
 }
 
-FaultStore::Fate FaultStore::Draw(Verb verb) {
+void FaultStore::Break(Verb verb, absl::Status status, HubId hub) {
+  absl::MutexLock lock(&mutex_);
+  broken_[verb] = {std::move(status), hub, 0};
+}
+
+void FaultStore::Mend(Verb verb) {
+  absl::MutexLock lock(&mutex_);
+  broken_[verb].status = absl::OkStatus();
+}
+
+int FaultStore::broken_calls(Verb verb) const {
+  absl::MutexLock lock(&mutex_);
+  const auto broken = broken_.find(verb);
+  return broken == broken_.end() ? 0 : broken->second.calls;
+}
+
+FaultStore::Fate FaultStore::Draw(Verb verb, HubId hub) {
   absl::MutexLock lock(&mutex_);
   Fate fate;
+  auto broken = broken_.find(verb);
+  if (broken != broken_.end() && !broken->second.status.ok() &&
+      (broken->second.hub == 0 || broken->second.hub == hub)) {
+    ++broken->second.calls;
+    fate.apply = false;
+    fate.status = broken->second.status;
+    return fate;
+  }
   auto planned = std::find_if(planned_.begin(), planned_.end(),
                               [verb](const Planned& entry) { return entry.verb == verb; });
   if (planned != planned_.end()) {
@@ -73,8 +97,8 @@ void FaultStore::Ready(size_t lane, const std::shared_ptr<Slot>& slot,
 }
 
 template <typename T, typename Call>
-void FaultStore::Pass(Verb verb, size_t lane, Call call, Callback<T> done) {
-  Fate fate = Draw(verb);
+void FaultStore::Pass(Verb verb, size_t lane, Call call, Callback<T> done, HubId hub) {
+  Fate fate = Draw(verb, hub);
   auto slot = std::make_shared<Slot>();
   {
     absl::MutexLock lock(&mutex_);
@@ -141,12 +165,13 @@ void FaultStore::Terminate(ClientTermination termination, Callback<Delivery> don
 }
 
 void FaultStore::ClaimInstances(ClaimRequest request, Callback<ClaimResult> done) {
+  const HubId hub = request.hub;
   Pass<ClaimResult>(
       Verb::kClaim, kOtherLane,
       [&](Callback<ClaimResult> answer) {
         inner_->ClaimInstances(std::move(request), std::move(answer));
       },
-      std::move(done));
+      std::move(done), hub);
 }
 
 void FaultStore::CommitCheckpoint(Checkpoint checkpoint, Callback<CheckpointResult> done) {
@@ -181,7 +206,7 @@ void FaultStore::ReleaseInstance(InstanceRelease release, Callback<LeaseOutcome>
 
 void FaultStore::ReadNewMessages(WorkerId worker, Callback<std::vector<InboxRead>> done) {
   Pass<std::vector<InboxRead>>(
-      Verb::kOther, kOtherLane,
+      Verb::kReadNew, kOtherLane,
       [&](Callback<std::vector<InboxRead>> answer) {
         inner_->ReadNewMessages(worker, std::move(answer));
       },
@@ -200,12 +225,13 @@ void FaultStore::ReadInbox(HubId hub, std::string instance_id, InstanceKey key, 
 }
 
 void FaultStore::ClaimTasks(ClaimRequest request, Callback<TaskClaimResult> done) {
+  const HubId hub = request.hub;
   Pass<TaskClaimResult>(
       Verb::kClaim, kOtherLane,
       [&](Callback<TaskClaimResult> answer) {
         inner_->ClaimTasks(std::move(request), std::move(answer));
       },
-      std::move(done));
+      std::move(done), hub);
 }
 
 void FaultStore::CompleteTask(HubId hub, std::string instance_id, TaskCompletion completion,

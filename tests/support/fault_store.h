@@ -9,6 +9,7 @@
 
 #include <array>
 #include <deque>
+#include <map>
 #include <memory>
 #include <optional>
 #include <random>
@@ -44,11 +45,18 @@ class FaultStore : public Store {
     kCompleteTask,
     kClaim,
     kRelease,
+    kReadNew,
     kRewind,
     kOther
   };
   // The next call of this verb is answered with `status`, applied or not. Goes before the script.
   void FailNext(Verb verb, absl::Status status, bool applied = false);
+  // Every call of this verb fails with `status`, not applied, until Mend. Of claims only those for
+  // `hub`, if that is not 0. Goes before all else.
+  void Break(Verb verb, absl::Status status, HubId hub = 0);
+  void Mend(Verb verb);
+  // How many calls of this verb Break has failed.
+  int broken_calls(Verb verb) const;
 
   void Start(StoreObserver* observer) override { inner_->Start(observer); }
   void Stop() override { inner_->Stop(); }
@@ -105,10 +113,16 @@ class FaultStore : public Store {
   static constexpr size_t kOtherLane = kLanes;  // claims, wake reads, upkeep
   using Lane = std::deque<std::shared_ptr<Slot>>;
 
-  Fate Draw(Verb verb);
+  struct Broken {
+    absl::Status status;  // OK: not broken
+    HubId hub = 0;
+    int calls = 0;
+  };
+
+  Fate Draw(Verb verb, HubId hub);
   // Calls `call` with a callback, or not, by its fate; `done` is run in the order of the lane.
   template <typename T, typename Call>
-  void Pass(Verb verb, size_t lane, Call call, Callback<T> done);
+  void Pass(Verb verb, size_t lane, Call call, Callback<T> done, HubId hub = 0);
   // Runs the answer after so many further round trips to the store.
   void After(int calls, absl::AnyInvocable<void() &&> run);
   void Ready(size_t lane, const std::shared_ptr<Slot>& slot, absl::AnyInvocable<void() &&> run);
@@ -117,10 +131,11 @@ class FaultStore : public Store {
   }
 
   Store* const inner_;
-  absl::Mutex mutex_;
+  mutable absl::Mutex mutex_;
   std::minstd_rand random_ ABSL_GUARDED_BY(mutex_);
   FaultScript script_ ABSL_GUARDED_BY(mutex_);
   std::vector<Planned> planned_ ABSL_GUARDED_BY(mutex_);
+  std::map<Verb, Broken> broken_ ABSL_GUARDED_BY(mutex_);
   std::array<Lane, kLanes + 1> lanes_ ABSL_GUARDED_BY(mutex_);
 };
 
