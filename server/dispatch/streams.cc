@@ -69,15 +69,25 @@ void FairQueue::Erase(InstanceKey instance, TaskKey task) {
   if (--member->second.waiting == 0) members_.erase(member);
 }
 
-Match MatchOf(const NameFilters& filters, const std::string& name, const std::string& version) {
-  if (!filters.has_value()) return Match::kExact;
-  const std::string lower = absl::AsciiStrToLower(name);
+NameIndex::NameIndex(const NameFilters& filters) {
+  if (!filters.has_value()) return;
+  places_.reserve(filters->size());
+  for (uint32_t place = 0; place < filters->size(); ++place) {
+    places_[(*filters)[place].lower_name].push_back(place);
+  }
+}
+
+Match NameIndex::Find(const NameFilters& spelled, const std::string& lower_name,
+                      const std::string& name, const std::string& version) const {
+  if (!spelled.has_value()) return Match::kExact;
+  const auto places = places_.find(lower_name);
+  if (places == places_.end()) return Match::kNone;
   const auto contains = [](const std::vector<std::string>& list, const std::string& text) {
     return std::find(list.begin(), list.end(), text) != list.end();
   };
   Match best = Match::kNone;
-  for (const NameFilter& filter : *filters) {
-    if (filter.lower_name != lower) continue;
+  for (const uint32_t place : places->second) {
+    const NameFilter& filter = (*spelled)[place];
     if (!filter.versions.empty() && !contains(filter.versions, version)) continue;
     if (contains(filter.spellings, name)) return Match::kExact;
     best = Match::kOtherCase;
@@ -112,9 +122,7 @@ void StreamTable::Join(Stream& stream, WorkType type) {
     return pool->type == type && SameFilters(pool->filters, filters);
   });
   if (same == hub.pools.end()) {
-    auto pool = std::make_unique<Pool>();
-    pool->type = type;
-    pool->filters = filters;
+    auto pool = std::make_unique<Pool>(type, filters);
     same = hub.pools.insert(filters.has_value() ? hub.pools.begin() : hub.pools.end(),
                             std::move(pool));
   }
@@ -129,7 +137,10 @@ void StreamTable::Join(Stream& stream, WorkType type) {
 }
 
 void StreamTable::JoinRoute(Stream& stream, Route& route) {
-  const Match match = MatchOf(stream.filters(route.type), route.name, route.version);
+  const Pool* pool = stream.pools[Index(route.type)];
+  if (pool == nullptr) return;
+  const Match match =
+      pool->names.Find(stream.filters(route.type), route.lower_name, route.name, route.version);
   if (match == Match::kNone) return;
   route.streams.push_back(&stream);
   if (match == Match::kOtherCase) route.misspelling.insert(&stream);
@@ -196,6 +207,7 @@ Route* StreamTable::RouteOf(Hub& hub, WorkType type, const std::string& name,
   route->type = type;
   route->hub = &hub;
   route->name = name;
+  route->lower_name = absl::AsciiStrToLower(name);
   route->version = version.value_or("");
   for (Stream* stream : hub.streams) {
     JoinRoute(*stream, *route);

@@ -16,6 +16,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -24,6 +25,7 @@
 #include "absl/container/btree_set.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
+#include "absl/container/inlined_vector.h"
 #include "absl/time/time.h"
 #include "server/dispatch/dispatch_thread.h"
 #include "server/dispatch/tokens.h"
@@ -32,6 +34,26 @@ namespace dt::dispatch {
 
 struct Hub;
 struct Pool;
+
+// Whether the filters let this work pass (9.2-9.5).
+enum class Match : int8_t { kNone, kOtherCase, kExact };
+
+// The names of a filter set, so that a look at one costs the same however many there are.
+class NameIndex {
+ public:
+  // `filters` must outlive the index and stay as they are.
+  explicit NameIndex(const NameFilters& filters);
+
+  // What `spelled` lets pass: filters that have the same names and versions in the same order, and
+  // spellings of their own. `lower_name` is `name` in lower case.
+  Match Find(const NameFilters& spelled, const std::string& lower_name, const std::string& name,
+             const std::string& version) const;
+
+ private:
+  using Places = absl::InlinedVector<uint32_t, 2>;
+  // Places in the filters, by the names there.
+  absl::flat_hash_map<std::string_view, Places> places_;
+};
 
 struct Credits {
   int max = 0;
@@ -73,8 +95,12 @@ struct Stream {
 
 // The streams of one filter set. One claim at a time serves all pools of a hub that have room.
 struct Pool {
-  WorkType type = WorkType::kTurn;
-  NameFilters filters;
+  Pool(WorkType its_type, const NameFilters& its_filters)
+      : type(its_type), filters(its_filters), names(filters) {}
+
+  const WorkType type;
+  const NameFilters filters;
+  const NameIndex names;
   std::vector<Stream*> streams;
   bool claiming = false;  // a group of the claim in flight
   int asked = 0;          // items that this claim may bring
@@ -120,6 +146,7 @@ struct Route {
   WorkType type = WorkType::kTurn;
   Hub* hub = nullptr;
   std::string name;  // with its case
+  std::string lower_name;
   std::string version;
   std::vector<Stream*> streams;
   // Those of them that accept the name in another case only: they come last (9.5).
@@ -155,10 +182,6 @@ struct Hub {
   absl::flat_hash_set<std::pair<std::string, int32_t>> unnamed_tasks;
   bool dirty = false;
 };
-
-// Whether the filters let this work pass (9.2-9.5).
-enum class Match : int8_t { kNone, kOtherCase, kExact };
-Match MatchOf(const NameFilters& filters, const std::string& name, const std::string& version);
 
 // The hubs and streams of the process.
 class StreamTable {
