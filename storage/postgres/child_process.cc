@@ -6,6 +6,7 @@
 #include <pwd.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -14,8 +15,10 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <string_view>
 
 #include "fmt/format.h"
+#include "storage/postgres/descriptor.h"
 #include "storage/postgres/steady_clock.h"
 
 namespace dt::postgres {
@@ -28,8 +31,8 @@ absl::Status SystemError(const std::string& what, int error) {
 }
 
 // Between fork and exec. Does not return.
-[[noreturn]] void BecomeProgram(const ProcessOptions& options, char* const* arguments, int output,
-                                int error_pipe) {
+[[noreturn]] void BecomeProgram(const ProcessOptions& options, char* const* arguments,
+                                char* const* environment, int output, int error_pipe) {
   int step = setsid() < 0 ? errno : 0;
   // A signal mask is inherited, and the daemon blocks its signals in all threads.
   sigset_t none;
@@ -46,49 +49,59 @@ absl::Status SystemError(const std::string& what, int error) {
       prctl(PR_SET_PDEATHSIG, options.signal_when_parent_ends) != 0) {
     step = errno;
   }
-  if (step == 0 && chdir(options.directory.c_str()) != 0) step = errno;
+  if (step == 0 && (options.directory >= 0 ? fchdir(options.directory) : chdir("/")) != 0) {
+    step = errno;
+  }
   if (step == 0) {
     int input = open("/dev/null", O_RDONLY);
     dup2(input, STDIN_FILENO);
     dup2(output, STDOUT_FILENO);
     dup2(output, STDERR_FILENO);
-    execv(arguments[0], arguments);
+    execve(arguments[0], arguments, environment);
     step = errno;
   }
   if (write(error_pipe, &step, sizeof(step)) < 0) _exit(kExecFailed);
   _exit(kExecFailed);
 }
 
-// A descriptor that is closed at the end of its scope.
-class Descriptor {
- public:
-  explicit Descriptor(int number) : number_(number) {}
-  ~Descriptor() { Close(); }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int number() const { return number_; }
-  void Close() {
-    if (number_ >= 0) close(number_);
-    number_ = -1;
+// What the program gets of the caller's environment, which may hold secrets of root.
+std::vector<std::string> EnvironmentOf(const SystemUser& user) {
+  std::vector<std::string> environment = {
+      "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+      "HOME=" + user.home,
+      "USER=" + user.name,
+      "LOGNAME=" + user.name,
+  };
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    const std::string_view variable(*entry);
+    for (std::string_view kept : {"LANG=", "LANGUAGE=", "LC_", "TZ="}) {
+      if (variable.substr(0, kept.size()) == kept) environment.emplace_back(variable);
+    }
   }
+  return environment;
+}
 
- private:
-  int number_;
-};
+// For exec: ends with a null pointer, and lives as long as `texts`.
+std::vector<char*> PointersTo(const std::vector<std::string>& texts) {
+  std::vector<char*> pointers;
+  for (const std::string& text : texts) pointers.push_back(const_cast<char*>(text.c_str()));
+  pointers.push_back(nullptr);
+  return pointers;
+}
 
 absl::StatusOr<pid_t> StartWithOutput(const ProcessOptions& options, int output) {
-  std::vector<char*> arguments;
-  for (const std::string& argument : options.arguments) {
-    arguments.push_back(const_cast<char*>(argument.c_str()));
-  }
-  arguments.push_back(nullptr);
+  const std::vector<char*> arguments = PointersTo(options.arguments);
+  const std::vector<std::string> variables = EnvironmentOf(options.user);
+  const std::vector<char*> environment = PointersTo(variables);
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) return SystemError("cannot make a pipe", errno);
   Descriptor read_end(ends[0]);
   Descriptor write_end(ends[1]);
   pid_t pid = fork();
   if (pid < 0) return SystemError("cannot start a process", errno);
-  if (pid == 0) BecomeProgram(options, arguments.data(), output, write_end.number());
+  if (pid == 0) {
+    BecomeProgram(options, arguments.data(), environment.data(), output, write_end.number());
+  }
   write_end.Close();
   // Exec closes the pipe without a word; a failure writes its errno.
   int error = 0;
@@ -98,8 +111,7 @@ absl::StatusOr<pid_t> StartWithOutput(const ProcessOptions& options, int output)
   } while (got < 0 && errno == EINTR);
   if (got <= 0) return pid;
   waitpid(pid, nullptr, 0);
-  return SystemError(fmt::format("cannot run {} as {} in {}", options.arguments[0],
-                                 options.user.name, options.directory),
+  return SystemError(fmt::format("cannot run {} as {}", options.arguments[0], options.user.name),
                      error);
 }
 
@@ -115,6 +127,7 @@ absl::StatusOr<SystemUser> UserForPostgres(const std::string& name) {
   std::vector<char> buffer(16 << 10);
   int error = root ? getpwnam_r(name.c_str(), &entry, buffer.data(), buffer.size(), &found)
                    : getpwuid_r(user.uid, &entry, buffer.data(), buffer.size(), &found);
+  if (found != nullptr) user.home = entry.pw_dir;
   if (!root) {
     user.name = found != nullptr ? entry.pw_name : fmt::format("uid {}", user.uid);
     return user;
@@ -140,10 +153,10 @@ absl::StatusOr<SystemUser> UserForPostgres(const std::string& name) {
 }
 
 absl::StatusOr<pid_t> StartProcess(const ProcessOptions& options) {
-  const std::string path = options.output_file.empty() ? "/dev/null" : options.output_file;
-  Descriptor output(open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
-  if (output.number() < 0) return SystemError(fmt::format("cannot write {}", path), errno);
-  return StartWithOutput(options, output.number());
+  if (options.output >= 0) return StartWithOutput(options, options.output);
+  Descriptor null(open("/dev/null", O_WRONLY | O_CLOEXEC));
+  if (!null.open()) return SystemError("cannot write /dev/null", errno);
+  return StartWithOutput(options, null.number());
 }
 
 absl::Status RunProcess(const ProcessOptions& options) {
@@ -156,16 +169,18 @@ absl::Status RunProcess(const ProcessOptions& options) {
   if (WIFEXITED(result) && WEXITSTATUS(result) == 0) return absl::OkStatus();
   return absl::InternalError(fmt::format(
       "{} {} {}: {}", options.arguments[0], WIFEXITED(result) ? "exited with" : "ended by signal",
-      WIFEXITED(result) ? WEXITSTATUS(result) : WTERMSIG(result), Tail(options.output_file)));
+      WIFEXITED(result) ? WEXITSTATUS(result) : WTERMSIG(result), Tail(options.output)));
 }
 
-absl::StatusOr<std::string> FirstOutputLine(const std::vector<std::string>& arguments) {
+absl::StatusOr<std::string> FirstOutputLine(const std::vector<std::string>& arguments,
+                                            const SystemUser& user) {
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) return SystemError("cannot make a pipe", errno);
   Descriptor read_end(ends[0]);
   Descriptor write_end(ends[1]);
   ProcessOptions options;
   options.arguments = arguments;
+  options.user = user;
   absl::StatusOr<pid_t> pid = StartWithOutput(options, write_end.number());
   if (!pid.ok()) return pid.status();
   write_end.Close();
@@ -211,14 +226,14 @@ absl::Status WaitForEnd(pid_t pid, absl::Duration timeout) {
   return absl::OkStatus();
 }
 
-std::string Tail(const std::string& path, size_t bytes_max) {
-  std::ifstream file(path, std::ios::binary | std::ios::ate);
-  if (!file) return {};
-  auto size = static_cast<size_t>(file.tellg());
-  size_t from = size > bytes_max ? size - bytes_max : 0;
-  file.seekg(static_cast<std::streamoff>(from));
+std::string Tail(int file, size_t bytes_max) {
+  struct stat found {};
+  if (fstat(file, &found) != 0) return {};
+  const auto size = static_cast<size_t>(found.st_size);
+  const size_t from = size > bytes_max ? size - bytes_max : 0;
   std::string text(size - from, '\0');
-  file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  const ssize_t got = pread(file, text.data(), text.size(), static_cast<off_t>(from));
+  text.resize(got < 0 ? 0 : got);
   if (from > 0) text.erase(0, text.find('\n') + 1);
   while (!text.empty() && text.back() == '\n') text.pop_back();
   return text;

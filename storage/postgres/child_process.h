@@ -1,6 +1,7 @@
 // Starting the programs of PostgreSQL as another user and watching them: the process side of
-// private_cluster. Safe in a program with threads: nothing but system calls runs between fork and
-// exec.
+// private_cluster. They get a small environment: PATH, HOME and the name of their user, and of the
+// caller's the language and the time zone. Safe in a program with threads: nothing but system calls
+// runs between fork and exec.
 #ifndef DT_STORAGE_POSTGRES_CHILD_PROCESS_H_
 #define DT_STORAGE_POSTGRES_CHILD_PROCESS_H_
 
@@ -18,6 +19,7 @@ namespace dt::postgres {
 // The system user a program runs as.
 struct SystemUser {
   std::string name;
+  std::string home = "/";
   uid_t uid = 0;
   gid_t gid = 0;
   std::vector<gid_t> groups;
@@ -30,8 +32,9 @@ absl::StatusOr<SystemUser> UserForPostgres(const std::string& name);
 struct ProcessOptions {
   std::vector<std::string> arguments;  // the first is the program's path
   SystemUser user;
-  std::string directory = "/";
-  std::string output_file;  // receives stdout and stderr, appended; empty = /dev/null
+  // Open descriptors, not paths: the caller may be root, and has looked at what they lead to.
+  int directory = -1;  // to work in; -1 = /
+  int output = -1;     // of a file, receives stdout and stderr; -1 = /dev/null
   // The kernel sends the process this signal when the calling thread ends; 0 = it lives on.
   int signal_when_parent_ends = 0;
 };
@@ -39,11 +42,13 @@ struct ProcessOptions {
 // Starts the program in a session of its own, so that a Ctrl-C in the terminal does not reach it.
 absl::StatusOr<pid_t> StartProcess(const ProcessOptions& options);
 
-// Runs a program to its end. An error names its exit and the end of what it wrote.
+// Runs a program to its end. An error names its exit and the end of its output, which must be open
+// for reading, too.
 absl::Status RunProcess(const ProcessOptions& options);
 
-// The first line that a program writes; for `postgres --version`.
-absl::StatusOr<std::string> FirstOutputLine(const std::vector<std::string>& arguments);
+// The first line that a program writes, run as this user; for `postgres --version`.
+absl::StatusOr<std::string> FirstOutputLine(const std::vector<std::string>& arguments,
+                                            const SystemUser& user);
 
 // True while the process exists and is no zombie. Takes the exit status of an own child.
 bool IsRunning(pid_t pid);
@@ -51,8 +56,8 @@ bool IsRunning(pid_t pid);
 // Waits until the process is gone; kDeadlineExceeded after `timeout`.
 absl::Status WaitForEnd(pid_t pid, absl::Duration timeout);
 
-// The last lines of a text file, for error messages; empty if it cannot be read.
-std::string Tail(const std::string& path, size_t bytes_max = 2000);
+// The last lines of an open text file, for error messages; empty if it cannot be read.
+std::string Tail(int file, size_t bytes_max = 2000);
 
 }  // namespace dt::postgres
 

@@ -11,7 +11,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <optional>
 #include <sstream>
 #include <thread>
@@ -33,21 +32,18 @@ constexpr int kOldestMajor = 14;
 constexpr int kPort = 5432;  // of a socket in a directory of its own, so it collides with nobody
 constexpr size_t kSocketPathMax = 107;
 constexpr int64_t kLogBytesMax = 64 << 20;
+constexpr char kPostgresName[] = "postgres";
+constexpr char kSocketName[] = "socket";
+constexpr char kLogName[] = "postgres.log";
+constexpr char kVersionName[] = "PG_VERSION";
 
 absl::Status FileError(const std::string& what, const std::string& path, int error) {
   return absl::FailedPreconditionError(fmt::format("{} {}: {}", what, path, std::strerror(error)));
 }
 
-std::string FirstLine(const std::string& path) {
-  std::ifstream file(path);
-  std::string line;
-  std::getline(file, line);
-  return line;
-}
-
 // The major version in "postgres (PostgreSQL) 15.20 (Debian ...)"; 0 if there is none.
-int MajorVersionOf(const std::string& programs) {
-  absl::StatusOr<std::string> line = FirstOutputLine({programs + "/postgres", "--version"});
+int MajorVersionOf(const std::string& programs, const SystemUser& user) {
+  absl::StatusOr<std::string> line = FirstOutputLine({programs + "/postgres", "--version"}, user);
   if (!line.ok()) return 0;
   size_t at = line->find("(PostgreSQL) ");
   return at == std::string::npos ? 0 : std::atoi(line->c_str() + at + 13);
@@ -91,38 +87,9 @@ std::string PercentEncode(const std::string& text) {
   return encoded;
 }
 
-// The processes whose working directory is this one.
-std::vector<pid_t> ProcessesIn(const std::string& directory) {
-  std::vector<pid_t> found;
-  std::error_code error;
-  fs::path wanted = fs::canonical(directory, error);
-  if (error) return found;
-  for (const auto& entry : fs::directory_iterator("/proc", error)) {
-    pid_t pid = std::atoi(entry.path().filename().c_str());
-    if (pid <= 0) continue;
-    std::error_code gone;  // the process ended meanwhile, or is not ours to look at
-    if (fs::read_symlink(entry.path() / "cwd", gone) == wanted && !gone) found.push_back(pid);
-  }
-  return found;
-}
-
 // Brings what was written to the disk, in one call: many times faster than initdb's file by file.
-absl::Status SyncFileSystem(const std::string& directory) {
-  int descriptor = open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (descriptor < 0) return FileError("cannot open", directory, errno);
-  int failed = syncfs(descriptor) != 0 ? errno : 0;
-  close(descriptor);
-  return failed == 0 ? absl::OkStatus() : FileError("cannot sync", directory, failed);
-}
-
-absl::Status MakePrivateDirectory(const std::string& path, const SystemUser& user) {
-  if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) {
-    return FileError("cannot make the directory", path, errno);
-  }
-  if (chown(path.c_str(), user.uid, user.gid) != 0 || chmod(path.c_str(), 0700) != 0) {
-    return FileError("cannot give PostgreSQL the directory", path, errno);
-  }
-  return absl::OkStatus();
+absl::Status SyncFileSystem(int directory, const std::string& path) {
+  return syncfs(directory) == 0 ? absl::OkStatus() : FileError("cannot sync", path, errno);
 }
 
 }  // namespace
@@ -142,6 +109,7 @@ absl::StatusOr<std::unique_ptr<PrivateCluster>> PrivateCluster::Start(
   cluster->user_ = *std::move(user);
   if (absl::Status status = cluster->MakeDirectories(); !status.ok()) return status;
   if (absl::Status status = cluster->Lock(); !status.ok()) return status;
+  if (absl::Status status = cluster->OpenPostgresDir(); !status.ok()) return status;
   if (absl::Status status = cluster->FindPrograms(); !status.ok()) return status;
   if (absl::Status status = cluster->Initialize(); !status.ok()) return status;
   if (absl::Status status = cluster->StartAgain(); !status.ok()) return status;
@@ -150,16 +118,17 @@ absl::StatusOr<std::unique_ptr<PrivateCluster>> PrivateCluster::Start(
 
 PrivateCluster::~PrivateCluster() {
   if (absl::Status status = Stop(); !status.ok()) spdlog::error("{}", status.ToString());
-  if (lock_ >= 0) close(lock_);
 }
 
-std::string PrivateCluster::PostgresDir() const { return options_.data_dir + "/postgres"; }
-std::string PrivateCluster::SocketDir() const { return options_.data_dir + "/socket"; }
-std::string PrivateCluster::log_file() const { return options_.data_dir + "/postgres.log"; }
+std::string PrivateCluster::SocketDir() const { return options_.data_dir + "/" + kSocketName; }
+std::string PrivateCluster::log_file() const { return options_.data_dir + "/" + kLogName; }
 
 std::string PrivateCluster::UrlOf(const std::string& database) const {
-  return fmt::format("postgresql:///{}?host={}&port={}&user=postgres", PercentEncode(database),
-                     PercentEncode(SocketDir()), kPort);
+  std::string url = fmt::format("postgresql:///{}?host={}&port={}&user=postgres",
+                                PercentEncode(database), PercentEncode(SocketDir()), kPort);
+  // Whoever owns a directory above may put another one, with a server of his own, in our place.
+  if (!user_.is_caller) url += "&requirepeer=" + PercentEncode(user_.name);
+  return url;
 }
 
 absl::Status PrivateCluster::MakeDirectories() {
@@ -170,45 +139,45 @@ absl::Status PrivateCluster::MakeDirectories() {
         "with --data-dir",
         options_.data_dir, socket.size() - kSocketPathMax));
   }
-  std::error_code error;
-  bool existed = fs::exists(options_.data_dir, error);
-  if (fs::create_directories(options_.data_dir, error); error) {
-    return absl::FailedPreconditionError(
-        fmt::format("cannot make the data directory {}: {}; choose another one with --data-dir",
-                    options_.data_dir, error.message()));
-  }
-  // The server's user must reach the two directories inside, no more.
-  if (!existed && !user_.is_caller && chmod(options_.data_dir.c_str(), 0711) != 0) {
-    return FileError("cannot set the rights of", options_.data_dir, errno);
-  }
-  return MakePrivateDirectory(SocketDir(), user_);
+  absl::StatusOr<DataDirectory> directory = DataDirectory::Open(options_.data_dir, user_);
+  if (!directory.ok()) return directory.status();
+  directory_ = *std::move(directory);
+  return directory_->MakePrivateDirectory(kSocketName).status();
 }
 
 absl::Status PrivateCluster::Lock() {
-  std::string path = options_.data_dir + "/lock";
-  lock_ = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (lock_ < 0) return FileError("cannot open", path, errno);
-  if (flock(lock_, LOCK_EX | LOCK_NB) != 0) {
+  absl::StatusOr<Descriptor> lock = directory_->OpenFile(DataDirectory::kLockFile, false);
+  if (!lock.ok()) return lock.status();
+  lock_ = *std::move(lock);
+  if (flock(lock_.number(), LOCK_EX | LOCK_NB) != 0) {
     return absl::FailedPreconditionError(
         fmt::format("the data directory {} is in use by process {}; stop that one, or choose "
                     "another directory with --data-dir",
-                    options_.data_dir, FirstLine(path)));
+                    options_.data_dir, FirstLineOf(lock_.number())));
   }
   std::string pid = fmt::format("{}\n", getpid());
-  if (ftruncate(lock_, 0) != 0 || pwrite(lock_, pid.data(), pid.size(), 0) < 0) {
-    return FileError("cannot write", path, errno);
+  if (ftruncate(lock_.number(), 0) != 0 || pwrite(lock_.number(), pid.data(), pid.size(), 0) < 0) {
+    return FileError("cannot write", directory_->PathOf(DataDirectory::kLockFile), errno);
   }
+  return absl::OkStatus();
+}
+
+absl::Status PrivateCluster::OpenPostgresDir() {
+  if (!directory_->Has(kPostgresName)) return absl::OkStatus();
+  absl::StatusOr<Descriptor> opened = directory_->OpenDirectory(kPostgresName);
+  if (!opened.ok()) return opened.status();
+  postgres_dir_ = *std::move(opened);
   return absl::OkStatus();
 }
 
 // The newest programs for a new directory; for an existing one those of its version only.
 absl::Status PrivateCluster::FindPrograms() {
-  std::string version = FirstLine(PostgresDir() + "/PG_VERSION");
+  std::string version = FirstLineIn(postgres_dir_.number(), kVersionName);
   int wanted = std::atoi(version.c_str());
   int best = 0;
   std::string seen;
   for (const fs::path& directory : ProgramDirectories()) {
-    int major = MajorVersionOf(directory.string());
+    int major = MajorVersionOf(directory.string(), user_);
     seen += fmt::format("{}{} (version {})", seen.empty() ? "" : ", ", directory.string(), major);
     if (major < kOldestMajor || major <= best || (wanted != 0 && major != wanted)) continue;
     best = major;
@@ -231,22 +200,23 @@ absl::Status PrivateCluster::FindPrograms() {
 }
 
 absl::Status PrivateCluster::Initialize() {
-  std::error_code error;
-  if (fs::exists(PostgresDir() + "/PG_VERSION", error)) return absl::OkStatus();
+  if (!FirstLineIn(postgres_dir_.number(), kVersionName).empty()) return absl::OkStatus();
   // Made under another name first: a directory of the final name is always complete.
-  std::string unfinished = PostgresDir() + ".unfinished";
-  if (fs::remove_all(unfinished, error); error) {
-    return FileError("cannot remove", unfinished, error.value());
-  }
-  if (absl::Status status = MakePrivateDirectory(unfinished, user_); !status.ok()) return status;
+  const std::string unfinished_name = std::string(kPostgresName) + ".unfinished";
+  if (absl::Status status = directory_->Remove(unfinished_name); !status.ok()) return status;
+  absl::StatusOr<Descriptor> unfinished = directory_->MakePrivateDirectory(unfinished_name);
+  if (!unfinished.ok()) return unfinished.status();
+  absl::StatusOr<Descriptor> output = directory_->OpenFile("initdb.log", /*append=*/true);
+  if (!output.ok()) return output.status();
   ProcessOptions initdb;
-  initdb.arguments = {programs_ + "/initdb", "--pgdata=" + unfinished,
-                      "--username=postgres", "--auth=trust",
-                      "--encoding=UTF8",     "--locale=C",
-                      "--no-instructions",   "--no-sync"};
+  // Over sockets no one but those who can enter their directory; over TCP nobody, should somebody
+  // start a server of his own on this data.
+  initdb.arguments = {programs_ + "/initdb", "--pgdata=.",         "--username=postgres",
+                      "--auth-local=trust",  "--auth-host=reject", "--encoding=UTF8",
+                      "--locale=C",          "--no-instructions",  "--no-sync"};
   initdb.user = user_;
-  initdb.directory = unfinished;
-  initdb.output_file = options_.data_dir + "/initdb.log";
+  initdb.directory = unfinished->number();
+  initdb.output = output->number();
   if (absl::Status status = RunProcess(initdb); !status.ok()) {
     return absl::FailedPreconditionError(fmt::format(
         "cannot make a PostgreSQL cluster in {} as user {}; every directory above it must let this "
@@ -254,22 +224,26 @@ absl::Status PrivateCluster::Initialize() {
         options_.data_dir, user_.name, status.ToString()));
   }
   if (options_.durable) {
-    if (absl::Status status = SyncFileSystem(unfinished); !status.ok()) return status;
+    absl::Status status = SyncFileSystem(unfinished->number(), options_.data_dir);
+    if (!status.ok()) return status;
   }
-  if (fs::rename(unfinished, PostgresDir(), error); error) {
-    return FileError("cannot rename the new cluster to", PostgresDir(), error.value());
+  if (absl::Status status = directory_->Rename(unfinished_name, kPostgresName); !status.ok()) {
+    return status;
   }
-  return options_.durable ? SyncFileSystem(options_.data_dir) : absl::OkStatus();
+  postgres_dir_ = *std::move(unfinished);
+  return options_.durable ? SyncFileSystem(directory_->descriptor(), options_.data_dir)
+                          : absl::OkStatus();
 }
 
 absl::Status PrivateCluster::StartAgain() {
   if (pid_ != 0 && IsRunning(pid_)) return absl::OkStatus();
   pid_ = FindRunningServer();
   was_running_ = pid_ != 0;
+  if (absl::Status status = OpenLog(); !status.ok()) return status;
   if (!was_running_) {
     // Sessions of a server that was killed end by themselves a moment later, and until then a new
     // one refuses to start.
-    for (pid_t session : ProcessesIn(PostgresDir())) {
+    for (pid_t session : Processes()) {
       absl::Status status = WaitForEnd(session, options_.start_timeout);
       if (!status.ok()) return status;
     }
@@ -282,17 +256,43 @@ absl::Status PrivateCluster::StartAgain() {
 // postmaster.pid outlives a crash and numbers are used again, so the process must also have our
 // directory as its working directory, as every PostgreSQL server does.
 pid_t PrivateCluster::FindRunningServer() const {
-  pid_t pid = std::atoi(FirstLine(PostgresDir() + "/postmaster.pid").c_str());
+  pid_t pid = std::atoi(FirstLineIn(postgres_dir_.number(), "postmaster.pid").c_str());
   if (pid <= 0 || !IsRunning(pid)) return 0;
-  std::vector<pid_t> servers = ProcessesIn(PostgresDir());
+  std::vector<pid_t> servers = Processes();
   return std::find(servers.begin(), servers.end(), pid) == servers.end() ? 0 : pid;
 }
 
-absl::Status PrivateCluster::Launch() {
+// The processes whose working directory is PostgreSQL's.
+std::vector<pid_t> PrivateCluster::Processes() const {
+  std::vector<pid_t> found;
+  struct stat ours {};
+  if (fstat(postgres_dir_.number(), &ours) != 0) return found;
   std::error_code error;
-  if (static_cast<int64_t>(fs::file_size(log_file(), error)) > kLogBytesMax && !error) {
-    fs::rename(log_file(), log_file() + ".1", error);
+  for (const auto& entry : fs::directory_iterator("/proc", error)) {
+    pid_t pid = std::atoi(entry.path().filename().c_str());
+    struct stat theirs {};
+    // Fails when the process ended meanwhile, or is not ours to look at.
+    if (pid <= 0 || stat((entry.path() / "cwd").c_str(), &theirs) != 0) continue;
+    if (theirs.st_dev == ours.st_dev && theirs.st_ino == ours.st_ino) found.push_back(pid);
   }
+  return found;
+}
+
+absl::Status PrivateCluster::OpenLog() {
+  absl::StatusOr<Descriptor> log = directory_->OpenFile(kLogName, /*append=*/true);
+  struct stat found {};
+  if (log.ok() && !was_running_ && fstat(log->number(), &found) == 0 &&
+      found.st_size > kLogBytesMax) {
+    absl::Status renamed = directory_->Rename(kLogName, std::string(kLogName) + ".1");
+    if (!renamed.ok()) return renamed;
+    log = directory_->OpenFile(kLogName, /*append=*/true);
+  }
+  if (!log.ok()) return log.status();
+  log_ = *std::move(log);
+  return absl::OkStatus();
+}
+
+absl::Status PrivateCluster::Launch() {
   std::vector<std::pair<std::string, std::string>> settings = {
       {"listen_addresses", ""},
       {"port", fmt::format("{}", kPort)},
@@ -313,14 +313,14 @@ absl::Status PrivateCluster::Launch() {
   }
   settings.insert(settings.end(), options_.settings.begin(), options_.settings.end());
   ProcessOptions server;
-  server.arguments = {programs_ + "/postgres", "-D", PostgresDir()};
+  server.arguments = {programs_ + "/postgres", "-D", "."};
   for (const auto& [name, value] : settings) {
     server.arguments.push_back("-c");
     server.arguments.push_back(name + "=" + value);
   }
   server.user = user_;
-  server.directory = PostgresDir();
-  server.output_file = log_file();
+  server.directory = postgres_dir_.number();
+  server.output = log_.number();
   if (options_.ends_with_thread) server.signal_when_parent_ends = SIGQUIT;
   absl::StatusOr<pid_t> pid = StartProcess(server);
   if (!pid.ok()) return pid.status();
@@ -339,8 +339,9 @@ absl::Status PrivateCluster::WaitUntilReady() {
     if (connection.ok()) return absl::OkStatus();
     if (!IsRunning(pid_)) {
       pid_ = 0;
-      return absl::UnavailableError(fmt::format(
-          "PostgreSQL ended while starting; the end of {} says: {}", log_file(), Tail(log_file())));
+      return absl::UnavailableError(
+          fmt::format("PostgreSQL ended while starting; the end of {} says: {}", log_file(),
+                      Tail(log_.number())));
     }
     if (Classify(connection.status()) != FaultClass::kReconnect) return connection.status();
     if (SteadyNow() > deadline) {
@@ -390,7 +391,7 @@ absl::Status PrivateCluster::Stop() {
 
 absl::Status PrivateCluster::Kill() {
   // The server first, so that it starts no new session; then those it leaves behind.
-  std::vector<pid_t> processes = ProcessesIn(PostgresDir());
+  std::vector<pid_t> processes = Processes();
   if (pid_ != 0) processes.insert(processes.begin(), pid_);
   for (pid_t pid : processes) kill(pid, SIGKILL);
   for (pid_t pid : processes) {

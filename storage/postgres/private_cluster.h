@@ -7,6 +7,10 @@
 //   socket/         its unix socket (0700); whoever can enter needs no password
 //   postgres.log    its log; initdb.log, what initdb said
 //
+// The caller may be root, and the directory or the way to it somebody else's: what is refused and
+// why, data_directory.h says. The server runs as another user then, with a small environment, and
+// the sessions of url() are with a server of that user only.
+//
 // A server that survived its owner (kill -9) is found by postmaster.pid and used again. What was
 // committed survives a crash: fsync and synchronous_commit stay on, unless `durable` is false.
 //
@@ -17,6 +21,7 @@
 #include <sys/types.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -25,6 +30,8 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "storage/postgres/child_process.h"
+#include "storage/postgres/data_directory.h"
+#include "storage/postgres/descriptor.h"
 
 namespace dt::postgres {
 
@@ -67,21 +74,26 @@ class PrivateCluster {
 
  private:
   explicit PrivateCluster(PrivateClusterOptions options) : options_(std::move(options)) {}
-  std::string PostgresDir() const;
   std::string SocketDir() const;
-  absl::Status Lock();
   absl::Status MakeDirectories();
+  absl::Status Lock();
+  absl::Status OpenPostgresDir();
   absl::Status FindPrograms();
   absl::Status Initialize();
   absl::Status Launch();
+  absl::Status OpenLog();
   absl::Status WaitUntilReady();
   absl::Status EnsureDatabase();
   pid_t FindRunningServer() const;
+  std::vector<pid_t> Processes() const;
 
   PrivateClusterOptions options_;
   SystemUser user_;
   std::string programs_;  // the directory of initdb and postgres
-  int lock_ = -1;
+  std::optional<DataDirectory> directory_;
+  Descriptor postgres_dir_;  // not open before there is a cluster
+  Descriptor lock_;
+  Descriptor log_;
   pid_t pid_ = 0;
   bool was_running_ = false;
 };

@@ -1,10 +1,14 @@
 // The private server of `dev`: made once, kept, found again, refused with advice.
 #include "storage/postgres/private_cluster.h"
 
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 
@@ -147,6 +151,101 @@ TEST_CASE("private_cluster_begins_anew_after_an_unfinished_first_start") {
   std::ofstream(dir.path + "/postgres.unfinished/half") << "written";
   auto cluster = ValueOf(PrivateCluster::Start(dir.options()));
   MustBeOk(PostgresFixture::Connect(cluster->url())->ServerClock().status());
+}
+
+// A symbolic link of another user's in the directory that root uses.
+void PlantLink(const std::string& target, const std::string& link) {
+  fs::create_symlink(target, link);
+  REQUIRE(lchown(link.c_str(), 65534, 65534) == 0);
+}
+
+TEST_CASE("private_cluster_of_root_is_led_nowhere_by_links") {
+  if (geteuid() != 0) {
+    WARN("only root can make links of other users");
+    return;
+  }
+  const DataDir dir;
+  const DataDir victim;
+  const std::string name =
+      GENERATE("socket", "lock", "postgres", "postgres.unfinished", "initdb.log", "postgres.log");
+  INFO(name);
+  const bool is_file = name == "lock" || name == "initdb.log" || name == "postgres.log";
+  const std::string file = victim.path + "/file";
+  std::ofstream(file) << "precious\n";
+  PlantLink(is_file ? file : victim.path, dir.path + "/" + name);
+  const absl::Status status = PrivateCluster::Start(dir.options()).status();
+  INFO(status.ToString());
+  // The unfinished cluster of an earlier start is removed: that was the link, and no more.
+  CHECK(status.ok() == (name == "postgres.unfinished"));
+  if (!status.ok()) {
+    CHECK(std::string(status.message()).find(dir.path + "/" + name) != std::string::npos);
+  }
+  struct stat found {};
+  REQUIRE(stat(victim.path.c_str(), &found) == 0);
+  CHECK(found.st_uid == 0);
+  CHECK((found.st_mode & 07777) == 0711);
+  CHECK(std::distance(fs::directory_iterator(victim.path), {}) == 1);
+  CHECK(fs::file_size(file) == 9);
+}
+
+TEST_CASE("private_cluster_of_root_refuses_the_directory_of_another_user") {
+  if (geteuid() != 0) {
+    WARN("only root can give a directory away");
+    return;
+  }
+  const DataDir dir;
+  REQUIRE(chown(dir.path.c_str(), 65534, 65534) == 0);
+  const absl::Status status = PrivateCluster::Start(dir.options()).status();
+  CHECK(status.code() == absl::StatusCode::kFailedPrecondition);
+  CHECK(std::string(status.message()).find("belongs to") != std::string::npos);
+  CHECK(fs::is_empty(dir.path));
+}
+
+TEST_CASE("private_cluster_keeps_the_environment_and_the_network_from_its_server") {
+  const DataDir dir;
+  setenv("DTPG_TEST_SECRET", "of-the-caller", 1);
+  auto cluster = ValueOf(PrivateCluster::Start(dir.options()));
+  unsetenv("DTPG_TEST_SECRET");
+  auto session = PostgresFixture::Connect(cluster->url());
+  MustBeOk(session->RunScript(
+      "create table public.e(line text); copy public.e from program 'env' delimiter E'\\x01'"));
+  const Result variables = ValueOf(
+      session->ExecuteOnce("select count(*) filter (where line like 'PATH=%'), "
+                           "count(*) filter (where line like '%of-the-caller%') from public.e"));
+  CHECK(variables.Int(0, 0) == 1);
+  CHECK(variables.Int(0, 1) == 0);
+  const Result rules = ValueOf(session->ExecuteOnce(
+      "select string_agg(distinct auth_method, ',') filter (where type = 'local'), "
+      "string_agg(distinct auth_method, ',') filter (where type <> 'local') "
+      "from pg_hba_file_rules"));
+  CHECK(rules.Text(0, 0) == "trust");
+  CHECK(rules.Text(0, 1) == "reject");
+}
+
+// Whoever owns a directory above may put his own server in the place of ours.
+TEST_CASE("private_cluster_of_root_trusts_no_other_server_at_its_socket") {
+  if (geteuid() != 0) {
+    WARN("only root runs its server as another user");
+    return;
+  }
+  const DataDir dir;
+  auto cluster = ValueOf(PrivateCluster::Start(dir.options()));
+  const std::string socket_path = dir.path + "/socket/.s.PGSQL.5432";
+  fs::rename(dir.path + "/socket", dir.path + "/away");
+  fs::create_directory(dir.path + "/socket");
+  const Descriptor imposter(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  REQUIRE(socket_path.size() < sizeof(address.sun_path));
+  std::memcpy(address.sun_path, socket_path.c_str(), socket_path.size() + 1);
+  REQUIRE(bind(imposter.number(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) ==
+          0);
+  REQUIRE(listen(imposter.number(), 8) == 0);
+  ConnectionOptions options;
+  options.url = cluster->url();
+  options.connect_timeout = absl::Seconds(2);
+  const absl::Status status = Connection::Connect(options).status();
+  CHECK(std::string(status.message()).find("requirepeer") != std::string::npos);
 }
 
 }  // namespace
