@@ -94,6 +94,25 @@ Setting Text(std::string section, std::string key, Field field, std::string help
   return setting;
 }
 
+// The mode of a file, in octal.
+template <typename Field>
+Setting Mode(std::string section, std::string key, Field field, std::string help) {
+  Setting setting{std::move(section), std::move(key), "",     SettingKind::kText, false,
+                  std::move(help),    nullptr,        nullptr};
+  setting.set = [field](Config& config, std::string_view text) {
+    const std::string_view digits = text.substr(text.size() == 4 && text[0] == '0' ? 1 : 0);
+    if (digits.size() != 3 || digits.find_first_not_of("01234567") != std::string_view::npos) {
+      return Malformed(text, "a mode of three octal digits, such as 660");
+    }
+    field(config) = (digits[0] - '0') << 6 | (digits[1] - '0') << 3 | (digits[2] - '0');
+    return absl::OkStatus();
+  };
+  setting.get = [field](const Config& config) {
+    return fmt::format("{:03o}", field(const_cast<Config&>(config)));
+  };
+  return setting;
+}
+
 template <typename Field>
 Setting List(std::string section, std::string key, Field field, std::string help) {
   Setting setting{std::move(section), std::move(key), "",     SettingKind::kList, false,

@@ -14,6 +14,7 @@ namespace {
 using setting_kinds::Bool;
 using setting_kinds::List;
 using setting_kinds::Malformed;
+using setting_kinds::Mode;
 using setting_kinds::Named;
 using setting_kinds::Number;
 using setting_kinds::ParseNumber;
@@ -180,6 +181,9 @@ void AddServer(std::vector<Setting>& rows) {
   rows.push_back(
       Named("listen", List("listen", "addresses", FIELD(server.addresses),
                            "addresses to listen on, host:port or unix:path, any number")));
+  rows.push_back(Mode("listen", "unix-mode", FIELD(server.unix_mode),
+                      "mode of unix sockets, whatever the umask: 660 lets their group connect, 666 "
+                      "everybody on this machine"));
   rows.push_back(Number("listen", "receive-bytes-max", FIELD(server.receive_bytes_max), 1 << 20,
                         kIntMax, "size of one received message"));
   rows.push_back(Number("listen", "metadata-bytes-max", FIELD(server.metadata_bytes_max), 8 << 10,

@@ -1,5 +1,7 @@
 #include "server/rpc/server.h"
 
+#include <sys/stat.h>
+
 #include <utility>
 
 #include "absl/time/clock.h"
@@ -35,6 +37,18 @@ void SetChannelArguments(const ServerOptions& options, grpc::ServerBuilder& buil
   // calls.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
 }
+
+// The umask of the process, for the length of a scope.
+class UmaskFor {
+ public:
+  explicit UmaskFor(mode_t mask) : before_(umask(mask)) {}
+  ~UmaskFor() { umask(before_); }
+  UmaskFor(const UmaskFor&) = delete;
+  UmaskFor& operator=(const UmaskFor&) = delete;
+
+ private:
+  const mode_t before_;
+};
 
 void SetThreads(grpc::ServerBuilder& builder) {
   using Option = grpc::ServerBuilder::SyncServerOption;
@@ -96,7 +110,11 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
     builder.AddListeningPort(address, IsUnixSocket(address) ? plain : network, &ports[i]);
   }
   std::unique_ptr<Server> server(new Server);
-  server->server_ = builder.BuildAndStart();
+  {
+    // A chmod afterwards would leave a moment in which others can connect.
+    const UmaskFor mask(~options.unix_mode & 0777);
+    server->server_ = builder.BuildAndStart();
+  }
   if (server->server_ == nullptr) return WhyNotListening(options.addresses);
   for (size_t i = 0; i < options.addresses.size(); ++i) {
     server->addresses_.push_back(WithPort(options.addresses[i], ports[i]));

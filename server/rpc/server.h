@@ -9,6 +9,8 @@
 #ifndef DT_SERVER_RPC_SERVER_H_
 #define DT_SERVER_RPC_SERVER_H_
 
+#include <sys/types.h>
+
 #include <memory>
 #include <string>
 #include <vector>
@@ -31,6 +33,8 @@ struct ServerOptions {
   absl::Duration keepalive_timeout = absl::Seconds(20);
   absl::Duration ping_interval_min = absl::Seconds(10);  // of clients; more often is refused
   bool reflection = true;
+  // Of unix sockets, whatever the umask: who may connect. Others of this machine cannot.
+  mode_t unix_mode = 0600;
   TlsOptions tls = {};    // of all addresses but unix sockets
   bool insecure = false;  // addresses that others can reach need neither TLS nor authentication
 };

@@ -94,6 +94,12 @@ TEST_CASE("config_bad_values: a bad value names setting, source and what is acce
         "limits.version-bytes-max (--limits-version-bytes-max): '513' is not a whole number from 1 "
         "to 512");
   CHECK(error("schema-up", "perhaps") == "schema.up (--schema-up): 'perhaps' is not true or false");
+  for (const char* mode : {"0o660", "66", "1660", "668", ""}) {
+    CHECK(error("listen-unix-mode", mode) ==
+          fmt::format("listen.unix-mode (--listen-unix-mode): '{}' is not a mode of three octal "
+                      "digits, such as 660",
+                      mode));
+  }
   CHECK(error("log-format", "xml") == "log.format (--log-format): 'xml' is not text or json");
   CHECK(error("postgres-schema", "x; drop") ==
         "postgres.schema (--postgres-schema): 'x; drop' is not a name of a-z, 0-9 and _, at most "
@@ -104,6 +110,16 @@ TEST_CASE("config_bad_values: a bad value names setting, source and what is acce
   CHECK(ErrorOf(toml).find("dt.toml, line 1") == 0);
   toml.file_text = "[listen]\naddresses = 4.5\n";
   CHECK(ErrorOf(toml).find("dt.toml: listen.addresses must be") == 0);
+}
+
+TEST_CASE("config_unix_mode: in octal, for the owner alone by default") {
+  ConfigSources sources;
+  CHECK(Load(sources).config.server.unix_mode == 0600);
+  sources.flags = {{"listen-unix-mode", "660"}};
+  CHECK(Load(sources).config.server.unix_mode == 0660);
+  CHECK(PrintConfig(Load(sources)).find("unix-mode = \"660\"") != std::string::npos);
+  sources.flags = {{"listen-unix-mode", "0666"}};
+  CHECK(Load(sources).config.server.unix_mode == 0666);
 }
 
 TEST_CASE("config_retention: off by default; empty hours go by the default, -1 keeps for ever") {

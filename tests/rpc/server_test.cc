@@ -1,6 +1,7 @@
 // The gRPC server around the service: health, reflection, addresses, refused RPCs, status texts.
 #include "server/rpc/server.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <set>
@@ -60,6 +61,27 @@ TEST_CASE("listen_unix: a socket is listened on, and not taken from a living ser
   const auto second = rpc::Server::Start(options, &service);
   CHECK(absl::IsFailedPrecondition(second.status()));
   CHECK(rpc::CheckHealth(path, /*tls=*/false, kPatience).ok());
+}
+
+TEST_CASE("listen_unix_mode: who may connect does not depend on the umask") {
+  const std::string path = fmt::format("/tmp/dt-rpc-test-{}.mode", getpid());
+  grpc::Service service;
+  rpc::ServerOptions options;
+  options.addresses = {"unix:" + path};
+  for (const mode_t mode : {0600, 0660, 0666}) {
+    if (mode != 0600) options.unix_mode = mode;  // the default
+    for (const mode_t mask : {0000, 0022, 0077}) {
+      INFO(fmt::format("mode {:o}, umask {:o}", mode, mask));
+      const mode_t before = umask(mask);
+      const auto server = rpc::Server::Start(options, &service);
+      const mode_t after = umask(before);
+      CHECK(after == mask);
+      REQUIRE(server.ok());
+      struct stat found {};
+      REQUIRE(stat(path.c_str(), &found) == 0);
+      CHECK((found.st_mode & 07777) == mode);
+    }
+  }
 }
 
 TEST_CASE("pollers: servers of one process leave each other one, whichever stops first") {
