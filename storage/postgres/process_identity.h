@@ -8,12 +8,14 @@
 
 namespace dt::postgres {
 
-// "boot id/pid namespace/pid/start time" of this process; empty if /proc does not tell.
-std::string OwnProcess();
+// "boot id/pid namespace/pid/start time" of this process; empty if /proc does not tell. `proc` is
+// another place than /proc for tests.
+std::string OwnProcess(const std::string& proc = "/proc");
 
 // True if `process` ran under the same boot and in the same pid namespace as this process and
-// exists no more. False if that cannot be known from here.
-bool IsKnownDead(std::string_view process);
+// exists no more. False if that cannot be known from here: /proc may hide the processes of other
+// users (hidepid, ProtectProc=invisible).
+bool IsKnownDead(std::string_view process, const std::string& proc = "/proc");
 
 std::string HostName();
 
