@@ -9,9 +9,13 @@
 #   dev    (default) with PostgreSQL bundled: runs everything, keeps its data in the volume /data:
 #            docker run -p 127.0.0.1:8080:8080 -v data:/data durabletask-postgres:dev
 #
+# A tag may mean another image tomorrow. To build on the one that you have tested, give its digest:
+# --build-arg DEBIAN_IMAGE=debian@sha256:..., as `docker buildx imagetools inspect` shows it.
+#
 # Both run as uid 65532. `dev` creates the schema, and task hubs on first use.
 
-FROM debian:12-slim AS base
+ARG DEBIAN_IMAGE=debian:12-slim
+FROM ${DEBIAN_IMAGE} AS base
 COPY deploy/install deploy/packages.txt /src/deploy/
 RUN /src/deploy/install run && rm -rf /var/lib/apt/lists/* \
  && groupadd --gid 65532 durabletask \

@@ -61,6 +61,33 @@ def yaml_faults(path):
             for key in ("apiVersion", "kind", "metadata"):
                 if not isinstance(document, dict) or key not in document:
                     yield f"document {number} has no {key}"
+            if isinstance(document, dict):
+                yield from pod_faults(document)
+
+
+def pod_faults(document):
+    """What every pod of ours sets: it needs nothing of Kubernetes, and no right on its node."""
+    pod = document.get("spec", {}).get("template", {}).get("spec")
+    if pod is None:
+        return
+    if pod.get("automountServiceAccountToken") is not False:
+        yield "automountServiceAccountToken is not false"
+    context = pod.get("securityContext", {})
+    if context.get("runAsNonRoot") is not True or "seccompProfile" not in context:
+        yield "the pod lacks runAsNonRoot or seccompProfile"
+    for container in pod.get("initContainers", []) + pod.get("containers", []):
+        name, context = container["name"], container.get("securityContext", {})
+        wanted = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True,
+                  "capabilities": {"drop": ["ALL"]}}
+        if any(context.get(key) != value for key, value in wanted.items()):
+            yield f"the securityContext of {name} lacks one of {', '.join(wanted)}"
+        if not container["image"].startswith("durabletask-postgres"):
+            continue
+        if "memory" not in container.get("resources", {}).get("limits", {}):
+            yield f"{name} has no limit of memory"
+        probes = ("startupProbe", "readinessProbe", "livenessProbe")
+        if document["kind"] == "Deployment" and any(probe not in container for probe in probes):
+            yield f"{name} lacks one of {', '.join(probes)}"
 
 
 def code_faults(path):
