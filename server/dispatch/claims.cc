@@ -54,9 +54,10 @@ void Dispatcher::StartClaim(Hub& hub, WorkType type) {
     Pool& pool = *claim.pools[i];
     pool.claiming = true;
     pool.asked = request.groups[i].max_items;
-    pool.woken = false;
+    pool.woken_at = absl::InfiniteFuture();
   }
   hub.claiming[Index(type)] = true;
+  claim.hinted = std::exchange(hub.hinted[Index(type)], false);
   request.hub = hub.id;
   request.lease_token = NewToken();
   request.max_messages = limits_.turn.messages_max;
@@ -75,6 +76,10 @@ void Dispatcher::EndClaim(LeaseToken token, const std::vector<ClaimedGroup>& gro
   const ClaimInFlight claim = std::move(found->second);
   claims_.erase(found);
   claim.hub->claiming[Index(claim.type)] = false;
+  const bool vain =
+      !failed && std::all_of(groups.begin(), groups.end(),
+                             [](const ClaimedGroup& group) { return group.items == 0; });
+  if (claim.hinted && vain) claim.hub->vain_hints[Index(claim.type)].Add(now_);
   for (size_t i = 0; i < claim.pools.size(); ++i) {
     Pool& pool = *claim.pools[i];
     pool.claiming = false;
@@ -87,7 +92,7 @@ void Dispatcher::EndClaim(LeaseToken token, const std::vector<ClaimedGroup>& gro
 
 void Dispatcher::Served(Pool& pool, const ClaimedGroup& group) {
   if (group.items > 0) pool.empty_claims = 0;
-  if (group.items >= pool.asked || pool.woken) {
+  if (group.items >= pool.asked) {
     pool.next_claim = now_;
     return;
   }
@@ -97,7 +102,8 @@ void Dispatcher::Served(Pool& pool, const ClaimedGroup& group) {
   if (group.next_due.has_value() && *group.next_due > now_) {
     pool.next_claim = std::min(pool.next_claim, *group.next_due);
   }
-  pool.next_claim = std::min(pool.next_claim, std::max(now_, pool.retry_at));
+  pool.next_claim =
+      std::min(pool.next_claim, std::max(now_, std::min(pool.retry_at, pool.woken_at)));
 }
 
 void Dispatcher::ClaimFailed(HubId hub, LeaseToken token, WorkType type, const absl::Status& status,
@@ -198,12 +204,12 @@ void Dispatcher::ForgetToken(LeaseToken token) {
 void Dispatcher::WorkFree(Hub& hub, WorkType type, absl::Time at) {
   for (auto& pool : hub.pools) {
     if (pool->type != type) continue;
+    pool->woken_at = std::min(pool->woken_at, at);
     if (at > now_) {
       pool->next_claim = std::min(pool->next_claim, at);
       continue;
     }
     pool->empty_claims = 0;
-    pool->woken = true;
     pool->next_claim = now_;
     MarkDirty(hub);
   }
@@ -218,7 +224,7 @@ void Dispatcher::PollNewMessages() {
     return;
   }
   reading_new_messages_ = true;
-  read_woken_ = false;
+  read_hinted_ = std::exchange(read_woken_at_, absl::InfiniteFuture()) <= now_;
   residents_.BeginRead();
   effects_->push_back(ReadNewMessages{worker_});
 }
@@ -229,8 +235,10 @@ void Dispatcher::On(NewMessagesRead& event) {
     const bool found = event.result.ok() && !event.result->empty();
     empty_reads_ = found ? 0 : empty_reads_ + 1;
     const absl::Duration delay = PollDelay(empty_reads_);
+    if (read_hinted_ && event.result.ok() && !found) vain_read_hints_.Add(now_);
     if (!event.result.ok()) read_after_ = now_ + delay;
-    next_read_ = read_woken_ && event.result.ok() ? now_ : now_ + delay;
+    next_read_ = now_ + delay;
+    if (event.result.ok()) next_read_ = std::min(next_read_, std::max(now_, read_woken_at_));
   }
   std::vector<InstanceKey> touched;
   if (event.worker == worker_) touched.swap(awaiting_read_);

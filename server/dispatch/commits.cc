@@ -354,7 +354,7 @@ void Dispatcher::ApplyDelivery(Hub& hub, const Delivery& delivery, const NewMess
   if (delivery.outcome != DeliveryOutcome::kOk) {
     // The parent of an instance that ended at once may be held here, and is in no Delivery.
     if (delivery.outcome == DeliveryOutcome::kDone) {
-      read_woken_ = true;
+      read_woken_at_ = now_;
       next_read_ = now_;
     }
     return;

@@ -394,12 +394,14 @@ void Dispatcher::On(Registered& event) {
 }
 
 void Dispatcher::On(Woken& event) {
-  read_woken_ = true;
-  next_read_ = std::max(now_, read_after_);
   Hub* hub = table_.FindHub(event.hub);
-  if (hub == nullptr) return;
-  WorkFree(*hub, WorkType::kTurn, now_);
-  WorkFree(*hub, WorkType::kActivity, now_);
+  if (hub == nullptr) return;  // nothing of it is here, and no worker for it
+  read_woken_at_ = std::min(read_woken_at_, vain_read_hints_.NextLook(now_));
+  next_read_ = std::min(next_read_, std::max(read_woken_at_, read_after_));
+  for (WorkType type : {WorkType::kTurn, WorkType::kActivity}) {
+    hub->hinted[Index(type)] = true;
+    WorkFree(*hub, type, hub->vain_hints[Index(type)].NextLook(now_));
+  }
 }
 
 void Dispatcher::On(DrainBegun&) {

@@ -345,7 +345,6 @@ class Dispatcher {
   Deadlines<std::pair<int64_t, InstanceKey>> result_holds_;
   // Numbers of messages that are not stored: all below 0, and growing like those of the store.
   int64_t last_unstored_ = std::numeric_limits<int64_t>::min();
-  // Items that every matching stream has given back, by the time when one may have them again.
   // Tasks that would be ambiguous on the only streams that could take them (2.6), per hub.
   absl::flat_hash_map<HubId, std::vector<TaskKey>> held_back_;
 
@@ -355,6 +354,7 @@ class Dispatcher {
     Hub* hub = nullptr;
     WorkType type = WorkType::kTurn;
     std::vector<Pool*> pools;  // parallel to the groups of the request
+    bool hinted = false;
   };
   absl::flat_hash_map<LeaseToken, ClaimInFlight> claims_;
   absl::flat_hash_set<LeaseToken> tokens_in_flight_;
@@ -374,8 +374,10 @@ class Dispatcher {
   std::vector<InstanceKey> awaiting_read_;  // residents with awaits_read
   int empty_reads_ = 0;
   absl::Time next_read_ = absl::InfiniteFuture();
-  absl::Time read_after_ = absl::InfinitePast();  // none before this, whatever is hinted at
-  bool read_woken_ = false;
+  absl::Time read_after_ = absl::InfinitePast();       // none before this, whatever is hinted at
+  absl::Time read_woken_at_ = absl::InfiniteFuture();  // when a hint makes for a read
+  bool read_hinted_ = false;                           // the read in flight was made for a hint
+  VainHints vain_read_hints_;
 
   bool sweeping_ = false;
   absl::Time next_sweep_ = absl::InfiniteFuture();

@@ -29,6 +29,7 @@
 #include "absl/time/time.h"
 #include "server/dispatch/dispatch_thread.h"
 #include "server/dispatch/tokens.h"
+#include "server/dispatch/vain_hints.h"
 
 namespace dt::dispatch {
 
@@ -114,7 +115,8 @@ struct Pool {
   // Items that every stream gave back and none may have again yet (2.7): claims leave them to other
   // daemons. `until`: when the first of them may be had again; InfiniteFuture without any.
   std::vector<int64_t> GivenBack(absl::Time now, absl::Time* until) const;
-  bool woken = false;  // a hint came while a claim was in flight
+  // When it is looked again for what came to be while a claim was in flight; InfiniteFuture: none.
+  absl::Time woken_at = absl::InfiniteFuture();
 
   int free() const;
 };
@@ -171,6 +173,8 @@ struct Hub {
   // none before it is known what the one whose answer got lost has leased, under this token.
   absl::Time claim_after[kWorkTypes] = {absl::InfinitePast(), absl::InfinitePast()};
   LeaseToken claim_in_doubt[kWorkTypes] = {0, 0};
+  bool hinted[kWorkTypes] = {false, false};  // a hint came, and no claim has begun since
+  VainHints vain_hints[kWorkTypes];
   // By name, NUL and version; per type of work.
   absl::flat_hash_map<std::string, std::unique_ptr<Route>> routes[kWorkTypes];
   std::vector<Route*> waiting[kWorkTypes];  // those with work, and a few that have none any more

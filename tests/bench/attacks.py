@@ -74,7 +74,30 @@ def fanout(server: Server, _: TaskHubSidecarServiceStub) -> Iterator[None]:
         load.communicate()
 
 
-ATTACKS: dict[str, Callable] = {attack.__name__: attack for attack in (fanout, locks)}
+@contextlib.contextmanager
+def hints(server: Server, _: TaskHubSidecarServiceStub) -> Iterator[None]:
+    """Somebody who may connect to the database sends hints for the others' hub, as fast as he can."""
+    flood = subprocess.Popen(server.psql_command("-f", "-"), stdin=subprocess.PIPE,
+                             stderr=subprocess.DEVNULL, text=True)
+    flood.stdin.write("""do $$
+        declare
+          v_hint text := (select hub_id from dt.TaskHubs where name = 'others') || ' 1000000';
+        begin
+          loop
+            perform pg_notify('durabletask/dt', v_hint);
+            commit;
+          end loop;
+        end $$;\n""")
+    flood.stdin.flush()
+    try:
+        yield
+    finally:
+        server.psql("-c", "select pg_terminate_backend(pid) from pg_stat_activity where query like 'do $$%'")
+        flood.stdin.close()
+        flood.wait()
+
+
+ATTACKS: dict[str, Callable] = {attack.__name__: attack for attack in (fanout, hints, locks)}
 
 
 def others(server: Server, options: argparse.Namespace) -> dict:

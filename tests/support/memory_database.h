@@ -93,6 +93,7 @@ class MemoryDatabase {
     size_t messages = 0;
     int64_t checkpoints = 0;  // committed, over the life of the database
     int64_t claims = 0;       // claim calls
+    int64_t reads = 0;        // calls that read new messages
     int64_t looks = 0;        // for work that nobody accepts
   };
   Counts Count() const;
@@ -231,6 +232,7 @@ class MemoryDatabase {
   absl::flat_hash_set<HubId> woken_ ABSL_GUARDED_BY(mutex_);
   int64_t checkpoints_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t claims_ ABSL_GUARDED_BY(mutex_) = 0;
+  int64_t reads_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t looks_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 

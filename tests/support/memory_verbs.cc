@@ -179,6 +179,7 @@ LeaseOutcome MemoryDatabase::ReleaseInstance(const InstanceRelease& release) {
 
 std::vector<InboxRead> MemoryDatabase::ReadNewMessages(WorkerId worker) {
   absl::MutexLock lock(&mutex_);
+  ++reads_;
   std::vector<InboxRead> reads;
   auto it = owner_wakes_.lower_bound({worker, 0});
   while (it != owner_wakes_.end() && it->first == worker) {
@@ -390,6 +391,7 @@ MemoryDatabase::Counts MemoryDatabase::Count() const {
   counts.leased_tasks = counts.inline_tasks + task_leases_.size();
   counts.checkpoints = checkpoints_;
   counts.claims = claims_;
+  counts.reads = reads_;
   counts.looks = looks_;
   return counts;
 }
