@@ -39,6 +39,7 @@ struct Config {
   rpc::ServiceOptions service;
   dispatch::DispatchLimits dispatch;
   RetentionOptions retention;
+  int64_t memory_bytes_max = 0;  // 0 = by the machine, see memory.h
   absl::Duration drain_timeout = absl::Seconds(30);
   absl::Duration shutdown_grace = absl::Seconds(5);
   std::string log_level = "info";

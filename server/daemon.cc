@@ -6,6 +6,7 @@
 #include "absl/synchronization/notification.h"
 #include "fmt/format.h"
 #include "server/version.h"
+#include "spdlog/spdlog.h"
 
 namespace dt {
 namespace {
@@ -59,7 +60,18 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(Config config,
   daemon->server_->SetServing(true);
   daemon->retention_ = std::make_unique<Retention>(daemon->store_.get(), settings.retention);
   daemon->retention_->Start();
+  daemon->GuardMemory();
   return daemon;
+}
+
+void Daemon::GuardMemory() {
+  if (config_.memory_bytes_max == 0) return;
+  spdlog::info("memory: {} bytes at most (memory.bytes-max), {} of them for work",
+               config_.memory_bytes_max, config_.dispatch.work_bytes_max);
+  memory_guard_ = std::make_unique<MemoryGuard>(config_.memory_bytes_max, [this](bool scarce) {
+    guarded_service_->SetMemoryScarce(scarce);
+    dispatch_->SetMemoryScarce(scarce);
+  });
 }
 
 absl::Status Daemon::CreateHubs(StopSignals& stop) {
@@ -108,6 +120,7 @@ std::string Daemon::Banner() const {
 
 void Daemon::Stop() {
   if (std::exchange(stopped_, true)) return;
+  memory_guard_.reset();
   if (server_ != nullptr) server_->SetServing(false);
   if (retention_ != nullptr) retention_->Stop();
   if (dispatch_ != nullptr) dispatch_->Drain(config_.drain_timeout);

@@ -2,7 +2,7 @@
 // ended in the reverse one.
 //
 //   access rules -> backend with its store -> dispatcher -> service -> hubs -> gRPC server ->
-//   retention
+//   retention, guard of the memory
 //
 // Threads: one thread starts it, calls Stop, and destroys it.
 #ifndef DT_SERVER_DAEMON_H_
@@ -15,6 +15,7 @@
 #include "absl/status/statusor.h"
 #include "server/backend.h"
 #include "server/config.h"
+#include "server/memory_guard.h"
 #include "server/retention.h"
 #include "server/rpc/access_control.h"
 #include "server/rpc/guarded_service.h"
@@ -46,6 +47,7 @@ class Daemon {
       : config_(std::move(config)), backend_(std::move(backend)) {}
 
   absl::Status CreateHubs(StopSignals& stop);
+  void GuardMemory();
   std::string HowToCall() const;  // a line of the banner
 
   Config config_;
@@ -60,6 +62,7 @@ class Daemon {
   std::unique_ptr<rpc::GuardedService> guarded_service_;
   std::unique_ptr<rpc::Server> server_;
   std::unique_ptr<Retention> retention_;
+  std::unique_ptr<MemoryGuard> memory_guard_;
 };
 
 }  // namespace dt

@@ -11,12 +11,17 @@
 #include "server/daemon.h"
 #include "server/database.h"
 #include "server/logging.h"
+#include "server/memory.h"
 #include "server/postgres_backend.h"
 #include "server/program.h"
 #include "server/rpc/bearer_token.h"
 #include "server/rpc/health_client.h"
 #include "server/rpc/listen_address.h"
 #include "server/version.h"
+
+// Read by jemalloc before main. It gives back what was freed within a second and not in ten, by a
+// thread of its own, so that a burst of large messages is forgotten soon.
+extern "C" const char* const malloc_conf = "background_thread:true,dirty_decay_ms:1000";
 
 namespace dt {
 namespace {
@@ -93,9 +98,12 @@ int RunWithDatabase(const CommandLine& line, const Config& config) {
                                 config.store.schema)));
       }
       return Report(SchemaDrop(config));
-    default:
-      return RunDaemon(config, std::make_unique<PostgresBackend>(
-                                   config, dev && config.store.connection.url.empty()));
+    default: {
+      Config shared = config;
+      ShareMemory(MemoryBytesMax(config, MemoryOfMachine()), shared);
+      return RunDaemon(shared, std::make_unique<PostgresBackend>(
+                                   shared, dev && config.store.connection.url.empty()));
+    }
   }
 }
 

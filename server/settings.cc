@@ -372,6 +372,10 @@ void AddRetention(std::vector<Setting>& rows) {
 }
 
 void AddRest(std::vector<Setting>& rows) {
+  rows.push_back(Number(
+      "memory", "bytes-max", FIELD(memory_bytes_max), 0, kBytesMax,
+      "memory of the daemon; other limits are lowered to parts of it. 0 = three quarters of what "
+      "its control group, or the machine, has"));
   rows.push_back(
       Bool("control", "missing-instance-ok", FIELD(service.missing_control_ok),
            "RaiseEvent, SuspendInstance and ResumeInstance of a missing instance answer OK"));

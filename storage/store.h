@@ -80,6 +80,8 @@ struct ClaimRequest {
   // Limits of the messages read per instance; the first message is always read.
   int max_messages = 1000;
   int64_t max_message_bytes = 3 << 20;
+  // What is read for all items together; the first one is always taken.
+  int64_t max_total_bytes = 16 << 20;
 };
 
 // What came of one group of a claim.
@@ -88,6 +90,7 @@ struct ClaimedGroup {
   // When the next free item that it accepts becomes due, if that is known: an idle poller may sleep
   // until then, but not longer than its own maximum.
   std::optional<absl::Time> next_due;
+  bool cut = false;  // by max_total_bytes: there is more that is free now
 };
 
 struct ClaimResult {
@@ -232,6 +235,8 @@ class Store {
   virtual void Terminate(ClientTermination termination, Callback<Delivery> done) = 0;
 
   // --- Orchestrations
+  // Both claims: kResourceExhausted = too much waits, kDeadlineExceeded = it took too long; nothing
+  // was taken then. After any other error something may have been.
   virtual void ClaimInstances(ClaimRequest request, Callback<ClaimResult> done) = 0;
   virtual void CommitCheckpoint(Checkpoint checkpoint, Callback<CheckpointResult> done) = 0;
   // Consumes messages that no turn wants (RULES.md 3.4) and may give the lease up.

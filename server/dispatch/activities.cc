@@ -11,6 +11,11 @@ namespace {
 
 // A task whose every result the database refuses is not tried again before this.
 constexpr absl::Duration kRefusedTaskDelay = absl::Minutes(1);
+constexpr int64_t kTaskBytes = 512;  // without the request
+
+int64_t BytesOf(const ActivityTask& task) {
+  return kTaskBytes + static_cast<int64_t>(task.request->size());
+}
 
 }  // namespace
 
@@ -37,7 +42,11 @@ void Dispatcher::Hold(ActivityTask task, LeaseToken instance_lease) {
   held->task = std::move(task);
   held->instance_lease = instance_lease;
   HeldTask& added = *held;
-  tasks_[added.task.key] = std::move(held);
+  std::unique_ptr<HeldTask>& place = tasks_[added.task.key];
+  // Asked for again, after an answer that was lost.
+  if (place != nullptr) work_.Add(place->hub->work_bytes, -BytesOf(place->task));
+  work_.Add(added.hub->work_bytes, BytesOf(added.task));
+  place = std::move(held);
   if (Poisoned(added.task.lost_leases)) {
     PoisonTask(added);
   } else {
@@ -80,6 +89,7 @@ void Dispatcher::DropTask(HeldTask& held, bool release, absl::Duration delay) {
   }
   ForgetInline(held);
   Route* route = held.route;
+  work_.Add(held.hub->work_bytes, -BytesOf(held.task));
   tasks_.erase(held.task.key);
   table_.Leave(route);
 }

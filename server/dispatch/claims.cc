@@ -14,6 +14,13 @@ constexpr absl::Duration kSweepInterval = absl::Seconds(5);
 // A claim takes no more for one set of filters, and the next one follows at once. So a daemon that
 // finds a large backlog sends its first item before it has read all that its workers could take.
 constexpr int kClaimItemsMax = 500;
+// A claim that takes too long makes the next one so much smaller; each good one makes it twice as
+// large.
+constexpr int kClaimShrink = 3;
+constexpr int kClaimShiftMax = 9;  // one item
+// How long a hub without room for more work is left alone, and how often that is logged.
+constexpr absl::Duration kNoRoomDelay = absl::Milliseconds(100);
+constexpr absl::Duration kNoRoomLogInterval = absl::Seconds(60);
 // So many releases are under way at most when the last worker has gone: two calls of the store. All
 // at once would hold up the other writes, and a worker that is started again at once would wait for
 // them, and then for the claims that bring the same items back.
@@ -36,6 +43,32 @@ absl::Duration Dispatcher::RedeliveryDelay(int32_t lost_leases) const {
 
 // --- Claims
 
+int64_t Dispatcher::ClaimBytes(Hub& hub, WorkType type) {
+  const int64_t room = work_.Room(hub.work_bytes);
+  if (room > 0) return std::min(room, limits_.claim_bytes_max >> hub.claim_shift[Index(type)]);
+  hub.claim_after[Index(type)] = now_ + kNoRoomDelay;
+  if (now_ >= hub.room_logged_at + kNoRoomLogInterval) {
+    hub.room_logged_at = now_;
+    spdlog::warn(
+        "task hub '{}': {} bytes of its work wait here or at its workers, of {} bytes of all hubs; "
+        "no more is taken on until some of it ends. If its workers are slow or do not read, look "
+        "at "
+        "them; else raise memory.bytes-max, or add daemons",
+        hub.name, hub.work_bytes, work_.total());
+  }
+  return 0;
+}
+
+void Dispatcher::ShrinkClaims(Hub& hub, WorkType type) {
+  int& shift = hub.claim_shift[Index(type)];
+  shift = std::min(kClaimShiftMax, shift + kClaimShrink);
+  spdlog::warn(
+      "task hub '{}': a claim of {} took too long; the next one asks for {} items and {} "
+      "bytes at most",
+      hub.name, type == WorkType::kTurn ? "turns" : "activities",
+      std::max(1, kClaimItemsMax >> shift), limits_.claim_bytes_max >> shift);
+}
+
 void Dispatcher::StartClaim(Hub& hub, WorkType type) {
   if (hub.claiming[Index(type)] || ClaimAfter(hub, type) > now_) return;
   bool due = false;
@@ -46,10 +79,14 @@ void Dispatcher::StartClaim(Hub& hub, WorkType type) {
     if (free <= 0) continue;
     due |= pool->next_claim <= now_;
     claim.pools.push_back(pool.get());
+    const int items_max = std::max(1, kClaimItemsMax >> hub.claim_shift[Index(type)]);
     request.groups.push_back(
-        {std::min(free, kClaimItemsMax), pool->filters, pool->GivenBack(now_, &pool->retry_at)});
+        {std::min(free, items_max), pool->filters, pool->GivenBack(now_, &pool->retry_at)});
   }
   if (!due) return;
+  claim.bytes = ClaimBytes(hub, type);
+  if (claim.bytes == 0) return;
+  work_.Add(hub.work_bytes, claim.bytes);
   for (size_t i = 0; i < claim.pools.size(); ++i) {
     Pool& pool = *claim.pools[i];
     pool.claiming = true;
@@ -62,6 +99,7 @@ void Dispatcher::StartClaim(Hub& hub, WorkType type) {
   request.lease_token = NewToken();
   request.max_messages = limits_.turn.messages_max;
   request.max_message_bytes = limits_.turn.message_bytes_max;
+  request.max_total_bytes = claim.bytes;
   claims_[request.lease_token] = std::move(claim);
   if (type == WorkType::kTurn) {
     effects_->push_back(ClaimInstances{std::move(request)});
@@ -76,6 +114,7 @@ void Dispatcher::EndClaim(LeaseToken token, const std::vector<ClaimedGroup>& gro
   const ClaimInFlight claim = std::move(found->second);
   claims_.erase(found);
   claim.hub->claiming[Index(claim.type)] = false;
+  work_.Add(claim.hub->work_bytes, -claim.bytes);
   const bool vain =
       !failed && std::all_of(groups.begin(), groups.end(),
                              [](const ClaimedGroup& group) { return group.items == 0; });
@@ -92,7 +131,7 @@ void Dispatcher::EndClaim(LeaseToken token, const std::vector<ClaimedGroup>& gro
 
 void Dispatcher::Served(Pool& pool, const ClaimedGroup& group) {
   if (group.items > 0) pool.empty_claims = 0;
-  if (group.items >= pool.asked) {
+  if (group.items >= pool.asked || group.cut) {
     pool.next_claim = now_;
     return;
   }
@@ -108,13 +147,15 @@ void Dispatcher::Served(Pool& pool, const ClaimedGroup& group) {
 
 void Dispatcher::ClaimFailed(HubId hub, LeaseToken token, WorkType type, const absl::Status& status,
                              bool recovered) {
-  // It may have leased something under this token, which nobody else knows. A full queue of the
-  // store took nothing on.
-  const bool in_doubt = recovered || !absl::IsResourceExhausted(status);
+  // It may have leased something under this token, which nobody else knows; but not if the queue of
+  // the store was full, or if it took too long.
+  const bool in_doubt =
+      recovered || (!absl::IsResourceExhausted(status) && !absl::IsDeadlineExceeded(status));
   Hub* known = table_.FindHub(hub);
   if (claims_.contains(token) ||
       (known != nullptr && known->claim_in_doubt[Index(type)] == token)) {
     known->claim_after[Index(type)] = now_ + Jittered(claim_failures_.Failed({hub, type}, now_));
+    if (absl::IsDeadlineExceeded(status)) ShrinkClaims(*known, type);
     if (in_doubt) known->claim_in_doubt[Index(type)] = token;
   }
   if (in_doubt) Recover(hub, type, token);
@@ -131,6 +172,7 @@ void Dispatcher::ClaimSucceeded(HubId hub_id, LeaseToken token, WorkType type) {
   if (in_doubt == token) in_doubt = 0;
   claim_failures_.Succeeded({hub_id, type});
   hub->claim_after[Index(type)] = absl::InfinitePast();
+  if (int& shift = hub->claim_shift[Index(type)]; shift > 0) --shift;
   MarkDirty(*hub);
 }
 

@@ -78,8 +78,9 @@ void Dispatcher::FailTurn(Resident& resident, const TaskFailureDetails& details,
 }
 
 void Dispatcher::LeaseProducts(Hub& hub, Checkpoint& checkpoint, CommitContext& context) {
-  auto lease = [&](WorkType type, const std::string& name, const Payload& version) -> LeaseToken {
-    const std::optional<Reservation> reservation = Reserve(hub, type, name, version);
+  auto lease = [&](WorkType type, const std::string& name, const Payload& version,
+                   const SharedBytes& data) -> LeaseToken {
+    const std::optional<Reservation> reservation = Reserve(hub, type, name, version, data);
     if (!reservation.has_value()) return 0;
     context.reservations.push_back(*reservation);
     if (context.product_token == 0) {
@@ -89,12 +90,13 @@ void Dispatcher::LeaseProducts(Hub& hub, Checkpoint& checkpoint, CommitContext& 
     return context.product_token;
   };
   for (NewTask& task : checkpoint.tasks) {
-    task.lease_token = lease(WorkType::kActivity, task.name, task.version);
+    task.lease_token = lease(WorkType::kActivity, task.name, task.version, task.request);
   }
   for (NewChild& child : checkpoint.children) {
     NewInstance& instance = child.instance;
     if (!instance.scheduled_start.has_value()) {
-      instance.lease_token = lease(WorkType::kTurn, instance.name, instance.version);
+      instance.lease_token =
+          lease(WorkType::kTurn, instance.name, instance.version, instance.started.event);
     }
     InstanceSeed seed;
     seed.instance_id = instance.instance_id;
@@ -435,7 +437,8 @@ void Dispatcher::On(StartAsked& event) {
   context->done = std::move(event.done);
   context->seed.instance_id = instance.instance_id;
   if (!instance.scheduled_start.has_value()) {
-    context->reservation = Reserve(hub, WorkType::kTurn, instance.name, instance.version);
+    context->reservation =
+        Reserve(hub, WorkType::kTurn, instance.name, instance.version, instance.started.event);
   }
   if (context->reservation.has_value()) {
     instance.lease_token = NewToken();

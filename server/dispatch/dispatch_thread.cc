@@ -260,4 +260,6 @@ void DispatchThread::OnRegistered(WorkerId worker) { impl_->PostToThread(Registe
 
 void DispatchThread::OnWake(HubId hub) { impl_->PostToThread(Woken{hub}); }
 
+void DispatchThread::SetMemoryScarce(bool scarce) { impl_->PostToThread(MemoryScarce{scarce}); }
+
 }  // namespace dt::dispatch

@@ -53,6 +53,8 @@ class WorkItemSink {
   virtual void Write(orchestration::Frame work_item) = 0;
   // No more writes follow. Never OK (1.7).
   virtual void Finish(absl::Status status) = 0;
+  // Of what was written, how much the worker has not taken yet. Any thread.
+  virtual int64_t UnreadBytes() const = 0;
 };
 
 using StreamId = uint64_t;
@@ -76,6 +78,11 @@ struct DispatchLimits {
   int64_t history_streaming_from_bytes = 1 << 20;
   absl::Duration resident_linger = absl::Seconds(5);
   int64_t resident_bytes_max = int64_t{512} << 20;
+  // Memory of the work that is held, of all hubs together (fair_bytes.h); what one claim reads,
+  // beyond its first item; and the memory of one answer that comes in parts.
+  int64_t work_bytes_max = int64_t{512} << 20;
+  int64_t claim_bytes_max = 16 << 20;
+  int64_t response_bytes_max = int64_t{256} << 20;
   absl::Duration poll_min = absl::Milliseconds(50);  // wait = min + delta * 2^(n-1) * 0.8..1.2
   absl::Duration poll_delta = absl::Milliseconds(50);
   absl::Duration poll_max = absl::Seconds(3);
@@ -130,6 +137,9 @@ class DispatchThread : public StoreObserver {
   // kCancelled after CancelWait.
   WaitId Wait(HubId hub, std::string instance_id, WaitFor wait_for, Callback<KnownRow> done);
   void CancelWait(WaitId wait);
+
+  // While this is so, nothing is taken on, and instances that wait idle are given back.
+  void SetMemoryScarce(bool scarce);
 
   // --- StoreObserver
   void OnRegistered(WorkerId worker) override;

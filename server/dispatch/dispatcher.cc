@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <tuple>
 
+#include "absl/strings/str_cat.h"
 #include "spdlog/spdlog.h"
 
 namespace dt::dispatch {
@@ -13,6 +14,8 @@ namespace {
 // still in the back-off of the only streams with credits.
 constexpr int kRouteLookahead = 32;
 constexpr size_t kBackoffsPerStreamMax = 10000;
+// A stream that has left so much unread is ended when memory is scarce.
+constexpr int64_t kUnreadBytesWhenScarce = 1 << 20;
 
 }  // namespace
 
@@ -21,6 +24,8 @@ Dispatcher::Dispatcher(DispatchLimits limits, orchestration::IdSource* ids, uint
       ids_(ids),
       random_(static_cast<std::minstd_rand::result_type>(seed % 2147483646 + 1)),
       table_(limits_.stream_items_default),
+      work_(limits_.work_bytes_max),
+      residents_(&work_),
       waiters_(limits_),
       unaccepted_(limits_) {}
 
@@ -64,7 +69,7 @@ void Dispatcher::Settle() {
     for (WorkType type : {WorkType::kTurn, WorkType::kActivity}) StartClaim(hub, type);
   }
   ReleaseOrphans();
-  while (residents_.bytes() > limits_.resident_bytes_max) {
+  while (residents_.bytes() > limits_.resident_bytes_max || work_.scarce()) {
     Resident* idle = residents_.TakeIdle(now_, /*any=*/true);
     if (idle == nullptr) break;
     Drop(*idle, /*release=*/true);
@@ -177,8 +182,8 @@ void Dispatcher::FreeCredit(StreamId id, WorkType type, int64_t key) {
 }
 
 std::optional<Reservation> Dispatcher::Reserve(Hub& hub, WorkType type, const std::string& name,
-                                               const Payload& version) {
-  if (!leasing() || hub.streams.empty()) return std::nullopt;
+                                               const Payload& version, const SharedBytes& data) {
+  if (!leasing() || hub.streams.empty() || work_.Room(hub.work_bytes) == 0) return std::nullopt;
   const Route& route = *table_.RouteOf(hub, type, name, version);
   Stream* best = nullptr;
   int64_t free_credits = 0;
@@ -191,10 +196,13 @@ std::optional<Reservation> Dispatcher::Reserve(Hub& hub, WorkType type, const st
   // A credit is not promised to new work while older work waits for it.
   if (free_credits <= route.waiting()) return std::nullopt;
   ++best->credits[Index(type)].reserved;
-  return Reservation{best->id, type};
+  const Reservation reservation{best->id, type, hub.id, static_cast<int64_t>(data->size())};
+  work_.Add(hub.work_bytes, reservation.bytes);
+  return reservation;
 }
 
 void Dispatcher::Unreserve(const Reservation& reservation) {
+  work_.Add(table_.HubOf(reservation.hub)->work_bytes, -reservation.bytes);
   Stream* stream = table_.Find(reservation.stream);
   if (stream == nullptr) return;
   --stream->credits[Index(reservation.type)].reserved;
@@ -404,6 +412,25 @@ void Dispatcher::On(Woken& event) {
   }
 }
 
+void Dispatcher::On(MemoryScarce& event) {
+  work_.SetScarce(event.scarce);
+  if (!event.scarce) return;
+  // What waits for them may be of items that were lost long ago, and that nobody counts any more.
+  std::vector<StreamId> unread;
+  for (const auto& [id, stream] : table_.streams()) {
+    if (stream->sink->UnreadBytes() >= kUnreadBytesWhenScarce) unread.push_back(id);
+  }
+  for (const StreamId id : unread) {
+    const std::shared_ptr<WorkItemSink> sink = table_.Find(id)->sink;
+    StreamClosed closed{id};
+    On(closed);
+    effects_->push_back(FinishStream{
+        sink, absl::ResourceExhaustedError(absl::StrCat(
+                  "the daemon has used up its memory (memory.bytes-max), and this worker has left ",
+                  sink->UnreadBytes(), " bytes of work items unread"))});
+  }
+}
+
 void Dispatcher::On(DrainBegun&) {
   draining_ = true;
   waiters_.EndAll(absl::UnavailableError("the server is shutting down"), *effects_);
@@ -451,6 +478,7 @@ Dispatcher::Counts Dispatcher::Count() const {
   counts.deadlines = result_holds_.size() + waiters_.deadlines() + residents_.idle();
   for (const auto& holds : holds_) counts.deadlines += holds.size();
   counts.resident_bytes = residents_.bytes();
+  counts.work_bytes = work_.total();
   counts.items_in_flight = items_in_flight_;
   return counts;
 }

@@ -87,6 +87,7 @@ class Dispatcher {
     size_t waits = 0;
     size_t deadlines = 0;  // of holds, results, waits and idle residents
     int64_t resident_bytes = 0;
+    int64_t work_bytes = 0;  // FairBytes
     int items_in_flight = 0;
   };
   Counts Count() const;
@@ -105,6 +106,7 @@ class Dispatcher {
   void On(WaitCancelled& event);
   void On(Registered& event);
   void On(Woken& event);
+  void On(MemoryScarce& event);
   void On(DrainBegun& event);
   void On(DrainEnded& event);
   void On(InstancesClaimed& event);
@@ -146,8 +148,9 @@ class Dispatcher {
   void Reply(DoneCallback& done, absl::Status status);
   LeaseToken NewToken();
   bool leasing() const { return worker_ != 0 && !draining_; }
+  // A credit and the memory for an item that will be leased with these bytes; nullopt: none.
   std::optional<Reservation> Reserve(Hub& hub, WorkType type, const std::string& name,
-                                     const Payload& version);
+                                     const Payload& version, const SharedBytes& data);
   void Unreserve(const Reservation& reservation);
   absl::Time AddBackoff(Stream& stream, WorkType type, int64_t key);
   absl::Duration Jittered(absl::Duration duration);
@@ -169,6 +172,12 @@ class Dispatcher {
   bool OfferTurn(Resident& resident, Stream* stream, bool all_gave_back);
   void SendTurn(Resident& resident, Stream& stream);
   void EndTurn(Resident& resident, TurnAnswer answer);
+  // Adds a part of the answer to those before it (3.18). True: `answer` is complete, or cannot
+  // become good any more.
+  bool TakePart(Resident& resident, OrchestratorResponse part, TurnAnswer& answer);
+  void ForgetParts(Resident& resident);
+  // The worker gives the turn in flight back, or has to.
+  void GiveBackTurn(Resident& resident);
   // A turn without events: what it dropped is discarded, or the rest of the inbox is waited for.
   void EndEmptyTurn(Resident& resident);
   // The turn is lost with its stream or by its hold: offered again at once (1.11, 1.12).
@@ -269,6 +278,11 @@ class Dispatcher {
   // --- claims.cc: the store as a source of work, and waiting calls
   // Claims for all pools of this type that have free credits, if one of them is due.
   void StartClaim(Hub& hub, WorkType type);
+  // How many bytes the hub's next claim may bring; 0: none now, and the hub is looked at again
+  // soon.
+  int64_t ClaimBytes(Hub& hub, WorkType type);
+  // A claim took too long: the next one asks for less.
+  void ShrinkClaims(Hub& hub, WorkType type);
   // Finds when each pool of the claim may claim again. Does nothing for a repeated claim.
   void EndClaim(LeaseToken token, const std::vector<ClaimedGroup>& groups, bool failed);
   void Served(Pool& pool, const ClaimedGroup& group);
@@ -327,6 +341,7 @@ class Dispatcher {
   bool ended_ = false;
 
   StreamTable table_;
+  FairBytes work_;
   ResidentTable residents_;
   absl::flat_hash_map<TaskKey, std::unique_ptr<HeldTask>> tasks_;
   Waiters waiters_;
@@ -355,6 +370,7 @@ class Dispatcher {
     WorkType type = WorkType::kTurn;
     std::vector<Pool*> pools;  // parallel to the groups of the request
     bool hinted = false;
+    int64_t bytes = 0;  // that it may bring, counted as work
   };
   absl::flat_hash_map<LeaseToken, ClaimInFlight> claims_;
   absl::flat_hash_set<LeaseToken> tokens_in_flight_;

@@ -15,10 +15,12 @@
 
 namespace dt::dispatch {
 
-// A credit that is kept for work that is being created.
+// A credit that is kept for work that is being created, and its bytes, counted as work.
 struct Reservation {
   StreamId stream = 0;
   WorkType type = WorkType::kTurn;
+  HubId hub = 0;
+  int64_t bytes = 0;
 };
 
 // What is needed to make a resident of an instance that is created leased.
@@ -155,6 +157,10 @@ struct Registered {
 struct Woken {
   HubId hub = 0;
 };
+// The process has more memory than it may (memory_guard.h), or has no more.
+struct MemoryScarce {
+  bool scarce = false;
+};
 struct DrainBegun {};
 struct DrainEnded {};
 struct InstancesClaimed {
@@ -232,9 +238,9 @@ struct StatusRead {
 using Event =
     std::variant<StreamOpened, StreamClosed, TurnAnswered, ActivityAnswered, Abandoned,
                  HistoryAsked, StartAsked, ClientDelivered, WaitAsked, WaitCancelled, Registered,
-                 Woken, DrainBegun, DrainEnded, InstancesClaimed, TasksClaimed, Committed,
-                 TurnRewound, Discarded, Created, TaskEnded, NewMessagesRead, InboxReadDone,
-                 InstanceReleased, TaskReleased, Swept, UnacceptedFound, StatusRead>;
+                 Woken, MemoryScarce, DrainBegun, DrainEnded, InstancesClaimed, TasksClaimed,
+                 Committed, TurnRewound, Discarded, Created, TaskEnded, NewMessagesRead,
+                 InboxReadDone, InstanceReleased, TaskReleased, Swept, UnacceptedFound, StatusRead>;
 
 // --- Effects: to streams and callers.
 struct WriteItem {

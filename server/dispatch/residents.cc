@@ -63,7 +63,7 @@ Resident* ResidentTable::Add(std::unique_ptr<Resident> resident) {
 std::unique_ptr<Resident> ResidentTable::Remove(Resident* resident) {
   SetDue(*resident, std::nullopt);
   SetBusy(*resident);
-  bytes_ -= resident->bytes;
+  AddBytes(*resident, -resident->bytes);
   auto by_id = resident->hub->residents.find(resident->state.instance_id);
   if (by_id != resident->hub->residents.end() && by_id->second == resident->key()) {
     resident->hub->residents.erase(by_id);
@@ -88,9 +88,7 @@ void ResidentTable::Append(Resident& resident, Message message) {
     if (reads_in_flight_ > 0) resident.missed = true;
     return;
   }
-  const int64_t bytes = kMessageBytes + static_cast<int64_t>(message.event->size());
-  resident.bytes += bytes;
-  bytes_ += bytes;
+  AddBytes(resident, kMessageBytes + static_cast<int64_t>(message.event->size()));
   Insert(resident.inbox, std::move(message));
 }
 
@@ -139,12 +137,17 @@ absl::Span<const Message> ResidentTable::Due(const Resident& resident, absl::Tim
 }
 
 void ResidentTable::Weigh(Resident& resident) {
-  bytes_ -= resident.bytes;
-  resident.bytes = kResidentBytes + resident.state.history_bytes;
+  int64_t bytes = kResidentBytes + resident.state.history_bytes + resident.merged_bytes;
   for (const Message& message : resident.inbox) {
-    resident.bytes += kMessageBytes + static_cast<int64_t>(message.event->size());
+    bytes += kMessageBytes + static_cast<int64_t>(message.event->size());
   }
-  bytes_ += resident.bytes;
+  AddBytes(resident, bytes - resident.bytes);
+}
+
+void ResidentTable::AddBytes(Resident& resident, int64_t bytes) {
+  resident.bytes += bytes;
+  bytes_ += bytes;
+  if (!resident.idle) work_->Add(resident.hub->work_bytes, bytes);
 }
 
 void ResidentTable::EndRead() {
@@ -152,12 +155,16 @@ void ResidentTable::EndRead() {
 }
 
 void ResidentTable::SetIdle(Resident& resident, absl::Time until) {
-  resident.idle = true;
+  if (!std::exchange(resident.idle, true)) {
+    work_->Add(resident.hub->work_bytes, -resident.bytes);
+  }
   idle_.Set(resident.key(), until);
 }
 
 void ResidentTable::SetBusy(Resident& resident) {
-  if (std::exchange(resident.idle, false)) idle_.Remove(resident.key());
+  if (!std::exchange(resident.idle, false)) return;
+  work_->Add(resident.hub->work_bytes, resident.bytes);
+  idle_.Remove(resident.key());
 }
 
 Resident* ResidentTable::TakeIdle(absl::Time now, bool any) {
@@ -165,6 +172,7 @@ Resident* ResidentTable::TakeIdle(absl::Time now, bool any) {
   if (!key.has_value()) return nullptr;
   Resident* resident = Find(*key);
   resident->idle = false;
+  work_->Add(resident->hub->work_bytes, resident->bytes);
   return resident;
 }
 

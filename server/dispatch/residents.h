@@ -22,6 +22,7 @@
 #include "absl/types/span.h"
 #include "server/dispatch/deadlines.h"
 #include "server/dispatch/events.h"
+#include "server/dispatch/fair_bytes.h"
 #include "server/dispatch/streams.h"
 #include "server/orchestration/turn.h"
 
@@ -68,7 +69,7 @@ struct Resident {
   bool whole_history = false;                    // the worker asked for it (3.17)
   bool warned_of_size = false;                   // once, not at every turn
   std::unique_ptr<OrchestratorResponse> merged;  // parts of a chunked response (3.18)
-  int64_t merged_bytes = 0;
+  int64_t merged_bytes = 0;                      // of memory
   // The answer, while a result of the turn is being stored.
   std::unique_ptr<TurnAnswer> parked;
 
@@ -90,6 +91,9 @@ struct Resident {
 
 class ResidentTable {
  public:
+  // Counts residents that are not idle into `work`, which must outlive the table.
+  explicit ResidentTable(FairBytes* work) : work_(work) {}
+
   // Null if unknown.
   Resident* Find(InstanceKey key);
   // Null unless held under this lease.
@@ -137,6 +141,9 @@ class ResidentTable {
   std::vector<Resident*> All();
 
  private:
+  void AddBytes(Resident& resident, int64_t bytes);
+
+  FairBytes* const work_;
   absl::flat_hash_map<InstanceKey, std::unique_ptr<Resident>> residents_;
   absl::btree_set<std::pair<absl::Time, InstanceKey>> due_;
   Deadlines<InstanceKey> idle_;

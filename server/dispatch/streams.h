@@ -173,7 +173,11 @@ struct Hub {
   // none before it is known what the one whose answer got lost has leased, under this token.
   absl::Time claim_after[kWorkTypes] = {absl::InfinitePast(), absl::InfinitePast()};
   LeaseToken claim_in_doubt[kWorkTypes] = {0, 0};
-  bool hinted[kWorkTypes] = {false, false};  // a hint came, and no claim has begun since
+  // Claims ask for so many times less, as powers of two, since one took too long.
+  int claim_shift[kWorkTypes] = {0, 0};
+  int64_t work_bytes = 0;                            // see FairBytes
+  absl::Time room_logged_at = absl::InfinitePast();  // that there is none for its work
+  bool hinted[kWorkTypes] = {false, false};          // a hint came, and no claim has begun since
   VainHints vain_hints[kWorkTypes];
   // By name, NUL and version; per type of work.
   absl::flat_hash_map<std::string, std::unique_ptr<Route>> routes[kWorkTypes];

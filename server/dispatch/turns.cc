@@ -10,11 +10,9 @@
 namespace dt::dispatch {
 namespace {
 
-// A chunked response is held in memory until its last part.
 // An orchestration that is to be terminated is ended without a worker after so many dispatches that
 // none answered: its work items may be what breaks their streams.
 constexpr int32_t kLossesBeforeTermination = 3;
-constexpr int64_t kMergedBytesMax = int64_t{256} << 20;
 // How long an inbox is left alone that holds due messages but nothing that can run.
 constexpr absl::Duration kStalledInboxDelay = absl::Seconds(1);
 // The default of gRPC, and with it of all SDKs but JavaScript's.
@@ -275,8 +273,7 @@ void Dispatcher::SendTurn(Resident& resident, Stream& stream) {
   residents_.SetBusy(resident);
   resident.stream = stream.id;
   resident.dispatch = ++last_dispatch_;
-  resident.merged.reset();
-  resident.merged_bytes = 0;
+  ForgetParts(resident);
   TakeCredit(stream, WorkType::kTurn, key);
   const std::string token = FormatToken({WorkType::kTurn, key, resident.lease, resident.dispatch});
   orchestration::RequestOptions options;
@@ -416,23 +413,58 @@ void Dispatcher::On(TurnAnswered& event) {
     return;
   }
   TurnAnswer answer;
-  if (resident->merged != nullptr) answer.response = std::move(*resident->merged);
-  const auto bytes = static_cast<int64_t>(response.ByteSizeLong());
-  const bool complete = orchestration::MergeChunk(std::move(response), answer.response);
-  resident->merged_bytes += bytes;
-  answer.too_large = resident->merged_bytes > kMergedBytesMax;
-  if (!complete && !answer.too_large) {
-    resident->merged = std::make_unique<OrchestratorResponse>(std::move(answer.response));
-    Reply(event.done, absl::OkStatus());
+  if (!TakePart(*resident, std::move(response), answer)) {
+    if (work_.Room(resident->hub->work_bytes) > 0) {
+      Reply(event.done, absl::OkStatus());
+    } else {
+      GiveBackTurn(*resident);
+      Reply(event.done, absl::ResourceExhaustedError(
+                            "the daemon's memory for work is used up (a part of memory.bytes-max), "
+                            "so it cannot keep the parts of this response; the turn is offered "
+                            "again later"));
+    }
     return;
   }
-  resident->merged.reset();
   answer.done = std::move(event.done);
   if (MustPark(*resident, answer.response)) {
     resident->parked = std::make_unique<TurnAnswer>(std::move(answer));
   } else {
     EndTurn(*resident, std::move(answer));
   }
+}
+
+bool Dispatcher::TakePart(Resident& resident, OrchestratorResponse part, TurnAnswer& answer) {
+  const bool first = resident.merged == nullptr;
+  if (!first) answer.response = std::move(*resident.merged);
+  // One that comes whole is held no longer than the call.
+  const auto bytes = static_cast<int64_t>(part.SpaceUsedLong());
+  const bool complete = orchestration::MergeChunk(std::move(part), answer.response);
+  if (complete && first) return true;
+  resident.merged_bytes += bytes;
+  answer.too_large = resident.merged_bytes > limits_.response_bytes_max;
+  // More actions than a turn may have fail it; what they are does not matter then.
+  const bool too_many = answer.response.actions_size() > limits_.turn.actions_max;
+  if (complete || answer.too_large || too_many) {
+    ForgetParts(resident);
+    return true;
+  }
+  resident.merged = std::make_unique<OrchestratorResponse>(std::move(answer.response));
+  residents_.Weigh(resident);
+  return false;
+}
+
+void Dispatcher::ForgetParts(Resident& resident) {
+  resident.merged.reset();
+  if (std::exchange(resident.merged_bytes, 0) > 0) residents_.Weigh(resident);
+}
+
+void Dispatcher::GiveBackTurn(Resident& resident) {
+  Stream* stream = table_.Find(resident.stream);
+  FreeCredit(resident.stream, WorkType::kTurn, resident.key());
+  AddBackoff(*stream, WorkType::kTurn, resident.key());
+  resident.phase = Resident::Phase::kIdle;
+  TakeTurnBack(resident);
+  Reconsider(resident);
 }
 
 void Dispatcher::EndTurn(Resident& resident, TurnAnswer answer) {
@@ -447,8 +479,8 @@ void Dispatcher::EndTurn(Resident& resident, TurnAnswer answer) {
   if (answer.too_large) {
     FailTurn(resident,
              ServerFailure("ResponseTooLarge",
-                           absl::StrCat("The parts of the response together have more than ",
-                                        kMergedBytesMax, " bytes.")),
+                           absl::StrCat("The parts of the response together need more than ",
+                                        limits_.response_bytes_max, " bytes of memory.")),
              std::move(answer.done));
     return;
   }
@@ -474,14 +506,7 @@ void Dispatcher::On(Abandoned& event) {
   Resident* resident = event.completion_token.empty()
                            ? nullptr
                            : FindAnswered(event.hub, event.completion_token, "");
-  if (resident != nullptr) {
-    Stream* stream = table_.Find(resident->stream);
-    FreeCredit(resident->stream, WorkType::kTurn, resident->key());
-    AddBackoff(*stream, WorkType::kTurn, resident->key());
-    resident->phase = Resident::Phase::kIdle;
-    TakeTurnBack(*resident);
-    Reconsider(*resident);
-  }
+  if (resident != nullptr) GiveBackTurn(*resident);
   Reply(event.done, absl::OkStatus());
 }
 

@@ -214,7 +214,7 @@ void Dispatcher::Renumber(orchestration::Turn& turn, int64_t from, int64_t to) {
 }
 
 void Dispatcher::TakeTurnBack(Resident& resident) {
-  resident.merged.reset();
+  ForgetParts(resident);
   if (resident.parked != nullptr) Reply(resident.parked->done, absl::OkStatus());
   resident.parked.reset();
   // Those that are being stored come back as messages like any other.

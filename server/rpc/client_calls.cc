@@ -5,6 +5,7 @@
 
 #include "fmt/format.h"
 #include "server/orchestration/random_ids.h"
+#include "server/rpc/read_call.h"
 #include "server/rpc/sidecar_service.h"
 #include "server/rpc/wait_call.h"
 
@@ -65,7 +66,7 @@ void SidecarService::Start(HubId hub, const CreateInstanceRequest& request,
 grpc::ServerUnaryReactor* SidecarService::GetInstance(Context* context,
                                                       const GetInstanceRequest* request,
                                                       GetInstanceResponse* response) {
-  Unary* reactor = context->DefaultReactor();
+  auto* reactor = new ReadCall(&unread_answers_);
   const absl::Status checked =
       orchestration::CheckInstanceId(request->instanceid(), options_.requests);
   if (!checked.ok()) {
@@ -76,10 +77,10 @@ grpc::ServerUnaryReactor* SidecarService::GetInstance(Context* context,
     const bool payloads = request->getinputsandoutputs();
     store_->ReadInstance(
         hub, request->instanceid(), payloads,
-        [response, reactor, payloads](absl::StatusOr<std::optional<InstanceRow>> row) {
+        [hub, response, reactor, payloads](absl::StatusOr<std::optional<InstanceRow>> row) {
           if (!row.ok()) return reactor->Finish(ToGrpc(row.status()));
           FillInstanceResponse(row->has_value() ? &**row : nullptr, payloads, *response);
-          reactor->Finish(grpc::Status::OK);
+          reactor->Answer(hub, *response);
         });
   });
   return reactor;
@@ -88,7 +89,8 @@ grpc::ServerUnaryReactor* SidecarService::GetInstance(Context* context,
 grpc::ServerUnaryReactor* SidecarService::Wait(Context* context, const GetInstanceRequest* request,
                                                GetInstanceResponse* response,
                                                dispatch::DispatchThread::WaitFor wait_for) {
-  std::shared_ptr<WaitCall> call = WaitCall::Create(store_, dispatch_, request, response);
+  std::shared_ptr<WaitCall> call =
+      WaitCall::Create(store_, dispatch_, &unread_answers_, request, response);
   WaitCall* reactor = call.get();
   call->Hold(Follow(*context,
                     wait_for == dispatch::DispatchThread::WaitFor::kStart

@@ -46,6 +46,11 @@ Caller CallerOf(const grpc::CallbackServerContext& context) {
   return caller;
 }
 
+// Of these none brings more than a worker's item has already.
+bool EndsWork(std::string_view rpc) {
+  return rpc == "Hello" || rpc.rfind("Complete", 0) == 0 || rpc.rfind("Abandon", 0) == 0;
+}
+
 // Whether a worker asks for the history of its turn. What cannot be parsed is refused later.
 bool IsForWorkItem(const grpc::ByteBuffer& request) {
   StreamInstanceHistoryRequest message;
@@ -78,8 +83,12 @@ std::unique_ptr<Permit> GuardedService::Follow(const Context& context, std::stri
 }
 
 absl::Status GuardedService::Check(const Context& context, std::string_view rpc) {
-  if (access_->open()) return absl::OkStatus();
-  absl::Status status = access_->Check(CallerOf(context), rpc, HubOf(context));
+  absl::Status status;
+  if (!access_->open()) status = access_->Check(CallerOf(context), rpc, HubOf(context));
+  if (status.ok() && memory_scarce_.load(std::memory_order_relaxed) && !EndsWork(rpc)) {
+    status = absl::ResourceExhaustedError(
+        "the daemon has used up its memory (memory.bytes-max); try again later");
+  }
   if (!status.ok()) Log(context, status);
   return status;
 }
@@ -101,11 +110,10 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* GuardedService::GetWorkItems(
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* GuardedService::StreamInstanceHistory(
     Context* context, const grpc::ByteBuffer* request) {
-  if (!access_->open()) {
-    const absl::Status status =
-        Check(*context, IsForWorkItem(*request) ? kWorkItemHistory : "StreamInstanceHistory");
-    if (!status.ok()) return new RefusedStream(status);
-  }
+  const absl::Status status =
+      Check(*context, !access_->open() && IsForWorkItem(*request) ? kWorkItemHistory
+                                                                  : "StreamInstanceHistory");
+  if (!status.ok()) return new RefusedStream(status);
   return service_->StreamInstanceHistory(context, request);
 }
 

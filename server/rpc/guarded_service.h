@@ -9,6 +9,7 @@
 #ifndef DT_SERVER_RPC_GUARDED_SERVICE_H_
 #define DT_SERVER_RPC_GUARDED_SERVICE_H_
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -29,6 +30,10 @@ class GuardedService final : public SidecarServiceBase, private CallGuard {
 
   // `service` and `access` must outlive the server that this service is registered with.
   GuardedService(SidecarService* service, const AccessControl* access);
+
+  // While this is so, calls that bring more to keep are refused, kResourceExhausted. Answers of
+  // workers are not: with them work ends.
+  void SetMemoryScarce(bool scarce) { memory_scarce_.store(scarce, std::memory_order_relaxed); }
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Woverloaded-virtual"
@@ -93,6 +98,7 @@ class GuardedService final : public SidecarServiceBase, private CallGuard {
 
   SidecarService* const service_;
   const AccessControl* const access_;
+  std::atomic<bool> memory_scarce_ = false;
   // A caller that tries again and again shall not fill the log.
   RepeatLimiter refusals_{absl::Seconds(1), /*lines_max=*/1};
 };

@@ -24,7 +24,8 @@ absl::Status CheckHistoryRequest(const StreamInstanceHistoryRequest& request,
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* SidecarService::StreamInstanceHistory(
     Context* context, const grpc::ByteBuffer* request) {
-  std::shared_ptr<HistoryStream> stream = HistoryStream::Create(context, store_, options_.history);
+  std::shared_ptr<HistoryStream> stream =
+      HistoryStream::Create(context, store_, &unread_answers_, options_.history);
   HistoryStream* reactor = stream.get();
   StreamInstanceHistoryRequest message;
   grpc::ByteBuffer bytes(*request);

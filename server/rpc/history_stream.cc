@@ -10,15 +10,16 @@
 namespace dt::rpc {
 
 std::shared_ptr<HistoryStream> HistoryStream::Create(grpc::CallbackServerContext* context,
-                                                     Store* store, HistoryLimits limits) {
-  std::shared_ptr<HistoryStream> stream(new HistoryStream(context, store, limits));
+                                                     Store* store, UnreadAnswers* answers,
+                                                     HistoryLimits limits) {
+  std::shared_ptr<HistoryStream> stream(new HistoryStream(context, store, answers, limits));
   stream->self_ = stream;
   return stream;
 }
 
 HistoryStream::HistoryStream(grpc::CallbackServerContext* context, Store* store,
-                             HistoryLimits limits)
-    : context_(context), store_(store), limits_(limits) {}
+                             UnreadAnswers* answers, HistoryLimits limits)
+    : context_(context), store_(store), answers_(answers), limits_(limits) {}
 
 void HistoryStream::SendStored(std::shared_ptr<HistoryStream> stream, HubId hub,
                                std::string instance_id, std::string execution_id) {
@@ -77,6 +78,14 @@ bool HistoryStream::TakePage(absl::StatusOr<std::vector<HistoryChunk>> page) {
   }
   if (page->empty()) {
     End(absl::OkStatus());
+    return false;
+  }
+  int64_t bytes = 0;
+  for (const HistoryChunk& chunk : *page) bytes += static_cast<int64_t>(chunk.events->size());
+  // The slices of a turn in flight are the instance's own.
+  absl::Status counted = read_on_ ? answers_->Count(hub_, bytes, charge_) : absl::OkStatus();
+  if (!counted.ok()) {
+    End(std::move(counted));
     return false;
   }
   after_turn_ = page->back().turn;

@@ -23,6 +23,7 @@
 #include "server/dispatch/dispatch_thread.h"
 #include "server/rpc/access_control.h"
 #include "server/rpc/history_pages.h"
+#include "server/rpc/unread_answers.h"
 #include "storage/store.h"
 
 namespace dt::rpc {
@@ -34,9 +35,9 @@ struct HistoryLimits {
 
 class HistoryStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
  public:
-  // `context`, `store` and `dispatch` must outlive the call.
+  // What it points to, and `dispatch`, must outlive the call.
   static std::shared_ptr<HistoryStream> Create(grpc::CallbackServerContext* context, Store* store,
-                                               HistoryLimits limits);
+                                               UnreadAnswers* answers, HistoryLimits limits);
   // What the caller may go on by; null = to the end. Before the next.
   void Hold(std::unique_ptr<Permit> permit) { permit_ = std::move(permit); }
 
@@ -52,7 +53,8 @@ class HistoryStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   void OnDone() override;
 
  private:
-  HistoryStream(grpc::CallbackServerContext* context, Store* store, HistoryLimits limits);
+  HistoryStream(grpc::CallbackServerContext* context, Store* store, UnreadAnswers* answers,
+                HistoryLimits limits);
 
   void ReadPage();
   // Takes the events over; false when the stream was ended instead.
@@ -62,6 +64,7 @@ class HistoryStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
 
   grpc::CallbackServerContext* const context_;
   Store* const store_;
+  UnreadAnswers* const answers_;
   const HistoryLimits limits_;
   std::unique_ptr<Permit> permit_;
 
@@ -71,6 +74,7 @@ class HistoryStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   int64_t after_turn_ = 0;
   bool read_on_ = false;  // the store may hold more after what `pager_` has
   HistoryPager pager_;
+  UnreadAnswers::Charge charge_;  // of the page
   grpc::ByteBuffer current_;
   std::shared_ptr<HistoryStream> self_;
 };

@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "server/orchestration/pages.h"
+#include "server/rpc/read_call.h"
 #include "server/rpc/sidecar_service.h"
 
 namespace dt::rpc {
@@ -9,17 +10,17 @@ namespace dt::rpc {
 grpc::ServerUnaryReactor* SidecarService::QueryInstances(Context* context,
                                                          const QueryInstancesRequest* request,
                                                          QueryInstancesResponse* response) {
-  Unary* reactor = context->DefaultReactor();
+  auto* reactor = new ReadCall(&unread_answers_);
   WithHub(context, reactor, [this, request, response, reactor](HubId hub) {
     absl::StatusOr<InstanceSearch> search =
         orchestration::BuildQuery(request->query(), hub, options_.pages, options_.requests);
     if (!search.ok()) return reactor->Finish(ToGrpc(search.status()));
     const bool payloads = search->payloads;
     store_->SearchInstances(*std::move(search),
-                            [response, reactor, payloads](absl::StatusOr<InstancePage> page) {
-                              if (page.ok())
-                                orchestration::FillQueryResponse(*page, payloads, *response);
-                              reactor->Finish(ToGrpc(page.status()));
+                            [hub, response, reactor, payloads](absl::StatusOr<InstancePage> page) {
+                              if (!page.ok()) return reactor->Finish(ToGrpc(page.status()));
+                              orchestration::FillQueryResponse(*page, payloads, *response);
+                              reactor->Answer(hub, *response);
                             });
   });
   return reactor;
@@ -28,7 +29,7 @@ grpc::ServerUnaryReactor* SidecarService::QueryInstances(Context* context,
 grpc::ServerUnaryReactor* SidecarService::ListInstanceIds(Context* context,
                                                           const ListInstanceIdsRequest* request,
                                                           ListInstanceIdsResponse* response) {
-  Unary* reactor = context->DefaultReactor();
+  auto* reactor = new ReadCall(&unread_answers_);
   // The export job of the .NET SDK.
   const bool until_empty =
       LibraryOfUserAgent(MetadataValue(*context, "user-agent")) == dispatch::ClientLibrary::kDotnet;
@@ -36,12 +37,12 @@ grpc::ServerUnaryReactor* SidecarService::ListInstanceIds(Context* context,
     absl::StatusOr<InstanceSearch> search =
         orchestration::BuildList(*request, hub, options_.pages, options_.requests);
     if (!search.ok()) return reactor->Finish(ToGrpc(search.status()));
-    store_->SearchInstances(*std::move(search),
-                            [response, reactor, until_empty](absl::StatusOr<InstancePage> page) {
-                              if (page.ok())
-                                orchestration::FillListResponse(*page, until_empty, *response);
-                              reactor->Finish(ToGrpc(page.status()));
-                            });
+    store_->SearchInstances(*std::move(search), [hub, response, reactor,
+                                                 until_empty](absl::StatusOr<InstancePage> page) {
+      if (!page.ok()) return reactor->Finish(ToGrpc(page.status()));
+      orchestration::FillListResponse(*page, until_empty, *response);
+      reactor->Answer(hub, *response);
+    });
   });
   return reactor;
 }

@@ -31,6 +31,7 @@
 #include "server/rpc/status.h"
 #include "server/rpc/stream_options.h"
 #include "server/rpc/task_hubs.h"
+#include "server/rpc/unread_answers.h"
 #include "server/rpc/work_item_stream.h"
 #include "storage/store.h"
 
@@ -42,6 +43,7 @@ struct ServiceOptions {
   orchestration::PageLimits pages;
   StreamLimits streams;
   HistoryLimits history;
+  int64_t unread_answer_bytes_max = int64_t{256} << 20;  // of all callers together
   // Deleting a hub, or creating it anew, deletes data (5.36).
   bool hub_deletion_enabled = false;
   // What a control call to a missing instance answers (5.19, D19).
@@ -205,6 +207,7 @@ class SidecarService final : public SidecarServiceBase {
   Store* const store_;
   dispatch::DispatchThread* const dispatch_;
   const ServiceOptions options_;
+  UnreadAnswers unread_answers_{options_.unread_answer_bytes_max};
   TaskHubs hubs_;
   const CallGuard* guard_ = nullptr;
   // More workers than that come at once only when something is wrong with them.

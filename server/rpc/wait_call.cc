@@ -15,17 +15,22 @@ void FillInstanceResponse(const InstanceRow* row, bool payloads, GetInstanceResp
 }
 
 std::shared_ptr<WaitCall> WaitCall::Create(Store* store, dispatch::DispatchThread* dispatch,
+                                           UnreadAnswers* answers,
                                            const GetInstanceRequest* request,
                                            GetInstanceResponse* response) {
-  std::shared_ptr<WaitCall> call(new WaitCall(store, dispatch, request, response));
+  std::shared_ptr<WaitCall> call(new WaitCall(store, dispatch, answers, request, response));
   absl::MutexLock lock(&call->mutex_);
   call->self_ = call;
   return call;
 }
 
-WaitCall::WaitCall(Store* store, dispatch::DispatchThread* dispatch,
+WaitCall::WaitCall(Store* store, dispatch::DispatchThread* dispatch, UnreadAnswers* answers,
                    const GetInstanceRequest* request, GetInstanceResponse* response)
-    : store_(store), dispatch_(dispatch), request_(request), response_(response) {}
+    : store_(store),
+      dispatch_(dispatch),
+      answers_(answers),
+      request_(request),
+      response_(response) {}
 
 void WaitCall::Begin(const std::shared_ptr<WaitCall>& call, HubId hub,
                      dispatch::DispatchThread::WaitFor wait_for) {
@@ -69,7 +74,7 @@ void WaitCall::Fill(const InstanceRow* row) {
   const absl::Status taken_back = TakenBack();  // while it was read
   if (!taken_back.ok()) return Finish(ToGrpc(taken_back));
   FillInstanceResponse(row, request_->getinputsandoutputs(), *response_);
-  Finish(grpc::Status::OK);
+  Finish(ToGrpc(answers_->Count(hub_, static_cast<int64_t>(response_->ByteSizeLong()), charge_)));
 }
 
 void WaitCall::Refuse(const absl::Status& status) { Finish(ToGrpc(status)); }

@@ -15,6 +15,7 @@
 #include "proto/orchestrator_service.pb.h"
 #include "server/dispatch/dispatch_thread.h"
 #include "server/rpc/access_control.h"
+#include "server/rpc/unread_answers.h"
 #include "storage/store.h"
 
 namespace dt::rpc {
@@ -28,9 +29,9 @@ void FillInstanceResponse(const InstanceRow* row, bool payloads, GetInstanceResp
 // called exactly once, by the answer.
 class WaitCall final : public grpc::ServerUnaryReactor, public RevocableCall {
  public:
-  // `request` and `response` are the call's; `store` and `dispatch` must outlive it.
+  // `request` and `response` are the call's; the others must outlive it.
   static std::shared_ptr<WaitCall> Create(Store* store, dispatch::DispatchThread* dispatch,
-                                          const GetInstanceRequest* request,
+                                          UnreadAnswers* answers, const GetInstanceRequest* request,
                                           GetInstanceResponse* response);
   // What the caller may wait by; null = as long as it likes. Before Begin.
   void Hold(std::unique_ptr<Permit> permit) { permit_ = std::move(permit); }
@@ -44,8 +45,8 @@ class WaitCall final : public grpc::ServerUnaryReactor, public RevocableCall {
   void OnDone() override;
 
  private:
-  WaitCall(Store* store, dispatch::DispatchThread* dispatch, const GetInstanceRequest* request,
-           GetInstanceResponse* response);
+  WaitCall(Store* store, dispatch::DispatchThread* dispatch, UnreadAnswers* answers,
+           const GetInstanceRequest* request, GetInstanceResponse* response);
   void Answer(const std::shared_ptr<WaitCall>& self, const absl::StatusOr<dispatch::KnownRow>& row);
   void Read(const std::shared_ptr<WaitCall>& self);
   void Fill(const InstanceRow* row);
@@ -56,10 +57,12 @@ class WaitCall final : public grpc::ServerUnaryReactor, public RevocableCall {
 
   Store* const store_;
   dispatch::DispatchThread* const dispatch_;
+  UnreadAnswers* const answers_;
   const GetInstanceRequest* const request_;
   GetInstanceResponse* const response_;
   HubId hub_ = 0;
   std::unique_ptr<Permit> permit_;
+  UnreadAnswers::Charge charge_;
 
   absl::Mutex mutex_;
   absl::Status taken_back_ ABSL_GUARDED_BY(mutex_);  // not OK = why

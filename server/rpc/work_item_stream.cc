@@ -21,6 +21,12 @@ bool IsHealthPing(const orchestration::Frame& frame) {
   return frame.size() == 1 && *frame.front() == *ping;
 }
 
+int64_t BytesOf(const orchestration::Frame& frame) {
+  int64_t bytes = 0;
+  for (const SharedBytes& piece : frame) bytes += static_cast<int64_t>(piece->size());
+  return bytes;
+}
+
 }  // namespace
 
 std::shared_ptr<WorkItemStream> WorkItemStream::Create(dispatch::DispatchThread* dispatch,
@@ -75,6 +81,7 @@ void WorkItemStream::Write(orchestration::Frame work_item) {
     if (!permitted.ok()) return Revoke(std::move(permitted));
   }
   bool overflow = false;
+  const int64_t bytes = BytesOf(work_item);
   {
     absl::MutexLock lock(&mutex_);
     if (end_.has_value()) return;
@@ -83,6 +90,7 @@ void WorkItemStream::Write(orchestration::Frame work_item) {
     } else if (IsHealthPing(work_item)) {
       return;
     } else if (queue_.size() < queue_items_max_) {
+      unread_bytes_.fetch_add(bytes, std::memory_order_relaxed);
       queue_.push_back(std::move(work_item));
       return;
     } else {
@@ -95,12 +103,14 @@ void WorkItemStream::Write(orchestration::Frame work_item) {
     CloseAtDispatcher();
     return End(absl::ResourceExhaustedError("more work items wait than the stream has credits"));
   }
+  unread_bytes_.fetch_add(bytes, std::memory_order_relaxed);
   current_ = MakeByteBuffer(work_item);
   StartWrite(&current_);
 }
 
 void WorkItemStream::OnWriteDone(bool ok) {
   if (!ok) PeerGone();
+  unread_bytes_.fetch_sub(static_cast<int64_t>(current_.Length()), std::memory_order_relaxed);
   orchestration::Frame next;
   bool more = false;
   std::optional<absl::Status> end;
@@ -137,6 +147,9 @@ void WorkItemStream::End(absl::Status status) {
     absl::MutexLock lock(&mutex_);
     if (end_.has_value()) return;
     end_ = status;
+    for (const orchestration::Frame& frame : queue_) {
+      unread_bytes_.fetch_sub(BytesOf(frame), std::memory_order_relaxed);
+    }
     queue_.clear();
     now = !writing_;
   }

@@ -4,7 +4,8 @@
 //   * One write is in flight at a time; what the dispatcher hands over meanwhile waits in a
 //     queue that is bounded by the stream's credits.
 //   * A worker that does not read (Java during a long activity) keeps its stream: flow control
-//     holds the one write back, nothing else waits for it (RULES.md 1.10).
+//     holds the one write back, nothing else waits for it (RULES.md 1.10). Only when the daemon has
+//     no memory left, the dispatcher ends it.
 //   * Finish is called exactly once, also after a cancellation, never beside a write, never with OK
 //     (1.7).
 //   * Nothing is written that the caller may not have any more: its permit is asked about each
@@ -18,6 +19,8 @@
 #ifndef DT_SERVER_RPC_WORK_ITEM_STREAM_H_
 #define DT_SERVER_RPC_WORK_ITEM_STREAM_H_
 
+#include <atomic>
+#include <cstdint>
 #include <deque>
 #include <memory>
 #include <optional>
@@ -53,6 +56,7 @@ class WorkItemStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   // WorkItemSink.
   void Write(orchestration::Frame work_item) override;
   void Finish(absl::Status status) override;
+  int64_t UnreadBytes() const override { return unread_bytes_.load(std::memory_order_relaxed); }
 
   // RevocableCall.
   void Revoke(absl::Status refusal) override;
@@ -83,6 +87,7 @@ class WorkItemStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
 
   // Owned by the write in flight: set before StartWrite, valid until OnWriteDone.
   grpc::ByteBuffer current_;
+  std::atomic<int64_t> unread_bytes_ = 0;  // of the write in flight and the queue
 
   absl::Mutex mutex_;
   std::deque<orchestration::Frame> queue_ ABSL_GUARDED_BY(mutex_);

@@ -105,25 +105,46 @@ begin
   end loop;
 end $$;
 
+-- _TasksWithin: as _TurnsWithin, for tasks by their two keys and the bytes of their requests.
+create or replace function _TasksWithin(p_instances bigint[], p_tasks bigint[], p_bytes bigint,
+                                        p_first boolean, out instances bigint[], out tasks bigint[],
+                                        out bytes bigint)
+language plpgsql set search_path from current set enable_seqscan = off as $$
+#variable_conflict use_column
+begin
+  select array_agg(s.instance_key order by s.ord), array_agg(s.task_key order by s.ord),
+         sum(s.bytes)
+    into instances, tasks, bytes
+  from (select c.instance_key, c.task_key, c.ord, w.bytes, sum(w.bytes) over (order by c.ord) as total
+        from unnest(p_instances, p_tasks) with ordinality c(instance_key, task_key, ord)
+        join NewTasks t on t.instance_key = any (array[c.instance_key])
+          and t.task_key = c.task_key
+        cross join lateral (select coalesce(_WholeLength(t.request), 0) as bytes) w) s
+  where s.total <= p_bytes or (p_first and s.ord = 1);
+end $$;
+
 -- _LockNextTask: leases free tasks of the hub, by their places. Each group takes up to its own "max":
 -- of what its filters accept, or without filters of everything. A row with key null is a group: task_id
 -- its number, from 1; generation how many it took; due when the next task of the hub becomes free,
--- whatever its name, if there is one that waits for a time.
+-- whatever its name, if there is one that waits for a time; more = the bytes of the claim have cut it.
 --   p_batch {token, groups: [{max, filters: [{name, versions}], excluded: keys of tasks that are not
---            taken}], repeat, again}
+--            taken}], total_bytes, repeat, again}
+-- total_bytes: of all requests together, but for the first one; absent = no limit.
 -- Locks: class 3, SKIP LOCKED. Repeat: with "again" set, what the token already holds is returned
 -- instead of something new; with "repeat" set, nothing new is ever taken.
 create or replace function _LockNextTask(p_hub int, p_batch jsonb, p_bytes bytea[])
 returns table (key bigint, instance_key bigint, generation int, instance_id text, task_id int,
                name text, version bytea, lost_leases smallint, request bytea, due timestamptz,
-               execution_id text)
+               execution_id text, more boolean)
 language plpgsql set search_path from current set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
   v_now timestamptz := _Now();
   v_token bigint := p_batch ->> 'token';
+  v_bytes_left bigint := coalesce(p_batch ->> 'total_bytes', '9223372036854775807');
   v_group record;
   v_taken record;
+  v_within record;
   v_instances bigint[];
   v_keys bigint[];
   v_due timestamptz;
@@ -145,23 +166,27 @@ begin
         select * into v_taken
         from _LockNamedTasks(p_hub, v_group.filters, v_group.max, v_group.excluded);
       end if;
-      if cardinality(v_taken.tasks) > 0 then
+      select * into v_within
+      from _TasksWithin(v_taken.instances, v_taken.tasks, v_bytes_left, v_keys is null);
+      if v_within.tasks is not null then
         update NewTasks t set lease_token = v_token
-        from unnest(v_taken.instances, v_taken.tasks) c(instance_key, task_key)
+        from unnest(v_within.instances, v_within.tasks) c(instance_key, task_key)
         where t.instance_key = any (array[c.instance_key]) and t.task_key = c.task_key;
-        v_instances := v_instances || v_taken.instances;
-        v_keys := v_keys || v_taken.tasks;
+        v_instances := v_instances || v_within.instances;
+        v_keys := v_keys || v_within.tasks;
+        v_bytes_left := v_bytes_left - v_within.bytes;
       end if;
       return query
-        select null::bigint, null::bigint, coalesce(cardinality(v_taken.tasks), 0), null,
-               v_group.ord::int, null, null::bytea, null::smallint, null::bytea, v_due, null;
+        select null::bigint, null::bigint, coalesce(cardinality(v_within.tasks), 0), null,
+               v_group.ord::int, null, null::bytea, null::smallint, null::bytea, v_due, null,
+               coalesce(cardinality(v_within.tasks), 0) < coalesce(cardinality(v_taken.tasks), 0);
     end loop;
   end if;
   if v_keys is not null then
     return query
       select t.task_key, t.instance_key, t.generation, i.instance_id, t.task_id, t.name, t.version,
              t.lost_leases, _Read(t.instance_key, t.request), null::timestamptz,
-             coalesce(t.execution_id, i.execution_id)
+             coalesce(t.execution_id, i.execution_id), null::boolean
       from unnest(v_instances, v_keys) with ordinality c(instance_key, task_key, ord)
       join NewTasks t on t.instance_key = any (array[c.instance_key]) and t.task_key = c.task_key
       left join Instances i on i.instance_key = any (array[t.instance_key])

@@ -164,14 +164,36 @@ begin
   end loop;
 end $$;
 
+-- _TurnsWithin: the first of these instances, in their order, whose next turns read p_bytes together at
+-- most, and how many that are; with p_first, the first whatever it reads. None = null.
+create or replace function _TurnsWithin(p_keys bigint[], p_until timestamptz, p_max_messages int,
+                                        p_bytes bigint, p_first boolean,
+                                        out keys bigint[], out bytes bigint)
+language plpgsql set search_path from current set enable_seqscan = off as $$
+#variable_conflict use_column
+begin
+  select array_agg(s.key order by s.ord), sum(s.bytes) into keys, bytes
+  from (select c.key, c.ord, w.bytes, sum(w.bytes) over (order by c.ord) as total
+        from unnest(p_keys) with ordinality c(key, ord)
+        cross join lateral (
+          select coalesce(sum(l.length), 0) as bytes
+          from ((select _WholeLength(e.event) as length from NewEvents e
+                 where e.instance_key = c.key and e.visible_at <= p_until
+                 order by e.visible_at, e.seq limit p_max_messages)
+                union all
+                select _WholeLength(h.events) from History h where h.instance_key = c.key) l) w) s
+  where s.total <= p_bytes or (p_first and s.ord = 1);
+end $$;
+
 -- _LockNextOrchestration: leases due instances of the hub, earliest first, and reads what their next
 -- turn needs. Each group takes up to its own "max": of what its filters accept, or without filters of
 -- everything. Rows by "part": 0 an instance, 1 a message of it (due ones, in inbox order), 2 a chunk
 -- of its history, 3 a group (number, from 1; count = how many it took; due = when the next free
--- instance for it is due, where that is known). Of an instance, "due" is its earliest message that was
--- not read and "more" tells that the limits cut due ones.
+-- instance for it is due, where that is known; more = the bytes of the claim have cut it). Of an instance,
+-- "due" is its earliest message that was not read and "more" tells that the limits cut due ones.
 --   p_batch {token, kind, groups: [{max, filters: [{name, versions}], excluded: keys that are not
---            taken}], max_messages, max_bytes, repeat, again}
+--            taken}], max_messages, max_bytes, total_bytes, repeat, again}
+-- total_bytes: of all messages and chunks together, but for the first instance; absent = no limit.
 -- Locks: hot rows, SKIP LOCKED. Repeat: with "again" set, what the token already holds is returned
 -- instead of something new; with "repeat" set, nothing new is ever taken.
 create or replace function _LockNextOrchestration(p_hub int, p_batch jsonb, p_bytes bytea[])
@@ -188,8 +210,10 @@ declare
   v_kind smallint := p_batch ->> 'kind';
   v_max_messages int := p_batch ->> 'max_messages';
   v_max_bytes bigint := p_batch ->> 'max_bytes';
+  v_bytes_left bigint := coalesce(p_batch ->> 'total_bytes', '9223372036854775807');
   v_group record;
   v_taken record;
+  v_within record;
   v_keys bigint[];
 begin
   if p_batch ?| '{again,repeat}' then
@@ -210,17 +234,21 @@ begin
         from _LockNamedInstances(p_hub, v_kind, v_group.filters, v_group.max, v_group.excluded,
                                  v_now);
       end if;
-      if cardinality(v_taken.keys) > 0 then
+      select * into v_within
+      from _TurnsWithin(v_taken.keys, v_now, v_max_messages, v_bytes_left, v_keys is null);
+      if v_within.keys is not null then
         update ReadyInstances r
         set lease_token = v_token, next_due = null, not_before = null, owner_wake = null
-        where r.instance_key = any (v_taken.keys);
-        v_keys := v_keys || v_taken.keys;
+        where r.instance_key = any (v_within.keys);
+        v_keys := v_keys || v_within.keys;
+        v_bytes_left := v_bytes_left - v_within.bytes;
       end if;
       return query
         select 3::smallint, null::bigint, v_group.ord, null::int, null::int,
-               coalesce(cardinality(v_taken.keys), 0), v_taken.next_due,
+               coalesce(cardinality(v_within.keys), 0), v_taken.next_due,
                null::bytea, null, null, null, null::bytea, null::smallint, null::bytea, null::bytea,
-               null::bytea, null::bigint, null::int, null::int, null, null::smallint, null::boolean;
+               null::bytea, null::bigint, null::int, null::int, null, null::smallint,
+               coalesce(cardinality(v_within.keys), 0) < coalesce(cardinality(v_taken.keys), 0);
     end loop;
   end if;
 

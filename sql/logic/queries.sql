@@ -5,37 +5,57 @@
 -- _QuerySingle: instances by id. One row per item that exists; payload columns are null unless the
 -- item asks for them. A turn that changes nothing visible does not write the instance's row, so of a
 -- live instance the time of the last turn counts as well.
---   p_batch {items: [{id, payloads}]}
+--   p_batch {items: [{id, payloads}], total_bytes}
+-- total_bytes: of all payloads together, but for those of the first item; absent = no limit. left_out: an
+-- item beyond it, without its payloads, which is to be asked for again.
 create or replace function _QuerySingle(p_hub int, p_batch jsonb, p_bytes bytea[])
 returns table (item int, key bigint, execution_id text, generation int, name text, version bytea,
                status smallint, created_time timestamptz, last_updated_time timestamptz,
                completed_time timestamptz, scheduled_start timestamptz, parent_instance_id text,
-               tags jsonb, input bytea, output bytea, custom_status bytea, failure bytea)
+               tags jsonb, input bytea, output bytea, custom_status bytea, failure bytea,
+               left_out boolean)
 language plpgsql set search_path from current set enable_seqscan = off as $$
 #variable_conflict use_column
+declare
+  v_total_bytes bigint := coalesce(p_batch ->> 'total_bytes', '9223372036854775807');
 begin
   return query
-    select c.ord::int, i.instance_key, i.execution_id, i.generation, i.name, i.version,
-           _StatusNow(i.runtime_status, r.turn), i.created_time,
+    select i.ord::int, i.instance_key, i.execution_id, i.generation, i.name, i.version,
+           _StatusNow(i.runtime_status, i.hot_turn), i.created_time,
            case when i.completed_time is not null then i.last_updated_time
                 else greatest(i.last_updated_time,
                               (select h.committed_time from History h
                                where h.instance_key = i.instance_key
                                order by h.turn desc limit 1)) end,
            i.completed_time, i.scheduled_start, i.parent_instance_id, i.tags,
-           case when c.payloads then coalesce(i.input, (
+           case when w.whole then coalesce(i.input, (
              select p.data from Payloads p
              where p.instance_key = i.instance_key and p.payload_id = i.input_payload)) end,
-           case when c.payloads then coalesce(i.output, (
+           case when w.whole then coalesce(i.output, (
              select p.data from Payloads p
              where p.instance_key = i.instance_key and p.payload_id = i.output_payload)) end,
-           case when c.payloads then i.custom_status end,
-           case when c.payloads then i.failure end
-    from rows from (jsonb_to_recordset(p_batch -> 'items') as (payloads boolean),
-                    unnest(_FindInstances(p_hub, p_batch -> 'items')))
-      with ordinality c(payloads, key, ord)
-    join Instances i on i.instance_key = any (array[c.key])
-    left join ReadyInstances r on r.instance_key = any (array[c.key]);
+           case when w.whole then i.custom_status end,
+           case when w.whole then i.failure end,
+           coalesce(i.payloads, false) and not w.whole
+    from (select c.ord, c.payloads, r.turn as hot_turn, i.*, b.bytes,
+                 sum(b.bytes) over (order by c.ord) as total
+          from rows from (jsonb_to_recordset(p_batch -> 'items') as (payloads boolean),
+                          unnest(_FindInstances(p_hub, p_batch -> 'items')))
+            with ordinality c(payloads, key, ord)
+          join Instances i on i.instance_key = any (array[c.key])
+          left join ReadyInstances r on r.instance_key = any (array[c.key])
+          cross join lateral (
+            select case when c.payloads
+                        then coalesce(length(i.input), 0) + coalesce(length(i.output), 0)
+                             + coalesce(length(i.custom_status), 0) + coalesce(length(i.failure), 0)
+                             + coalesce((select sum(length(p.data)) from Payloads p
+                                         where p.instance_key = i.instance_key
+                                           and p.payload_id in (i.input_payload, i.output_payload)), 0)
+                        else 0 end as bytes) b) i
+    cross join lateral (
+      -- The first one with payloads is taken whatever they have.
+      select coalesce(i.payloads, false) and (i.total <= v_total_bytes or i.total = i.bytes)
+        as whole) w;
 end $$;
 
 -- _WaitStates: the light form, for all waiting calls. p_batch {items: [{id}]}

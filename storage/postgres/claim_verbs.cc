@@ -34,7 +34,7 @@ void EncodeGroup(const ClaimGroup& group, Envelope& envelope) {
 // first one took, it counts as served in full: who asked asks again at once.
 std::vector<ClaimedGroup> ServedInFull(const ClaimRequest& request) {
   std::vector<ClaimedGroup> groups;
-  for (const ClaimGroup& group : request.groups) groups.push_back({group.max_items, std::nullopt});
+  for (const ClaimGroup& group : request.groups) groups.push_back({group.max_items, {}, false});
   return groups;
 }
 
@@ -45,6 +45,7 @@ absl::Status ReadGroup(const Result& result, int row, const char* number, const 
   if (!index.ok()) return index.status();
   groups[*index].items = static_cast<int>(result.Int(row, result.Column(items)));
   groups[*index].next_due = result.OptionalTimestamp(row, result.Column("due"));
+  groups[*index].cut = result.Bool(row, result.Column("more"));
   return absl::OkStatus();
 }
 
@@ -62,7 +63,8 @@ class ClaimVerb : public CallVerb<ClaimRequest, Reply> {
     envelope.Int("token", request.lease_token)
         .Int("kind", static_cast<int64_t>(InstanceKind::kOrchestration))
         .Int("max_messages", std::max(request.max_messages, 1))
-        .Int("max_bytes", request.max_message_bytes);
+        .Int("max_bytes", request.max_message_bytes)
+        .Int("total_bytes", request.max_total_bytes);
     envelope.Flag("repeat", request.repeat);
     envelope.BeginArray("groups");
     for (const ClaimGroup& group : request.groups) EncodeGroup(group, envelope);

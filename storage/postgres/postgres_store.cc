@@ -12,6 +12,7 @@ LaneOptions LaneFor(const PostgresStoreOptions& options, std::string name) {
   LaneOptions lane = options.lane;
   lane.name = std::move(name);
   lane.connection = options.connection;
+  lane.queue_bytes_max = static_cast<size_t>(options.queue_bytes_max);
   lane.connection.lock_timeout = options.lane_lock_timeout;
   return lane;
 }
@@ -33,6 +34,9 @@ LaneOptions LargeLane(const PostgresStoreOptions& options) {
 LaneOptions ClaimLane(const PostgresStoreOptions& options) {
   LaneOptions lane = LaneFor(options, "claims");
   lane.connection.statement_timeout = options.claim_statement_timeout;
+  // The dispatcher asks for less then, so the same call would only take as long again.
+  lane.timeouts_max = 1;
+  lane.timed_out = absl::StatusCode::kDeadlineExceeded;
   lane.connection.durability = Durability::kAsynchronous;
   return lane;
 }
@@ -377,8 +381,15 @@ void PostgresStore::TerminateNow(ImmediateTermination request,
 void PostgresStore::ReadInstance(HubId hub, std::string instance_id, bool payloads,
                                  Callback<std::optional<InstanceRow>> done) {
   const size_t bytes = 64 + instance_id.size();
-  Submit(*read_lane_, *verbs_->read_instance, hub, 0, bytes,
-         InstanceRequest{std::move(instance_id), payloads}, std::move(done));
+  InstanceRequest request{instance_id, payloads};
+  // Each call reads one at least, so an instance that others were preferred to comes in its turn.
+  auto answer = [this, hub, instance_id = std::move(instance_id), payloads,
+                 done = std::move(done)](absl::StatusOr<std::optional<InstanceRow>> row) mutable {
+    if (!absl::IsAborted(row.status())) return std::move(done)(std::move(row));
+    ReadInstance(hub, std::move(instance_id), payloads, std::move(done));
+  };
+  Submit(*read_lane_, *verbs_->read_instance, hub, 0, bytes, std::move(request),
+         Callback<std::optional<InstanceRow>>(std::move(answer)));
 }
 
 void PostgresStore::ReadStatus(HubId hub, std::string instance_id, Callback<InstanceStatus> done) {

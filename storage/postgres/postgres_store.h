@@ -39,8 +39,9 @@ struct PostgresStoreOptions {
   std::string schema = "dt";
   std::string version = "0";  // of the daemon, shown in table Workers
   int write_lanes = 1;
+  int64_t queue_bytes_max = int64_t{256} << 20;  // of what waits in one lane
   absl::Duration lease = absl::Seconds(30);
-  absl::Duration claim_statement_timeout = absl::Seconds(10);
+  absl::Duration claim_statement_timeout = absl::Seconds(5);
   // After so long a call of a lane is taken apart, lest one kept lock holds all others up (lane.h).
   absl::Duration lane_lock_timeout = absl::Milliseconds(250);
   // After so long a call of a lane for writes is taken apart, and what is too long alone goes to

@@ -31,13 +31,17 @@ absl::StatusOr<InstanceRow> ReadRow(const Result& result, int row) {
   return instance;
 }
 
+// Of the payloads that one call reads, beyond those of its first instance.
+constexpr int64_t kReadBytesMax = 16 << 20;
+
+// An instance that the call had no room for is answered kAborted, and is to be asked for again.
 class ReadInstances : public ReadInstanceVerb {
  public:
   explicit ReadInstances(VerbContext* context) : CallVerb(context, "_QuerySingle", true) {}
 
  protected:
   void EncodeCalls(const Requests& requests, Envelope& envelope) const override {
-    envelope.BeginArray("items");
+    envelope.Int("total_bytes", kReadBytesMax).BeginArray("items");
     for (const InstanceRequest* request : requests) {
       envelope.BeginObject()
           .String("id", request->instance_id)
@@ -50,9 +54,14 @@ class ReadInstances : public ReadInstanceVerb {
   absl::Status DecodeReplies(const Result& result, const Requests& requests,
                              Replies& replies) const override {
     const int item = result.Column("item");
+    const int left_out = result.Column("left_out");
     for (int row = 0; row < result.rows(); ++row) {
       const absl::StatusOr<size_t> index = ItemIndex(result, row, item, requests.size());
       if (!index.ok()) return index.status();
+      if (result.Bool(row, left_out)) {
+        replies[*index] = absl::AbortedError("the call had too much to read already");
+        continue;
+      }
       absl::StatusOr<InstanceRow> instance = ReadRow(result, row);
       if (!instance.ok()) {
         replies[*index] = instance.status();

@@ -46,6 +46,15 @@ void Listen(const Replay& replay, Actions& actions) {
 
 }  // namespace
 
+// The deprecated fields are those that .NET and Java still send.
+void MakePart(OrchestratorResponse& response, int index, bool last) {
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+  response.set_ispartial(!last);
+  response.mutable_chunkindex()->set_value(index);
+#pragma GCC diagnostic pop
+}
+
 Functions SomeFunctions(const FakeClock& clock) {
   Functions functions;
   functions.activities["Echo"] = [](const ActivityRequest& request) {

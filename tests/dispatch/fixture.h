@@ -72,6 +72,9 @@ struct FaultyDaemon {
 //   Listen  waits for event "go", output is its input
 Functions SomeFunctions(const FakeClock& clock);
 
+// Makes the response the part of this index (from 0) of a larger one (3.18).
+void MakePart(OrchestratorResponse& response, int index, bool last);
+
 }  // namespace dt::testing
 
 #endif  // DT_TESTS_DISPATCH_FIXTURE_H_

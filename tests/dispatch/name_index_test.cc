@@ -88,6 +88,7 @@ TEST_CASE("name_index_pure it finds what a look at each filter finds") {
 struct QuietSink : dispatch::WorkItemSink {
   void Write(orchestration::Frame) override {}
   void Finish(absl::Status) override {}
+  int64_t UnreadBytes() const override { return 0; }
 };
 
 NameFilters ManyNames(int count) {

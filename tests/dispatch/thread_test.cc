@@ -53,6 +53,7 @@ class WorkerThread : public dispatch::WorkItemSink {
     absl::MutexLock lock(&mutex_);
     finished_ = std::move(status);
   }
+  int64_t UnreadBytes() const override { return 0; }
   absl::Status finished() {
     absl::MutexLock lock(&mutex_);
     return finished_;
@@ -158,6 +159,7 @@ class WorkerInPlace : public dispatch::WorkItemSink {
     Answer(*dispatch_, hub_, *functions_, BytesOf(frame));
   }
   void Finish(absl::Status) override {}
+  int64_t UnreadBytes() const override { return 0; }
   std::set<std::thread::id> threads() {
     absl::MutexLock lock(&mutex_);
     return threads_;

@@ -6,15 +6,6 @@
 namespace dt::testing {
 namespace {
 
-// Sets the deprecated fields that .NET and Java still send (3.18).
-void MakePart(OrchestratorResponse& response, int index, bool last) {
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
-  response.set_ispartial(!last);
-  response.mutable_chunkindex()->set_value(index);
-#pragma GCC diagnostic pop
-}
-
 OrchestratorResponse TaskPart(const WorkItem& item, int index, bool last) {
   OrchestratorResponse response;
   response.set_instanceid(item.orchestratorrequest().instanceid());

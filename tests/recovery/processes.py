@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 SECONDS = 60  # The bound of every wait; a test that needs so long has failed.
@@ -105,10 +105,12 @@ class Postgres:
 
 
 class Daemon:
-    """One `durabletask-sidecar serve` on a port that it keeps over restarts."""
+    """One `durabletask-sidecar serve` on a port that it keeps over restarts. `prefix`: what its command
+    line begins with, such as a program that makes it live in a control group."""
 
     def __init__(self, name: str, url: str, directory: pathlib.Path, *options: str,
-                 hub: str = ROLE):
+                 hub: str = ROLE, prefix: Sequence[str] = ()):
+        self._prefix = prefix
         self._arguments = ["--postgres", url, "--hubs", hub, "--hubs-default", hub, *options]
         self.address = f"127.0.0.1:{free_port()}"
         self.log = directory / f"{name}.log"
@@ -118,10 +120,14 @@ class Daemon:
     def start(self) -> None:
         with open(self.log, "ab") as log:
             self._process = subprocess.Popen(
-                [*dies_with_tests("KILL"), SIDECAR, "serve", "--listen", self.address,
+                [*dies_with_tests("KILL"), *self._prefix, SIDECAR, "serve", "--listen", self.address,
                  *self._arguments],
                 stdout=log, stderr=log)
         eventually(self._serves, f"the daemon serves; its log: {self.log}")
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def _serves(self) -> bool:
         assert self._process.poll() is None, self.log.read_text()

@@ -7,6 +7,7 @@ what "at least once" means, and how often is printed.
 
 import json
 import time
+from collections.abc import Sequence
 
 import pytest
 
@@ -31,10 +32,10 @@ class House:
         self.daemons: list[Daemon] = []
         self._workers = []
 
-    def add_daemon(self, *options: str) -> Daemon:
+    def add_daemon(self, *options: str, prefix: Sequence[str] = ()) -> Daemon:
         name = f"{self.database}-{len(self.daemons)}"
         daemon = Daemon(name, self.postgres.url(self.database), self.postgres.directory,
-                        *options)
+                        *options, prefix=prefix)
         self.daemons.append(daemon)
         return daemon
 

@@ -69,6 +69,75 @@ TEST_CASE("store_claim_takes_the_earliest_first_and_each_once") {
   CHECK_FALSE(rest.groups.at(0).next_due.has_value());
 }
 
+// So that what is queued cannot bring a claim, or a daemon, down by its size.
+TEST_CASE("store_claim_bytes_of_turns") {
+  Harness h(AnyKind());
+  constexpr int64_t kInput = 100'000;
+  for (const char* id : {"a", "b", "c", "d"}) {
+    NewInstance instance = h.Instance(id);
+    instance.started = Event(std::string(kInput, *id));
+    h.a().Create(std::move(instance));
+  }
+  ClaimRequest request = h.Request();
+  request.max_total_bytes = 5 * kInput / 2;
+  const ClaimResult two = h.a().ClaimWith(request);
+  CHECK(IdsOf(two) == Ids{"a", "b"});
+  CHECK(two.groups.at(0).items == 2);
+  CHECK(two.groups.at(0).cut);
+  // One is taken whatever it has, and only one by all groups together.
+  request.max_total_bytes = 1;
+  const std::vector<NameFilter> none = {{"no such name", {}}};
+  request.groups = {{10, none}, {10, std::nullopt}, {10, std::nullopt}};
+  const ClaimResult one = h.b().ClaimWith(request);
+  CHECK(IdsOf(one) == Ids{"c"});
+  CHECK_FALSE(one.groups.at(0).cut);
+  CHECK(one.groups.at(1).cut);
+  CHECK(one.groups.at(2).cut);
+  CHECK(one.groups.at(2).items == 0);
+  request.groups.clear();
+  const ClaimResult last = h.b().ClaimWith(request);
+  CHECK(IdsOf(last) == Ids{"d"});
+  CHECK_FALSE(last.groups.at(0).cut);
+  // The history counts like the inbox.
+  for (const Claim& claim : two.claims) {
+    Checkpoint turn = TurnOf(claim);
+    turn.history->events = Bytes(std::string(kInput, 'h'));
+    turn.release = true;
+    turn.own_messages = {Event("go")};
+    REQUIRE(h.a().Commit(turn).outcome == CheckpointOutcome::kCommitted);
+  }
+  request.max_total_bytes = 3 * kInput / 2;
+  CHECK(h.b().ClaimWith(request).claims.size() == 1);
+  CHECK(h.b().ClaimWith(request).claims.size() == 1);
+}
+
+TEST_CASE("store_claim_bytes_of_tasks") {
+  Harness h(AnyKind());
+  constexpr int64_t kInput = 100'000;
+  std::vector<NewTask> tasks(4);
+  for (int i = 0; i < 4; ++i) {
+    NewTask& task = tasks[static_cast<size_t>(i)];
+    task.task_id = i + 1;
+    task.name = "Large";
+    task.request = Bytes(std::string(kInput, 'x'));  // stored once, and read four times
+  }
+  WithTasks(h, "one", std::move(tasks));
+  ClaimRequest request = h.Request();
+  request.groups = {{10, std::nullopt}};
+  request.max_total_bytes = 5 * kInput / 2;
+  const TaskClaimResult two = ClaimTasksWith(h.a(), request);
+  CHECK(TaskIdsOf(two) == std::vector<int32_t>{1, 2});
+  CHECK(two.groups.at(0).items == 2);
+  CHECK(two.groups.at(0).cut);
+  request.max_total_bytes = 1;
+  const TaskClaimResult one = ClaimTasksWith(h.b(), request);
+  CHECK(TaskIdsOf(one) == std::vector<int32_t>{3});
+  CHECK(one.groups.at(0).cut);
+  const TaskClaimResult last = ClaimTasksWith(h.b(), request);
+  CHECK(TaskIdsOf(last) == std::vector<int32_t>{4});
+  CHECK_FALSE(last.groups.at(0).cut);
+}
+
 TEST_CASE("store_claim_repeated_returns_what_its_token_holds") {
   Harness h(AnyKind());
   h.a().Create(h.Instance("one"));

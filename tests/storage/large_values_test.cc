@@ -140,6 +140,34 @@ TEST_CASE("store_large_values_of_a_task_come_back") {
   CHECK(*history->at(1).events == *second.history->events);
 }
 
+TEST_CASE("store_large_values_are_read_by_many_at_once") {
+  Harness h(AnyKind());
+  constexpr int kReaders = 30;
+  const std::string input = Noise(2 << 20, 7);  // more of them than one call reads
+  NewInstance instance = h.Instance("large");
+  instance.input = input;
+  h.a().Create(std::move(instance));
+  struct Read {
+    absl::Mutex mutex;
+    int whole ABSL_GUARDED_BY(mutex) = 0;
+    int answers ABSL_GUARDED_BY(mutex) = 0;
+    bool over() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) { return answers == kReaders; }
+  } read;
+  for (int i = 0; i < kReaders; ++i) {
+    h.a().store().ReadInstance(h.hub, "large", /*payloads=*/true,
+                               [&](absl::StatusOr<std::optional<InstanceRow>> row) {
+                                 absl::MutexLock lock(&read.mutex);
+                                 if (row.ok() && row->has_value() && (*row)->input == input) {
+                                   ++read.whole;
+                                 }
+                                 ++read.answers;
+                               });
+  }
+  absl::MutexLock lock(&read.mutex);
+  read.mutex.Await(absl::Condition(&read, &Read::over));
+  CHECK(read.whole == kReaders);
+}
+
 TEST_CASE("store_large_values_for_others_come_back") {
   Harness h(AnyKind());
   const std::string news = Noise(kLarge, 1), child_input = Noise(kLarge, 2),

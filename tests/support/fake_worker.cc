@@ -35,6 +35,12 @@ void FakeSink::Finish(absl::Status status) {
   finished_ = std::move(status);
 }
 
+int64_t FakeSink::UnreadBytes() const {
+  int64_t bytes = 0;
+  for (const WorkItem& item : items_) bytes += static_cast<int64_t>(item.ByteSizeLong());
+  return bytes;
+}
+
 std::optional<WorkItem> FakeSink::Take() {
   if (items_.empty()) return std::nullopt;
   WorkItem item = std::move(items_.front());

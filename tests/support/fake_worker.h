@@ -21,6 +21,7 @@ class FakeSink : public dispatch::WorkItemSink {
  public:
   void Write(orchestration::Frame frame) override;
   void Finish(absl::Status status) override;
+  int64_t UnreadBytes() const override;
 
   // Takes the next item that is no ping; nullopt if there is none.
   std::optional<WorkItem> Take();

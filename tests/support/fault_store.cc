@@ -36,6 +36,11 @@ int FaultStore::broken_calls(Verb verb) const {
   return broken == broken_.end() ? 0 : broken->second.calls;
 }
 
+ClaimRequest FaultStore::last_turn_claim() const {
+  absl::MutexLock lock(&mutex_);
+  return last_turn_claim_;
+}
+
 FaultStore::Fate FaultStore::Draw(Verb verb, HubId hub) {
   absl::MutexLock lock(&mutex_);
   Fate fate;
@@ -166,6 +171,10 @@ void FaultStore::Terminate(ClientTermination termination, Callback<Delivery> don
 
 void FaultStore::ClaimInstances(ClaimRequest request, Callback<ClaimResult> done) {
   const HubId hub = request.hub;
+  if (!request.repeat) {
+    absl::MutexLock lock(&mutex_);
+    last_turn_claim_ = request;
+  }
   Pass<ClaimResult>(
       Verb::kClaim, kOtherLane,
       [&](Callback<ClaimResult> answer) {

@@ -57,6 +57,8 @@ class FaultStore : public Store {
   void Mend(Verb verb);
   // How many calls of this verb Break has failed.
   int broken_calls(Verb verb) const;
+  // The last ClaimInstances that was asked for, repeated ones left out.
+  ClaimRequest last_turn_claim() const;
 
   void Start(StoreObserver* observer) override { inner_->Start(observer); }
   void Stop() override { inner_->Stop(); }
@@ -136,6 +138,7 @@ class FaultStore : public Store {
   FaultScript script_ ABSL_GUARDED_BY(mutex_);
   std::vector<Planned> planned_ ABSL_GUARDED_BY(mutex_);
   std::map<Verb, Broken> broken_ ABSL_GUARDED_BY(mutex_);
+  ClaimRequest last_turn_claim_ ABSL_GUARDED_BY(mutex_);
   std::array<Lane, kLanes + 1> lanes_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -200,12 +200,29 @@ class MemoryDatabase {
   bool IsInline(InstanceKey instance, const InlinePlace& place)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Claim Take(Instance& instance, const ClaimRequest& request) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The bytes of a claim; the first item fits always.
+  class ClaimBudget {
+   public:
+    explicit ClaimBudget(int64_t bytes) : left_(bytes) {}
+    bool Take(int64_t bytes) {
+      if (bytes > left_ && any_) return false;
+      any_ = true;
+      left_ -= bytes;
+      return true;
+    }
+
+   private:
+    int64_t left_;
+    bool any_ = false;
+  };
+  static int64_t TurnBytes(const Instance& instance, absl::Time until);
   ClaimedGroup ClaimGroupOf(const ClaimRequest& request, const ClaimGroup& group,
-                            std::vector<Claim>& claims) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+                            ClaimBudget& budget, std::vector<Claim>& claims)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // A claimed task, with the execution id of its generation.
   ActivityTask LeasedTask(const Task& task) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   ClaimedGroup ClaimTaskGroup(const ClaimRequest& request, const ClaimGroup& group,
-                              std::vector<ActivityTask>& tasks)
+                              ClaimBudget& budget, std::vector<ActivityTask>& tasks)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   InboxRead Read(const Instance& instance) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Wake(HubId hub) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { woken_.insert(hub); }

@@ -13,6 +13,8 @@ bool Excluded(const ClaimGroup& group, int64_t key) {
   return std::find(group.excluded.begin(), group.excluded.end(), key) != group.excluded.end();
 }
 
+int64_t SizeOf(const SharedBytes& bytes) { return static_cast<int64_t>(bytes->size()); }
+
 }  // namespace
 
 absl::StatusOr<HubId> MemoryDatabase::ResolveHub(const std::string& name, bool create) {
@@ -122,14 +124,24 @@ ClaimResult MemoryDatabase::ClaimInstances(const ClaimRequest& request) {
     }
     return result;
   }
+  ClaimBudget budget(request.max_total_bytes);
   for (const ClaimGroup& group : request.groups) {
-    result.groups.push_back(ClaimGroupOf(request, group, result.claims));
+    result.groups.push_back(ClaimGroupOf(request, group, budget, result.claims));
   }
   return result;
 }
 
+int64_t MemoryDatabase::TurnBytes(const Instance& instance, absl::Time until) {
+  int64_t bytes = 0;
+  for (const HistoryChunk& chunk : instance.history) bytes += SizeOf(chunk.events);
+  for (const auto& [order, message] : instance.inbox) {
+    if (message.visible_at <= until) bytes += SizeOf(message.event);
+  }
+  return bytes;
+}
+
 ClaimedGroup MemoryDatabase::ClaimGroupOf(const ClaimRequest& request, const ClaimGroup& group,
-                                          std::vector<Claim>& claims) {
+                                          ClaimBudget& budget, std::vector<Claim>& claims) {
   const absl::Time now = NowLocked();
   ClaimedGroup result;
   std::vector<Instance*> taken;
@@ -143,6 +155,10 @@ ClaimedGroup MemoryDatabase::ClaimGroupOf(const ClaimRequest& request, const Cla
     }
     if (std::get<1>(*it) > now) {
       result.next_due = std::get<1>(*it);
+      break;
+    }
+    if (!budget.Take(TurnBytes(*instance, now))) {
+      result.cut = true;
       break;
     }
     taken.push_back(instance);
@@ -211,8 +227,9 @@ TaskClaimResult MemoryDatabase::ClaimTasks(const ClaimRequest& request) {
     }
     return result;
   }
+  ClaimBudget budget(request.max_total_bytes);
   for (const ClaimGroup& group : request.groups) {
-    result.groups.push_back(ClaimTaskGroup(request, group, result.tasks));
+    result.groups.push_back(ClaimTaskGroup(request, group, budget, result.tasks));
   }
   return result;
 }
@@ -267,7 +284,7 @@ ActivityTask MemoryDatabase::LeasedTask(const Task& task) const {
 }
 
 ClaimedGroup MemoryDatabase::ClaimTaskGroup(const ClaimRequest& request, const ClaimGroup& group,
-                                            std::vector<ActivityTask>& tasks) {
+                                            ClaimBudget& budget, std::vector<ActivityTask>& tasks) {
   const absl::Time now = NowLocked();
   ClaimedGroup result;
   std::vector<TaskKey> taken;
@@ -280,6 +297,10 @@ ClaimedGroup MemoryDatabase::ClaimTaskGroup(const ClaimRequest& request, const C
     if (ready_at > now) {
       result.next_due = std::min(result.next_due.value_or(ready_at), ready_at);
       continue;
+    }
+    if (!budget.Take(SizeOf(task.request))) {
+      result.cut = true;
+      break;
     }
     taken.push_back(task.key);
   }
