@@ -105,7 +105,7 @@ begin
      left join lateral (select h.turn from ReadyInstances h
                         where t.runtime_status = 6 and h.instance_key = t.instance_key) r on true
      where t.taken order by t.place'
-    using p_hub, (p_batch ->> 'statuses')::int, _Time((p_batch ->> 'from')::bigint),
+    using _LiveHub(p_hub), (p_batch ->> 'statuses')::int, _Time((p_batch ->> 'from')::bigint),
           _Time((p_batch ->> 'to')::bigint), p_batch ->> 'prefix', _PrefixEnd(p_batch ->> 'prefix'),
           _Time((p_batch ->> 'after_time')::bigint), p_batch ->> 'after_id',
           (p_batch ->> 'rows')::int, (p_batch ->> 'bytes')::bigint, p_batch ? 'payloads';
