@@ -20,6 +20,9 @@ constexpr char kTryIt[] =
     "k=c.TaskHubGrpcClient(host_address='{0}'); i=k.schedule_new_orchestration(f, input='world'); "
     "print(k.wait_for_orchestration_completion(i).serialized_output); s.stop()\"";
 
+// Between two looks for deleted hubs that other daemons have left.
+constexpr absl::Duration kHubCleanupInterval = absl::Minutes(1);
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<rpc::AccessControl>> OpenAccess(const Config& config) {
@@ -47,8 +50,13 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(Config config,
       std::make_unique<dispatch::DispatchThread>(daemon->store_.get(), settings.dispatch);
   daemon->dispatch_->Start();
   daemon->store_->Start(daemon->dispatch_.get());
+  BatchPaceOptions cleanup_pace = PaceOf(settings.retention);
+  cleanup_pace.interval = kHubCleanupInterval;
+  daemon->hub_cleanup_ = std::make_unique<HubCleanup>(daemon->store_.get(), cleanup_pace);
+  rpc::ServiceOptions service = settings.service;
+  service.hubs.on_deleted = [cleanup = daemon->hub_cleanup_.get()] { cleanup->Wake(); };
   daemon->service_ = std::make_unique<rpc::SidecarService>(
-      daemon->store_.get(), daemon->dispatch_.get(), settings.service);
+      daemon->store_.get(), daemon->dispatch_.get(), std::move(service));
   daemon->guarded_service_ =
       std::make_unique<rpc::GuardedService>(daemon->service_.get(), daemon->access_.get());
   const absl::Status status = daemon->CreateHubs(stop);
@@ -60,6 +68,7 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(Config config,
   daemon->server_->SetServing(true);
   daemon->retention_ = std::make_unique<Retention>(daemon->store_.get(), settings.retention);
   daemon->retention_->Start();
+  daemon->hub_cleanup_->Start();
   daemon->GuardMemory();
   return daemon;
 }
@@ -123,6 +132,7 @@ void Daemon::Stop() {
   memory_guard_.reset();
   if (server_ != nullptr) server_->SetServing(false);
   if (retention_ != nullptr) retention_->Stop();
+  if (hub_cleanup_ != nullptr) hub_cleanup_->Stop();
   if (dispatch_ != nullptr) dispatch_->Drain(config_.drain_timeout);
   if (server_ != nullptr) server_->Shutdown(config_.shutdown_grace);
   if (store_ != nullptr) store_->Stop();

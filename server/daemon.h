@@ -2,7 +2,7 @@
 // ended in the reverse one.
 //
 //   access rules -> backend with its store -> dispatcher -> service -> hubs -> gRPC server ->
-//   retention, guard of the memory
+//   retention, removal of deleted hubs, guard of the memory
 //
 // Threads: one thread starts it, calls Stop, and destroys it.
 #ifndef DT_SERVER_DAEMON_H_
@@ -15,6 +15,7 @@
 #include "absl/status/statusor.h"
 #include "server/backend.h"
 #include "server/config.h"
+#include "server/hub_cleanup.h"
 #include "server/memory_guard.h"
 #include "server/retention.h"
 #include "server/rpc/access_control.h"
@@ -58,6 +59,7 @@ class Daemon {
   std::unique_ptr<rpc::AccessControl> access_;
   std::unique_ptr<Store> store_;
   std::unique_ptr<dispatch::DispatchThread> dispatch_;
+  std::unique_ptr<HubCleanup> hub_cleanup_;
   std::unique_ptr<rpc::SidecarService> service_;
   std::unique_ptr<rpc::GuardedService> guarded_service_;
   std::unique_ptr<rpc::Server> server_;

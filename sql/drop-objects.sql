@@ -5,7 +5,7 @@ drop function GetInstanceHistory(text, boolean),
 drop view vInstances, vHistory, vRetention, vWaitingWork, _InstanceHistory, _Instances, _RetentionPlan;
 drop table Versions, GlobalSettings, TaskHubBindings, TaskHubs, Workers, Instances, ReadyInstances,
   NewEvents, NewTasks, History, Payloads, Entities, EntityLockRequests, Leaders, RetentionPolicies,
-  RetentionWalks;
+  RetentionWalks, HubDeletions;
 do $$
 declare
   v_routine regprocedure;

@@ -25,6 +25,7 @@ select to_regclass('Versions') is null as fresh \gset
 \ir logic/checkpoint.sql
 \ir logic/clock.sql
 \ir logic/events.sql
+\ir logic/hub_deletions.sql
 \ir logic/inline_tasks.sql
 \ir logic/instances.sql
 \ir logic/orchestrations.sql

@@ -46,7 +46,7 @@ begin
     return;
   end if;
 
-  execute format('grant select on Versions, Workers, Leaders, RetentionWalks to %I', v_owner);
+  execute format('grant select on Versions, Workers, Leaders, RetentionWalks, HubDeletions to %I', v_owner);
   execute format('grant select, insert, update, delete on TaskHubs, GlobalSettings, TaskHubBindings,
                   Instances, ReadyInstances, NewEvents, NewTasks, History, Payloads, Entities,
                   EntityLockRequests, RetentionPolicies to %I', v_owner);

@@ -208,6 +208,22 @@ struct RetentionResult {
   std::vector<RetentionPurge> purges;
 };
 
+// One batch of the removal of what deleted hubs held.
+struct HubCleanupRequest {
+  int max_instances = 500;  // looked at by the batch
+  // How long a hub rests when others have locked all that is left of it.
+  absl::Duration pause = absl::Minutes(1);
+};
+
+struct HubCleanupResult {
+  std::string hub;      // that the batch was for, by the name that it had; empty = there was none
+  int64_t removed = 0;  // instances, by this batch
+  int64_t total = 0;    // by all batches, also of other daemons
+  bool ended = false;   // nothing is left of the hub
+  absl::Duration age;   // since it was deleted
+  bool more = false;    // something is left to remove now: call again
+};
+
 class Store {
  public:
   virtual ~Store() = default;
@@ -222,8 +238,12 @@ class Store {
   // --- Hubs
   // The id of a hub. kNotFound unless it exists or `create` is set.
   virtual void ResolveHub(std::string name, bool create, Callback<HubId> done) = 0;
-  // Deletes the hub and all it holds; kNotFound if missing.
+  // Deletes the hub: nobody finds it or anything in it any more, and its name is free. What it held
+  // is removed by CleanHubs. kNotFound if missing.
   virtual void DeleteHub(std::string name, DoneCallback done) = 0;
+  // Removes one batch of what a deleted hub held; waits for nobody's transaction. Of several
+  // daemons each cleans other hubs.
+  virtual void CleanHubs(HubCleanupRequest request, Callback<HubCleanupResult> done) = 0;
 
   // --- Client verbs
   // kNotFound: the hub was deleted.

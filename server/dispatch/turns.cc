@@ -434,13 +434,13 @@ void Dispatcher::On(TurnAnswered& event) {
 }
 
 bool Dispatcher::TakePart(Resident& resident, OrchestratorResponse part, TurnAnswer& answer) {
-  const bool first = resident.merged == nullptr;
-  if (!first) answer.response = std::move(*resident.merged);
-  // One that comes whole is held no longer than the call.
-  const auto bytes = static_cast<int64_t>(part.SpaceUsedLong());
+  if (resident.merged == nullptr && orchestration::IsWhole(part)) {
+    answer.response = std::move(part);
+    return true;
+  }
+  if (resident.merged != nullptr) answer.response = std::move(*resident.merged);
+  resident.merged_bytes += static_cast<int64_t>(part.SpaceUsedLong());
   const bool complete = orchestration::MergeChunk(std::move(part), answer.response);
-  if (complete && first) return true;
-  resident.merged_bytes += bytes;
   answer.too_large = resident.merged_bytes > limits_.response_bytes_max;
   // More actions than a turn may have fail it; what they are does not matter then.
   const bool too_many = answer.response.actions_size() > limits_.turn.actions_max;

@@ -1,4 +1,4 @@
-// MergeChunk: a response that a worker sends in several parts (3.18).
+// IsWhole, MergeChunk: a response that a worker sends in several parts (3.18).
 
 #include <utility>
 
@@ -9,6 +9,10 @@ namespace dt::orchestration {
 // .NET and Java still send parts, although the protocol calls these fields deprecated.
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+
+bool IsWhole(const OrchestratorResponse& response) {
+  return !response.ispartial() && response.chunkindex().value() <= 0;
+}
 
 bool MergeChunk(OrchestratorResponse part, OrchestratorResponse& merged) {
   const bool last = !part.ispartial();

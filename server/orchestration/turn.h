@@ -129,6 +129,8 @@ TurnResult FailInstance(const InstanceState& state, const Turn& turn,
 TurnResult TerminateInstance(const InstanceState& state, const Turn& turn, LeaseToken lease_token,
                              absl::Time now, IdSource& ids, const TurnLimits& limits);
 
+// Whether the response comes by itself, and is no part of a chunked one.
+bool IsWhole(const OrchestratorResponse& response);
 // Adds one part of a chunked response (3.18). Returns true when `merged` is complete.
 bool MergeChunk(OrchestratorResponse part, OrchestratorResponse& merged);
 

@@ -97,6 +97,7 @@ void TaskHubs::Delete(std::string_view name, DoneCallback done) {
     if (absl::IsNotFound(status)) {
       status = absl::NotFoundError(fmt::format("Task hub not found: {}", hub));
     }
+    if (status.ok() && options_.on_deleted != nullptr) options_.on_deleted();
     std::move(done)(std::move(status));
   });
 }

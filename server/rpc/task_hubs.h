@@ -9,6 +9,7 @@
 #ifndef DT_SERVER_RPC_TASK_HUBS_H_
 #define DT_SERVER_RPC_TASK_HUBS_H_
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -26,6 +27,8 @@ struct TaskHubOptions {
   bool create_unknown = false;           // D1: on in `dev`, off in `serve`
   size_t name_bytes_max = 100;           // printable ASCII, as gRPC metadata is
   absl::Duration cache_age_max = absl::Seconds(30);
+  // Called when a hub was deleted by this daemon, if set; from any thread, must not block.
+  std::function<void()> on_deleted = nullptr;
 };
 
 class TaskHubs {
@@ -42,7 +45,7 @@ class TaskHubs {
   void Resolve(std::string_view name, bool may_create, Callback<HubId> done);
   // Creates the hub if it is missing.
   void Create(std::string_view name, Callback<HubId> done);
-  // Deletes the hub with all it holds.
+  // Deletes the hub: what it holds is removed by others, see Store::DeleteHub.
   void Delete(std::string_view name, DoneCallback done);
 
  private:

@@ -149,6 +149,7 @@ declare
   v_keys bigint[];
   v_due timestamptz;
 begin
+  p_hub := _LiveHub(p_hub);
   if p_batch ?| '{again,repeat}' then
     select array_agg(t.instance_key), array_agg(t.task_key) into v_instances, v_keys
     from NewTasks t where t.hub_id = p_hub and t.lease_token = v_token;

@@ -40,7 +40,7 @@
 --
 -- The fence: the token holds the instance and the turn is the next one. All consumed messages must be
 -- there, and all completed tasks under their leases; if one is missing, the call fails with P0D01 and is
--- repeated item by item.
+-- repeated item by item. In a deleted hub all are gone.
 -- Locks: own and target hot rows by key, then the rest in the order of README.md. Repeat: by (token,
 -- turn), also after the end of the instance or of the lease.
 create or replace function _CheckpointOrchestration(p_hub int, p_batch jsonb, p_bytes bytea[])
@@ -66,6 +66,12 @@ declare
   v_expected bigint;
   v_deleted bigint;
 begin
+  if _LiveHub(p_hub) is null then
+    return query
+      select 0::smallint, n, null::int, 3::smallint, null::bigint, null::bigint, null::bigint, v_now
+      from generate_series(1, cardinality(v_keys)) n;
+    return;
+  end if;
   if p_batch ?| '{messages,parents,terminations,children}' then
     v_locked := _LockTargets(p_hub, p_batch, v_keys);
   end if;

@@ -35,12 +35,14 @@ return case when p_status = 6 and p_turn > 0 then 0::smallint else p_status end;
 -- for ids here: one probe of the unique index for each, whatever the planner knows of the table. A join by
 -- hub and id may be planned, while the table is small or was analysed empty, to read all of the hub by one
 -- of the other indexes that begin with it, and the plan stays when the table has grown.
+-- In a deleted hub there is none, though its rows may still lie there.
 --   p_items  ids, or objects with a member id
 -- Stable: sees what the statement that calls it sees.
 create or replace function _FindInstances(p_hub int, p_items jsonb) returns bigint[]
 language plpgsql stable set search_path from current set enable_seqscan = off
 set enable_sort = off set enable_incremental_sort = off as $$
 begin
+  p_hub := _LiveHub(p_hub);
   return array(
     select (select case when n.hub_id = p_hub and n.instance_id = c.id then n.instance_key end
             from (select i.hub_id, i.instance_id, i.instance_key from Instances i

@@ -216,6 +216,7 @@ declare
   v_within record;
   v_keys bigint[];
 begin
+  p_hub := _LiveHub(p_hub);
   if p_batch ?| '{again,repeat}' then
     select array_agg(r.instance_key) into v_keys
     from ReadyInstances r where r.hub_id = p_hub and r.lease_token = v_token;

@@ -64,7 +64,7 @@ begin
                    order by ' || _SearchTime(p_batch) || ' limit $9'
             || case when p_batch ? 'recursive' then '' else ' for update skip locked' end || ') f'
       into v_found
-      using p_hub, (p_batch ->> 'statuses')::int, _Time((p_batch ->> 'from')::bigint),
+      using _LiveHub(p_hub), (p_batch ->> 'statuses')::int, _Time((p_batch ->> 'from')::bigint),
             _Time((p_batch ->> 'to')::bigint), p_batch ->> 'prefix', _PrefixEnd(p_batch ->> 'prefix'),
             _Time((p_batch ->> 'after_time')::bigint), p_batch ->> 'after_id',
             p_max - coalesce(cardinality(v_keys), 0);

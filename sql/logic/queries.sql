@@ -48,9 +48,10 @@ begin
             select case when c.payloads
                         then coalesce(length(i.input), 0) + coalesce(length(i.output), 0)
                              + coalesce(length(i.custom_status), 0) + coalesce(length(i.failure), 0)
-                             + coalesce((select sum(length(p.data)) from Payloads p
-                                         where p.instance_key = i.instance_key
-                                           and p.payload_id in (i.input_payload, i.output_payload)), 0)
+                             + case when coalesce(i.input_payload, i.output_payload) is null then 0
+                                    else (select coalesce(sum(length(p.data)), 0) from Payloads p
+                                          where p.instance_key = i.instance_key
+                                            and p.payload_id in (i.input_payload, i.output_payload)) end
                         else 0 end as bytes) b) i
     cross join lateral (
       -- The first one with payloads is taken whatever they have.
@@ -125,7 +126,7 @@ begin
      left join lateral (select h.turn from ReadyInstances h
                         where t.runtime_status = 6 and h.instance_key = t.instance_key) r on true
      where t.taken order by t.place'
-    using p_hub, (p_batch ->> 'statuses')::int, _Time((p_batch ->> 'from')::bigint),
+    using _LiveHub(p_hub), (p_batch ->> 'statuses')::int, _Time((p_batch ->> 'from')::bigint),
           _Time((p_batch ->> 'to')::bigint), p_batch ->> 'prefix', _PrefixEnd(p_batch ->> 'prefix'),
           _Time((p_batch ->> 'after_time')::bigint), p_batch ->> 'after_id',
           (p_batch ->> 'rows')::int, (p_batch ->> 'bytes')::bigint, p_batch ? 'payloads';

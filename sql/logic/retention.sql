@@ -244,9 +244,11 @@ end $$;
 create or replace function RemoveRetention(Status text, TaskHub text default null) returns void
 language plpgsql security definer set search_path from current as $$
 #variable_conflict use_column
+declare
+  v_hub int := _RetentionHub($2);
+  v_status smallint := _RetentionStatus($1);
 begin
-  delete from RetentionPolicies p
-    where p.hub_id = _RetentionHub($2) and p.status = _RetentionStatus($1);
+  delete from RetentionPolicies p where p.hub_id = v_hub and p.status = v_status;
   if not found then
     raise exception 'task hub "%" has no policy for "%": vRetention shows what applies',
       coalesce($2, CurrentTaskHub()), $1 using errcode = 'DT001';
@@ -254,9 +256,9 @@ begin
 end $$;
 
 -- _RetentionHub: the id of the hub that an operator means, which must exist, and be that of a login that is
--- bound to one.
+-- bound to one. Locks: the hubs, shared, until the caller's commit: whoever deletes the hub sees its policies.
 create or replace function _RetentionHub(p_name text) returns int
-language plpgsql stable set search_path from current as $$
+language plpgsql set search_path from current as $$
 declare
   v_name text := coalesce(p_name, CurrentTaskHub());
   v_hub int;
@@ -268,6 +270,7 @@ begin
         hint = 'Call it as a login that is bound to that task hub, or to none.';
     end if;
   end if;
+  perform _LockHubs(p_alone => false);
   select h.hub_id into v_hub from TaskHubs h where h.name = v_name;
   if v_hub is null then
     raise exception 'there is no task hub "%": name one with TaskHub => ''...''', v_name

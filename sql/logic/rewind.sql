@@ -99,6 +99,9 @@ begin
     order by t.instance_key, t.task_key for no key update;
 
   outcome := _RewindOutcome(p_batch);
+  if outcome = 0 and _LiveHub(p_hub) is null then
+    outcome := 2;
+  end if;
   if outcome <> 0 then
     outcome := outcome - 1;
     return next;

@@ -141,36 +141,3 @@ begin
     lock table TaskHubs in row share mode;
   end if;
 end $$;
-
--- _DeleteHub: deletes a hub and all that it holds; false if there is none. The name is free at once;
--- daemons that still know the old id find nothing under it, and can create nothing.
--- Locks: the hubs, then its hot rows by key, then its rows of Instances by key, at last the row of
--- Leaders. Repeat: yes.
-create or replace function _DeleteHub(p_name text) returns boolean
-language plpgsql set search_path from current as $$
-declare
-  v_hub int;
-  v_keys bigint[];
-begin
-  -- Before the row: a lock of the row is one of the table, too, and may not become a stronger one.
-  perform _LockHubs(p_alone => true);
-  select h.hub_id into v_hub from TaskHubs h where h.name = p_name for update;
-  if v_hub is null then
-    return false;
-  end if;
-  perform 1 from ReadyInstances r where r.hub_id = v_hub order by r.instance_key for update;
-  loop
-    select array_agg(k.instance_key) into v_keys
-    from (select i.instance_key from Instances i where i.hub_id = v_hub
-          order by i.instance_key limit 10000 for update) k;
-    exit when v_keys is null;
-    perform _DeleteInstances(v_keys);
-  end loop;
-  delete from NewTasks t where t.hub_id = v_hub;
-  -- Retention may just be at work in this hub, and must not leave a row of it behind.
-  perform 1 from Leaders l where l.role = 'retention' for update;
-  delete from RetentionWalks w where w.hub_id = v_hub;
-  delete from RetentionPolicies p where p.hub_id = v_hub;
-  delete from TaskHubs h where h.hub_id = v_hub;
-  return true;
-end $$;

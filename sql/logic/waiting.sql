@@ -20,6 +20,7 @@ declare
   v_names int := p_batch ->> 'names';
   v_accepted record;
 begin
+  p_hub := _LiveHub(p_hub);
   if p_batch ? 'turns' then
     select * into v_accepted from _SplitFilters(p_batch -> 'turns');
     return query

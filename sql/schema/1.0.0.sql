@@ -48,6 +48,19 @@ create table TaskHubs (
 -- ResolveHub, CurrentTaskHub: by name.
 create unique index taskhubs_name on TaskHubs (name);
 
+-- Hubs that are deleted, until what they held is removed. Small: nearly always empty.
+create table HubDeletions (
+  hub_id int primary key,
+  name text collate "C" not null,        -- that it had; a new hub may have it by now
+  deleted_time timestamptz not null,
+  worker_id bigint not null default 0,   -- who removes it, as long as that one lives; 0 = nobody yet
+  removed bigint not null default 0,     -- instances
+  next_run timestamptz not null default '-infinity',
+  -- How far it has come with the hub's instances, in the order (created_time, instance_key).
+  position_time timestamptz not null default '-infinity',
+  position_key bigint not null default 0
+) with (fillfactor = 50);
+
 -- One row per daemon process. lease_until is the heartbeat that all leases of the process share: the
 -- upper bits of a lease token are the worker_id, so no lease has an expiry of its own.
 create table Workers (

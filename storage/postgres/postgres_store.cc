@@ -47,9 +47,9 @@ LaneOptions ReadLane(const PostgresStoreOptions& options, std::string name) {
   return lane;
 }
 
-LaneOptions RetentionLane(const PostgresStoreOptions& options) {
-  LaneOptions lane = LaneFor(options, "retention");
-  // A batch that a crash undoes is purged again.
+LaneOptions RemovalLane(const PostgresStoreOptions& options) {
+  LaneOptions lane = LaneFor(options, "removals");
+  // A batch that a crash undoes is removed again.
   lane.connection.durability = Durability::kAsynchronous;
   return lane;
 }
@@ -100,6 +100,8 @@ struct PostgresStore::Verbs {
         read_history(MakeReadHistoryVerb(context)),
         resolve_hub(MakeResolveHubVerb(context)),
         delete_hub(MakeDeleteHubVerb(context)),
+        look_for_deleted_hubs(MakeLookForDeletedHubsVerb(context)),
+        clean_hubs(MakeCleanHubsVerb(context)),
         list_workers(MakeListWorkersVerb(context)),
         sweep(MakeSweepVerb(context)),
         unaccepted(MakeUnacceptedVerb(context)) {}
@@ -127,6 +129,8 @@ struct PostgresStore::Verbs {
   const std::unique_ptr<const ReadHistoryVerb> read_history;
   const std::unique_ptr<const ResolveHubVerb> resolve_hub;
   const std::unique_ptr<const DeleteHubVerb> delete_hub;
+  const std::unique_ptr<const LookForDeletedHubsVerb> look_for_deleted_hubs;
+  const std::unique_ptr<const CleanHubsVerb> clean_hubs;
   const std::unique_ptr<const ListWorkersVerb> list_workers;
   const std::unique_ptr<const SweepVerb> sweep;
   const std::unique_ptr<const UnacceptedVerb> unaccepted;
@@ -151,7 +155,7 @@ PostgresStore::PostgresStore(PostgresStoreOptions options)
       read_lane_(std::make_unique<Lane>(ReadLane(options_, "reads"))),
       search_lane_(std::make_unique<Lane>(ReadLane(options_, "searches"))),
       upkeep_lane_(std::make_unique<Lane>(LaneFor(options_, "upkeep"))),
-      retention_lane_(std::make_unique<Lane>(RetentionLane(options_))) {
+      removal_lane_(std::make_unique<Lane>(RemovalLane(options_))) {
   context_.hint = [this](HubId hub) { listener_.Notify(hub); };
   for (int i = 0; i < options_.write_lanes; ++i) {
     write_lanes_.push_back(
@@ -174,7 +178,7 @@ void PostgresStore::Stop() {
   read_lane_->Stop(options_.drain);
   search_lane_->Stop(options_.drain);
   upkeep_lane_->Stop(options_.drain);
-  retention_lane_->Stop(options_.drain);
+  removal_lane_->Stop(options_.drain);
   listener_.Stop();
   keeper_.Stop();
 }
@@ -220,6 +224,19 @@ void PostgresStore::DeleteHub(std::string name, DoneCallback done) {
            } else {
              std::move(done)(deleted.status());
            }
+         }));
+}
+
+void PostgresStore::CleanHubs(HubCleanupRequest request, Callback<HubCleanupResult> done) {
+  // A look that finds nothing, as nearly all do, costs no connection of its own.
+  Submit(*upkeep_lane_, *verbs_->look_for_deleted_hubs, 0, 0, 64, true,
+         Callback<bool>([this, request, done = std::move(done)](absl::StatusOr<bool> any) mutable {
+           if (!any.ok() || !*any) {
+             std::move(done)(any.ok() ? absl::StatusOr<HubCleanupResult>(HubCleanupResult{})
+                                      : any.status());
+             return;
+           }
+           Submit(*removal_lane_, *verbs_->clean_hubs, 0, 0, 64, request, std::move(done));
          }));
 }
 
@@ -349,7 +366,7 @@ void PostgresStore::PurgeInstances(PurgeRequest request, Callback<PurgeResult> d
 }
 
 void PostgresStore::ApplyRetention(RetentionRequest request, Callback<RetentionResult> done) {
-  Submit(*retention_lane_, *verbs_->retention, 0, 0, 256, std::move(request), std::move(done));
+  Submit(*removal_lane_, *verbs_->retention, 0, 0, 256, std::move(request), std::move(done));
 }
 
 void PostgresStore::ReadRewindSources(HubId hub, std::vector<std::string> instance_ids,
@@ -432,7 +449,7 @@ LaneCounters PostgresStore::counters() const {
   add(*read_lane_);
   add(*search_lane_);
   add(*upkeep_lane_);
-  add(*retention_lane_);
+  add(*removal_lane_);
   return sum;
 }
 

@@ -9,8 +9,8 @@
 //   reads        one lane for clients, so that they cannot delay the work
 //   searches     one lane for lists of instances, so that a slow one delays no other client
 //   upkeep       one lane for hubs, sweeps, purges and rewinds
-//   retention    one lane, without a connection until the first batch
-//   hints        one connection that listens, and notifies while other daemons are registered
+//   removals     one lane for retention and deleted hubs, without a connection until the first
+//   batch hints        one connection that listens, and notifies while other daemons are registered
 //   lease keeper a connection of its own
 //
 // Threads. As store.h: any thread may call; callbacks run on the threads of the lanes, or on the
@@ -68,6 +68,7 @@ class PostgresStore : public Store {
   absl::Time Now() const override;
   void ResolveHub(std::string name, bool create, Callback<HubId> done) override;
   void DeleteHub(std::string name, DoneCallback done) override;
+  void CleanHubs(HubCleanupRequest request, Callback<HubCleanupResult> done) override;
   void CreateInstance(NewInstance instance, Callback<CreateResult> done) override;
   void SendMessage(ClientMessage message, Callback<Delivery> done) override;
   void Terminate(ClientTermination termination, Callback<Delivery> done) override;
@@ -127,7 +128,7 @@ class PostgresStore : public Store {
   std::unique_ptr<Lane> read_lane_;
   std::unique_ptr<Lane> search_lane_;
   std::unique_ptr<Lane> upkeep_lane_;
-  std::unique_ptr<Lane> retention_lane_;
+  std::unique_ptr<Lane> removal_lane_;
 };
 
 }  // namespace dt::postgres

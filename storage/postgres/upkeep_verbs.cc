@@ -1,5 +1,5 @@
 // Verbs of hubs, of the sweep and of the look for work that nobody accepts (sql/logic/settings.sql,
-// workers.sql, waiting.sql): one call each.
+// hub_deletions.sql, workers.sql, waiting.sql): one call each.
 #include "absl/strings/str_cat.h"
 #include "storage/postgres/verbs.h"
 
@@ -49,6 +49,51 @@ class DeleteHub : public DeleteHubVerb {
   absl::Status DecodeReplies(const Result& result, const Requests&,
                              Replies& replies) const override {
     *replies.front() = result.Bool(0, 0);
+    return absl::OkStatus();
+  }
+};
+
+class LookForDeletedHubs : public LookForDeletedHubsVerb {
+ public:
+  explicit LookForDeletedHubs(VerbContext* context)
+      : CallVerb(context,
+                 {"HubDeletions",
+                  absl::StrCat("select exists (select from ",
+                               Connection::QuoteIdentifier(context->schema), ".HubDeletions)")}) {}
+  size_t operations_max() const override { return 1; }
+  void Encode(Operations, Params*) const override {}
+
+ protected:
+  void EncodeCalls(const Requests&, Envelope&) const override {}
+  absl::Status DecodeReplies(const Result& result, const Requests&,
+                             Replies& replies) const override {
+    *replies.front() = result.Bool(0, 0);
+    return absl::OkStatus();
+  }
+};
+
+class CleanHubs : public CleanHubsVerb {
+ public:
+  explicit CleanHubs(VerbContext* context) : CallVerb(context, "_CleanHubs", true) {}
+  size_t operations_max() const override { return 1; }
+
+ protected:
+  void EncodeCalls(const Requests& requests, Envelope& envelope) const override {
+    envelope.Int("worker", context()->worker.load())
+        .Int("rows", requests.front()->max_instances)
+        .Int("pause", absl::ToInt64Microseconds(requests.front()->pause));
+  }
+  absl::Status DecodeReplies(const Result& result, const Requests&,
+                             Replies& replies) const override {
+    HubCleanupResult& reply = *replies.front();
+    reply.more = result.Bool(0, result.Column("more"));
+    const std::optional<std::string> hub = result.OptionalText(0, result.Column("hub"));
+    if (!hub.has_value()) return absl::OkStatus();
+    reply.hub = *hub;
+    reply.removed = result.Int(0, result.Column("removed"));
+    reply.total = result.Int(0, result.Column("total"));
+    reply.ended = result.Bool(0, result.Column("ended"));
+    reply.age = absl::Microseconds(result.Int(0, result.Column("age")));
     return absl::OkStatus();
   }
 };
@@ -139,6 +184,12 @@ std::unique_ptr<ResolveHubVerb> MakeResolveHubVerb(VerbContext* context) {
 }
 std::unique_ptr<DeleteHubVerb> MakeDeleteHubVerb(VerbContext* context) {
   return std::make_unique<DeleteHub>(context);
+}
+std::unique_ptr<LookForDeletedHubsVerb> MakeLookForDeletedHubsVerb(VerbContext* context) {
+  return std::make_unique<LookForDeletedHubs>(context);
+}
+std::unique_ptr<CleanHubsVerb> MakeCleanHubsVerb(VerbContext* context) {
+  return std::make_unique<CleanHubs>(context);
 }
 std::unique_ptr<ListWorkersVerb> MakeListWorkersVerb(VerbContext* context) {
   return std::make_unique<ListWorkers>(context);

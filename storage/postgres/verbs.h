@@ -218,6 +218,9 @@ using RetentionVerb = CallVerb<RetentionRequest, RetentionResult>;
 using SearchVerb = CallVerb<InstanceSearch, InstancePage>;
 using ResolveHubVerb = CallVerb<HubRequest, HubId>;
 using DeleteHubVerb = CallVerb<std::string, bool>;
+// Whether any hub is deleted and not all of it gone; the request is not looked at.
+using LookForDeletedHubsVerb = CallVerb<bool, bool>;
+using CleanHubsVerb = CallVerb<HubCleanupRequest, HubCleanupResult>;
 // All workers, also those that are dead; the request is not looked at.
 using ListWorkersVerb = CallVerb<bool, std::vector<WorkerRow>>;
 // The request names workers that are dead; the reply counts what was freed.
@@ -249,6 +252,8 @@ std::unique_ptr<ReadHistoryVerb> MakeReadHistoryVerb(VerbContext* context);
 std::unique_ptr<ResolveHubVerb> MakeResolveHubVerb(VerbContext* context);
 std::unique_ptr<UnacceptedVerb> MakeUnacceptedVerb(VerbContext* context);
 std::unique_ptr<DeleteHubVerb> MakeDeleteHubVerb(VerbContext* context);
+std::unique_ptr<LookForDeletedHubsVerb> MakeLookForDeletedHubsVerb(VerbContext* context);
+std::unique_ptr<CleanHubsVerb> MakeCleanHubsVerb(VerbContext* context);
 std::unique_ptr<ListWorkersVerb> MakeListWorkersVerb(VerbContext* context);
 std::unique_ptr<SweepVerb> MakeSweepVerb(VerbContext* context);
 

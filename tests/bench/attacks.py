@@ -13,6 +13,7 @@ import grpc
 from durabletask.internal import orchestrator_service_pb2 as pb
 from durabletask.internal.orchestrator_service_pb2_grpc import TaskHubSidecarServiceStub
 
+import floods
 import machine
 from servers import SIDECAR, Server, note
 
@@ -97,7 +98,12 @@ def hints(server: Server, _: TaskHubSidecarServiceStub) -> Iterator[None]:
         flood.wait()
 
 
-ATTACKS: dict[str, Callable] = {attack.__name__: attack for attack in (fanout, hints, locks)}
+def inputs(server: Server, _: TaskHubSidecarServiceStub) -> contextlib.AbstractContextManager:
+    """Turns with 20 MiB each are queued, for a worker that does not read."""
+    return floods.unread_items(server.address, 40, 20 * floods.MIB)
+
+
+ATTACKS: dict[str, Callable] = {attack.__name__: attack for attack in (fanout, hints, inputs, locks)}
 
 
 def others(server: Server, options: argparse.Namespace) -> dict:

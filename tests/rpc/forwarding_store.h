@@ -23,6 +23,9 @@ class ForwardingStore : public Store {
   void DeleteHub(std::string name, DoneCallback done) override {
     store_->DeleteHub(std::move(name), std::move(done));
   }
+  void CleanHubs(HubCleanupRequest request, Callback<HubCleanupResult> done) override {
+    store_->CleanHubs(request, std::move(done));
+  }
   void CreateInstance(NewInstance instance, Callback<CreateResult> done) override {
     store_->CreateInstance(std::move(instance), std::move(done));
   }

@@ -1,4 +1,6 @@
 // Task hubs by metadata (RULES.md 1.2, 5.36).
+#include <atomic>
+
 #include "tests/rpc/rpc_fixture.h"
 #include "tests/support/catch.h"
 
@@ -106,6 +108,21 @@ TEST_CASE("create_hub_gated: deleting data needs a setting, and without it the d
   CHECK(DeleteHub(open, "default").error_code() == grpc::StatusCode::NOT_FOUND);
   CHECK(CreateHub(open, "default", true).ok());
   CHECK(Hello(open, {}).ok());
+}
+
+TEST_CASE("hub_deletion_is_told: its removal begins at once") {
+  std::atomic<int> told{0};
+  TestServerOptions options;
+  options.service.hub_deletion_enabled = true;
+  options.service.hubs.on_deleted = [&told] { ++told; };
+  TestServer server(options);
+  server.Start("o", "i");
+  CHECK(CreateHub(server, "default", true).ok());
+  CHECK(told == 1);
+  CHECK(DeleteHub(server, "default").ok());
+  CHECK(told == 2);
+  CHECK(DeleteHub(server, "default").error_code() == grpc::StatusCode::NOT_FOUND);
+  CHECK(told == 2);
 }
 
 }  // namespace

@@ -30,7 +30,7 @@ TEST_CASE("retention_takes_a_part_of_the_time_only") {
   RetentionOptions options;
   options.busy_percent_max = 20;
   options.batch_instances_max = 100;
-  RetentionPace pace(options);
+  BatchPace pace(PaceOf(options));
   CHECK(pace.batch() == 100);
   // 20 of 100 parts are one of five.
   CHECK(pace.After(absl::Milliseconds(100), true) == absl::Milliseconds(400));

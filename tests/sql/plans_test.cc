@@ -200,7 +200,7 @@ std::vector<Call> Claims() {
   // Read in a scan of the rows with the worker's token.
   constexpr int kPagesOfReading = kPagesPerProbe + 10 * kPagesPerItem;
   return {
-      {"idle poll", CallOf("_LockNextOrchestration", 1, all), 1, kPagesPerProbe},
+      {"idle poll", CallOf("_LockNextOrchestration", 1, all), 1, kPagesOfHubLook + kPagesPerProbe},
       {"idle poll with filters", CallOf("_LockNextOrchestration", 1, named), 1, 4 * kPagesPerProbe},
       {"idle poll of tasks", CallOf("_LockNextTask", 1, all), 1, 2 * kPagesPerProbe},
       {"idle poll of tasks with filters", CallOf("_LockNextTask", 1, named), 1, 5 * kPagesPerProbe},
@@ -255,6 +255,15 @@ std::vector<Call> ByKey() {
        20 * kPagesPerProbe},
       {"look at what to rewind", CallOf("_ReadRewindSources", 1, "\"ids\": [\"order-7\"]"), 2,
        8 * kPagesPerProbe},
+      {"next of a deleted hub", "select * from dt._OldestOfHub(1, '-infinity', 0, 100)", 1,
+       3 * kPagesPerProbe + 100},
+      {"next of a deleted hub, deep",
+       absl::StrCat("select * from dt._OldestOfHub(1, ", kBegin, " + interval '500 s', 500, 100)"),
+       1, 3 * kPagesPerProbe + 100},
+      {"look whether all of a hub is gone", "select * from dt._ForgetHub(1)", 1,
+       4 * kPagesPerProbe},
+      {"look for deleted hubs",
+       CallOf("_CleanHubs", 0, "\"worker\": 1, \"rows\": 100, \"pause\": 0"), 1, kPagesPerProbe},
       {"purge by id",
        CallOf("_PurgeInstances", 1, "\"ids\": [\"order-499\"], \"recursive\": true, \"rows\": 100"),
        1, 20 * kPagesPerProbe},

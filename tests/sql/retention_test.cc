@@ -284,7 +284,11 @@ TEST_CASE("sql_retention_forgets_a_hub_with_it") {
   CHECK(Run(*connection, "select * from dt.vRetention where PurgedTotal > 0").rows() == 0);
   MustBeOk(connection->RunScript("select dt._DeleteHub('other')"));
   CHECK(Count(*connection, "RetentionPolicies") == 0);
-  CHECK(Count(*connection, "RetentionWalks") == 0);
+  AddEnded(*connection, 2, 1, "1 h");
+  CHECK(Apply(*connection, Call(kAllAtOnce)) == "leads");
+  MustBeOk(connection->RunScript(
+      R"(select dt._CleanHubs(0, '{"worker": 1, "rows": 9, "pause": 0}', '{}'))"));
+  CHECK(Count(*connection, "RetentionWalks where hub_id = 2") == 0);
 }
 
 TEST_CASE("sql_retention_policies_are_set_by_operators_only") {

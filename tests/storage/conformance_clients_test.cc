@@ -214,6 +214,59 @@ TEST_CASE("store_hub_holds_its_own_and_is_deleted_whole") {
   CHECK_FALSE(h.a().Read(doomed, "one").has_value());
 }
 
+TEST_CASE("store_deleted_hub_is_cleaned_in_batches_beside_a_new_one_of_its_name") {
+  Harness h(AnyKind(), Database::kOwn);
+  const auto resolve = [&] {
+    return h.a()
+        .Wait<HubId>([&](auto done) { h.a().store().ResolveHub("again", true, std::move(done)); })
+        .value();
+  };
+  const auto clean = [](Daemon& daemon) {
+    return daemon
+        .Wait<HubCleanupResult>([&](auto done) {
+          daemon.store().CleanHubs({/*max_instances=*/2, absl::ZeroDuration()}, std::move(done));
+        })
+        .value();
+  };
+  const HubId old = resolve();
+  NewInstance instance = h.Instance("0");
+  instance.hub = old;
+  for (int i = 0; i < 5; ++i) {
+    instance.instance_id = std::to_string(i);
+    h.a().Create(instance);
+  }
+  const Claim claim = h.a().ClaimAll(old).claims.at(0);
+  CHECK(clean(h.a()).hub.empty());
+  REQUIRE(h.a()
+              .Wait<bool>([&](Callback<bool> done) {
+                h.a().store().DeleteHub("again", [done = std::move(done)](absl::Status s) mutable {
+                  std::move(done)(s.ok());
+                });
+              })
+              .value());
+  const HubId fresh = resolve();
+  CHECK(fresh != old);
+  instance.hub = fresh;
+  CHECK(h.a().Create(instance).outcome == CreateOutcome::kCreated);
+  CHECK(h.a().Commit(TurnOf(claim)).outcome == CheckpointOutcome::kGone);
+
+  int64_t removed = 0;
+  HubCleanupResult last;
+  for (last.more = true; last.more;) {
+    last = clean(h.a());
+    CHECK(last.hub == "again");
+    CHECK(last.removed <= 2);
+    removed += last.removed;
+    CHECK(last.total == removed);
+    CHECK(last.ended != last.more);
+  }
+  CHECK(removed == 5);
+  CHECK(last.age >= absl::ZeroDuration());
+  CHECK(clean(h.b()).hub.empty());
+  CHECK(h.a().Read(fresh, instance.instance_id).has_value());
+  CHECK(h.a().ClaimAll(fresh).claims.size() == 1);
+}
+
 TEST_CASE("store_history_is_read_in_pages") {
   Harness h(AnyKind());
   h.a().Create(h.Instance("one"));

@@ -139,6 +139,13 @@ void FaultStore::DeleteHub(std::string name, DoneCallback done) {
   inner_->DeleteHub(std::move(name), std::move(done));
 }
 
+void FaultStore::CleanHubs(HubCleanupRequest request, Callback<HubCleanupResult> done) {
+  Pass<HubCleanupResult>(
+      Verb::kOther, kOtherLane,
+      [&](Callback<HubCleanupResult> answer) { inner_->CleanHubs(request, std::move(answer)); },
+      std::move(done));
+}
+
 void FaultStore::CreateInstance(NewInstance instance, Callback<CreateResult> done) {
   const size_t lane = LaneOf(instance.instance_id);
   Pass<CreateResult>(

@@ -65,6 +65,7 @@ class FaultStore : public Store {
   absl::Time Now() const override { return inner_->Now(); }
   void ResolveHub(std::string name, bool create, Callback<HubId> done) override;
   void DeleteHub(std::string name, DoneCallback done) override;
+  void CleanHubs(HubCleanupRequest request, Callback<HubCleanupResult> done) override;
   void CreateInstance(NewInstance instance, Callback<CreateResult> done) override;
   void SendMessage(ClientMessage message, Callback<Delivery> done) override;
   void Terminate(ClientTermination termination, Callback<Delivery> done) override;

@@ -12,6 +12,7 @@
 #ifndef DT_TESTS_SUPPORT_MEMORY_DATABASE_H_
 #define DT_TESTS_SUPPORT_MEMORY_DATABASE_H_
 
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -53,6 +54,7 @@ class MemoryDatabase {
   // --- Verbs, see storage/store.h; `worker` is the calling daemon.
   absl::StatusOr<HubId> ResolveHub(const std::string& name, bool create);
   absl::Status DeleteHub(const std::string& name);
+  HubCleanupResult CleanHubs(const HubCleanupRequest& request);
   absl::StatusOr<CreateResult> CreateInstance(WorkerId worker, NewInstance instance);
   Delivery SendMessage(WorkerId worker, ClientMessage message);
   Delivery Terminate(WorkerId worker, ClientTermination termination);
@@ -233,6 +235,15 @@ class MemoryDatabase {
   int64_t last_key_ ABSL_GUARDED_BY(mutex_) = 0;  // instances, tasks and messages count together
   std::map<std::string, HubId> hubs_ ABSL_GUARDED_BY(mutex_);
   int32_t last_hub_ ABSL_GUARDED_BY(mutex_) = 0;
+  // What deleted hubs held is gone at once here; how many instances CleanHubs has to remove yet is
+  // counted.
+  struct DeletedHub {
+    std::string name;
+    absl::Time deleted_at;
+    int64_t left = 0;
+    int64_t removed = 0;
+  };
+  std::deque<DeletedHub> deleted_hubs_ ABSL_GUARDED_BY(mutex_);
   WorkerId last_worker_ ABSL_GUARDED_BY(mutex_) = 0;
   absl::btree_map<WorkerId, Worker> workers_ ABSL_GUARDED_BY(mutex_);
   WorkerId retention_leader_ ABSL_GUARDED_BY(mutex_) = 0;

@@ -172,6 +172,11 @@ void MemoryStore::DeleteHub(std::string name, DoneCallback done) {
       });
 }
 
+void MemoryStore::CleanHubs(HubCleanupRequest request, Callback<HubCleanupResult> done) {
+  Enqueue<HubCleanupResult>([this, request](WorkerId) { return database_->CleanHubs(request); },
+                            std::move(done));
+}
+
 void MemoryStore::CreateInstance(NewInstance instance, Callback<CreateResult> done) {
   Enqueue<CreateResult>(
       [this, instance = std::move(instance)](WorkerId worker) mutable {

@@ -51,6 +51,7 @@ class MemoryStore : public Store {
   absl::Time Now() const override;
   void ResolveHub(std::string name, bool create, Callback<HubId> done) override;
   void DeleteHub(std::string name, DoneCallback done) override;
+  void CleanHubs(HubCleanupRequest request, Callback<HubCleanupResult> done) override;
   void CreateInstance(NewInstance instance, Callback<CreateResult> done) override;
   void SendMessage(ClientMessage message, Callback<Delivery> done) override;
   void Terminate(ClientTermination termination, Callback<Delivery> done) override;

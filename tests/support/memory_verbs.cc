@@ -45,7 +45,25 @@ absl::Status MemoryDatabase::DeleteHub(const std::string& name) {
     End(instance);
     Erase(instance);
   }
+  deleted_hubs_.push_back({name, NowLocked(), static_cast<int64_t>(keys.size())});
   return absl::OkStatus();
+}
+
+HubCleanupResult MemoryDatabase::CleanHubs(const HubCleanupRequest& request) {
+  absl::MutexLock lock(&mutex_);
+  HubCleanupResult result;
+  if (deleted_hubs_.empty()) return result;
+  DeletedHub& deleted = deleted_hubs_.front();
+  result.hub = deleted.name;
+  result.removed = std::min<int64_t>(deleted.left, request.max_instances);
+  // Whether a full batch was the last is seen by the next one.
+  result.ended = deleted.left < request.max_instances;
+  deleted.left -= result.removed;
+  result.total = deleted.removed += result.removed;
+  result.age = NowLocked() - deleted.deleted_at;
+  if (result.ended) deleted_hubs_.pop_front();
+  result.more = !deleted_hubs_.empty();
+  return result;
 }
 
 void MemoryDatabase::Erase(Instance& instance) {

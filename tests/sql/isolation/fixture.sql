@@ -23,7 +23,7 @@ create procedure t.reset() language plpgsql as $$
 begin
   truncate dt.TaskHubs, dt.Workers, dt.Instances, dt.ReadyInstances, dt.NewEvents, dt.NewTasks,
     dt.History, dt.Payloads, dt.Entities, dt.EntityLockRequests, dt.RetentionPolicies,
-    dt.RetentionWalks restart identity;
+    dt.RetentionWalks, dt.HubDeletions restart identity;
   update dt.Leaders set worker_id = 0, settings = '{}';
   insert into dt.TaskHubs (name) values ('hub');
 end $$;
@@ -334,6 +334,14 @@ create function t.retain(p_worker bigint) returns text language sql as $$
     'grace', 0), null) r
 $$;
 
+-- clean: a batch of what deleted hubs held, by a worker.
+create function t.clean(p_worker bigint, p_rows int default 100) returns text language sql as $$
+  select case when c.hub is null then 'nothing to clean'
+              else c.removed || ' removed' || case when c.ended then ', ended' else '' end
+                   || case when c.more then ', more' else '' end end
+  from dt._CleanHubs(0, jsonb_build_object('worker', p_worker, 'rows', p_rows, 'pause', 0), null) c
+$$;
+
 create function t.sweep() returns text language sql as $$
   select dt._SweepExpired('{}') || ' freed'
 $$;
@@ -400,8 +408,14 @@ from (select 'ReadyInstances' as what, instance_key from dt.ReadyInstances
       union all select 'Entities', instance_key from dt.Entities) o
 left join dt.Instances i using (instance_key) where i.instance_key is null
 union all
-select 'instance without hub', i.instance_id
-from dt.Instances i left join dt.TaskHubs h using (hub_id) where h.hub_id is null;
+select 'without hub', o.what
+from (select i.instance_id as what, i.hub_id from dt.Instances i
+      union all select 'a walk of retention', w.hub_id from dt.RetentionWalks w) o
+left join dt.TaskHubs h using (hub_id) left join dt.HubDeletions d using (hub_id)
+where h.hub_id is null and d.hub_id is null
+union all
+select 'policy without hub', p.hub_id::text
+from dt.RetentionPolicies p left join dt.TaskHubs h using (hub_id) where h.hub_id is null;
 
 create function t.outcome()
 returns table (instance text, execution text, status text, lease text, due text, inbox text,

@@ -1,0 +1,37 @@
+#include "server/hub_cleanup.h"
+
+#include <utility>
+
+#include "spdlog/spdlog.h"
+
+namespace dt {
+
+void HubCleanup::Start() {
+  loop_.Start(
+      [this](Callback<HubCleanupResult> done) {
+        store_->CleanHubs({pace_.batch(), pace_.options().interval}, std::move(done));
+      },
+      [this](const absl::StatusOr<HubCleanupResult>& result, absl::Duration took) {
+        return OnBatch(result, took);
+      });
+}
+
+BatchPause HubCleanup::OnBatch(const absl::StatusOr<HubCleanupResult>& result,
+                               absl::Duration took) {
+  if (!result.ok()) {
+    spdlog::warn(
+        "GenericWarning (304): a batch of the removal of deleted task hubs failed, the next comes "
+        "in {} s: {}",
+        absl::ToInt64Seconds(pace_.options().interval), result.status().ToString());
+    return {pace_.AfterFailure(took)};
+  }
+  if (result->ended) {
+    spdlog::info(
+        "PurgedInstances (310): hub {}: it was deleted, and all of its {} instances are gone {} ms "
+        "later",
+        result->hub, result->total, absl::ToInt64Milliseconds(result->age));
+  }
+  return {pace_.After(took, result->more), !result->more};
+}
+
+}  // namespace dt
