@@ -62,8 +62,67 @@ std::string GuardedService::HubOf(const Context& context) const {
 }
 
 GuardedService::GuardedService(SidecarService* service, const AccessControl* access)
-    : service_(service), access_(access) {
+    : AdmittedService("TaskHubSidecarService"), service_(service), access_(access) {
   service->SetGuard(this);
+  AddCallsOfWorkers();
+  AddCallsOfClients();
+  AddCallsOfAdmins();
+}
+
+template <typename Request, typename Response>
+void GuardedService::Pass(std::string_view rpc, UnaryHandler<Request, Response> handler) {
+  AddUnary<Request, Response>(
+      rpc, [this, rpc](const Context& context) { return Check(context, rpc); },
+      [service = service_, handler](Context* context, const Request* request, Response* response) {
+        return (service->*handler)(context, request, response);
+      });
+}
+
+void GuardedService::AddCallsOfWorkers() {
+  Pass("Hello", &SidecarService::Hello);
+  AddStream(
+      "GetWorkItems", [this](const Context& context) { return Check(context, "GetWorkItems"); },
+      [service = service_](Context* context, const grpc::ByteBuffer* request) {
+        return service->GetWorkItems(context, request);
+      });
+  AddStream(
+      "StreamInstanceHistory", [this](const Context& context) { return CheckHistory(context); },
+      [this](Context* context, const grpc::ByteBuffer* request) {
+        return StreamInstanceHistory(context, request);
+      });
+  Pass("CompleteOrchestratorTask", &SidecarService::CompleteOrchestratorTask);
+  Pass("CompleteActivityTask", &SidecarService::CompleteActivityTask);
+  Pass("CompleteEntityTask", &SidecarService::CompleteEntityTask);
+  Pass("AbandonTaskOrchestratorWorkItem", &SidecarService::AbandonTaskOrchestratorWorkItem);
+  Pass("AbandonTaskActivityWorkItem", &SidecarService::AbandonTaskActivityWorkItem);
+  Pass("AbandonTaskEntityWorkItem", &SidecarService::AbandonTaskEntityWorkItem);
+}
+
+void GuardedService::AddCallsOfClients() {
+  Pass("StartInstance", &SidecarService::StartInstance);
+  Pass("GetInstance", &SidecarService::GetInstance);
+  Pass("WaitForInstanceStart", &SidecarService::WaitForInstanceStart);
+  Pass("WaitForInstanceCompletion", &SidecarService::WaitForInstanceCompletion);
+  Pass("RaiseEvent", &SidecarService::RaiseEvent);
+  Pass("TerminateInstance", &SidecarService::TerminateInstance);
+  Pass("SuspendInstance", &SidecarService::SuspendInstance);
+  Pass("ResumeInstance", &SidecarService::ResumeInstance);
+  Pass("RestartInstance", &SidecarService::RestartInstance);
+  Pass("RewindInstance", &SidecarService::RewindInstance);
+  Pass("PurgeInstances", &SidecarService::PurgeInstances);
+  Pass("QueryInstances", &SidecarService::QueryInstances);
+  Pass("ListInstanceIds", &SidecarService::ListInstanceIds);
+  Pass("SignalEntity", &SidecarService::SignalEntity);
+  Pass("GetEntity", &SidecarService::GetEntity);
+  Pass("QueryEntities", &SidecarService::QueryEntities);
+  Pass("CleanEntityStorage", &SidecarService::CleanEntityStorage);
+}
+
+void GuardedService::AddCallsOfAdmins() {
+  Pass("SkipGracefulOrchestrationTerminations",
+       &SidecarService::SkipGracefulOrchestrationTerminations);
+  Pass("CreateTaskHub", &SidecarService::CreateTaskHub);
+  Pass("DeleteTaskHub", &SidecarService::DeleteTaskHub);
 }
 
 // A hub that is made by its first call is made for good, which is the admin's to do.
@@ -84,19 +143,11 @@ absl::Status GuardedService::Check(const Context& context, std::string_view rpc)
   return status;
 }
 
-grpc::ServerUnaryReactor* GuardedService::Refuse(Context* context, std::string_view rpc) {
-  const absl::Status status = Check(*context, rpc);
-  if (status.ok()) return nullptr;
-  Unary* reactor = context->DefaultReactor();
-  reactor->Finish(ToGrpc(status));
-  return reactor;
-}
-
-grpc::ServerWriteReactor<grpc::ByteBuffer>* GuardedService::GetWorkItems(
-    Context* context, const grpc::ByteBuffer* request) {
-  const absl::Status status = Check(*context, "GetWorkItems");
-  if (!status.ok()) return new RefusedStream(status);
-  return service_->GetWorkItems(context, request);
+absl::Status GuardedService::CheckHistory(const Context& context) {
+  if (access_->open() || access_->Check(CallerOf(context), kWorkItemHistory, HubOf(context)).ok()) {
+    return absl::OkStatus();
+  }
+  return Check(context, "StreamInstanceHistory");
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* GuardedService::StreamInstanceHistory(

@@ -18,8 +18,8 @@
 namespace dt::rpc {
 namespace {
 
-constexpr char kServiceName[] = "TaskHubSidecarService";
 constexpr int kSynchronousThreadsMax = 4;  // of reflection
+constexpr int kQuotaShares = 2;            // of the bound of what is received
 
 int Millis(absl::Duration duration) {
   return static_cast<int>(absl::ToInt64Milliseconds(duration));
@@ -33,6 +33,8 @@ void SetChannelArguments(const ServerOptions& options, grpc::ServerBuilder& buil
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
                              Millis(options.ping_interval_min));
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS,
+                             Millis(options.handshake_timeout));
   // With SO_REUSEPORT a second daemon on the same port would start silently and take half the
   // calls.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
@@ -50,13 +52,14 @@ class UmaskFor {
   const mode_t before_;
 };
 
-void SetThreads(grpc::ServerBuilder& builder) {
+void SetThreadsAndQuota(const ServerOptions& options, grpc::ServerBuilder& builder) {
   using Option = grpc::ServerBuilder::SyncServerOption;
   builder.SetSyncServerOption(Option::NUM_CQS, 1);
   builder.SetSyncServerOption(Option::MIN_POLLERS, 1);
   builder.SetSyncServerOption(Option::MAX_POLLERS, 1);
   grpc::ResourceQuota quota("durabletask-sidecar");
   quota.SetMaxThreads(kSynchronousThreadsMax);
+  quota.Resize(static_cast<size_t>(options.received_bytes_max) * kQuotaShares);
   builder.SetResourceQuota(quota);
 }
 
@@ -84,7 +87,7 @@ absl::Status CheckExposure(const ServerOptions& options, bool authenticated) {
 }
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options,
-                                                      grpc::Service* service) {
+                                                      AdmittedService* service) {
   if (options.addresses.empty()) {
     return absl::InvalidArgumentError("no listen address; give host:port or unix:path");
   }
@@ -95,13 +98,16 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   absl::Status tls = CheckTls(options.tls);
   if (!tls.ok()) return tls;
   // These two are switches of the process; the builder below obeys them.
-  grpc::EnableDefaultHealthCheckService(true);
+  grpc::EnableDefaultHealthCheckService(false);
   if (options.reflection) grpc::reflection::InitProtoReflectionServerBuilderPlugin();
 
   grpc::ServerBuilder builder;
   SetChannelArguments(options, builder);
-  SetThreads(builder);
+  SetThreadsAndQuota(options, builder);
+  std::unique_ptr<Server> server(new Server(options));
+  service->SetBudget(&server->budget_);
   builder.RegisterService(service);
+  builder.RegisterService(&server->health_);
   std::vector<int> ports(options.addresses.size(), 0);
   const std::shared_ptr<grpc::ServerCredentials> plain = grpc::InsecureServerCredentials();
   const std::shared_ptr<grpc::ServerCredentials> network = MakeServerCredentials(options.tls);
@@ -109,7 +115,6 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
     const std::string& address = options.addresses[i];
     builder.AddListeningPort(address, IsUnixSocket(address) ? plain : network, &ports[i]);
   }
-  std::unique_ptr<Server> server(new Server);
   {
     // A chmod afterwards would leave a moment in which others can connect.
     const UmaskFor mask(~options.unix_mode & 0777);
@@ -119,20 +124,15 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   for (size_t i = 0; i < options.addresses.size(); ++i) {
     server->addresses_.push_back(WithPort(options.addresses[i], ports[i]));
   }
-  server->SetServing(false);
   server->poller_hold_ = PollerHold::Start(*server->server_);
   return server;
 }
 
-Server::Server() = default;
+Server::Server(const ServerOptions& options) : budget_(options.received_bytes_max) {}
 
 Server::~Server() { Shutdown(absl::ZeroDuration()); }
 
-void Server::SetServing(bool serving) {
-  grpc::HealthCheckServiceInterface* const health = server_->GetHealthCheckService();
-  health->SetServingStatus("", serving);
-  health->SetServingStatus(kServiceName, serving);
-}
+void Server::SetServing(bool serving) { health_.SetServing(serving); }
 
 void Server::Shutdown(absl::Duration grace) {
   if (server_ == nullptr) return;
