@@ -27,6 +27,7 @@
 #include "absl/time/time.h"
 #include "grpcpp/server.h"
 #include "server/rpc/admission.h"
+#include "server/rpc/connection_acceptor.h"
 #include "server/rpc/health_service.h"
 #include "server/rpc/receive_budget.h"
 #include "server/rpc/tls.h"
@@ -46,6 +47,7 @@ struct ServerOptions {
   absl::Duration ping_interval_min = absl::Seconds(10);  // of clients; more often is refused
   // From the connection to the end of TLS's handshake and HTTP/2's first frame.
   absl::Duration handshake_timeout = absl::Seconds(10);
+  ConnectionAcceptor::Options connections = {};
   bool reflection = true;
   // Of unix sockets, whatever the umask: who may connect. Others of this machine cannot.
   mode_t unix_mode = 0600;
@@ -81,6 +83,7 @@ class Server {
   ReceiveBudget budget_;
   HealthService health_;
   std::unique_ptr<grpc::Server> server_;
+  ConnectionAcceptor acceptor_;
   std::unique_ptr<PollerHold> poller_hold_;
   std::vector<std::string> addresses_;
 };
