@@ -1,12 +1,12 @@
 // What is received of messages and not finished, of all callers together, is bounded.
 //
 // gRPC 1.51 holds a message until it is complete, whatever length its caller announced (up to
-// 4 GiB; the limit of a message is applied to complete ones), and neither tells how much that is
-// nor lets it be bounded but by its resource quota, which at its end cuts the streams of whoever
-// comes next in its queue, workers included. So a thread looks several times a second at the
-// messages that take long, counts what came on their connections, and when that is more than the
-// bound, ends the calls on the connection that holds most, and then on the next. Messages that
-// arrive between two looks are not counted; what comes in that time can pass the bound.
+// 4 GiB; the limit of a message is applied to complete ones). It neither tells how much that is nor
+// lets it be bounded but by its resource quota, which harms others (server.h). So a thread looks
+// several times a second at the messages that take long, counts what came on their connections,
+// and when that is more than the bound, ends the calls on the connection that holds most, and then
+// on the next. What arrives between two looks can pass the bound, and messages on unix sockets are
+// not counted.
 //
 // Threads: any; the look has its own. Nothing blocks but the destructor.
 #ifndef DT_SERVER_RPC_RECEIVE_BUDGET_H_

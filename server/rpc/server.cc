@@ -35,14 +35,13 @@ void SetChannelArguments(const ServerOptions& options, grpc::ServerBuilder& buil
                              Millis(options.handshake_timeout));
 }
 
-void SetThreadsAndQuota(const ServerOptions& options, grpc::ServerBuilder& builder) {
+void SetThreads(grpc::ServerBuilder& builder) {
   using Option = grpc::ServerBuilder::SyncServerOption;
   builder.SetSyncServerOption(Option::NUM_CQS, 1);
   builder.SetSyncServerOption(Option::MIN_POLLERS, 1);
   builder.SetSyncServerOption(Option::MAX_POLLERS, 1);
   grpc::ResourceQuota quota("durabletask-sidecar");
   quota.SetMaxThreads(kSynchronousThreadsMax);
-  quota.Resize(static_cast<size_t>(options.received_bytes_max) * kQuotaShares);
   builder.SetResourceQuota(quota);
 }
 
@@ -86,7 +85,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
 
   grpc::ServerBuilder builder;
   SetChannelArguments(options, builder);
-  SetThreadsAndQuota(options, builder);
+  SetThreads(builder);
   std::unique_ptr<Server> server(new Server(options));
   service->SetBudget(&server->budget_);
   builder.RegisterService(service);

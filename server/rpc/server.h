@@ -7,12 +7,13 @@
 //
 // Memory. A caller is let in by its headers (admission.h), and what others send is bounded while it
 // is received (receive_budget.h); what is received is bounded by the limits of those who hold it
-// (credits, queues). The memory quota of gRPC is the last wall behind these, at twice the bound,
-// for what they do not see, such as data that follows a call's message: it is no hard limit, and at
-// its end gRPC cuts the streams and connections that come next in its queue, whoever's they are.
-// Streams of one connection are not limited: connections are as many as a caller likes, so that
-// this would bound nothing, and clients make calls wait beyond the limit, where the answers of a
-// worker could wait for waits that wait for these answers.
+// (credits, queues). The memory quota of gRPC is not used: at its end gRPC 1.51 cuts the streams of
+// whoever comes next in its queue, workers included, holds two to three times as much under a
+// flood, and fails an assertion when it has no memory to read into (tcp_posix.cc:894).
+//
+// Streams of one connection are not limited (GRPC_ARG_MAX_CONCURRENT_STREAMS): connections are as
+// many as a caller likes, so that this would bound nothing, and clients make calls wait beyond the
+// limit, where the answers of a worker could wait behind waits that wait for these answers.
 #ifndef DT_SERVER_RPC_SERVER_H_
 #define DT_SERVER_RPC_SERVER_H_
 

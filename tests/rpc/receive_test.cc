@@ -70,7 +70,6 @@ TEST_CASE("receive_nothing: a call that ends before its message is refused") {
   CHECK(status.error_message() == "the call ended before its message was complete");
 }
 
-// The sizes keep away from gRPC's quota, which is at twice the bound.
 TEST_CASE("receive_bound: calls that hold most end, and others go on") {
   constexpr int64_t kBound = 64 << 20;
   constexpr int kCalls = 10;
