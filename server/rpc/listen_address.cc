@@ -1,9 +1,9 @@
 #include "server/rpc/listen_address.h"
 
 #include <arpa/inet.h>
+#include <linux/tcp.h>  // as peer_sockets.cc, which needs more than netinet/tcp.h has
 #include <netdb.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>

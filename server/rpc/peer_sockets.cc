@@ -40,7 +40,7 @@ std::string Ipv4(const in_addr& address, in_port_t port) {
 }
 
 // As gRPC writes peers; an IPv4 address within an IPv6 one is written as such. Empty without one.
-std::string PeerOf(int fd) {
+std::string PeerOfSocket(int fd) {
   sockaddr_storage storage = {};
   socklen_t size = sizeof(storage);
   if (getpeername(fd, reinterpret_cast<sockaddr*>(&storage), &size) != 0) return "";
@@ -73,7 +73,7 @@ void PeerSockets::VisitAll(Visitor visitor) {
     if (!absl::SimpleAtoi(entry->d_name, &fd)) continue;
     const std::optional<uint64_t> cookie = CookieOf(fd);
     if (!cookie.has_value()) continue;
-    std::string peer = PeerOf(fd);
+    std::string peer = PeerOfSocket(fd);
     if (peer.empty()) continue;
     Socket& socket = sockets_[std::move(peer)];
     if (socket.cookie != *cookie) socket = Socket{fd, *cookie};

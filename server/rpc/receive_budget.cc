@@ -23,7 +23,7 @@ constexpr int kIdleLooks = 50;
 constexpr absl::Duration kSampleInterval = absl::Milliseconds(250);
 constexpr int kSampleShare = 50;
 
-std::string PeerOf(grpc_call* call) {
+std::string PeerOfCall(grpc_call* call) {
   const std::unique_ptr<char, void (*)(void*)> peer(grpc_call_get_peer(call), &gpr_free);
   return peer.get();
 }
@@ -73,7 +73,7 @@ void ReceiveBudget::Remove(Reception* reception, int64_t bytes) {
   if (connection != nullptr) {
     std::erase(connection->slow, reception);
   } else {
-    const auto found = connections_.find(PeerOf(reception->call_));
+    const auto found = connections_.find(PeerOfCall(reception->call_));
     if (found == connections_.end()) return;
     connection = &found->second;
   }
@@ -134,7 +134,7 @@ bool ReceiveBudget::Look() {
 std::vector<ReceiveBudget::Connection*> ReceiveBudget::SlowConnections() {
   for (Reception* reception : receptions_) {
     if (reception->connection_ != nullptr || ++reception->looks_ < kSlowLooks) continue;
-    std::string peer = PeerOf(reception->call_);
+    std::string peer = PeerOfCall(reception->call_);
     Connection& connection = connections_[peer];
     if (connection.peer.empty()) {
       connection.peer = std::move(peer);
