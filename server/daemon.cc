@@ -61,8 +61,11 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(Config config,
       std::make_unique<rpc::GuardedService>(daemon->service_.get(), daemon->access_.get());
   const absl::Status status = daemon->CreateHubs(stop);
   if (!status.ok()) return status;
+  rpc::ServerOptions front = settings.server;
+  // Reflection asks nobody for a token, and receives whatever it is sent.
+  front.reflection = front.reflection && daemon->access_->open();
   absl::StatusOr<std::unique_ptr<rpc::Server>> server =
-      rpc::Server::Start(settings.server, daemon->guarded_service_.get());
+      rpc::Server::Start(front, daemon->guarded_service_.get());
   if (!server.ok()) return server.status();
   daemon->server_ = *std::move(server);
   daemon->server_->SetServing(true);

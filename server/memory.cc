@@ -87,6 +87,7 @@ void ShareMemory(int64_t bytes_max, Config& config) {
   dispatch.response_bytes_max = std::min(bytes_max / 8, kResponseBytesMax);
   // What cannot be held in memory cannot be run, and half of it is to be left for others.
   lower(dispatch.turn.history_bytes_max, bytes_max / 8);
+  config.server.received_bytes_max = bytes_max / 4;
   lower(config.store.queue_bytes_max, bytes_max / 16);
   config.service.unread_answer_bytes_max = bytes_max / 8;
 }

@@ -198,7 +198,8 @@ void AddServer(std::vector<Setting>& rows) {
                       FIELD(server.ping_interval_min), 0, 86400,
                       "clients that ping more often are disconnected"));
   rows.push_back(Bool("listen", "reflection", FIELD(server.reflection),
-                      "gRPC server reflection, for tools such as grpcurl; needs no token"));
+                      "gRPC server reflection, for tools such as grpcurl; not where callers need a "
+                      "token or certificate"));
 }
 
 void AddSecurity(std::vector<Setting>& rows) {

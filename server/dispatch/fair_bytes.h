@@ -26,6 +26,8 @@ class FairBytes {
   int64_t Room(int64_t of_hub) const {
     return scarce_ ? 0 : std::max(int64_t{0}, max_ - total_ - of_hub);
   }
+  // Whether a hub with this count has more than it may.
+  bool Exceeded(int64_t of_hub) const { return scarce_ || of_hub + total_ > max_; }
   // The process as a whole has too much: nobody gets anything.
   void SetScarce(bool scarce) { scarce_ = scarce; }
   bool scarce() const { return scarce_; }

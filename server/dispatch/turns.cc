@@ -182,7 +182,15 @@ void Dispatcher::Reconsider(Resident& resident) {
     if (!resident.idle) residents_.SetIdle(resident, now_ + limits_.resident_linger);
     return;
   }
+  const bool was_idle = resident.idle;
   residents_.SetBusy(resident);
+  // Idle ones are no work, and many may become due together: what the hub has no room for comes
+  // back by a claim.
+  if (was_idle && work_.Exceeded(resident.hub->work_bytes) &&
+      resident.hub->work_bytes > resident.bytes) {
+    Drop(resident, /*release=*/true);
+    return;
+  }
   if (resident.awaits_read || (resident.unborn() && resident.unread)) return;
   const bool known = !resident.inbox.empty() && resident.inbox.front().visible_at <= now_;
   if (resident.unread || !known) {

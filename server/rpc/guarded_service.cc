@@ -48,7 +48,8 @@ Caller CallerOf(const grpc::CallbackServerContext& context) {
 
 // Of these none brings more than a worker's item has already.
 bool EndsWork(std::string_view rpc) {
-  return rpc == "Hello" || rpc.rfind("Complete", 0) == 0 || rpc.rfind("Abandon", 0) == 0;
+  return rpc == "Hello" || rpc == kWorkItemHistory || rpc.rfind("Complete", 0) == 0 ||
+         rpc.rfind("Abandon", 0) == 0;
 }
 
 // Whether a worker asks for the history of its turn. What cannot be parsed is refused later.
@@ -67,8 +68,67 @@ std::string GuardedService::HubOf(const Context& context) const {
 }
 
 GuardedService::GuardedService(SidecarService* service, const AccessControl* access)
-    : service_(service), access_(access) {
+    : AdmittedService("TaskHubSidecarService"), service_(service), access_(access) {
   service->SetGuard(this);
+  AddCallsOfWorkers();
+  AddCallsOfClients();
+  AddCallsOfAdmins();
+}
+
+template <typename Request, typename Response>
+void GuardedService::Pass(std::string_view rpc, UnaryHandler<Request, Response> handler) {
+  AddUnary<Request, Response>(
+      rpc, [this, rpc](const Context& context) { return Check(context, rpc); },
+      [service = service_, handler](Context* context, const Request* request, Response* response) {
+        return (service->*handler)(context, request, response);
+      });
+}
+
+void GuardedService::AddCallsOfWorkers() {
+  Pass("Hello", &SidecarService::Hello);
+  AddStream(
+      "GetWorkItems", [this](const Context& context) { return Check(context, "GetWorkItems"); },
+      [service = service_](Context* context, const grpc::ByteBuffer* request) {
+        return service->GetWorkItems(context, request);
+      });
+  AddStream(
+      "StreamInstanceHistory", [this](const Context& context) { return CheckHistory(context); },
+      [this](Context* context, const grpc::ByteBuffer* request) {
+        return StreamInstanceHistory(context, request);
+      });
+  Pass("CompleteOrchestratorTask", &SidecarService::CompleteOrchestratorTask);
+  Pass("CompleteActivityTask", &SidecarService::CompleteActivityTask);
+  Pass("CompleteEntityTask", &SidecarService::CompleteEntityTask);
+  Pass("AbandonTaskOrchestratorWorkItem", &SidecarService::AbandonTaskOrchestratorWorkItem);
+  Pass("AbandonTaskActivityWorkItem", &SidecarService::AbandonTaskActivityWorkItem);
+  Pass("AbandonTaskEntityWorkItem", &SidecarService::AbandonTaskEntityWorkItem);
+}
+
+void GuardedService::AddCallsOfClients() {
+  Pass("StartInstance", &SidecarService::StartInstance);
+  Pass("GetInstance", &SidecarService::GetInstance);
+  Pass("WaitForInstanceStart", &SidecarService::WaitForInstanceStart);
+  Pass("WaitForInstanceCompletion", &SidecarService::WaitForInstanceCompletion);
+  Pass("RaiseEvent", &SidecarService::RaiseEvent);
+  Pass("TerminateInstance", &SidecarService::TerminateInstance);
+  Pass("SuspendInstance", &SidecarService::SuspendInstance);
+  Pass("ResumeInstance", &SidecarService::ResumeInstance);
+  Pass("RestartInstance", &SidecarService::RestartInstance);
+  Pass("RewindInstance", &SidecarService::RewindInstance);
+  Pass("PurgeInstances", &SidecarService::PurgeInstances);
+  Pass("QueryInstances", &SidecarService::QueryInstances);
+  Pass("ListInstanceIds", &SidecarService::ListInstanceIds);
+  Pass("SignalEntity", &SidecarService::SignalEntity);
+  Pass("GetEntity", &SidecarService::GetEntity);
+  Pass("QueryEntities", &SidecarService::QueryEntities);
+  Pass("CleanEntityStorage", &SidecarService::CleanEntityStorage);
+}
+
+void GuardedService::AddCallsOfAdmins() {
+  Pass("SkipGracefulOrchestrationTerminations",
+       &SidecarService::SkipGracefulOrchestrationTerminations);
+  Pass("CreateTaskHub", &SidecarService::CreateTaskHub);
+  Pass("DeleteTaskHub", &SidecarService::DeleteTaskHub);
 }
 
 // A hub that is made by its first call is made for good, which is the admin's to do.
@@ -93,26 +153,17 @@ absl::Status GuardedService::Check(const Context& context, std::string_view rpc)
   return status;
 }
 
-grpc::ServerUnaryReactor* GuardedService::Refuse(Context* context, std::string_view rpc) {
-  const absl::Status status = Check(*context, rpc);
-  if (status.ok()) return nullptr;
-  Unary* reactor = context->DefaultReactor();
-  reactor->Finish(ToGrpc(status));
-  return reactor;
-}
-
-grpc::ServerWriteReactor<grpc::ByteBuffer>* GuardedService::GetWorkItems(
-    Context* context, const grpc::ByteBuffer* request) {
-  const absl::Status status = Check(*context, "GetWorkItems");
-  if (!status.ok()) return new RefusedStream(status);
-  return service_->GetWorkItems(context, request);
+absl::Status GuardedService::CheckHistory(const Context& context) {
+  if (access_->open() || access_->Check(CallerOf(context), kWorkItemHistory, HubOf(context)).ok()) {
+    return absl::OkStatus();  // for now
+  }
+  return Check(context, "StreamInstanceHistory");
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* GuardedService::StreamInstanceHistory(
     Context* context, const grpc::ByteBuffer* request) {
   const absl::Status status =
-      Check(*context, !access_->open() && IsForWorkItem(*request) ? kWorkItemHistory
-                                                                  : "StreamInstanceHistory");
+      Check(*context, IsForWorkItem(*request) ? kWorkItemHistory : "StreamInstanceHistory");
   if (!status.ok()) return new RefusedStream(status);
   return service_->StreamInstanceHistory(context, request);
 }

@@ -1,7 +1,5 @@
 #include "server/rpc/server.h"
 
-#include <sys/stat.h>
-
 #include <utility>
 
 #include "absl/time/clock.h"
@@ -18,7 +16,6 @@
 namespace dt::rpc {
 namespace {
 
-constexpr char kServiceName[] = "TaskHubSidecarService";
 constexpr int kSynchronousThreadsMax = 4;  // of reflection
 
 int Millis(absl::Duration duration) {
@@ -33,22 +30,9 @@ void SetChannelArguments(const ServerOptions& options, grpc::ServerBuilder& buil
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
                              Millis(options.ping_interval_min));
-  // With SO_REUSEPORT a second daemon on the same port would start silently and take half the
-  // calls.
-  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS,
+                             Millis(options.handshake_timeout));
 }
-
-// The umask of the process, for the length of a scope.
-class UmaskFor {
- public:
-  explicit UmaskFor(mode_t mask) : before_(umask(mask)) {}
-  ~UmaskFor() { umask(before_); }
-  UmaskFor(const UmaskFor&) = delete;
-  UmaskFor& operator=(const UmaskFor&) = delete;
-
- private:
-  const mode_t before_;
-};
 
 void SetThreads(grpc::ServerBuilder& builder) {
   using Option = grpc::ServerBuilder::SyncServerOption;
@@ -84,7 +68,7 @@ absl::Status CheckExposure(const ServerOptions& options, bool authenticated) {
 }
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options,
-                                                      grpc::Service* service) {
+                                                      AdmittedService* service) {
   if (options.addresses.empty()) {
     return absl::InvalidArgumentError("no listen address; give host:port or unix:path");
   }
@@ -95,47 +79,52 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   absl::Status tls = CheckTls(options.tls);
   if (!tls.ok()) return tls;
   // These two are switches of the process; the builder below obeys them.
-  grpc::EnableDefaultHealthCheckService(true);
+  grpc::EnableDefaultHealthCheckService(false);
   if (options.reflection) grpc::reflection::InitProtoReflectionServerBuilderPlugin();
 
   grpc::ServerBuilder builder;
   SetChannelArguments(options, builder);
   SetThreads(builder);
+  std::unique_ptr<Server> server(new Server(options));
+  service->SetBudget(&server->budget_);
   builder.RegisterService(service);
-  std::vector<int> ports(options.addresses.size(), 0);
-  const std::shared_ptr<grpc::ServerCredentials> plain = grpc::InsecureServerCredentials();
-  const std::shared_ptr<grpc::ServerCredentials> network = MakeServerCredentials(options.tls);
-  for (size_t i = 0; i < options.addresses.size(); ++i) {
-    const std::string& address = options.addresses[i];
-    builder.AddListeningPort(address, IsUnixSocket(address) ? plain : network, &ports[i]);
+  builder.RegisterService(&server->health_);
+  using Builder = grpc::ServerBuilder::experimental_type;
+  const auto add = [&builder](const std::shared_ptr<grpc::ServerCredentials>& credentials) {
+    return std::shared_ptr<ConnectionAcceptor::Target>(
+        builder.experimental().AddExternalConnectionAcceptor(
+            Builder::ExternalConnectionType::FROM_FD, credentials));
+  };
+  const std::shared_ptr<ConnectionAcceptor::Target> plain = add(grpc::InsecureServerCredentials());
+  const std::shared_ptr<ConnectionAcceptor::Target> network =
+      options.tls.enabled() ? add(MakeServerCredentials(options.tls)) : plain;
+  std::vector<ConnectionAcceptor::Source> sources;
+  for (const std::string& address : options.addresses) {
+    absl::StatusOr<ListenSockets> sockets =
+        ListenSockets::Open(address, {options.unix_mode, options.keepalive_timeout});
+    if (!sockets.ok()) return sockets.status();
+    server->addresses_.push_back(sockets->address());
+    sources.push_back({*std::move(sockets), IsUnixSocket(address) ? plain : network});
   }
-  std::unique_ptr<Server> server(new Server);
-  {
-    // A chmod afterwards would leave a moment in which others can connect.
-    const UmaskFor mask(~options.unix_mode & 0777);
-    server->server_ = builder.BuildAndStart();
+  server->server_ = builder.BuildAndStart();
+  if (server->server_ == nullptr) {
+    return absl::InternalError("gRPC does not start; its reason is in the log");
   }
-  if (server->server_ == nullptr) return WhyNotListening(options.addresses);
-  for (size_t i = 0; i < options.addresses.size(); ++i) {
-    server->addresses_.push_back(WithPort(options.addresses[i], ports[i]));
-  }
-  server->SetServing(false);
+  server->acceptor_.Start(std::move(sources));
   server->poller_hold_ = PollerHold::Start(*server->server_);
   return server;
 }
 
-Server::Server() = default;
+Server::Server(const ServerOptions& options)
+    : budget_(options.received_bytes_max), acceptor_(options.connections) {}
 
 Server::~Server() { Shutdown(absl::ZeroDuration()); }
 
-void Server::SetServing(bool serving) {
-  grpc::HealthCheckServiceInterface* const health = server_->GetHealthCheckService();
-  health->SetServingStatus("", serving);
-  health->SetServingStatus(kServiceName, serving);
-}
+void Server::SetServing(bool serving) { health_.SetServing(serving); }
 
 void Server::Shutdown(absl::Duration grace) {
   if (server_ == nullptr) return;
+  acceptor_.Stop();
   poller_hold_.reset();
   server_->Shutdown(absl::ToChronoTime(absl::Now() + grace));
   server_.reset();

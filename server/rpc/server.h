@@ -4,21 +4,33 @@
 // poll the callback completion queue; gRPC 1.51 makes clamp(cores / 2, 2, 16) of these, of which
 // PollerHold leaves one where there are two. Only reflection uses the synchronous API: one
 // completion queue and one poller serve it, and the resource quota caps the threads it may add.
-// Memory is bounded by our own limits (receive limit, credits, queues), not by the quota: gRPC
-// answers a used-up memory quota by closing connections, which would cut worker streams.
+//
+// Memory. A caller is let in by its headers (admission.h), and what others send is bounded while it
+// is received (receive_budget.h); what is received is bounded by the limits of those who hold it
+// (credits, queues). The memory quota of gRPC is not used: at its end gRPC 1.51 cuts the streams of
+// whoever comes next in its queue, workers included, holds two to three times as much under a
+// flood, and fails an assertion when it has no memory to read into (tcp_posix.cc:894).
+//
+// Streams of one connection are not limited (GRPC_ARG_MAX_CONCURRENT_STREAMS): connections are as
+// many as a caller likes, so that this would bound nothing, and clients make calls wait beyond the
+// limit, where the answers of a worker could wait behind waits that wait for these answers.
 #ifndef DT_SERVER_RPC_SERVER_H_
 #define DT_SERVER_RPC_SERVER_H_
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "grpcpp/impl/codegen/service_type.h"
 #include "grpcpp/server.h"
+#include "server/rpc/admission.h"
+#include "server/rpc/connection_acceptor.h"
+#include "server/rpc/health_service.h"
+#include "server/rpc/receive_budget.h"
 #include "server/rpc/tls.h"
 
 namespace dt::rpc {
@@ -27,11 +39,16 @@ class PollerHold;
 
 struct ServerOptions {
   std::vector<std::string> addresses;  // "host:port" (port 0 = a free one) or "unix:path"
-  int receive_bytes_max = 64 << 20;    // of one message
-  int metadata_bytes_max = 32 << 10;   // of one call; bearer tokens are large
+  int receive_bytes_max = 64 << 20;    // of one message that is complete
+  // Of all messages that are received and not complete.
+  int64_t received_bytes_max = int64_t{256} << 20;
+  int metadata_bytes_max = 32 << 10;  // of one call; bearer tokens are large
   absl::Duration keepalive_interval = absl::Seconds(30);
   absl::Duration keepalive_timeout = absl::Seconds(20);
   absl::Duration ping_interval_min = absl::Seconds(10);  // of clients; more often is refused
+  // From the connection to the end of TLS's handshake and HTTP/2's first frame.
+  absl::Duration handshake_timeout = absl::Seconds(10);
+  ConnectionAcceptor::Options connections = {};
   bool reflection = true;
   // Of unix sockets, whatever the umask: who may connect. Others of this machine cannot.
   mode_t unix_mode = 0600;
@@ -50,20 +67,24 @@ class Server {
   // the server. kInvalidArgument for a bad address or file of TLS, kFailedPrecondition when an
   // address cannot be had (in use, no right), with the reason.
   static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options,
-                                                       grpc::Service* service);
+                                                       AdmittedService* service);
   ~Server();
 
-  // What health checks answer, for the server ("") and for TaskHubSidecarService.
+  // What health checks answer.
   void SetServing(bool serving);
   // The addresses as listened on, with real port numbers.
   const std::vector<std::string>& addresses() const { return addresses_; }
+  const ReceiveBudget& receive_budget() const { return budget_; }
   // Refuses new calls, waits for calls in progress up to `grace`, then cancels them. Blocks.
   void Shutdown(absl::Duration grace);
 
  private:
-  Server();
+  explicit Server(const ServerOptions& options);
 
+  ReceiveBudget budget_;
+  HealthService health_;
   std::unique_ptr<grpc::Server> server_;
+  ConnectionAcceptor acceptor_;
   std::unique_ptr<PollerHold> poller_hold_;
   std::vector<std::string> addresses_;
 };

@@ -71,6 +71,37 @@ TEST_CASE("work_bytes_unread work that lies at workers is bounded, and other hub
   }
 }
 
+TEST_CASE("work_bytes_awakened instances that wait idle do not all become work at once") {
+  dispatch::DispatchLimits limits = SmallMemory();
+  limits.resident_linger = absl::Hours(1);
+  OneDaemon one(limits);
+  const Functions functions = SomeFunctions(one.clock);
+  const HubId other = *one.database.ResolveHub("other", true);
+  const FakeStream stream = one.daemon.Open(one.hub);
+  const FakeStream other_stream = one.daemon.Open(other);
+  for (int i = 0; i < kStarts; ++i) {
+    one.daemon.Start(one.hub, absl::StrCat("l", i), "Listen", std::string(kInput, 'x'));
+    one.daemon.RunWorkers({stream}, functions);
+  }
+  REQUIRE(one.daemon.dispatcher().Count().resident_bytes > 2 * kWork);
+  REQUIRE(one.daemon.dispatcher().Count().work_bytes == 0);
+  for (int i = 0; i < kStarts; ++i) one.daemon.Raise(one.hub, absl::StrCat("l", i), "go", "x");
+  one.Pass(absl::Seconds(1));
+  CHECK(one.daemon.dispatcher().Count().work_bytes <= kWork / 2 + 2 * static_cast<int64_t>(kInput));
+  one.daemon.Start(other, "c", "Chain", "2");
+  one.Pass(absl::Seconds(1));
+  one.daemon.RunWorkers({other_stream}, functions);
+  CHECK(one.database.ReadInstance(other, "c", true)->output == "1,2");
+  for (int i = 0; i < 50; ++i) {
+    one.daemon.RunWorkers({stream}, functions);
+    one.Pass(absl::Milliseconds(200));
+  }
+  for (int i = 0; i < kStarts; ++i) {
+    INFO(i);
+    CHECK(one.Output(absl::StrCat("l", i)) == "x");
+  }
+}
+
 TEST_CASE("work_bytes_tasks activities count as turns do") {
   OneDaemon one(SmallMemory());
   Functions functions = SomeFunctions(one.clock);

@@ -8,6 +8,7 @@
 
 #include "fmt/format.h"
 #include "google/protobuf/descriptor.h"
+#include "grpcpp/completion_queue.h"
 #include "grpcpp/generic/generic_stub.h"
 #include "server/rpc/frame_buffer.h"
 #include "server/rpc/health_client.h"
@@ -32,11 +33,44 @@ TEST_CASE("health: serving, not serving, not there") {
   CHECK(absl::IsUnavailable(rpc::CheckHealth(address, /*tls=*/false, kPatience)));
 }
 
+TEST_CASE("health_watch: is told the state, and each change of it") {
+  TestServer server;
+  grpc::GenericStub stub(server.NewChannel());
+  const std::unique_ptr<grpc::ClientContext> context = NewContext();
+  grpc::CompletionQueue queue;
+  const auto call = stub.PrepareCall(context.get(), "/grpc.health.v1.Health/Watch", &queue);
+  const auto succeeds = [&queue] {
+    void* tag = nullptr;
+    bool ok = false;
+    REQUIRE(queue.Next(&tag, &ok));
+    return ok;
+  };
+  call->StartCall(nullptr);
+  REQUIRE(succeeds());
+  call->WriteLast(grpc::ByteBuffer(nullptr, 0), {}, nullptr);
+  REQUIRE(succeeds());
+  for (const bool serving : {true, false, true}) {
+    server.server().SetServing(serving);
+    server.server().SetServing(serving);  // tells nothing new
+    grpc::ByteBuffer answer;
+    call->Read(&answer, nullptr);
+    REQUIRE(succeeds());
+    grpc::Slice slice;
+    REQUIRE(answer.DumpToSingleSlice(&slice).ok());
+    CHECK(std::string(slice.begin(), slice.end()) == (serving ? "\x08\x01" : "\x08\x02"));
+  }
+  server.server().Shutdown(absl::ZeroDuration());
+  grpc::Status status;
+  call->Finish(&status, nullptr);
+  REQUIRE(succeeds());
+  CHECK_FALSE(status.ok());
+}
+
 TEST_CASE("listen_in_use: a second server on the address says so instead of sharing it") {
   TestServer server;
   rpc::ServerOptions options;
   options.addresses = {server.address()};
-  grpc::Service service;
+  rpc::AdmittedService service("None");
   const auto second = rpc::Server::Start(options, &service);
   CHECK(absl::IsFailedPrecondition(second.status()));
   CHECK(second.status().message() ==
@@ -47,7 +81,7 @@ TEST_CASE("listen_in_use: a second server on the address says so instead of shar
 
 TEST_CASE("listen_unix: a socket is listened on, and not taken from a living server") {
   const std::string path = fmt::format("unix:/tmp/dt-rpc-test-{}.sock", getpid());
-  grpc::Service service;
+  rpc::AdmittedService service("None");
   rpc::ServerOptions options;
   options.addresses = {path, "127.0.0.1:0"};
   auto first = rpc::Server::Start(options, &service);
@@ -65,7 +99,7 @@ TEST_CASE("listen_unix: a socket is listened on, and not taken from a living ser
 
 TEST_CASE("listen_unix_mode: who may connect does not depend on the umask") {
   const std::string path = fmt::format("/tmp/dt-rpc-test-{}.mode", getpid());
-  grpc::Service service;
+  rpc::AdmittedService service("None");
   rpc::ServerOptions options;
   options.addresses = {"unix:" + path};
   for (const mode_t mode : {0600, 0660, 0666}) {
@@ -85,7 +119,7 @@ TEST_CASE("listen_unix_mode: who may connect does not depend on the umask") {
 }
 
 TEST_CASE("pollers: servers of one process leave each other one, whichever stops first") {
-  grpc::Service service;
+  rpc::AdmittedService service("None");
   rpc::ServerOptions options;
   options.addresses = {"127.0.0.1:0"};
   const auto start = [&] {
@@ -109,7 +143,7 @@ TEST_CASE("pollers: servers of one process leave each other one, whichever stops
 }
 
 TEST_CASE("listen_bad_addresses: malformed ones are named") {
-  grpc::Service service;
+  rpc::AdmittedService service("None");
   for (const char* address : {"", "4001", ":4001", "host:", "host:x", "host:70000", "unix:"}) {
     rpc::ServerOptions options;
     options.addresses = {address};

@@ -69,7 +69,7 @@ TEST_CASE("tls_unix: a unix socket beside it stays plain") {
   rpc::ServerOptions options;
   options.addresses = {"unix:" + directory.Path("socket"), "127.0.0.1:0"};
   options.tls = WriteTls(directory, authority.Issue("server", kServerNames));
-  grpc::Service service;
+  rpc::AdmittedService service("None");
   const auto server = rpc::Server::Start(options, &service);
   REQUIRE(server.ok());
   (*server)->SetServing(true);
@@ -181,7 +181,7 @@ TEST_CASE("tls_files: what is missing, unreadable or does not fit is named with 
   CHECK(error(bad) == fmt::format("listen.tls-client-ca-file '{}': holds no certificate in PEM "
                                   "form",
                                   bad.client_ca_file));
-  grpc::Service service;
+  rpc::AdmittedService service("None");
   rpc::ServerOptions server;
   server.addresses = {"127.0.0.1:0"};
   server.tls = bad;
