@@ -27,7 +27,17 @@ Dispatcher::Dispatcher(DispatchLimits limits, orchestration::IdSource* ids, uint
       work_(limits_.work_bytes_max),
       residents_(&work_),
       waiters_(limits_),
-      unaccepted_(limits_) {}
+      unaccepted_(limits_),
+      holds_{Holds([this](int64_t key, int64_t dispatch) {
+               const Resident* resident = residents_.Find(key);
+               return resident != nullptr && resident->phase == Resident::Phase::kDispatched &&
+                      resident->dispatch == dispatch;
+             }),
+             Holds([this](int64_t key, int64_t dispatch) {
+               const HeldTask* held = FindTask(key);
+               return held != nullptr && held->phase == HeldTask::Phase::kDispatched &&
+                      held->dispatch == dispatch;
+             })} {}
 
 void Dispatcher::Step(std::vector<Event>& events, absl::Time now, std::vector<Effect>& effects) {
   now_ = std::max(now_, now);
@@ -162,18 +172,18 @@ void Dispatcher::TakeCredit(Stream& stream, WorkType type, int64_t key) {
   stream.in_flight[Index(type)].insert(key);
   stream.last_dispatch = last_dispatch_;
   ++items_in_flight_;
-  StartHold(type, key);
+  StartHold(type, key, last_dispatch_);
 }
 
-void Dispatcher::StartHold(WorkType type, int64_t key) {
+void Dispatcher::StartHold(WorkType type, int64_t key, int64_t dispatch) {
   const absl::Duration hold_max =
       type == WorkType::kTurn ? limits_.orchestration_hold_max : limits_.activity_hold_max;
-  if (hold_max > absl::ZeroDuration()) holds_[Index(type)].Set(key, now_ + hold_max);
+  if (hold_max > absl::ZeroDuration()) holds_[Index(type)].Begin(key, dispatch, now_ + hold_max);
 }
 
 void Dispatcher::FreeCredit(StreamId id, WorkType type, int64_t key) {
   --items_in_flight_;
-  holds_[Index(type)].Remove(key);
+  holds_[Index(type)].End();
   Stream* stream = table_.Find(id);
   if (stream == nullptr) return;
   --stream->credits[Index(type)].in_flight;

@@ -34,6 +34,7 @@
 #include "server/dispatch/deadlines.h"
 #include "server/dispatch/events.h"
 #include "server/dispatch/failure_delays.h"
+#include "server/dispatch/holds.h"
 #include "server/dispatch/residents.h"
 #include "server/dispatch/streams.h"
 #include "server/dispatch/unaccepted.h"
@@ -143,7 +144,7 @@ class Dispatcher {
   void TakeCredit(Stream& stream, WorkType type, int64_t key);
   void FreeCredit(StreamId id, WorkType type, int64_t key);
   // The item at a worker is lost when its time is up; FreeCredit ends that.
-  void StartHold(WorkType type, int64_t key);
+  void StartHold(WorkType type, int64_t key, int64_t dispatch);
   void Send(Stream& stream, orchestration::Frame frame);
   void Reply(DoneCallback& done, absl::Status status);
   LeaseToken NewToken();
@@ -354,7 +355,7 @@ class Dispatcher {
   int releases_in_flight_ = 0;
 
   // When the hold of each item at a worker ends, per type.
-  Deadlines<int64_t> holds_[kWorkTypes];
+  Holds holds_[kWorkTypes];
   // When those results that wait for a checkpoint, and are not on their way to the store, are
   // stored without it: their number, and the key of the instance.
   Deadlines<std::pair<int64_t, InstanceKey>> result_holds_;

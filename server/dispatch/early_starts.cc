@@ -69,8 +69,8 @@ void Dispatcher::Bear(Resident& resident, const CreateResult& result) {
     stream->in_flight[Index(WorkType::kTurn)].erase(early_key);
     stream->in_flight[Index(WorkType::kTurn)].insert(born.key());
   }
-  holds_[Index(WorkType::kTurn)].Remove(early_key);
-  StartHold(WorkType::kTurn, born.key());
+  holds_[Index(WorkType::kTurn)].End();
+  StartHold(WorkType::kTurn, born.key(), born.dispatch);
   if (born.parked != nullptr) {
     const std::unique_ptr<TurnAnswer> parked = std::move(born.parked);
     EndTurn(born, std::move(*parked));
