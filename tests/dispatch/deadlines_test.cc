@@ -28,7 +28,7 @@ TEST_CASE("holds_pure what has ended is forgotten, and the others end in their o
   for (int64_t id = 1; id <= 1000; ++id) {
     dispatches[id] = id + 1;
     holds.Begin(id, id + 1, AtSecond(1 + id));
-    CHECK(static_cast<int64_t>(holds.size()) <= 2 * 3 + 2 * dispatch::Holds::kEndedMax);
+    CHECK(static_cast<int64_t>(holds.size()) <= 2 * 4 + 2 * dispatch::Holds::kEndedMax);
     if (id == 500) continue;
     holds.End();
     dispatches.erase(id);
