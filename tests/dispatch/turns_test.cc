@@ -47,6 +47,25 @@ TEST_CASE("chunked_response parts are one commit; parts of a lost dispatch are f
   CHECK(one.Output("f") == "3");
 }
 
+TEST_CASE("chunked_response_too_many parts with too many actions fail without the last one") {
+  dispatch::DispatchLimits limits;
+  limits.turn.actions_max = 3;
+  OneDaemon one(limits);
+  const FakeStream stream = one.daemon.Open(one.hub);
+  one.daemon.Start(one.hub, "f", "FanOut", "9");
+  one.daemon.Settle();
+  const WorkItem item = stream.sink->Take().value();
+  for (int i = 0; i < 3; ++i) {
+    one.daemon.Answer(one.hub, TaskPart(item, i, false));
+    one.daemon.Settle();
+    CHECK(one.Row("f").status == RuntimeStatus::kPending);
+  }
+  one.daemon.Answer(one.hub, TaskPart(item, 3, false));
+  one.daemon.Settle();
+  CHECK(one.Row("f").status == RuntimeStatus::kFailed);
+  CHECK(one.Row("f").failure->find("TooManyActions") != std::string::npos);
+}
+
 TEST_CASE("requires_history the same turn comes again with its history, nothing is committed") {
   dispatch::DispatchLimits limits;
   limits.history_streaming_from_bytes = 1;
