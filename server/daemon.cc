@@ -82,6 +82,7 @@ void Daemon::GuardMemory() {
                config_.memory_bytes_max, config_.dispatch.work_bytes_max);
   memory_guard_ = std::make_unique<MemoryGuard>(config_.memory_bytes_max, [this](bool scarce) {
     guarded_service_->SetMemoryScarce(scarce);
+    server_->SetMemoryScarce(scarce);
     dispatch_->SetMemoryScarce(scarce);
   });
 }

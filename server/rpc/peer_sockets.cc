@@ -5,6 +5,7 @@
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cstddef>
 #include <memory>
@@ -62,6 +63,19 @@ std::string PeerOfSocket(int fd) {
 
 }  // namespace
 
+int LocalPort(int fd) {
+  sockaddr_storage storage = {};
+  socklen_t size = sizeof(storage);
+  if (getsockname(fd, reinterpret_cast<sockaddr*>(&storage), &size) != 0) return 0;
+  if (storage.ss_family == AF_INET) {
+    return ntohs(reinterpret_cast<const sockaddr_in&>(storage).sin_port);
+  }
+  if (storage.ss_family == AF_INET6) {
+    return ntohs(reinterpret_cast<const sockaddr_in6&>(storage).sin6_port);
+  }
+  return 0;
+}
+
 // Calls visitor(socket) for each connection, and forgets those that are gone.
 template <typename Visitor>
 void PeerSockets::VisitAll(Visitor visitor) {
@@ -107,6 +121,26 @@ int64_t PeerSockets::ReceivedAt(const std::string& peer, int64_t sample) const {
   const auto found = sockets_.find(peer);
   if (found == sockets_.end()) return 0;
   return sample == samples_ ? found->second.at_sample : found->second.at_sample_before;
+}
+
+std::optional<PeerSockets::Ended> PeerSockets::ShutDownBusiest(
+    const absl::flat_hash_set<int>& ports, int64_t bytes_min) {
+  const Socket* busiest = nullptr;
+  Ended ended;
+  for (const auto& [peer, socket] : sockets_) {
+    const int64_t bytes = socket.at_sample - socket.at_sample_before;
+    if (bytes < bytes_min || bytes <= ended.bytes || !ports.contains(LocalPort(socket.fd)))
+      continue;
+    busiest = &socket;
+    ended = {peer, bytes};
+  }
+  if (busiest == nullptr) return std::nullopt;
+  // gRPC may close it meanwhile, and something else get its number; the copy stays what it is.
+  const int copy = dup(busiest->fd);
+  const bool same = copy >= 0 && CookieOf(copy) == busiest->cookie;
+  if (same) shutdown(copy, SHUT_RDWR);
+  if (copy >= 0) close(copy);
+  return same ? std::optional(std::move(ended)) : std::nullopt;
 }
 
 }  // namespace dt::rpc

@@ -10,8 +10,12 @@
 #include <string>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 
 namespace dt::rpc {
+
+// The port of this process that a TCP socket is bound to; 0 if it is none.
+int LocalPort(int fd);
 
 class PeerSockets {
  public:
@@ -28,6 +32,14 @@ class PeerSockets {
   // The same when Sample had been called so often, which must be one of the last two times; 0 for
   // connections that are newer.
   int64_t ReceivedAt(const std::string& peer, int64_t sample) const;
+
+  struct Ended {
+    std::string peer;
+    int64_t bytes = 0;
+  };
+  // Shuts down the connection to one of these ports of this process that received most between the
+  // last two samples, if that was `bytes_min` at least.
+  std::optional<Ended> ShutDownBusiest(const absl::flat_hash_set<int>& ports, int64_t bytes_min);
 
  private:
   struct Socket {

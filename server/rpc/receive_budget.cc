@@ -22,6 +22,11 @@ constexpr int kIdleLooks = 50;
 // Of the samples of all sockets, and how much of the time they may take.
 constexpr absl::Duration kSampleInterval = absl::Milliseconds(250);
 constexpr int kSampleShare = 50;
+// While memory is scarce: how often the busiest connection is ended, and what it must have sent
+// since the time before. Calls that are taken back at once hold thousands of bytes for each hundred
+// that are sent.
+constexpr absl::Duration kEndInterval = absl::Milliseconds(50);
+constexpr int64_t kBusyBytesMin = 64 << 10;
 
 std::string PeerOfCall(grpc_call* call) {
   const std::unique_ptr<char, void (*)(void*)> peer(grpc_call_get_peer(call), &gpr_free);
@@ -85,20 +90,48 @@ int64_t ReceiveBudget::held() const {
   return held_;
 }
 
+void ReceiveBudget::SetScarce(bool scarce, absl::flat_hash_set<int> ports) {
+  absl::MutexLock lock(&mutex_);
+  scarce_ = scarce;
+  ports_ = std::move(ports);
+  if (std::exchange(idle_, false)) wake_.Signal();
+}
+
 void ReceiveBudget::Run() {
   int looks_left = 0;
   for (;;) {
+    absl::flat_hash_set<int> ports;
     {
       absl::MutexLock lock(&mutex_);
-      if (looks_left == 0 && receptions_.empty()) {
+      if (looks_left == 0 && receptions_.empty() && !scarce_) {
         idle_ = true;
         while (idle_ && !stopping_) wake_.Wait(&mutex_);
       } else if (!stopping_) {
         wake_.WaitWithTimeout(&mutex_, kLookInterval);
       }
       if (stopping_) return;
+      if (scarce_) ports = ports_;
     }
+    if (!ports.empty()) EndBusiest(ports);
     looks_left = Look() ? kIdleLooks : std::max(looks_left - 1, 0);
+  }
+}
+
+void ReceiveBudget::EndBusiest(const absl::flat_hash_set<int>& ports) {
+  const absl::Time now = absl::Now();
+  if (now < next_end_) return;
+  // The first sample only says where the count begins.
+  const bool begun = now < next_end_ + 2 * kEndInterval;
+  sockets_.Sample();
+  next_end_ = now + kEndInterval;
+  if (!begun) return;
+  const std::optional<PeerSockets::Ended> ended = sockets_.ShutDownBusiest(ports, kBusyBytesMin);
+  if (!ended.has_value()) return;
+  if (const std::optional<int64_t> left_out = lines_.Admit("scarce", now)) {
+    spdlog::warn(
+        "the connection of {} ends: it sent most, {} bytes in {} ms, while the daemon has more "
+        "memory than memory.bytes-max{}",
+        ended->peer, ended->bytes, absl::ToInt64Milliseconds(kEndInterval), LeftOutNote(*left_out));
   }
 }
 

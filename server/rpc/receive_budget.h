@@ -8,6 +8,10 @@
 // on the next. What arrives between two looks can pass the bound, and messages on unix sockets are
 // not counted.
 //
+// What gRPC holds beside messages, such as headers that never end and calls that are made and taken
+// back at once, nobody can count. While the process has too much memory (SetScarce), the connection
+// that sends most is ended, and then the next.
+//
 // Threads: any; the look has its own. Nothing blocks but the destructor.
 #ifndef DT_SERVER_RPC_RECEIVE_BUDGET_H_
 #define DT_SERVER_RPC_RECEIVE_BUDGET_H_
@@ -56,11 +60,14 @@ class ReceiveBudget {
 
   // What messages that took long held at the last look.
   int64_t held() const;
+  // Whether the process has more memory than it may; `ports`: those that callers connect to.
+  void SetScarce(bool scarce, absl::flat_hash_set<int> ports);
 
  private:
   void Run();
   // One look; whether a message is on its way.
   bool Look();
+  void EndBusiest(const absl::flat_hash_set<int>& ports);
   // The connections of the messages that take long.
   std::vector<Connection*> SlowConnections() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Measure(const std::vector<Connection*>& connections);
@@ -74,6 +81,8 @@ class ReceiveBudget {
   absl::CondVar wake_;
   bool idle_ ABSL_GUARDED_BY(mutex_) = true;  // the thread waits for a message to look at
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  bool scarce_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::flat_hash_set<int> ports_ ABSL_GUARDED_BY(mutex_);
   int64_t samples_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t held_ ABSL_GUARDED_BY(mutex_) = 0;
   absl::flat_hash_set<Reception*> receptions_ ABSL_GUARDED_BY(mutex_);
@@ -83,6 +92,7 @@ class ReceiveBudget {
   // Of the thread.
   PeerSockets sockets_;
   absl::Time next_sample_ = absl::InfinitePast();
+  absl::Time next_end_ = absl::InfinitePast();
   RepeatLimiter lines_{absl::Seconds(10), /*lines_max=*/1};
   std::thread thread_;
 };

@@ -10,6 +10,7 @@
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server_builder.h"
 #include "server/rpc/listen_address.h"
+#include "server/rpc/peer_sockets.h"
 #include "server/rpc/poller_hold.h"
 #include "spdlog/spdlog.h"
 
@@ -104,6 +105,9 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
         ListenSockets::Open(address, {options.unix_mode, options.keepalive_timeout});
     if (!sockets.ok()) return sockets.status();
     server->addresses_.push_back(sockets->address());
+    for (const int fd : sockets->fds()) {
+      if (const int port = LocalPort(fd); port != 0) server->ports_.insert(port);
+    }
     sources.push_back({*std::move(sockets), IsUnixSocket(address) ? plain : network});
   }
   server->server_ = builder.BuildAndStart();

@@ -24,6 +24,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "grpcpp/server.h"
@@ -72,6 +73,8 @@ class Server {
 
   // What health checks answer.
   void SetServing(bool serving);
+  // Whether the process has more memory than it may (receive_budget.h).
+  void SetMemoryScarce(bool scarce) { budget_.SetScarce(scarce, ports_); }
   // The addresses as listened on, with real port numbers.
   const std::vector<std::string>& addresses() const { return addresses_; }
   const ReceiveBudget& receive_budget() const { return budget_; }
@@ -87,6 +90,7 @@ class Server {
   ConnectionAcceptor acceptor_;
   std::unique_ptr<PollerHold> poller_hold_;
   std::vector<std::string> addresses_;
+  absl::flat_hash_set<int> ports_;  // of these
 };
 
 }  // namespace dt::rpc

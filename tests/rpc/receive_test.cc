@@ -70,6 +70,29 @@ TEST_CASE("receive_nothing: a call that ends before its message is refused") {
   CHECK(status.error_message() == "the call ended before its message was complete");
 }
 
+TEST_CASE(
+    "receive_scarce: while memory is scarce the connection that sends most ends, others stay") {
+  TestServerOptions options;
+  options.server.received_bytes_max = int64_t{1} << 40;
+  TestServer server(std::move(options));
+  FakeWorker worker(server.stub());
+  RawCall busy(server.address(), kStart, {}, 4'000'000'000);
+  busy.Send(1 << 20);
+  REQUIRE_FALSE(busy.EndsWithin(absl::ZeroDuration()));
+  server.server().SetMemoryScarce(true);
+  Eventually([&] {
+    busy.Send(256 << 10);
+    return busy.EndsWithin(absl::ZeroDuration());
+  });
+  CHECK_FALSE(busy.status().has_value());  // the connection ended, not the call
+  server.Start("o", "i");
+  CHECK(worker.Next().has_value());
+  server.server().SetMemoryScarce(false);
+  RawCall again(server.address(), kStart, {}, 4'000'000'000);
+  for (int i = 0; i < 20; ++i) again.Send(1 << 20);
+  CHECK_FALSE(again.EndsWithin(absl::Milliseconds(300)));
+}
+
 TEST_CASE("receive_bound: calls that hold most end, and others go on") {
   constexpr int64_t kBound = 64 << 20;
   constexpr int kCalls = 10;
