@@ -106,7 +106,7 @@ void OpenMany(dispatch::StreamTable& table, int streams, int names) {
   options.hub = 1;
   options.orchestration_filters = ManyNames(names);
   for (int i = 0; i < streams; ++i) {
-    table.Open(static_cast<dispatch::StreamId>(i + 1), options, sink, absl::UnixEpoch());
+    table.Open(static_cast<dispatch::StreamId>(i) + 1, options, sink, absl::UnixEpoch());
   }
 }
 
