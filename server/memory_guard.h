@@ -38,7 +38,8 @@ class MemoryGuard {
 
  private:
   void Run();
-  void Look();
+  // How many bytes there are now.
+  int64_t Look();
 
   const int64_t bytes_max_;
   const std::function<void(bool scarce)> tell_;
