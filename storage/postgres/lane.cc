@@ -284,7 +284,9 @@ Batch Lane::TakeBatch() {
     batch = TakeBlocked(now);
     tried_blocked_ = !batch.empty();
   }
-  if (batch.empty() && !blocked_.empty()) {
+  if (!batch.empty()) {
+    blocked_until_ = absl::InfinitePast();  // its end may free what was behind it
+  } else if (!blocked_.empty()) {
     blocked_until_ =
         std::min(blocked_until_, std::max(blocked_.next_due(), suspects_.blocked_rest_until()));
   }
@@ -348,7 +350,6 @@ Batch Lane::TakeWaiting(absl::Time now) {
     }
   }
   for (auto it = behind.rbegin(); it != behind.rend(); ++it) waiting_.push_front(std::move(*it));
-  if (!batch.empty()) blocked_until_ = absl::InfinitePast();
   return batch;
 }
 
