@@ -39,13 +39,25 @@ std::shared_ptr<grpc::Channel> NewChannel(const std::string& address, int number
 }  // namespace
 
 // Comes out of the queue once for each command.
+// Wakes the thread for a command, which need not be the one that it was made for: two may come in
+// any order. An alarm lives until it is delivered, since gRPC 1.51 uses it until then even if it is
+// destroyed.
 class Driver::CommandTag final : public Tag {
  public:
-  explicit CommandTag(Driver& driver) : driver_(driver) {}
-  void OnDone(bool) override { driver_.RunCommand(); }
+  static void Set(Driver& driver) {
+    auto* tag = new CommandTag(driver);
+    tag->alarm_.Set(&driver.queue_, gpr_now(GPR_CLOCK_MONOTONIC), tag);
+  }
+  void OnDone(bool) override {
+    driver_.RunCommand();
+    delete this;
+  }
 
  private:
+  explicit CommandTag(Driver& driver) : driver_(driver) {}
+
   Driver& driver_;
+  grpc::Alarm alarm_;
 };
 
 Driver::Driver(const Options& options)
@@ -53,8 +65,7 @@ Driver::Driver(const Options& options)
       parameters_(options.parameters),
       id_prefix_(NewIdPrefix()),
       client_(TaskHubSidecarService::NewStub(NewChannel(options.address, 0))),
-      worker_(TaskHubSidecarService::NewStub(NewChannel(options.address, 1))),
-      command_tag_(std::make_unique<CommandTag>(*this)) {
+      worker_(TaskHubSidecarService::NewStub(NewChannel(options.address, 1))) {
   for (int i = 0; i < options_.workers; ++i) streams_.push_back(std::make_unique<Stream>(*this));
 }
 
@@ -80,18 +91,18 @@ absl::Status Driver::Connect() {
 
 void Driver::Send(std::function<void()> command) {
   absl::MutexLock lock(&mutex_);
-  commands_.push_back({std::move(command), std::make_unique<grpc::Alarm>()});
-  commands_.back().alarm->Set(&queue_, gpr_now(GPR_CLOCK_MONOTONIC), command_tag_.get());
+  commands_.push_back(std::move(command));
+  CommandTag::Set(*this);
 }
 
 void Driver::RunCommand() {
-  Command command;
+  std::function<void()> command;
   {
     absl::MutexLock lock(&mutex_);
     command = std::move(commands_.front());
     commands_.pop_front();
   }
-  command.run();
+  command();
 }
 
 void Driver::OpenStreams() {

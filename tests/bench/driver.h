@@ -119,10 +119,6 @@ class Driver {
     virtual ~Tag() = default;
     virtual void OnDone(bool ok) = 0;
   };
-  struct Command {
-    std::function<void()> run;
-    std::unique_ptr<grpc::Alarm> alarm;
-  };
   // What became of one instance of this run.
   struct Record {
     uint32_t activities = 0;
@@ -187,7 +183,6 @@ class Driver {
   std::unique_ptr<TaskHubSidecarService::Stub> worker_;
   grpc::CompletionQueue queue_;
   std::thread thread_;
-  const std::unique_ptr<CommandTag> command_tag_;
 
   // Of the thread.
   std::unique_ptr<Pacer> pacer_;  // in an open loop
@@ -227,8 +222,8 @@ class Driver {
   int64_t ended_ ABSL_GUARDED_BY(mutex_) = 0;
   bool failed_ ABSL_GUARDED_BY(mutex_) = false;
   std::optional<absl::Time> first_item_ ABSL_GUARDED_BY(mutex_);
-  // On their way to the thread; the alarm of each has put command_tag_ into the queue.
-  std::deque<Command> commands_ ABSL_GUARDED_BY(mutex_);
+  // On their way to the thread; for each a CommandTag has put itself into the queue.
+  std::deque<std::function<void()>> commands_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace dt::bench
