@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
 #include <utility>
 
@@ -11,16 +12,19 @@
 namespace dt {
 namespace {
 
-// A flood brings up to 1 GB a second over the loopback. While the process has less than half of
-// what it may, it looks less often, since it may be one of many on a machine, all of them idle.
-constexpr absl::Duration kLookInterval = absl::Milliseconds(50);
-constexpr absl::Duration kRestInterval = absl::Milliseconds(250);
+constexpr absl::Duration kLookIntervalMin = absl::Milliseconds(50);
+constexpr absl::Duration kLookIntervalMax = absl::Seconds(1);
 
 }  // namespace
 
 bool Scarcity::Look(int64_t bytes) {
   const bool scarce = bytes >= (scarce_ ? bytes_max_ / 10 * 9 : bytes_max_);
   return std::exchange(scarce_, scarce) != scarce;
+}
+
+absl::Duration Scarcity::NextLook(int64_t bytes) const {
+  return std::clamp(absl::Nanoseconds((bytes_max_ - bytes) / 2), kLookIntervalMin,
+                    kLookIntervalMax);
 }
 
 int64_t ResidentBytes() {
@@ -47,9 +51,9 @@ MemoryGuard::~MemoryGuard() {
 
 void MemoryGuard::Run() {
   absl::MutexLock lock(&mutex_);
-  absl::Duration interval = kLookInterval;
+  absl::Duration interval = kLookIntervalMin;
   while (!mutex_.AwaitWithTimeout(absl::Condition(&stopping_), interval)) {
-    interval = Look() < bytes_max_ / 2 ? kRestInterval : kLookInterval;
+    interval = scarcity_.NextLook(Look());
   }
 }
 

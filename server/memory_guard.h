@@ -11,6 +11,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
 
 namespace dt {
 
@@ -22,6 +23,10 @@ class Scarcity {
   // Scarce from bytes_max on until it is a tenth below. True when that has changed.
   bool Look(int64_t bytes);
   bool scarce() const { return scarce_; }
+  // How long after a look that found so much the next one is: no longer than a flood of 1 GB a
+  // second takes for half of what is left, and rarely where much is, since the process may be one
+  // of many on a machine, all of them idle.
+  absl::Duration NextLook(int64_t bytes) const;
 
  private:
   const int64_t bytes_max_;

@@ -93,6 +93,14 @@ TEST_CASE("memory_scarcity it begins at the limit and ends a tenth below") {
   CHECK_FALSE(scarcity.scarce());
 }
 
+TEST_CASE("memory_looks it looks before a flood can pass the limit, and rarely without need") {
+  const Scarcity scarcity(int64_t{1} << 30);
+  CHECK(scarcity.NextLook(0) == absl::Nanoseconds(1 << 29));
+  CHECK(scarcity.NextLook(3 << 28) == absl::Nanoseconds(1 << 27));
+  CHECK(scarcity.NextLook(1 << 30) == absl::Milliseconds(50));
+  CHECK(Scarcity(int64_t{1} << 34).NextLook(0) == absl::Seconds(1));
+}
+
 TEST_CASE("memory_guard it tells when the process has too much, and when it has not any more") {
   struct Told {
     absl::Mutex mutex;
