@@ -325,7 +325,12 @@ TEST_CASE("poison_orchestration a turn that no worker survives fails its orchest
 
 TEST_CASE("terminate_unanswered an orchestration that breaks streams can be terminated") {
   OneDaemon one;
-  one.daemon.Start(one.hub, "c", "Chain", "1");
+  // After its first turn: one that never had any is ended by the store.
+  const FakeStream good = one.daemon.Open(one.hub);
+  one.daemon.Start(one.hub, "c", "Listen", "");
+  one.daemon.RunWorkers({good}, SomeFunctions(one.clock));
+  one.daemon.Close(good);
+  one.daemon.Raise(one.hub, "c", "other", "x");
   const auto lose_a_dispatch = [&one] {
     const FakeStream stream = one.daemon.Open(one.hub);
     one.daemon.Settle();
