@@ -4,7 +4,7 @@
 // a second one half of the rest, and there is always something left, however long what a hub has is
 // held.
 //
-// Pure data; whoever has it guards it.
+// Pure data, not thread-safe.
 #ifndef DT_SERVER_DISPATCH_FAIR_BYTES_H_
 #define DT_SERVER_DISPATCH_FAIR_BYTES_H_
 

@@ -1,7 +1,7 @@
 // When the holds of items at workers end (1.12). All have the same length, so they end in the order
-// in which they began. An item that is answered is only counted here; whoever asks this class tells
-// which entries still count, and when more than half of them, and a few, do not, they are cleaned
-// out: one that lives for hours keeps nothing of those that ended behind it.
+// in which they began. An item that is answered is only counted here. The owner tells which entries
+// still count, and when more than half of them, and a few, do not, this class removes those: one
+// item that lives for hours keeps nothing of those that ended behind it.
 //
 // Pure data of one thread.
 #ifndef DT_SERVER_DISPATCH_HOLDS_H_

@@ -3,7 +3,7 @@
 // gRPC receives the message of a unary call before it tells anybody of the call. AdmittedService
 // registers its methods as such that read by themselves, for which gRPC tells of a call as soon as
 // its headers are there, and keeps no more than a window of flow control (64 KiB) of what follows.
-// So whoever is refused by the headers cannot make this process hold its message. What
+// So a caller that is refused by its headers cannot make this process hold its message. What the
 // others send is counted while it is received (receive_budget.h).
 //
 // Threads: handlers run on threads of gRPC, as those of other callback services.

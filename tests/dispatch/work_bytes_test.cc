@@ -51,7 +51,7 @@ TEST_CASE("work_bytes_unread work that lies at workers is bounded, and other hub
     one.daemon.Start(one.hub, absl::StrCat("l", i), "Listen", std::string(kInput, 'x'));
   }
   one.Pass(absl::Seconds(5));
-  // Half of it and one item, of which the others are the last claim's.
+  // A hub has half of the memory at most, and what one claim brings beyond its room.
   const auto held = one.daemon.dispatcher().Count();
   CHECK(held.work_bytes > kWork / 4);
   CHECK(held.work_bytes <= kWork / 2 + 2 * static_cast<int64_t>(kInput));
