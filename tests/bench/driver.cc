@@ -38,24 +38,15 @@ std::shared_ptr<grpc::Channel> NewChannel(const std::string& address, int number
 
 }  // namespace
 
-// Comes out of the queue once for each command.
-// Wakes the thread for a command, which need not be the one that it was made for: two may come in
-// any order. An alarm lives until it is delivered, since gRPC 1.51 uses it until then even if it is
-// destroyed.
+// Comes out of the queue when commands wait for the thread. One for all of them, made before the
+// thread: its alarm is set again only once it was delivered, as gRPC asks.
 class Driver::CommandTag final : public Tag {
  public:
-  static void Set(Driver& driver) {
-    auto* tag = new CommandTag(driver);
-    tag->alarm_.Set(&driver.queue_, gpr_now(GPR_CLOCK_MONOTONIC), tag);
-  }
-  void OnDone(bool) override {
-    driver_.RunCommand();
-    delete this;
-  }
+  explicit CommandTag(Driver& driver) : driver_(driver) {}
+  void OnDone(bool) override { driver_.RunCommands(); }
+  void Set() { alarm_.Set(&driver_.queue_, gpr_now(GPR_CLOCK_MONOTONIC), this); }
 
  private:
-  explicit CommandTag(Driver& driver) : driver_(driver) {}
-
   Driver& driver_;
   grpc::Alarm alarm_;
 };
@@ -65,7 +56,8 @@ Driver::Driver(const Options& options)
       parameters_(options.parameters),
       id_prefix_(NewIdPrefix()),
       client_(TaskHubSidecarService::NewStub(NewChannel(options.address, 0))),
-      worker_(TaskHubSidecarService::NewStub(NewChannel(options.address, 1))) {
+      worker_(TaskHubSidecarService::NewStub(NewChannel(options.address, 1))),
+      command_tag_(std::make_unique<CommandTag>(*this)) {
   for (int i = 0; i < options_.workers; ++i) streams_.push_back(std::make_unique<Stream>(*this));
 }
 
@@ -91,18 +83,17 @@ absl::Status Driver::Connect() {
 
 void Driver::Send(std::function<void()> command) {
   absl::MutexLock lock(&mutex_);
+  if (commands_.empty()) command_tag_->Set();
   commands_.push_back(std::move(command));
-  CommandTag::Set(*this);
 }
 
-void Driver::RunCommand() {
-  std::function<void()> command;
+void Driver::RunCommands() {
+  std::vector<std::function<void()>> commands;
   {
     absl::MutexLock lock(&mutex_);
-    command = std::move(commands_.front());
-    commands_.pop_front();
+    commands.swap(commands_);
   }
-  command();
+  for (const auto& command : commands) command();
 }
 
 void Driver::OpenStreams() {

@@ -18,7 +18,6 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -148,7 +147,7 @@ class Driver {
   bool is_open_loop() const { return options_.starts_per_second > 0; }
   // Runs it on the thread, in order; from any.
   void Send(std::function<void()> command);
-  void RunCommand();
+  void RunCommands();
   void Loop();
   void BeginPass(Pass pass, int64_t count);
   void StartDue(std::optional<Clock::time_point> due);
@@ -182,6 +181,7 @@ class Driver {
   std::unique_ptr<TaskHubSidecarService::Stub> client_;
   std::unique_ptr<TaskHubSidecarService::Stub> worker_;
   grpc::CompletionQueue queue_;
+  const std::unique_ptr<CommandTag> command_tag_;
   std::thread thread_;
 
   // Of the thread.
@@ -222,8 +222,8 @@ class Driver {
   int64_t ended_ ABSL_GUARDED_BY(mutex_) = 0;
   bool failed_ ABSL_GUARDED_BY(mutex_) = false;
   std::optional<absl::Time> first_item_ ABSL_GUARDED_BY(mutex_);
-  // On their way to the thread; for each a CommandTag has put itself into the queue.
-  std::deque<std::function<void()>> commands_ ABSL_GUARDED_BY(mutex_);
+  // On their way to the thread; while there are any, command_tag_ is on its way too.
+  std::vector<std::function<void()>> commands_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace dt::bench
