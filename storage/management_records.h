@@ -112,6 +112,9 @@ struct Rewind {
   std::vector<RewindChild> found_children;
 
   std::string execution_id;  // the new one; makes a repeated call known
+  // Of found_task_ids those that the new history does not know: they go, and their results with
+  // them, wherever they run.
+  std::vector<int32_t> dropped_task_ids;
   // Chunks of history that change. One without events only changes its place; one with an
   // event_count of 0 is deleted. Of a live instance all that there are go, and so does what waits
   // in its inbox for its generation, but for carried-over events: what is outstanding is made

@@ -76,7 +76,10 @@ void RewindCall::OnChildren(absl::StatusOr<std::vector<RewindSource>> sources) {
   const std::vector<Awaited> level = std::exchange(awaited_, {});
   for (size_t i = 0; status.ok() && i < level.size(); ++i) {
     RewindSource& source = (*sources)[i];
-    if (orchestration::ResolveChild(level[i].child, source, ids_, plans_[level[i].plan])) {
+    const absl::StatusOr<bool> failed =
+        orchestration::ResolveChild(level[i].child, source, ids_, plans_[level[i].plan]);
+    status = failed.status();
+    if (status.ok() && *failed) {
       status = Plan(level[i].child.created.instanceid(), std::move(source));
     }
   }

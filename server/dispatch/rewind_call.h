@@ -1,6 +1,6 @@
 // One rewind, of a client or of the orchestration's own worker: looks at the instance and, level by
-// level, at the children that it awaits, plans what becomes of each, and writes it all in one
-// transaction. When something has changed meanwhile it looks again.
+// level, at the children that it awaits or started too early, plans what becomes of each, and
+// writes it all in one transaction. When something has changed meanwhile it looks again.
 #ifndef DT_SERVER_DISPATCH_REWIND_CALL_H_
 #define DT_SERVER_DISPATCH_REWIND_CALL_H_
 
@@ -34,7 +34,7 @@ class RewindCall : public std::enable_shared_from_this<RewindCall> {
   void Begin();
 
  private:
-  // A child of which plan number `plan` awaits the result.
+  // A child that plan number `plan` names.
   struct Awaited {
     size_t plan;
     orchestration::AwaitedChild child;

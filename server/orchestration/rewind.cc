@@ -4,15 +4,15 @@
 #include <map>
 #include <utility>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "server/orchestration/effects.h"
 #include "server/orchestration/event_bytes.h"
 #include "server/orchestration/fold.h"
+#include "server/orchestration/history_events.h"
 #include "server/orchestration/timestamps.h"
-#include "server/orchestration/wire.h"
+#include "server/orchestration/undo.h"
 
 namespace dt::orchestration {
 namespace {
@@ -21,26 +21,6 @@ absl::Status Unreadable(const Claim& claim) {
   return absl::DataLossError(
       absl::StrCat("the stored history of instance \"", claim.instance_id,
                    "\" cannot be read: restore it from a backup or purge the instance"));
-}
-
-// Calls `visit` with each event of the chunk and its bytes. False if one cannot be read.
-template <typename Visit>
-bool ForEachEvent(const HistoryChunk& chunk, Visit visit) {
-  if (chunk.events == nullptr) return false;
-  WireReader reader(*chunk.events);
-  WireField field;
-  while (reader.Next(field)) {
-    EventView event;
-    if (!ReadEvent(field.bytes, event)) return false;
-    visit(event, field.bytes);
-  }
-  return reader.AtEnd();
-}
-
-template <typename Visit>
-bool ForEachEvent(const std::vector<HistoryChunk>& history, Visit visit) {
-  return std::all_of(history.begin(), history.end(),
-                     [&visit](const HistoryChunk& chunk) { return ForEachEvent(chunk, visit); });
 }
 
 // Critical sections that the history has entered and not left.
@@ -77,45 +57,17 @@ absl::Status CheckSource(const std::string& instance_id, const RewindSource& sou
         OrchestrationStatus_Name(static_cast<OrchestrationStatus>(source.claim.status)),
         ", only one that is ORCHESTRATION_STATUS_FAILED can be rewound"));
   }
-  return CheckLocks(source.claim);
+  return absl::OkStatus();
 }
 
-// Activities whose last outcome is a failure: their attempts are forgotten. Of an id that succeeded
-// after a failure everything stays, since some SDKs use one id for all attempts.
-absl::flat_hash_set<int32_t> FailedTasks(const Claim& claim) {
-  absl::flat_hash_map<int32_t, bool> failed;
-  ForEachEvent(claim.history, [&failed](const EventView& event, std::string_view) {
-    if (event.type == HistoryEvent::kTaskFailed) failed[ReadWorkId(event)] = true;
-    if (event.type == HistoryEvent::kTaskCompleted) failed[ReadWorkId(event)] = false;
-  });
-  absl::flat_hash_set<int32_t> ids;
-  for (const auto& [id, last_failed] : failed) {
-    if (last_failed) ids.insert(id);
-  }
-  return ids;
-}
-
-bool IsForgotten(const EventView& event, const absl::flat_hash_set<int32_t>& failed_tasks) {
-  switch (event.type) {
-    case HistoryEvent::kExecutionCompleted:
-    case HistoryEvent::kSubOrchestrationInstanceFailed:
-      return true;
-    case HistoryEvent::kTaskScheduled:
-      return failed_tasks.contains(event.event_id);
-    case HistoryEvent::kTaskFailed:
-      return failed_tasks.contains(ReadWorkId(event));
-    default:
-      return false;
-  }
-}
-
-// The chunk without what is forgotten and with the new execution id.
-template <typename Forgotten>
+// The chunk without what is undone and with the new execution id. Calls `is_undone` for each event
+// in turn.
+template <typename IsUndone>
 HistoryChunk RewriteChunk(const HistoryChunk& chunk, int32_t first_event,
-                          const std::string& execution_id, Forgotten is_forgotten) {
+                          const std::string& execution_id, IsUndone is_undone) {
   ChunkWriter writer;
   ForEachEvent(chunk, [&](const EventView& event, std::string_view bytes) {
-    if (is_forgotten(event)) return;
+    if (is_undone()) return;
     HistoryEvent started;
     if (event.type == HistoryEvent::kExecutionStarted &&
         started.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
@@ -132,14 +84,13 @@ HistoryChunk RewriteChunk(const HistoryChunk& chunk, int32_t first_event,
 }
 
 // Rewrites the history of the claim in place, and returns the chunks that are not as they were.
-std::vector<HistoryChunk> RewriteHistory(Claim& claim) {
-  const absl::flat_hash_set<int32_t> failed_tasks = FailedTasks(claim);
+std::vector<HistoryChunk> RewriteHistory(const std::vector<bool>& undone, Claim& claim) {
   std::vector<HistoryChunk> changed;
   int32_t first_event = 0;
+  size_t place = 0;
   for (HistoryChunk& chunk : claim.history) {
     HistoryChunk rewritten =
-        RewriteChunk(chunk, first_event, claim.execution_id,
-                     [&](const EventView& event) { return IsForgotten(event, failed_tasks); });
+        RewriteChunk(chunk, first_event, claim.execution_id, [&] { return undone[place++]; });
     first_event += rewritten.event_count;
     if (*rewritten.events != *chunk.events) {
       changed.push_back(rewritten);
@@ -184,6 +135,9 @@ EffectSource SourceOf(const RewindPlan& plan) {
 // Creates again what the history awaits; the children are left to ResolveChild.
 void Recreate(RewindPlan& plan) {
   std::vector<int32_t> in_flight = plan.rewind.found_task_ids;
+  for (const int32_t id : plan.rewind.dropped_task_ids) {
+    in_flight.erase(std::find(in_flight.begin(), in_flight.end(), id));
+  }
   for (HistoryEvent& event : AwaitedEvents(plan.state.history)) {
     const int32_t id = event.eventid();
     if (event.has_taskscheduled()) {
@@ -198,7 +152,8 @@ void Recreate(RewindPlan& plan) {
       plan.rewind.checkpoint.own_messages.push_back(
           MakeTimer(SourceOf(plan), id, event.timercreated().fireat()));
     } else {
-      plan.children.push_back({id, std::move(*event.mutable_suborchestrationinstancecreated())});
+      plan.children.push_back(
+          {id, /*undone=*/false, std::move(*event.mutable_suborchestrationinstancecreated())});
     }
   }
 }
@@ -212,6 +167,22 @@ HistoryChunk RewoundChunk(const RewindPlan& plan, const RewindInstanceRequest& r
   return writer.Take(plan.state.turn + 1, plan.state.event_count);
 }
 
+// What was undone and has not come to its end: an activity in flight is taken back, since its
+// result would be taken for that of whatever gets its id next; of children only the store knows.
+void TakeBack(const Undone& undone, RewindPlan& plan) {
+  const std::vector<int32_t>& found = plan.rewind.found_task_ids;
+  for (const int32_t id : undone.unanswered_tasks) {
+    if (std::find(found.begin(), found.end(), id) == found.end()) continue;
+    plan.rewind.dropped_task_ids.push_back(id);
+  }
+  for (const UndoneChild& child : undone.children) {
+    AwaitedChild& taken = plan.children.emplace_back();
+    taken.task_id = child.task_id;
+    taken.undone = true;
+    taken.created.set_instanceid(child.instance_id);
+  }
+}
+
 // The first part of a plan: who it is about, as it was found, and under which execution id it goes
 // on. The source's claim has the new one then.
 RewindPlan BeginPlan(RewindSource& source, absl::Time now, IdSource& ids) {
@@ -221,6 +192,14 @@ RewindPlan BeginPlan(RewindSource& source, absl::Time now, IdSource& ids) {
   plan.rewind.found_task_ids = source.task_ids;
   source.claim.execution_id = plan.rewind.execution_id = ids.NewExecutionId();
   return plan;
+}
+
+absl::Status LiveUndoneChild(const AwaitedChild& child, const RewindPlan& plan) {
+  return absl::FailedPreconditionError(absl::StrCat(
+      "rewinding is not allowed: instance '", plan.state.instance_id,
+      "' started sub-orchestration '", child.created.instanceid(),
+      "' after what is rewound, and it has not ended: terminate it or wait for its end, and "
+      "rewind again"));
 }
 
 // The last part: what the state awaits is created again, and a turn is asked for.
@@ -241,8 +220,12 @@ absl::StatusOr<RewindPlan> PlanRewind(const std::string& instance_id, RewindSour
                                       const RewindInstanceRequest& request, absl::Time now,
                                       IdSource& ids) {
   if (absl::Status status = CheckSource(instance_id, source); !status.ok()) return status;
+  const std::optional<Undone> undone = FindUndone(source.claim.history);
+  if (!undone) return Unreadable(source.claim);
   RewindPlan plan = BeginPlan(source, now, ids);
-  plan.rewind.history = RewriteHistory(source.claim);
+  plan.rewind.history = RewriteHistory(undone->events, source.claim);
+  if (absl::Status status = CheckLocks(source.claim); !status.ok()) return status;
+  TakeBack(*undone, plan);
   absl::StatusOr<InstanceState> state = StateFromClaim(source.claim);
   if (!state.ok()) return state.status();
   plan.state = *std::move(state);
@@ -269,8 +252,8 @@ absl::StatusOr<RewindPlan> PlanOwnRewind(Checkpoint turn, RewindSource source, a
   RewindPlan plan = BeginPlan(source, now, ids);
   plan.rewind.live = true;
   claim.turn = turn.turn - 1;
-  claim.history = {RewriteChunk(*turn.history, /*first_event=*/0, claim.execution_id,
-                                [](const EventView&) { return false; })};
+  claim.history = {
+      RewriteChunk(*turn.history, /*first_event=*/0, claim.execution_id, [] { return false; })};
   absl::StatusOr<InstanceState> state = StateFromClaim(claim);
   if (!state.ok()) return state.status();
   plan.state = *std::move(state);
@@ -280,12 +263,17 @@ absl::StatusOr<RewindPlan> PlanOwnRewind(Checkpoint turn, RewindSource source, a
   return plan;
 }
 
-bool ResolveChild(const AwaitedChild& child, const RewindSource& source, IdSource& ids,
-                  RewindPlan& plan) {
+absl::StatusOr<bool> ResolveChild(const AwaitedChild& child, const RewindSource& source,
+                                  IdSource& ids, RewindPlan& plan) {
   Checkpoint& checkpoint = plan.rewind.checkpoint;
   const Claim& found = source.claim;
   const bool own = source.exists && found.parent && found.parent->key == plan.state.key &&
                    found.parent->task_id == child.task_id;
+  if (child.undone) {
+    if (own && !IsTerminal(found.status)) return LiveUndoneChild(child, plan);
+    if (own) plan.rewind.found_children.push_back({found.key, found.status});
+    return false;
+  }
   if (!own) {
     SubOrchestrationInstanceCreatedEvent created = child.created;
     checkpoint.children.push_back(MakeChild(SourceOf(plan), child.task_id, created, ids));

@@ -1,7 +1,7 @@
-// Rewinds as pure functions: a FAILED orchestration goes on as if what failed had not been
-// tried yet (RULES.md 5.29-5.31).
+// Rewinds as pure functions: a FAILED orchestration goes on as if what decided its end had not been
+// tried yet (RULES.md 5.29-5.31; undo.h says what that is).
 //
-// A rewind of a tree is: PlanRewind of the instance, then for each of the children that it awaits
+// A rewind of a tree is: PlanRewind of the instance, then for each of the children that it names
 // ResolveChild with the child's state; a child that is to be rewound as well is planned in the same
 // way. Then all plans are one RewindRequest.
 //
@@ -27,10 +27,11 @@
 
 namespace dt::orchestration {
 
-// A child of which the rewritten history awaits a result.
+// A child of which the rewritten history awaits a result, or one that it does not know any more.
 struct AwaitedChild {
   int32_t task_id = 0;
-  SubOrchestrationInstanceCreatedEvent created;
+  bool undone = false;                           // the latter: of `created` only the id is set
+  SubOrchestrationInstanceCreatedEvent created;  // what the parent created it with
 };
 
 struct RewindPlan {
@@ -41,8 +42,8 @@ struct RewindPlan {
 };
 
 // Rewrites the history and creates again what is outstanding in it, but for the children. NotFound;
-// FailedPrecondition unless the status is FAILED, or if the history holds the lock of an entity;
-// DataLoss for a history that cannot be read.
+// FailedPrecondition unless the status is FAILED, or if the rewritten history holds the lock of an
+// entity; DataLoss for a history that cannot be read.
 absl::StatusOr<RewindPlan> PlanRewind(const std::string& instance_id, RewindSource source,
                                       const RewindInstanceRequest& request, absl::Time now,
                                       IdSource& ids);
@@ -53,9 +54,11 @@ absl::StatusOr<RewindPlan> PlanOwnRewind(Checkpoint turn, RewindSource source, a
                                          IdSource& ids);
 
 // What becomes of an awaited child: an ended one gives its result, a missing one is created again,
-// a live one goes on. True for a FAILED one, which is to be rewound itself.
-bool ResolveChild(const AwaitedChild& child, const RewindSource& source, IdSource& ids,
-                  RewindPlan& plan);
+// a live one goes on. True for a FAILED one, which is to be rewound itself. An undone child that
+// has ended stays as it is; FailedPrecondition for one that is live, whose result would be taken
+// for that of whatever gets its id next.
+absl::StatusOr<bool> ResolveChild(const AwaitedChild& child, const RewindSource& source,
+                                  IdSource& ids, RewindPlan& plan);
 
 }  // namespace dt::orchestration
 

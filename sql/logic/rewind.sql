@@ -48,11 +48,15 @@ begin
     order by f.item, h.turn;
 end $$;
 
--- _TasksOf: the ids of the activities of an instance that are in flight, in order.
+-- _TasksOf: the ids of the activities of an instance's current generation that are in flight, in order.
+-- Older generations may have some as well, whose results nobody awaits.
 create or replace function _TasksOf(p_key bigint) returns int[]
 language plpgsql stable set search_path from current set enable_seqscan = off as $$
 begin
-  return array(select t.task_id from NewTasks t where t.instance_key = p_key
+  return array(select t.task_id from NewTasks t
+               join Instances i on i.instance_key = any (array[t.instance_key])
+                                and i.generation = t.generation
+               where t.instance_key = p_key
                union all
                select i.id from ReadyInstances r cross join _IdsIn(r.inline_tasks) i(id)
                where r.instance_key = p_key
@@ -63,9 +67,11 @@ end $$;
 -- checkpoint. One row: outcome 0 rewound (also when an earlier call did it), 1 something is not as it
 -- was found, 2 a live one is not under that lease or at that turn any more; then nothing was written.
 --   p_batch {as _CheckpointOrchestration: the first turn of the new life of each;
---            rewinds: [{key, found_execution_id, found_tasks: [...], execution_id, live}], the same
---                     items; "live" is left out when it is false. Of a live one all of the history goes,
---                     and all messages of its generation but carried-over ones and consumed ones;
+--            rewinds: [{key, found_execution_id, found_tasks: [...], execution_id, dropped_tasks: [...],
+--                     live}], the same items; "live" is left out when it is false. The activities
+--                     "dropped_tasks" (ids) of a FAILED one go, wherever they run. Of a live one all of
+--                     the history goes, and all messages of its generation but carried-over ones and
+--                     consumed ones;
 --            found_children: [{key, status}]; a status of a live one only tells that it is live;
 --            chunks: [{item, turn, first_event, event_count, events}]: history that changes; without
 --                    events only its place, with an event_count of 0 it goes;
@@ -121,6 +127,10 @@ begin
   update Instances i set execution_id = c.execution_id
     from jsonb_to_recordset(p_batch -> 'rewinds') c(key bigint, execution_id text)
     where i.instance_key = any (array[c.key]);
+  delete from NewTasks t
+    using jsonb_to_recordset(p_batch -> 'rewinds') c(key bigint, dropped_tasks int[])
+    where t.instance_key = any (array[c.key]) and t.task_id = any (c.dropped_tasks)
+      and t.generation = (select i.generation from Instances i where i.instance_key = c.key);
   select coalesce(array_agg(c.key) filter (where c.live), '{}') into v_live
   from jsonb_to_recordset(p_batch -> 'rewinds') c(key bigint, live boolean);
   if p_batch ? 'kept_item' then  -- while the history still tells what they are

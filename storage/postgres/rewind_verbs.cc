@@ -118,6 +118,8 @@ class RewindAll : public RewindVerb {
           .String("found_execution_id", rewind.found_execution_id)
           .IntList("found_tasks", {rewind.found_task_ids.begin(), rewind.found_task_ids.end()})
           .String("execution_id", rewind.execution_id)
+          .IntList("dropped_tasks",
+                   {rewind.dropped_task_ids.begin(), rewind.dropped_task_ids.end()})
           .Flag("live", rewind.live)
           .EndObject();
     }

@@ -97,26 +97,71 @@ absl::StatusOr<RewindPlan> Plan(RewindSource source) {
 }
 
 TEST_CASE("rewind_python_ids an id that failed and then succeeded keeps all its events") {
-  const auto plan = Plan(SourceWith({{Started(), Scheduled(1)},
-                                     {Failed(1), Scheduled(1), Scheduled(2)},
+  const auto plan = Plan(SourceWith({{Started(), Scheduled(1), Scheduled(2)},
+                                     {Failed(1), Scheduled(1)},
                                      {Completed(1)},
-                                     {Failed(2), Scheduled(2)},
                                      {Failed(2)}}));
   REQUIRE(plan.ok());
   CHECK(Rewritten(*plan) ==
         std::vector<std::string>{"scheduled 1", "failed 1", "scheduled 1", "completed 1"});
-  // Turns 4 and 5 are empty now; turn 2 has lost an event, and so turn 3 moves up.
+  // Turn 1 has lost an event, so turns 2 and 3 move up; turn 4 is empty now.
   std::vector<std::string> changed;
   for (const HistoryChunk& chunk : plan->rewind.history) {
     changed.push_back(std::to_string(chunk.turn) + " at " + std::to_string(chunk.first_event) +
                       (chunk.events == nullptr ? " moved" : "") + " with " +
                       std::to_string(chunk.event_count));
   }
-  CHECK(changed == std::vector<std::string>{"1 at 0 with 2", "2 at 2 with 2", "3 at 4 moved with 1",
-                                            "4 at 5 with 0", "5 at 5 with 0"});
+  CHECK(changed == std::vector<std::string>{"1 at 0 with 2", "2 at 2 moved with 2",
+                                            "3 at 4 moved with 1", "4 at 5 with 0"});
   CHECK(plan->rewind.checkpoint.tasks.empty());
-  CHECK(plan->rewind.checkpoint.turn == 6);
+  CHECK(plan->rewind.checkpoint.turn == 5);
   CHECK(plan->rewind.checkpoint.history->first_event == 5);
+}
+
+TEST_CASE("rewind_catch an activity in flight that is undone is taken back") {
+  RewindSource source = SourceWith(
+      {{Started(), Scheduled(0), Scheduled(1)}, {Failed(0), Scheduled(2), Scheduled(3)}});
+  source.task_ids = {1, 3};
+  const auto plan = Plan(std::move(source));
+  REQUIRE(plan.ok());
+  CHECK(Rewritten(*plan) == std::vector<std::string>{"scheduled 1"});
+  CHECK(plan->rewind.dropped_task_ids == std::vector<int32_t>{3});
+  CHECK(plan->rewind.found_task_ids == std::vector<int32_t>{1, 3});
+  CHECK(plan->rewind.checkpoint.tasks.empty());
+}
+
+TEST_CASE("rewind_catch an undone child must have ended") {
+  HistoryEvent created;
+  created.set_eventid(1);
+  created.mutable_suborchestrationinstancecreated()->set_instanceid("child");
+  const auto plan = Plan(SourceWith({{Started(), Scheduled(0)}, {Failed(0), created}}));
+  REQUIRE(plan.ok());
+  REQUIRE(plan->children.size() == 1);
+  RewindSource child;
+  child.exists = true;
+  child.claim.key = 9;
+  const auto resolve = [&](RuntimeStatus status, int32_t task_id) {
+    orchestration::CountingIds ids;
+    child.claim.status = status;
+    child.claim.parent = ParentLink{7, 0, task_id, "i"};
+    RewindPlan copy = *plan;
+    const absl::StatusOr<bool> failed =
+        orchestration::ResolveChild(copy.children[0], child, ids, copy);
+    CHECK(copy.rewind.checkpoint.children.empty());
+    CHECK(copy.rewind.checkpoint.own_messages.size() == 1);
+    if (!failed.ok()) return std::string(failed.status().message());
+    CHECK_FALSE(*failed);
+    return std::to_string(copy.rewind.found_children.size()) + " found";
+  };
+  // One that failed is not rewound; that it has ended must still be so when this is written.
+  CHECK(resolve(RuntimeStatus::kFailed, 1) == "1 found");
+  CHECK(resolve(RuntimeStatus::kCompleted, 1) == "1 found");
+  CHECK(resolve(RuntimeStatus::kRunning, 2) == "0 found");  // a child of another action
+  const std::string refused = resolve(RuntimeStatus::kRunning, 1);
+  CHECK(refused.find("not allowed") != std::string::npos);
+  CHECK(refused.find("'child'") != std::string::npos);
+  child.exists = false;
+  CHECK(resolve(RuntimeStatus::kRunning, 1) == "0 found");
 }
 
 TEST_CASE("rewind_outstanding what is awaited is created again, unless it is in flight") {
@@ -147,7 +192,7 @@ TEST_CASE("rewind_child_states live, ended, failed, missing, and somebody else's
   const auto resolve = [&](const RewindSource& found, RewindPlan& plan) {
     orchestration::CountingIds ids;
     REQUIRE(plan.children.size() == 1);
-    return orchestration::ResolveChild(plan.children[0], found, ids, plan);
+    return orchestration::ResolveChild(plan.children[0], found, ids, plan).value();
   };
   const auto new_plan = [&] {
     auto plan = Plan(SourceWith({{Started(), created}}));
@@ -189,6 +234,11 @@ TEST_CASE("rewind_open_lock a critical section that was not left cannot be enter
   CHECK(open.status().message().find("not allowed") != std::string::npos);
   CHECK(open.status().message().find("section") != std::string::npos);
   CHECK(Plan(SourceWith({{Started(), granted, unlocked}})).ok());
+  // SDKs leave the section on their own when the code throws, which is undone.
+  unlocked.set_eventid(2);
+  const auto undone =
+      Plan(SourceWith({{Started(), Scheduled(1)}, {granted}, {Failed(1), unlocked}}));
+  CHECK(undone.status().code() == absl::StatusCode::kFailedPrecondition);
 }
 
 TEST_CASE("rewind_unreadable a history that is no history is refused") {

@@ -258,6 +258,45 @@ TEST_CASE("rewind_sibling_running: what is in flight arrives in the new life, an
   CHECK(world.kept.size() == 1);
 }
 
+TEST_CASE("rewind_catch: an undone activity that still runs answers nobody") {
+  TestServer server;
+  FakeWorker worker(server.stub());
+  server.Start("o", "r");
+  CompleteTaskResponse done;
+  const auto finish = [&](const WorkItem& item, const std::string& result) {
+    ActivityResponse response;
+    response.set_instanceid("r");
+    response.set_taskid(item.activityrequest().taskid());
+    response.set_completiontoken(item.completiontoken());
+    if (result.empty()) response.mutable_failuredetails()->set_errortype("Boom");
+    response.mutable_result()->set_value(result);
+    REQUIRE(server.stub().CompleteActivityTask(NewContext().get(), response, &done).ok());
+  };
+  REQUIRE(worker.Complete(worker.Next().value(), {ScheduleAction(0, "fails", "")}).ok());
+  finish(worker.Next().value(), "");
+  OrchestratorAction failed = CompleteAction(2, "");
+  failed.mutable_completeorchestration()->set_orchestrationstatus(kFailed);
+  REQUIRE(worker.Complete(worker.Next().value(), {ScheduleAction(1, "handles", ""), failed}).ok());
+  const WorkItem handles = worker.Next().value();
+  REQUIRE(handles.activityrequest().name() == "handles");
+
+  RewindInstanceRequest request;
+  request.set_instanceid("r");
+  RewindInstanceResponse response;
+  REQUIRE(server.stub().RewindInstance(NewContext().get(), request, &response).ok());
+  REQUIRE(worker.Complete(worker.Next().value(), {ScheduleAction(0, "fails", "")}).ok());
+  finish(worker.Next().value(), "mended");
+  REQUIRE(worker.Complete(worker.Next().value(), {ScheduleAction(1, "next", "")}).ok());
+  const WorkItem next = worker.Next().value();
+  REQUIRE(next.activityrequest().name() == "next");
+  finish(handles, "of the first life");
+  finish(next, "of the second life");
+  const WorkItem last = worker.Next().value();
+  REQUIRE(last.orchestratorrequest().newevents_size() == 2);
+  const HistoryEvent& result = last.orchestratorrequest().newevents(1);
+  CHECK(result.taskcompleted().result().value() == "of the second life");
+}
+
 // The events without those of an activity that failed, and with the mark of the rewind.
 RewindOrchestrationAction WithoutTask(int32_t id, const OrchestratorRequest& request) {
   RewindOrchestrationAction action;

@@ -133,6 +133,39 @@ TEST_CASE("store_rewind_deletes_a_chunk_without_events") {
   CHECK(claim.history[1].turn == 3);
 }
 
+TEST_CASE("store_rewind_takes_back_activities_that_the_new_history_does_not_know") {
+  Harness h(AnyKind());
+  const FailedInstance failed = Fail(h, "one");
+  const FailedInstance other = Fail(h, "two");
+  Rewind rewind = RewindOf(h, failed.source, "new");
+  rewind.dropped_task_ids = {1};
+  REQUIRE(Apply(h, {rewind, RewindOf(h, other.source, "new 2")}) == RewindOutcome::kRewound);
+  CHECK(Sources(h, {"one"}).front().task_ids.empty());
+  CHECK(h.a().Complete(h.hub, "one", failed.completion).outcome == TaskOutcome::kLeaseLost);
+  CHECK(h.a().Complete(h.hub, "two", other.completion).outcome == TaskOutcome::kOk);
+  const Claim claim = h.b().ClaimOne(h.hub);
+  CHECK(claim.instance_id == "one");
+  CHECK(TextsOf(claim.messages) == std::vector<std::string>{"wake"});
+}
+
+TEST_CASE("store_rewind_sources_leave_out_activities_of_older_generations") {
+  Harness h(AnyKind());
+  Claim claim = Started(h, "one");
+  Checkpoint turn = TurnOf(claim);
+  turn.tasks = {{1, "Act", std::nullopt, Bytes("a"), h.a().NewToken()}};
+  turn.next_generation = NextGeneration{"00000000000000000000000000000001", {}, {}, {}};
+  REQUIRE(h.a().Commit(turn).outcome == CheckpointOutcome::kCommitted);
+  claim = After(turn, claim);
+  claim.generation = 1;
+  Checkpoint last = TurnOf(claim);
+  last.tasks = {{2, "Act", std::nullopt, Bytes("a"), h.a().NewToken()}};
+  last.ends = true;
+  last.update = InstanceUpdate{};
+  last.update->status = RuntimeStatus::kFailed;
+  REQUIRE(h.a().Commit(last).outcome == CheckpointOutcome::kCommitted);
+  CHECK(Sources(h, {"one"}).front().task_ids == std::vector<int32_t>{2});
+}
+
 TEST_CASE("store_rewind_is_refused_when_anything_is_not_as_it_was_found") {
   Harness h(AnyKind());
   const FailedInstance failed = Fail(h, "one");

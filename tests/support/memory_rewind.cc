@@ -34,7 +34,10 @@ RewindSource MemoryDatabase::SourceOf(const Instance& instance) const {
   claim.parent = instance.parent;
   claim.orchestration_trace_context = instance.orchestration_trace_context;
   if (claim.status == RuntimeStatus::kFailed) claim.history = instance.history;
-  for (TaskKey key : instance.tasks) source.task_ids.push_back(tasks_.at(key).task.task_id);
+  for (TaskKey key : instance.tasks) {
+    const ActivityTask& task = tasks_.at(key).task;
+    if (task.generation == instance.row.generation) source.task_ids.push_back(task.task_id);
+  }
   for (const auto& [id, task] : instance.inline_tasks) source.task_ids.push_back(id);
   std::sort(source.task_ids.begin(), source.task_ids.end());
   return source;
@@ -80,6 +83,14 @@ void MemoryDatabase::Revive(Rewind rewind) {
     } else {
       if (chunk.events == nullptr) chunk.events = same->events;
       *same = std::move(chunk);
+    }
+  }
+  for (TaskKey key : std::vector<TaskKey>(instance.tasks.begin(), instance.tasks.end())) {
+    const ActivityTask& task = tasks_.at(key).task;
+    const std::vector<int32_t>& dropped = rewind.dropped_task_ids;
+    if (task.generation == instance.row.generation &&
+        std::find(dropped.begin(), dropped.end(), task.task_id) != dropped.end()) {
+      EraseTask(key);
     }
   }
   if (rewind.live) {

@@ -3,7 +3,7 @@
 
 const assert = require("node:assert/strict");
 const { describe } = require("node:test");
-const { whenAll } = require("@microsoft/durabletask-js");
+const { RetryPolicy, whenAll } = require("@microsoft/durabletask-js");
 const { echo, hubTest, status, waiting } = require("./hub");
 
 // An activity that fails so many times, and counts its runs.
@@ -47,7 +47,79 @@ async function* withSibling(ctx) {
   return yield child;
 }
 
+// Two steps; when the first fails it does something of the kind that its input names, and fails.
+async function* afterCatch(ctx, kind) {
+  let first;
+  try {
+    first = yield ctx.callActivity("bad", "first");
+  } catch (error) {
+    if (kind === "activity") yield ctx.callActivity("handle", "handled");
+    if (kind === "timer") yield ctx.createTimer(0.001);
+    if (kind === "child") {
+      yield ctx.callSubOrchestrator("echo", "handled", { instanceId: `${ctx.instanceId}-child` });
+    }
+    if (kind === "event") ctx.sendEvent(`${ctx.instanceId}-other`, "failed");
+    throw error;
+  }
+  return [first, yield ctx.callActivity("good", "second")];
+}
+
 describe("rewind", { concurrency: 8 }, () => {
+  // rewind_catch: what was done because of the failure is undone with it.
+  for (const kind of ["activity", "timer", "child", "event"]) {
+    hubTest(`rewind_catch_${kind}`, async (hub) => {
+      const [good, bad, handle] = [flaky(0), flaky(1), flaky(0)];
+      await hub.worker({ afterCatch, echo }, { good, bad, handle });
+      const failed = await hub.run("afterCatch", kind, { instanceId: "mine" });
+      assert.equal(failed.runtimeStatus, status.FAILED);
+      await hub.client.rewindInstance("mine", "repaired");
+      assert.deepEqual(await hub.waitForOutput("mine"), ["first", "second"]);
+      assert.deepEqual([good.runs, bad.runs, handle.runs], [1, 2, kind === "activity" ? 1 : 0]);
+      for (const undone of ["TaskFailed", "TimerCreated", "SubOrchestrationInstanceCreated",
+        "EventSent"]) {
+        assert.deepEqual(await hub.history("mine", undone), []);
+      }
+    });
+  }
+
+  // rewind_fallback: a failure that a fallback handled stays, only the later step runs again.
+  hubTest("rewind_fallback", async (hub) => {
+    async function* withFallback(ctx) {
+      let first;
+      try {
+        first = yield ctx.callActivity("primary", "primary");
+      } catch {
+        first = yield ctx.callActivity("fallback", "fallback");
+      }
+      return [first, yield ctx.callActivity("later", "later")];
+    }
+    const [primary, fallback, later] = [flaky(9), flaky(0), flaky(1)];
+    await hub.worker({ withFallback }, { primary, fallback, later });
+    await fail(hub, "withFallback", "mine");
+    await hub.client.rewindInstance("mine", "repaired");
+    assert.deepEqual(await hub.waitForOutput("mine"), ["fallback", "later"]);
+    assert.deepEqual([primary.runs, fallback.runs, later.runs], [1, 1, 2]);
+  });
+
+  // rewind_retries: the last attempt runs again; earlier ones and their timers stay.
+  hubTest("rewind_retries", async (hub) => {
+    async function* retried(ctx) {
+      const retry = new RetryPolicy({
+        maxNumberOfAttempts: 3, firstRetryIntervalInMilliseconds: 1 });
+      const first = yield ctx.callActivity("bad", "first", { retry });
+      return [first, yield ctx.callActivity("good", "second")];
+    }
+    const [good, bad] = [flaky(0), flaky(3)];
+    await hub.worker({ retried }, { good, bad });
+    await fail(hub, "retried", "mine");
+    assert.equal(bad.runs, 3);
+    await hub.client.rewindInstance("mine", "repaired");
+    assert.deepEqual(await hub.waitForOutput("mine"), ["first", "second"]);
+    assert.deepEqual([good.runs, bad.runs], [1, 4]);
+    assert.equal((await hub.history("mine", "TaskFailed")).length, 2);
+    assert.equal((await hub.history("mine", "TimerFired")).length, 2);
+  });
+
   // rewind_failed_activity: only the failed one runs again, under a new execution id.
   hubTest("rewind_failed_activity", async (hub) => {
     const { good, bad } = await startSteps(hub, 1);
