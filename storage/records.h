@@ -100,11 +100,10 @@ struct Message {
 // What became of a message or a task for somebody else.
 enum class DeliveryOutcome : int8_t {
   kOk = 0,
-  kNotFound = 1,          // no instance with this id, or its key is gone: nothing was stored
-  kTerminal = 2,          // the instance has ended, or runs another generation: nothing was stored
-  kDuplicate = 3,         // the request id is still queued: nothing was stored
-  kDone = 4,              // a termination that needed no worker: the instance is TERMINATED
-  kInstanceReplaced = 5,  // the id belongs to another instance than the one addressed
+  kNotFound = 1,   // no instance with this id, or its key is gone: nothing was stored
+  kTerminal = 2,   // the instance has ended, or runs another generation: nothing was stored
+  kDuplicate = 3,  // the request id is still queued: nothing was stored
+  kDone = 4,       // a termination that needed no worker: the instance is TERMINATED
 };
 
 // The answer for one message. With a lease_token, the target was leased at the commit; where the
@@ -289,8 +288,14 @@ struct AddressedMessage {
 struct Termination {
   std::string instance_id;
   Payload reason;
-  // Not 0: only if the target is a child of this instance, else kInstanceReplaced.
-  InstanceKey only_child_of = 0;
+  NewMessage message;
+};
+
+// The end of what is below an instance (RULES.md 3.30): of its live children of this generation, of
+// those of children that have ended themselves, and so on down. Fire-and-forget children are none.
+// What is below a live one is left to its own end. Each ends as by a Termination.
+struct SubtreeTermination {
+  Payload reason;
   NewMessage message;
 };
 
@@ -373,6 +378,7 @@ struct Checkpoint {
   InstanceKey parent_key = 0;
   Generation parent_generation = 0;
   std::vector<Termination> terminations;
+  std::optional<SubtreeTermination> subtree_termination;  // with `ends`
   std::vector<NewChild> children;
   std::vector<NewTask> tasks;
 };

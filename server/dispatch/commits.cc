@@ -52,6 +52,7 @@ void Dispatcher::CommitTurn(Resident& resident, orchestration::TurnResult result
   context->generation = checkpoint.generation;
   context->ends = checkpoint.ends;
   context->continues = checkpoint.next_generation.has_value();
+  context->terminates_subtree = checkpoint.subtree_termination.has_value();
   context->failed_by_server = failed_by_server;
   context->delta = std::move(result.delta);
   context->own_messages = checkpoint.own_messages;
@@ -253,6 +254,10 @@ void Dispatcher::HandOn(CommitContext& context, CheckpointResult& result) {
                        *effects_);
     }
   }
+  if (context.terminates_subtree) {  // whom it reached is not told: some may be held here
+    ReadWoken();
+    WorkFree(hub, WorkType::kTurn, now_);
+  }
   for (size_t i = 0; i < result.task_keys.size(); ++i) {
     NewTask& created = context.tasks[i];
     if (created.lease_token == 0) {
@@ -348,17 +353,20 @@ void Dispatcher::OnCommitUnknown(CommitContext& context, Resident* resident, abs
     ReadAgain(context.hub, message.instance_id);
   }
   if (context.parent_message.has_value()) ReadAgain(context.parent_key);
+  if (context.terminates_subtree) ReadWoken();
 }
 
 // --- Messages to others
 
+void Dispatcher::ReadWoken() {
+  read_woken_at_ = now_;
+  next_read_ = now_;
+}
+
 void Dispatcher::ApplyDelivery(Hub& hub, const Delivery& delivery, const NewMessage& message) {
   if (delivery.outcome != DeliveryOutcome::kOk) {
     // The parent of an instance that ended at once may be held here, and is in no Delivery.
-    if (delivery.outcome == DeliveryOutcome::kDone) {
-      read_woken_at_ = now_;
-      next_read_ = now_;
-    }
+    if (delivery.outcome == DeliveryOutcome::kDone) ReadWoken();
     return;
   }
   if (delivery.lease_token == 0) {

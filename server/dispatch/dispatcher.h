@@ -202,6 +202,8 @@ class Dispatcher {
   // may have touched.
   void OnCommitUnknown(CommitContext& context, Resident* resident, absl::Duration delay);
   void ApplyDelivery(Hub& hub, const Delivery& delivery, const NewMessage& message);
+  // Reads soon what the store has for residents: an answer did not tell all whom it reached.
+  void ReadWoken();
   void ReadAgain(HubId hub_id, const std::string& instance_id);
   void ReadAgain(InstanceKey key);
   // What claims and creations in flight will bring may lack messages: it is read again on arrival.

@@ -74,6 +74,7 @@ struct CommitContext {
   Generation generation = 0;
   bool ends = false;
   bool continues = false;  // as new
+  bool terminates_subtree = false;
   bool failed_by_server = false;
   orchestration::StateDelta delta;
   std::vector<int64_t> consumed;

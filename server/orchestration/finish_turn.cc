@@ -64,7 +64,9 @@ TaskFailureDetails FailureOf(CompleteOrchestrationAction& completion) {
 }
 
 TurnResult Fail(const TurnContext& context, const TaskFailureDetails& details) {
+  const std::optional<ExecutionTerminatedEvent> termination = FindTermination(context);
   TurnBuilder builder(context, TurnEnd::kEnds);
+  if (termination && termination->recurse()) builder.TerminateChildren(*termination);
   builder.Complete(RuntimeStatus::kFailed, std::nullopt, details);
   builder.SetVisible(context.state.custom_status, context.state.orchestration_trace_context);
   return builder.Take();
@@ -102,8 +104,8 @@ TurnResult ApplyPlan(const TurnContext& context, const OrchestratorResponse& res
   const OrchestrationStatus status = end == TurnEnd::kGoesOn
                                          ? ORCHESTRATION_STATUS_RUNNING
                                          : plan.completion->orchestrationstatus();
-  const bool recurses =
-      termination && termination->recurse() && status == ORCHESTRATION_STATUS_TERMINATED;
+  // However it ends: what is below it must end all the same (3.30).
+  const bool recurses = termination && termination->recurse() && end == TurnEnd::kEnds;
   TurnBuilder builder(context, end, recurses);
   if (recurses) builder.TerminateChildren(*termination);
   for (OrchestratorAction* action : plan.actions) builder.Apply(*action);

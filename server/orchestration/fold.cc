@@ -56,14 +56,9 @@ bool Fold::Add(const EventView& event) {
     case HistoryEvent::kTimerCreated:
       Create({WorkKindOf(event.type), event.event_id});
       break;
-    case HistoryEvent::kSubOrchestrationInstanceCreated: {
-      const ChildView child = ReadChild(event);
-      if (child.fire_and_forget) break;
-      const WorkId id{WorkKind::kSubOrchestration, event.event_id};
-      Create(id);
-      Change(id).child_instance_id = std::string(child.instance_id);
+    case HistoryEvent::kSubOrchestrationInstanceCreated:
+      if (!ReadChild(event).fire_and_forget) Create({WorkKindOf(event.type), event.event_id});
       break;
-    }
     default:
       if (IsResult(event.type)) Resolve({WorkKindOf(event.type), ReadWorkId(event)});
       if (IsHidden(event.type)) delta_.has_hidden_events = true;
@@ -100,7 +95,6 @@ void Fold::Resolve(WorkId id) {
   if (known == nullptr || known->count == 0) return;
   Outstanding& outstanding = Change(id);
   if (--outstanding.count > 0) return;
-  outstanding.child_instance_id.clear();
   outstanding.resolved_while_suspended = delta_.suspended;
 }
 
@@ -125,21 +119,6 @@ bool Fold::WouldRepeat(WorkId id) const {
 const ExecutionStartedEvent* Fold::started() const {
   if (delta_.started) return &*delta_.started;
   return state_.started ? &*state_.started : nullptr;
-}
-
-std::vector<std::pair<int32_t, std::string>> Fold::OutstandingChildren() const {
-  std::vector<std::pair<int32_t, std::string>> children;
-  const auto add = [&children](WorkId id, const Outstanding& outstanding) {
-    if (id.first == WorkKind::kSubOrchestration && outstanding.count > 0) {
-      children.emplace_back(id.second, outstanding.child_instance_id);
-    }
-  };
-  for (const auto& [id, outstanding] : state_.outstanding) {
-    if (!delta_.outstanding.contains(id)) add(id, outstanding);
-  }
-  for (const auto& [id, outstanding] : delta_.outstanding) add(id, outstanding);
-  std::sort(children.begin(), children.end());
-  return children;
 }
 
 }  // namespace dt::orchestration

@@ -35,9 +35,6 @@ class Fold {
   const ExecutionStartedEvent* started() const;
   const google::protobuf::Timestamp& last_started() const { return delta_.last_started; }
 
-  // Ids of the awaited children by task id.
-  std::vector<std::pair<int32_t, std::string>> OutstandingChildren() const;
-
   // Moves the folded part of the delta out; this must not be used any more.
   StateDelta TakeDelta() { return std::move(delta_); }
 

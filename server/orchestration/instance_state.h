@@ -27,8 +27,6 @@ struct Outstanding {
   // Resolved since the orchestration was suspended: a Go worker may still send the action that
   // created it, which must not create it again (3.22). Forgotten at the resume.
   bool resolved_while_suspended = false;
-  // For sub-orchestrations: whom a recursive termination reaches.
-  std::string child_instance_id;
 };
 using OutstandingMap = absl::flat_hash_map<WorkId, Outstanding>;
 

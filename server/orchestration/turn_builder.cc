@@ -86,16 +86,11 @@ void TurnBuilder::NotifyParent(RuntimeStatus status, const Payload& result,
 }
 
 void TurnBuilder::TerminateChildren(const ExecutionTerminatedEvent& termination) {
-  for (const auto& [task_id, child_id] : fold_.OutstandingChildren()) {
-    HistoryEvent event = EventNow(kNoEventId);
-    *event.mutable_executionterminated() = termination;
-    Termination child;
-    child.instance_id = child_id;
-    if (termination.has_input()) child.reason = termination.input().value();
-    child.only_child_of = state_.key;
-    child.message = ToMessage(event, kAnyGeneration);
-    result_.checkpoint.terminations.push_back(std::move(child));
-  }
+  HistoryEvent event = EventNow(kNoEventId);
+  *event.mutable_executionterminated() = termination;
+  SubtreeTermination& subtree = result_.checkpoint.subtree_termination.emplace();
+  if (termination.has_input()) subtree.reason = termination.input().value();
+  subtree.message = ToMessage(event, kAnyGeneration);
 }
 
 void TurnBuilder::ContinueAsNew(CompleteOrchestrationAction& action, const Payload& custom_status) {

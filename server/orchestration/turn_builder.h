@@ -45,8 +45,8 @@ class TurnBuilder {
 
   // Ends the orchestration with a terminal status; `failure` is set for FAILED and only for it.
   void Complete(RuntimeStatus status, Payload result, std::optional<TaskFailureDetails> failure);
-  // Sends the termination on to the children that have not ended (3.30). To be called before the
-  // actions are applied: their children are not created at all.
+  // Sends the termination on to what is live below (3.30). The children of this turn's actions are
+  // not created at all, if the builder was told so.
   void TerminateChildren(const ExecutionTerminatedEvent& termination);
 
   // `custom_status` is the effective one.

@@ -27,7 +27,6 @@ absl::Status DeliveryStatus(const Delivery& delivery, bool missing_ok,
     case DeliveryOutcome::kTerminal:
     case DeliveryOutcome::kDuplicate:
     case DeliveryOutcome::kDone:
-    case DeliveryOutcome::kInstanceReplaced:
       return absl::OkStatus();
   }
   return absl::InternalError("unknown outcome of a delivery");

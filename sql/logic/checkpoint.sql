@@ -30,7 +30,9 @@
 --     own: [{item, generation, at, type, event}]
 --     messages: [{item, id, generation, at, type, event}]
 --     parents: [{item, key, parent_generation, generation, at, type, event}]
---     terminations: [{item, id, reason, only_child_of, generation, at, type, event}]
+--     terminations: [{item, id, reason, generation, at, type, event}]
+--     subtrees: [{item, key, parent_generation, reason, type, event}]: what is live below the instances
+--         ends, see _TerminateBelow; no rows tell about it
 --     children: [{item, ...as _InsertInstances..., conflict: {generation, at, type, event}}]
 --     payloads: [{item, id, data}]: of the items' own history, messages, tasks, output and input;
 --         entries of the lists for others name theirs themselves, see _StoreEntryPayloads}
@@ -72,7 +74,7 @@ begin
       from generate_series(1, cardinality(v_keys)) n;
     return;
   end if;
-  if p_batch ?| '{messages,parents,terminations,children}' then
+  if p_batch ?| '{messages,parents,terminations,subtrees,children}' then
     v_locked := _LockTargets(p_hub, p_batch, v_keys);
   end if;
 
@@ -127,7 +129,7 @@ begin
       c(key, turn, first_event, event_count, history, flags, outcome)
     where c.outcome = 0 and c.history is not null and c.flags & 4 = 0;
 
-  if v_lists ?| '{messages,parents,terminations,children}' then
+  if v_lists ?| '{messages,parents,terminations,subtrees,children}' then
     return query select * from _CheckpointMessages(p_hub, v_lists, p_bytes, v_keys, v_now,
                                                    v_worker, v_locked);
   end if;
@@ -255,7 +257,8 @@ end $$;
 
 -- _LockTargets: locks, in one sorted statement, the hot rows of the checkpointed instances and of all
 -- whom they write to: addressed instances, parents, terminated instances and existing instances with
--- the id of a child, each of the latter two with its parent. Returns the keys of those it locked.
+-- the id of a child, each of the latter two with its parent, and what is live below those that end all of
+-- it. Returns the keys of those it locked.
 create or replace function _LockTargets(p_hub int, p_batch jsonb, p_own bigint[]) returns bigint[]
 language plpgsql set search_path from current set enable_seqscan = off as $$
 declare
@@ -263,9 +266,10 @@ declare
   v_keys bigint[];
   v_locked bigint[];
 begin
-  if p_batch ?| '{messages,terminations,children}' then
+  if p_batch ?| '{messages,terminations,subtrees,children}' then
     v_found := _FindInstances(p_hub, p_batch -> 'messages')
       || _FindInstances(p_hub, p_batch -> 'terminations')
+      || _LiveBelowAll(p_batch -> 'subtrees')
       || _FindInstances(p_hub, p_batch -> 'children');
     select array_agg(k.key) into v_keys
     from Instances i cross join lateral (values (i.instance_key), (i.parent_key)) k(key)
@@ -338,6 +342,9 @@ begin
       select 4::smallint, null::int, t.item, t.outcome, t.key, t.token, t.seq, t.at
       from _Terminate(p_hub, p_batch -> 'terminations', p_bytes, p_now, p_worker, p_locked) t;
   end if;
+  if p_batch ? 'subtrees' then
+    perform _TerminateBelow(p_batch -> 'subtrees', p_bytes, p_now, p_locked);
+  end if;
   if p_batch ? 'children' then
     return query
       select 5::smallint, null::int, c.number, c.outcome, c.key, null::bigint, c.seq, p_now
@@ -396,7 +403,7 @@ begin
 end $$;
 
 -- _CheckpointEnds: for committed items that end, begin the next generation or release. Ended: hot row,
--- inbox and free tasks go. Next generation: history, messages, free tasks and payloads of the old one go;
+-- inbox and free tasks go; a recursive termination that came too late goes on to what is below. Next generation: history, messages, free tasks and payloads of the old one go;
 -- messages without generation stay, and carried-over ones that no turn has been given yet are carried
 -- on. Released: the lease is freed later, by _FreeInstances, when all messages are in.
 create or replace function _CheckpointEnds(p_keys bigint[], p_generations int[], p_flags int[],
@@ -408,6 +415,8 @@ declare
   v_ended bigint[];
   v_next bigint[];
   v_next_generations int[];
+  v_terminated bigint[];
+  v_terminations bytea[];
 begin
   select array_agg(c.key) filter (where c.flags & 1 = 1),
          array_agg(c.key) filter (where c.flags & 4 = 4),
@@ -417,8 +426,15 @@ begin
   where c.outcome = 0 and c.flags & 5 <> 0;
   if v_ended is not null then
     delete from ReadyInstances r where r.instance_key = any (v_ended);
-    delete from NewEvents e where e.instance_key = any (v_ended);
+    with gone as (
+      delete from NewEvents e where e.instance_key = any (v_ended)
+      returning e.instance_key, e.event_type, e.event)
+    select array_agg(g.instance_key), array_agg(g.event) into v_terminated, v_terminations
+    from gone g where g.event_type = 5;  -- ExecutionTerminated
     delete from NewTasks t where t.instance_key = any (v_ended) and coalesce(t.lease_token, 0) = 0;
+    if v_terminated is not null then
+      perform _PassTerminations(v_terminated, v_terminations, p_now);
+    end if;
   end if;
   if v_next is not null then
     delete from History h where h.instance_key = any (v_next);

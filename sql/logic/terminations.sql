@@ -3,10 +3,9 @@
 
 -- _Terminate: ends orchestrations that never had a turn and are free at once (TERMINATED, the parent
 -- told); any other live one gets its message. One row per item: outcome 0 queued, 1 not found,
--- 2 already ended, 4 ended now, 5 not a child of "only_child_of". A row without item is the notice to
--- the parent of an instance that ended now.
---   p_items [{id, reason, only_child_of, generation, at, type, event, payloads}]; payloads: see
---           _StoreEntryPayloads
+-- 2 already ended, 4 ended now. A row without item is the notice to the parent of an instance that ended
+-- now.
+--   p_items [{id, reason, generation, at, type, event, payloads}]; payloads: see _StoreEntryPayloads
 -- Caller holds the hot rows of the instances and of their parents, p_locked.
 create or replace function _Terminate(p_hub int, p_items jsonb, p_bytes bytea[],
                                       p_now timestamptz, p_worker bigint, p_locked bigint[])
@@ -20,13 +19,11 @@ declare
   v_event bytea;
 begin
   for v_item in
-    select c.ord, c.id, c.reason, c.only_child_of, c.generation, c.at, c.type, c.event,
-           i.instance_key, i.parent_key
+    select c.ord, c.id, c.reason, c.generation, c.at, c.type, c.event, i.instance_key
     from rows from (jsonb_to_recordset(p_items)
-          as (id text, reason int, only_child_of bigint, generation int, at bigint, type smallint,
-              event int),
+          as (id text, reason int, generation int, at bigint, type smallint, event int),
         unnest(_FindInstances(p_hub, p_items)))
-      with ordinality c(id, reason, only_child_of, generation, at, type, event, key, ord)
+      with ordinality c(id, reason, generation, at, type, event, key, ord)
     left join Instances i on i.instance_key = any (array[c.key])
     order by c.ord
   loop
@@ -38,9 +35,6 @@ begin
     notice_event := null;
     if v_item.instance_key is null then
       outcome := 1;
-    elsif v_item.only_child_of is not null
-          and v_item.parent_key is distinct from v_item.only_child_of then
-      outcome := 5;
     else
       select r.lease_token, case when r.turn = 0 and r.lease_token is null then 4 else 0 end
         into token, outcome
@@ -65,6 +59,140 @@ begin
       end if;
     end if;
     return next;
+  end loop;
+end $$;
+
+-- _LiveBelow: the live orchestrations below these (parallel arrays of keys and generations): their live
+-- children of that generation, those of children that have ended, of any generation, and so on down.
+-- Not what is below a live one, and no fire-and-forget children, nor what is below them. One that ends in
+-- this very call, whose hot row is taken away first, has ended. Their order is that of the levels. Looks
+-- at each ended descendant once, by the index of children: about 1 us each.
+create or replace function _LiveBelow(p_keys bigint[], p_generations int[]) returns bigint[]
+language plpgsql stable set search_path from current set enable_seqscan = off as $$
+declare
+  v_above bigint[] := p_keys;
+  v_generations int[] := p_generations;  -- null = any
+  v_live bigint[];
+  v_found bigint[] := '{}';
+begin
+  while v_above is not null loop
+    select array_agg(i.instance_key) filter (where l.live),
+           array_agg(i.instance_key) filter (where not l.live) into v_live, v_above
+    from Instances i
+    cross join lateral (
+      select i.runtime_status in (0, 6, 7)
+        and exists (select from ReadyInstances r
+                    where r.instance_key = any (array[i.instance_key])) as live) l
+    where i.parent_key = any (v_above) and i.parent_key is not null
+      and (v_generations is null
+           or i.parent_generation = v_generations[array_position(v_above, i.parent_key)])
+      and i.parent_task_id is not null and i.kind = 0;
+    v_found := v_found || v_live;
+    v_generations := null;
+  end loop;
+  return v_found;
+end $$;
+
+-- _LiveBelowAll: _LiveBelow all instances of a list of "subtrees", see _TerminateBelow.
+create or replace function _LiveBelowAll(p_items jsonb) returns bigint[]
+language plpgsql stable set search_path from current set enable_seqscan = off as $$
+begin
+  return (select _LiveBelow(array_agg(c.key), array_agg(c.parent_generation))
+          from jsonb_to_recordset(p_items) c(key bigint, parent_generation int));
+end $$;
+
+-- _TerminateBelow: ends what is live below instances that are about to end, as _Terminate does. Whoever
+-- holds one of them, the caller too, is told to read its inbox, as the answer does not name them.
+--   p_items [{key, parent_generation, reason, type, event, payloads}]
+-- Caller holds the hot rows of the instances and of all of _LiveBelowAll, p_locked.
+create or replace function _TerminateBelow(p_items jsonb, p_bytes bytea[], p_now timestamptz,
+                                           p_locked bigint[])
+returns void language plpgsql set search_path from current set enable_seqscan = off as $$
+declare
+  v_bytes bytea[] := p_bytes;
+  v_item record;
+  v_live bigint[];
+begin
+  for v_item in
+    select c.key, c.parent_generation, c.reason, c.type, c.event, c.payloads
+    from jsonb_to_recordset(p_items)
+      c(key bigint, parent_generation int, reason int, type smallint, event int, payloads jsonb)
+  loop
+    v_live := _EndFree(_LiveBelow(array[v_item.key], array[v_item.parent_generation]),
+                       v_bytes[v_item.reason], p_now, p_locked);
+    if v_item.payloads is not null then
+      perform _StorePayloads(v_live, (select jsonb_agg(jsonb_build_object('item', n, 'id', e.key,
+                                                                         'data', e.value))
+                                      from generate_series(1, cardinality(v_live)) n
+                                      cross join jsonb_each(v_item.payloads) e), p_bytes);
+    end if;
+    perform _SendTermination(v_live, v_item.type, v_bytes[v_item.event], p_now);
+  end loop;
+end $$;
+
+-- _EndFree: of live instances ends those that never had a turn and are free, and returns the others.
+-- Caller holds their hot rows and those of their parents, p_locked; the call is repeated if it does not.
+create or replace function _EndFree(p_keys bigint[], p_reason bytea, p_now timestamptz,
+                                    p_locked bigint[])
+returns bigint[] language plpgsql set search_path from current set enable_seqscan = off as $$
+declare
+  v_unlocked bigint;
+  v_free bigint[];
+begin
+  select min(u.key) into v_unlocked
+  from (select unnest(p_keys) except select unnest(p_locked)) u(key);
+  if v_unlocked is not null then
+    perform _RepeatCall(v_unlocked);
+  end if;
+  select array_agg(r.instance_key) into v_free from ReadyInstances r
+  where r.instance_key = any (p_keys) and r.turn = 0 and coalesce(r.lease_token, 0) = 0;
+  if v_free is null then
+    return p_keys;
+  end if;
+  perform _EndTerminated(v_free, p_reason, p_now, p_locked);
+  return array(select unnest(p_keys) except select unnest(v_free));
+end $$;
+
+-- _SendTermination: one message into the inboxes of many. Caller holds their hot rows.
+create or replace function _SendTermination(p_keys bigint[], p_type smallint, p_event bytea,
+                                            p_now timestamptz)
+returns void language plpgsql set search_path from current set enable_seqscan = off as $$
+begin
+  insert into NewEvents (instance_key, visible_at, generation, event_type, event)
+    select c.key, p_now, null, p_type, p_event from unnest(p_keys) c(key);
+  perform _WakeInstances(p_keys, array_fill(p_now, array[cardinality(p_keys)]), null);
+end $$;
+
+-- _PassTerminations: terminations that found their instances ended go on, if they are recursive, to what
+-- is live below those (parallel arrays).
+-- Locks: hot rows, by key, after others: what is below a key has higher ones, but perhaps not than all
+-- that the caller holds. Two calls that meet so end in a deadlock, which one of them repeats. It takes a
+-- termination that arrives while the last turn of its instance runs, and live descendants.
+create or replace function _PassTerminations(p_keys bigint[], p_events bytea[], p_now timestamptz)
+returns void language plpgsql set search_path from current set enable_seqscan = off as $$
+declare
+  v_item record;
+  v_live bigint[];
+  v_locked bigint[];
+begin
+  for v_item in
+    select c.key, i.generation, w.event,
+           (select coalesce((select v.bytes from _PbFields(f.bytes) v where v.field = 1), '')
+            from _PbFields(t.bytes) f where f.field = 1) as reason
+    from unnest(p_keys, p_events) c(key, event)
+    join Instances i on i.instance_key = any (array[c.key])
+    cross join lateral _Read(c.key, c.event) w(event)
+    cross join lateral _PbFields(w.event) t
+    where t.field = 5
+      and exists (select from _PbFields(t.bytes) f where f.field = 2 and f.number <> 0)
+  loop
+    v_live := _LiveBelow(array[v_item.key], array[v_item.generation]);
+    select array_agg(l.instance_key) into v_locked
+    from (select r.instance_key from ReadyInstances r where r.instance_key = any (v_live)
+          order by r.instance_key for no key update) l;
+    v_live := _LiveBelow(array[v_item.key], array[v_item.generation]);
+    v_live := _EndFree(v_live, v_item.reason, p_now, v_locked);
+    perform _SendTermination(v_live, 5::smallint, v_item.event, p_now);
   end loop;
 end $$;
 

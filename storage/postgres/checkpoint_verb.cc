@@ -261,6 +261,21 @@ void EncodeOutgoing(const CheckpointVerb::Requests& requests, Envelope& envelope
       },
       envelope);
   EncodeList(
+      "subtrees", requests,
+      [](const Checkpoint& c) { return static_cast<size_t>(c.subtree_termination.has_value()); },
+      [&](const Checkpoint& c, int64_t item) {
+        PayloadSet payloads;
+        envelope.BeginObject()
+            .Int("item", item)
+            .Int("key", c.key)
+            .Int("parent_generation", c.generation)
+            .OptionalBytes("reason", c.subtree_termination->reason)
+            .Message(c.subtree_termination->message, payloads)
+            .Payloads(payloads)
+            .EndObject();
+      },
+      envelope);
+  EncodeList(
       "children", requests, [](const Checkpoint& c) { return c.children.size(); },
       [&](const Checkpoint& c, int64_t item) {
         for (const NewChild& child : c.children) EncodeChild(child, item, envelope);
@@ -434,6 +449,9 @@ size_t BytesOf(const Checkpoint& checkpoint) {
   for (const NewChild& child : checkpoint.children) bytes += BytesOf(child.instance);
   for (const Termination& termination : checkpoint.terminations) {
     bytes += BytesOf(termination.message);
+  }
+  if (checkpoint.subtree_termination.has_value()) {
+    bytes += BytesOf(checkpoint.subtree_termination->message);
   }
   if (checkpoint.parent_message.has_value()) bytes += BytesOf(*checkpoint.parent_message);
   for (const NewTask& task : checkpoint.tasks) {

@@ -38,6 +38,7 @@ bool LeavesWork(const Checkpoint& request, const CheckpointResult& reply, Worker
   if (reply.outcome != CheckpointOutcome::kCommitted) return false;
   const auto for_others = [own](const Delivery& delivery) { return ForOthers(delivery, own); };
   if (request.release && !request.own_messages.empty()) return true;
+  if (request.subtree_termination.has_value()) return true;  // whom it reached is not told
   if (std::any_of(reply.messages.begin(), reply.messages.end(), for_others)) return true;
   if (reply.parent.has_value() && ForOthers(*reply.parent, own)) return true;
   for (const Delivery& delivery : reply.terminations) {

@@ -74,7 +74,6 @@ void EncodeTermination(const Termination& termination, Envelope& envelope) {
       .OptionalBytes("reason", termination.reason)
       .Message(termination.message, payloads)
       .Payloads(payloads);
-  if (termination.only_child_of != 0) envelope.Int("only_child_of", termination.only_child_of);
 }
 
 size_t BytesOf(const NewMessage& message) {

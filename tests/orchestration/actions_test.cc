@@ -174,7 +174,6 @@ TEST_CASE(
       terminate other: ExecutionTerminated @1000 input="why" recurse=true
       )"));
   CHECK(order.checkpoint.terminations[0].reason == "why");
-  CHECK(order.checkpoint.terminations[0].only_child_of == 0);
   order.Run({});
   CHECK(order.state.status == RuntimeStatus::kTerminated);
 }

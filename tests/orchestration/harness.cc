@@ -21,7 +21,6 @@ void CheckOutstanding(const OutstandingMap& loaded, const OutstandingMap& reside
     const auto entry = resident.find(id);
     REQUIRE(entry != resident.end());
     CHECK(entry->second.count == outstanding.count);
-    CHECK(entry->second.child_instance_id == outstanding.child_instance_id);
     CHECK(entry->second.resolved_while_suspended == outstanding.resolved_while_suspended);
   }
 }

@@ -241,6 +241,9 @@ std::string RenderCheckpoint(const Checkpoint& checkpoint) {
     AddLine(text, "terminate ",
             termination.instance_id + ": " + RenderMessage(termination.message));
   }
+  if (checkpoint.subtree_termination) {
+    AddLine(text, "terminate below: ", RenderMessage(checkpoint.subtree_termination->message));
+  }
   if (checkpoint.parent_message) {
     AddLine(text, "parent ", RenderMessage(*checkpoint.parent_message));
   }

@@ -262,7 +262,6 @@ TEST_CASE("client_messages: belong to no generation and keep absent and empty ap
   terminate.mutable_output()->set_value("");
   const Termination termination = *BuildTerminate(terminate, kNow, {});
   CHECK(termination.reason == "");
-  CHECK(termination.only_child_of == 0);
   CHECK(RenderMessage(termination.message) == "ExecutionTerminated @1000 input=\"\" recurse=true");
 }
 

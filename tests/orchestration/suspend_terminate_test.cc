@@ -258,36 +258,32 @@ TEST_CASE("terminate_twice: the second is dropped") {
   CHECK(order.turn.dropped.size() == 1);
 }
 
-TEST_CASE("recursive_terminate: reaches the children that have not ended, and only them") {
+TEST_CASE(
+    "recursive_terminate: what is below ends with it, whoever has ended and however it ends") {
+  const OrchestrationStatus status = GENERATE(
+      ORCHESTRATION_STATUS_TERMINATED, ORCHESTRATION_STATUS_COMPLETED, ORCHESTRATION_STATUS_FAILED);
+  const bool recurse = GENERATE(true, false);
   Orchestration order;
-  OrchestratorAction detached = Child(4, "detached", "Kid");
-  (*detached.mutable_createsuborchestration()->mutable_tags())["FireAndForget"] = "";
-  order.Run(
-      {Child(1, "running", "Kid"), Child(2, "ended", "Kid"), Child(3, "started", "Kid"), detached});
-  HistoryEvent ended;
-  ended.set_eventid(-1);
-  ended.mutable_timestamp()->set_seconds(1000);
-  ended.mutable_suborchestrationinstancecompleted()->set_taskscheduledid(2);
-  NewMessage message;
-  message.generation = 0;
-  message.event_type = HistoryEvent::kSubOrchestrationInstanceCompleted;
-  message.event = std::make_shared<const std::string>(ended.SerializeAsString());
-  order.Put(message);
-  order.Run({});
+  order.Run({Child(1, "kid", "Kid")});
+  order.Terminate("stop", recurse);
+  order.Run({Complete(2, status, "stop")});
+  REQUIRE(order.checkpoint.ends);
+  CHECK(order.checkpoint.terminations.empty());
+  REQUIRE(order.checkpoint.subtree_termination.has_value() == recurse);
+  if (!recurse) return;
+  CHECK(order.checkpoint.subtree_termination->reason == "stop");
+  CHECK(RenderMessage(order.checkpoint.subtree_termination->message) ==
+        "ExecutionTerminated @1000 input=\"stop\" recurse=true");
+}
+
+TEST_CASE("recursive_terminate: an answer that cannot be applied ends what is below, too") {
+  Orchestration order;
+  order.Run({Child(1, "kid", "Kid")});
   order.Terminate("stop", true);
-  CHECK(order.Run({}) == Text(R"(
-      history OrchestratorStarted @1000
-      history ExecutionTerminated @1000 input="stop" recurse=true
-      history ExecutionCompleted @1000 orchestrationStatus=TERMINATED result="stop"
-      terminate running: ExecutionTerminated @1000 input="stop" recurse=true
-      terminate started: ExecutionTerminated @1000 input="stop" recurse=true
-      status TERMINATED output="stop"
-      ends
-      )"));
-  for (const Termination& termination : order.checkpoint.terminations) {
-    CHECK(termination.only_child_of == order.state.key);
-    CHECK(termination.reason == "stop");
-  }
+  order.limits.actions_max = 1;
+  order.Run({Complete(2, ORCHESTRATION_STATUS_TERMINATED, "stop"), Task(3, "one"), Task(4, "two")});
+  CHECK(order.state.status == RuntimeStatus::kFailed);
+  CHECK(order.checkpoint.subtree_termination.has_value());
 }
 
 TEST_CASE("recursive_terminate: a child of the same answer is not created") {
@@ -300,6 +296,7 @@ TEST_CASE("recursive_terminate: a child of the same answer is not created") {
       history ExecutionTerminated @1000 input="stop" recurse=true
       history SubOrchestrationInstanceCreated #1 @1000 instanceId="kid" name="Kid"
       history ExecutionCompleted @1000 orchestrationStatus=TERMINATED result="stop"
+      terminate below: ExecutionTerminated @1000 input="stop" recurse=true
       status TERMINATED output="stop"
       ends
       )"));
@@ -311,7 +308,7 @@ TEST_CASE("non_recursive_terminate: the child is left alone") {
   order.Terminate("stop", false);
   order.Run({});
   CHECK(order.checkpoint.ends);
-  CHECK(order.checkpoint.terminations.empty());
+  CHECK_FALSE(order.checkpoint.subtree_termination.has_value());
 }
 
 TEST_CASE("late_timer_after_terminate: the timer of an ended orchestration is dropped") {

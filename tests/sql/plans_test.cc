@@ -287,6 +287,9 @@ std::vector<Call> Leased() {
   const std::string end =
       ", \"updates\": [{\"item\": 1, \"status\": 1, \"custom_status_kind\": 0, "
       "\"trace_kind\": 0}]";
+  const std::string below =
+      ", \"subtrees\": [{\"item\": 1, \"key\": 10000101, \"parent_generation\": 0, \"type\": 5, "
+      "\"event\": 1}]";
   const std::string next =
       ", \"generations\": [{\"item\": 1, \"execution_id\": \"f\", \"version\": 1}], \"own\": "
       "[{\"item\": 1, \"generation\": 1, \"type\": 3, \"event\": 1}]";
@@ -301,6 +304,7 @@ std::vector<Call> Leased() {
       {"turn with a message", turn(0, to_another), 2, kPages},
       {"turn with a child and an activity", turn(2, child), 3, kPages},
       {"last turn", turn(1, to_another + end), 2, kPages},
+      {"last turn of all that is below, too", turn(1, below + end), 1, kPages},
       {"turn that continues as new", turn(4, next), 2, kPages},
       {"complete",
        CallOf("_CompleteTasks", 2,

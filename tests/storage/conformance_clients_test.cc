@@ -45,7 +45,7 @@ TEST_CASE("store_message_outcomes") {
   Harness h(AnyKind());
   h.a().Create(h.Instance("live"));
   h.a().Create(h.Instance("ended"));
-  h.a().Terminate(h.hub, {"ended", "enough", 0, Event("terminate", 5)});
+  h.a().Terminate(h.hub, {"ended", "enough", Event("terminate", 5)});
   CHECK(h.a().Send(h.hub, "live", Event("x")).outcome == DeliveryOutcome::kOk);
   CHECK(h.a().Send(h.hub, "ended", Event("x")).outcome == DeliveryOutcome::kTerminal);
   CHECK(h.a().Send(h.hub, "nobody", Event("x")).outcome == DeliveryOutcome::kNotFound);
@@ -101,7 +101,7 @@ TEST_CASE("store_scheduled_start_comes_before_a_flood_of_earlier_events") {
 TEST_CASE("store_terminate_pending_running_missing") {
   Harness h(AnyKind());
   h.a().Create(h.Instance("pending"));
-  CHECK(h.a().Terminate(h.hub, {"pending", "enough", 0, Event("t", 5)}).outcome ==
+  CHECK(h.a().Terminate(h.hub, {"pending", "enough", Event("t", 5)}).outcome ==
         DeliveryOutcome::kDone);
   const std::optional<InstanceRow> row = h.a().Read(h.hub, "pending");
   REQUIRE(row.has_value());
@@ -109,18 +109,16 @@ TEST_CASE("store_terminate_pending_running_missing") {
   CHECK(row->output == "enough");
   CHECK(row->completed_at.has_value());
   CHECK(h.a().ClaimAll(h.hub).claims.empty());
-  CHECK(h.a().Terminate(h.hub, {"pending", "again", 0, Event("t", 5)}).outcome ==
+  CHECK(h.a().Terminate(h.hub, {"pending", "again", Event("t", 5)}).outcome ==
         DeliveryOutcome::kTerminal);
 
   h.a().Create(h.Instance("running"));
   const Claim claim = h.a().ClaimOne(h.hub);
-  const Delivery queued = h.a().Terminate(h.hub, {"running", "stop", 0, Event("t", 5)});
+  const Delivery queued = h.a().Terminate(h.hub, {"running", "stop", Event("t", 5)});
   CHECK(queued.outcome == DeliveryOutcome::kOk);
   CHECK(queued.lease_token == claim.lease_token);
-  CHECK(h.a().Terminate(h.hub, {"nobody", "stop", 0, Event("t", 5)}).outcome ==
+  CHECK(h.a().Terminate(h.hub, {"nobody", "stop", Event("t", 5)}).outcome ==
         DeliveryOutcome::kNotFound);
-  CHECK(h.a().Terminate(h.hub, {"running", "stop", 12345, Event("t", 5)}).outcome ==
-        DeliveryOutcome::kInstanceReplaced);
 }
 
 TEST_CASE("terminate_pending_scheduled: it ends at once and its start is dropped") {
@@ -129,7 +127,7 @@ TEST_CASE("terminate_pending_scheduled: it ends at once and its start is dropped
   const absl::Time start = h.a().store().Now() + absl::Milliseconds(50);
   instance.scheduled_start = start;
   h.a().Create(instance);
-  CHECK(h.a().Terminate(h.hub, {"later", "enough", 0, Event("t", 5)}).outcome ==
+  CHECK(h.a().Terminate(h.hub, {"later", "enough", Event("t", 5)}).outcome ==
         DeliveryOutcome::kDone);
   // Also after its time nothing is left that could be dispatched.
   while (h.a().store().Now() < start) {

@@ -1,6 +1,10 @@
 // Store behaviour, the same for every implementation: parents and children. (storage.md 3.9, 5, 9;
 // RULES.md 3.30, 4.6-4.18, 5.7)
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
+#include "proto/orchestrator_service.pb.h"
 #include "tests/storage/store_harness.h"
 #include "tests/support/catch.h"
 
@@ -39,7 +43,7 @@ TEST_CASE("store_child_conflict_is_answered_into_the_own_inbox") {
 TEST_CASE("store_child_replaces_a_terminal_instance") {
   Harness h(AnyKind());
   h.a().Create(h.Instance("child"));
-  h.a().Terminate(h.hub, {"child", "x", 0, Event("t", 5)});
+  h.a().Terminate(h.hub, {"child", "x", Event("t", 5)});
   Claim parent = Started(h, "parent");
   Checkpoint turn = TurnOf(parent);
   NewChild child;
@@ -93,14 +97,166 @@ TEST_CASE("store_terminations_of_a_checkpoint") {
   turn = TurnOf(parent);
   turn.ends = true;
   turn.update = InstanceUpdate{RuntimeStatus::kTerminated, {}, {}, "stop", std::nullopt};
-  turn.terminations = {{"child", "stop", parent.key, Event("t", 5)},
-                       {"nobody", "stop", 0, Event("t", 5)}};
+  turn.terminations = {{"child", "stop", Event("t", 5)}, {"nobody", "stop", Event("t", 5)}};
   const CheckpointResult result = h.a().Commit(turn);
   REQUIRE(result.terminations.size() == 2);
   CHECK(result.terminations[0].outcome == DeliveryOutcome::kDone);
   CHECK(result.terminations[1].outcome == DeliveryOutcome::kNotFound);
   CHECK(h.a().Read(h.hub, "child")->status == RuntimeStatus::kTerminated);
   CHECK(h.a().ClaimAll(h.hub).claims.empty());
+}
+
+// The message of a termination, as a turn makes it.
+NewMessage TerminatedMessage(const std::string& reason, bool recurse) {
+  HistoryEvent event;
+  event.set_eventid(-1);
+  event.mutable_executionterminated()->mutable_input()->set_value(reason);
+  event.mutable_executionterminated()->set_recurse(recurse);
+  NewMessage message;
+  message.event_type = static_cast<int16_t>(event.eventType_case());
+  message.event = std::make_shared<const std::string>(event.SerializeAsString());
+  return message;
+}
+
+// A child of this turn's instance; it is leased by the caller if `started`, and then had a turn.
+NewChild ChildOf(Harness& h, const Claim& parent, const std::string& id, bool started = true) {
+  NewChild child;
+  child.instance = h.Instance(id);
+  child.instance.parent = ParentLink{parent.key, parent.generation, 1, parent.instance_id};
+  if (started) child.instance.lease_token = h.a().NewToken();
+  return child;
+}
+
+// Commits the next turn of the instance with these children; returns the claims of the started ones
+// as after their first turns.
+std::vector<Claim> Beget(Harness& h, Claim& parent, std::vector<NewChild> children) {
+  Checkpoint turn = TurnOf(parent);
+  turn.children = children;
+  const CheckpointResult result = h.a().Commit(turn);
+  REQUIRE(result.outcome == CheckpointOutcome::kCommitted);
+  parent = After(turn, parent);
+  std::vector<Claim> claims;
+  for (size_t i = 0; i < children.size(); ++i) {
+    if (children[i].instance.lease_token == 0) continue;
+    Claim claim;
+    claim.key = result.children[i].key;
+    claim.hub = h.hub;
+    claim.instance_id = children[i].instance.instance_id;
+    claim.lease_token = children[i].instance.lease_token;
+    Checkpoint first = TurnOf(claim);
+    first.consumed = {result.children[i].started_seq};
+    REQUIRE(h.a().Commit(first).outcome == CheckpointOutcome::kCommitted);
+    claims.push_back(After(first, claim));
+  }
+  return claims;
+}
+
+Checkpoint EndOf(const Claim& claim, RuntimeStatus status = RuntimeStatus::kCompleted) {
+  Checkpoint turn = TurnOf(claim);
+  turn.ends = true;
+  turn.update = InstanceUpdate{status, {}, {}, "over", std::nullopt};
+  return turn;
+}
+
+// The messages that wait for instances that `a` holds, as "key: reason" of terminations.
+std::vector<std::string> TerminationsFor(Harness& h, const std::vector<Claim>& claims) {
+  std::vector<std::string> found;
+  for (const InboxRead& read : h.a().ReadNew()) {
+    for (const Message& message : read.messages) {
+      HistoryEvent event;
+      REQUIRE(event.ParseFromString(*message.event));
+      const auto claim = std::find_if(claims.begin(), claims.end(),
+                                      [&read](const Claim& c) { return c.key == read.key; });
+      found.push_back((claim == claims.end() ? "?" : claim->instance_id) + ": " +
+                      event.executionterminated().input().value());
+    }
+  }
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+TEST_CASE("recursive_terminate: live ones below children that have ended are reached") {
+  Harness h(AnyKind());
+  Claim root = Started(h, "root");
+  NewChild detached = ChildOf(h, root, "detached");
+  detached.instance.parent->task_id.reset();
+  std::vector<Claim> children =
+      Beget(h, root, {ChildOf(h, root, "ended"), ChildOf(h, root, "live"), detached});
+  std::vector<Claim> below = Beget(h, children[0],
+                                   {ChildOf(h, children[0], "ended too"),
+                                    ChildOf(h, children[0], "pending", /*started=*/false)});
+  std::vector<Claim> deepest = Beget(h, below[0], {ChildOf(h, below[0], "deepest")});
+  std::vector<Claim> elsewhere = Beget(h, children[1], {ChildOf(h, children[1], "elsewhere")});
+  REQUIRE(h.a().Commit(EndOf(below[0])).outcome == CheckpointOutcome::kCommitted);
+  REQUIRE(h.a().Commit(EndOf(children[0])).outcome == CheckpointOutcome::kCommitted);
+  REQUIRE(TerminationsFor(h, {}).empty());
+
+  Checkpoint end = EndOf(root, RuntimeStatus::kTerminated);
+  end.subtree_termination = SubtreeTermination{"stop", TerminatedMessage("stop", true)};
+  REQUIRE(h.a().Commit(end).outcome == CheckpointOutcome::kCommitted);
+  // What is below "live" is left to its own end.
+  CHECK(TerminationsFor(h, {children[1], deepest[0]}) ==
+        std::vector<std::string>{"deepest: stop", "live: stop"});
+  const InstanceRow pending = h.a().Read(h.hub, "pending").value();
+  CHECK(pending.status == RuntimeStatus::kTerminated);
+  CHECK(pending.output == "stop");
+  CHECK(h.a().Read(h.hub, "ended")->status == RuntimeStatus::kCompleted);
+  CHECK(h.a().Read(h.hub, "detached")->status == RuntimeStatus::kRunning);
+}
+
+TEST_CASE("recursive_terminate: children of an older generation are not of the one that ends") {
+  Harness h(AnyKind());
+  Claim root = Started(h, "root");
+  Beget(h, root, {ChildOf(h, root, "old")});
+  Checkpoint turn = TurnOf(root);
+  turn.next_generation = NextGeneration{"00000000000000000000000000000001", {}, {}, {}};
+  REQUIRE(h.a().Commit(turn).outcome == CheckpointOutcome::kCommitted);
+  root = After(turn, root);
+  root.generation = 1;
+  const std::vector<Claim> children = Beget(h, root, {ChildOf(h, root, "new")});
+  Checkpoint end = EndOf(root, RuntimeStatus::kTerminated);
+  end.subtree_termination = SubtreeTermination{"stop", TerminatedMessage("stop", true)};
+  REQUIRE(h.a().Commit(end).outcome == CheckpointOutcome::kCommitted);
+  CHECK(TerminationsFor(h, children) == std::vector<std::string>{"new: stop"});
+}
+
+TEST_CASE("recursive_terminate: one that comes while the last turn runs goes on to what is below") {
+  const bool recurse = GENERATE(true, false);
+  const std::string reason = GENERATE(std::string("stop"), std::string(5000, 'r'));
+  Harness h(AnyKind());
+  Claim root = Started(h, "root");
+  const std::vector<Claim> children =
+      Beget(h, root, {ChildOf(h, root, "live"), ChildOf(h, root, "pending", /*started=*/false)});
+  REQUIRE(h.a().Terminate(h.hub, {"root", reason, TerminatedMessage(reason, recurse)}).outcome ==
+          DeliveryOutcome::kOk);
+  REQUIRE(h.a().Commit(EndOf(root)).outcome == CheckpointOutcome::kCommitted);
+  CHECK(h.a().Read(h.hub, "root")->status == RuntimeStatus::kCompleted);
+  const InstanceRow pending = h.a().Read(h.hub, "pending").value();
+  if (recurse) {
+    CHECK(TerminationsFor(h, children) == std::vector<std::string>{"live: " + reason});
+    CHECK(pending.status == RuntimeStatus::kTerminated);
+    CHECK(pending.output == reason);
+  } else {
+    CHECK(TerminationsFor(h, children).empty());
+    CHECK(pending.status == RuntimeStatus::kPending);
+  }
+}
+
+TEST_CASE("recursive_terminate: an instance and what is below it end at the same time") {
+  Harness h(AnyKind());
+  Claim root = Started(h, "root");
+  std::vector<Claim> children = Beget(h, root, {ChildOf(h, root, "child")});
+  const std::vector<Claim> below = Beget(h, children[0], {ChildOf(h, children[0], "live")});
+  Checkpoint end = EndOf(root, RuntimeStatus::kTerminated);
+  end.subtree_termination = SubtreeTermination{"stop", TerminatedMessage("stop", true)};
+  absl::Notification first;
+  h.a().store().CommitCheckpoint(end, [&first](absl::StatusOr<CheckpointResult> result) {
+    CHECK(result.value().outcome == CheckpointOutcome::kCommitted);
+    first.Notify();
+  });
+  CHECK(h.a().Commit(EndOf(children[0])).outcome == CheckpointOutcome::kCommitted);
+  first.WaitForNotification();
+  CHECK(TerminationsFor(h, below) == std::vector<std::string>{"live: stop"});
 }
 
 TEST_CASE(

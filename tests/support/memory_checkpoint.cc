@@ -50,8 +50,10 @@ CheckpointResult MemoryDatabase::Commit(WorkerId worker, Checkpoint checkpoint) 
   ++checkpoints_;
   result.committed_at = NowLocked();
   Instance& instance = *Find(checkpoint.key);
+  const std::vector<SubtreeTermination> late = LateTerminations(instance, checkpoint);
   std::vector<NewMessage> carried_on = ApplyState(checkpoint, instance);
   ApplyOutgoing(worker, checkpoint, instance, result);
+  for (const SubtreeTermination& termination : late) TerminateBelow(instance, termination);
   for (NewMessage& message : carried_on) Insert(instance, std::move(message), /*front=*/true);
   if (checkpoint.release && instance.live) {
     SetLease(instance, 0);
@@ -150,6 +152,9 @@ void MemoryDatabase::ApplyOutgoing(WorkerId worker, Checkpoint& checkpoint, Inst
   }
   for (Termination& termination : checkpoint.terminations) {
     result.terminations.push_back(TerminateOne(worker, checkpoint.hub, std::move(termination)));
+  }
+  if (checkpoint.subtree_termination) {
+    TerminateBelow(instance, *checkpoint.subtree_termination);
   }
   int number = 0;
   for (NewTask& task : checkpoint.tasks) {

@@ -155,11 +155,6 @@ Delivery MemoryDatabase::TerminateOne(WorkerId worker, HubId hub, Termination te
     return delivery;
   }
   delivery.key = target->row.key;
-  if (termination.only_child_of != 0 &&
-      (!target->parent.has_value() || target->parent->key != termination.only_child_of)) {
-    delivery.outcome = DeliveryOutcome::kInstanceReplaced;
-    return delivery;
-  }
   if (target->live && target->turn == 0 && target->lease == 0) {
     EndTerminated(*target, termination.reason);
     delivery.outcome = DeliveryOutcome::kDone;

@@ -159,6 +159,12 @@ class MemoryDatabase {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Delivery TerminateOne(WorkerId worker, HubId hub, Termination termination)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Ends what is live below the ended instance, as sql's _TerminateBelow.
+  void TerminateBelow(const Instance& above, const SubtreeTermination& termination)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The recursive terminations that the instance will not be given any more if it ends now.
+  static std::vector<SubtreeTermination> LateTerminations(const Instance& instance,
+                                                          const Checkpoint& checkpoint);
   // TERMINATED without a worker; the parent is told.
   void EndTerminated(Instance& instance, const Payload& reason)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

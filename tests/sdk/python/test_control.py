@@ -70,6 +70,25 @@ def test_terminate_recursive(hub):
         assert (state.runtime_status, state.get_output()) == (TERMINATED, "that is all")
 
 
+def test_terminate_recursive_below_an_ended_child(hub):
+    """recursive_terminate: what a child started without waiting ends, although the child has ended."""
+    def starter(ctx, _):
+        ctx.call_sub_orchestrator(waiting, instance_id=f"{ctx.instance_id}-below")
+
+    def root(ctx, _):
+        yield ctx.call_sub_orchestrator(starter, instance_id=f"{ctx.instance_id}-child")
+        yield ctx.wait_for_external_event("never")
+
+    hub.worker(root, starter, waiting)
+    top = hub.start(root)
+    assert hub.wait(f"{top}-child").runtime_status == COMPLETED
+    hub.until(f"{top}-child-below", RUNNING)
+    hub.client.terminate_orchestration(top, output="that is all", recursive=True)
+    for instance_id in (top, f"{top}-child-below"):
+        state = hub.wait(instance_id)
+        assert (state.runtime_status, state.get_output()) == (TERMINATED, "that is all")
+
+
 def test_terminate_not_recursive(hub):
     """Without recursion the child goes on to its own end; its result changes nothing above."""
     hub.worker(parent_of_waiting, waiting)

@@ -101,7 +101,7 @@ end $$;
 -- ---- What sessions do: one verb each, with its outcome as text.
 
 create function t.delivery(p_outcome int) returns text language sql immutable
-return (array['ok', 'not found', 'ended', null, 'ended now', 'not a child', 'ok, unread'])
+return (array['ok', 'not found', 'ended', null, 'ended now', null, 'ok, unread'])
   [p_outcome + 1];
 
 -- start: clients start instances. An id in use is replaced if its instance has ended, or always.
@@ -173,13 +173,14 @@ begin
           where p.part in (0, 1) group by p.key order by p.key) c), 'nothing');
 end $$;
 
--- checkpoint: one turn of one instance. p_ends is a final status; consumed are numbers of messages.
+-- checkpoint: one turn of one instance. p_ends is a final status, p_below ends what is live below it, too;
+-- consumed are numbers of messages.
 create function t.checkpoint(p_key bigint, p_worker bigint, p_turn bigint, p_consumed text default '',
                              p_ends int default null, p_releases boolean default false,
                              p_next boolean default false, p_messages text default '',
                              p_parent bigint default null, p_children text default '',
                              p_terminations text default '', p_tasks int default 0,
-                             p_event text default 'sent')
+                             p_event text default 'sent', p_below boolean default false)
 returns text language plpgsql as $$
 declare
   v_batch jsonb := jsonb_build_object(
@@ -220,8 +221,13 @@ begin
   if p_terminations <> '' then
     v_batch := v_batch || jsonb_build_object('terminations', (
       select jsonb_agg(v_message || jsonb_build_object('id', i.id, 'type', 5, 'event', 6,
-                                                       'reason', 6, 'only_child_of', p_key))
+                                                       'reason', 6))
       from unnest(t.list(p_terminations)) i(id)));
+  end if;
+  if p_below then
+    v_batch := v_batch || jsonb_build_object('subtrees', jsonb_build_array(
+      v_message || jsonb_build_object('key', p_key, 'parent_generation', 0, 'type', 5, 'event', 7,
+                                      'reason', 6)));
   end if;
   if p_tasks > 0 then
     v_batch := v_batch || jsonb_build_object(
@@ -240,8 +246,8 @@ begin
         when 5 then 'child ' || (array['created', 'replaced', 'already', 'conflict'])[c.outcome + 1]
       end, ', ' order by c.part, c.number)
     from dt._CheckpointOrchestration(1, v_batch, array[
-      'turn ' || p_turn, p_event, 'started', 'child result', 'child conflict', 'terminate']::bytea[])
-      c);
+      'turn ' || p_turn, p_event, 'started', 'child result', 'child conflict', 'terminate']::bytea[]
+      || dt._HistoryEvent('2024-01-01 00:00:00+00', 5, dt._PbNumber(2, 1))) c);
 end $$;
 
 create function t.abandon(p_key bigint, p_worker bigint, p_delay interval default '0')
@@ -431,9 +437,11 @@ begin
                 when r.next_due is null then 'never'
                 when r.next_due > clock_timestamp() then 'later' else 'now' end,
            -- What SQL itself writes is not text.
-           coalesce((select string_agg(case when e.event_type = 11 and get_byte(e.event, 0) = 8
-                                            then 'child failed'
-                                            else convert_from(e.event, 'UTF8') end, ', '
+           coalesce((select string_agg(case when get_byte(e.event, 0) <> 8
+                                            then convert_from(e.event, 'UTF8')
+                                            when e.event_type = 11 then 'child failed'
+                                            when e.event_type = 5 then 'terminated'
+                                            else '?' end, ', '
                                        order by e.visible_at, e.seq)
                      from dt.NewEvents e where e.instance_key = i.instance_key), '-'),
            coalesce((select string_agg(n.task_id || case when n.lease_token is null then ' free'
