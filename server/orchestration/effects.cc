@@ -75,7 +75,7 @@ NewMessage MakeTimer(const EffectSource& source, int32_t id,
   HistoryEvent fired = MakeEvent(kNoEventId, source.now);
   *fired.mutable_timerfired()->mutable_fireat() = fire_at;
   fired.mutable_timerfired()->set_timerid(id);
-  return ToMessage(fired, source.state.generation, ToDueTime(fire_at));
+  return ToMessage(fired, source.state.generation, ToTimerDueTime(fire_at));
 }
 
 NewChild MakeChild(const EffectSource& source, int32_t id,

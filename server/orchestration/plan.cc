@@ -131,7 +131,7 @@ class Planner {
 
   void NoteFireAt(const google::protobuf::Timestamp& fire_at) {
     if (!IsValidTimestamp(fire_at)) return;
-    const auto later = ToTimestamp(ToTime(fire_at) + absl::Microseconds(1));
+    const auto later = ToTimestamp(ToTimerDueTime(fire_at));
     if (ToTime(later) > ToTime(fire_at_max_)) fire_at_max_ = later;
   }
 

@@ -38,4 +38,10 @@ absl::Time ToDueTime(const google::protobuf::Timestamp& timestamp) {
          absl::Ceil(absl::Nanoseconds(timestamp.nanos()), absl::Microseconds(1));
 }
 
+absl::Time ToTimerDueTime(const google::protobuf::Timestamp& fire_at) {
+  constexpr absl::Duration kMillisecond = absl::Milliseconds(1);
+  return absl::FromUnixSeconds(fire_at.seconds()) +
+         absl::Floor(absl::Nanoseconds(fire_at.nanos()), kMillisecond) + kMillisecond;
+}
+
 }  // namespace dt::orchestration

@@ -25,6 +25,10 @@ absl::Time ToTime(const google::protobuf::Timestamp& timestamp);
 // The first microsecond that is not before `timestamp`: a message scheduled for it is never early.
 absl::Time ToDueTime(const google::protobuf::Timestamp& timestamp);
 
+// When the timer of `fire_at` is due: at the first full millisecond after it. So it is never early,
+// and later than `fire_at` also for who cuts the time to milliseconds (Java; RULES.md 3.8, 4.5).
+absl::Time ToTimerDueTime(const google::protobuf::Timestamp& fire_at);
+
 }  // namespace dt::orchestration
 
 #endif  // DT_SERVER_ORCHESTRATION_TIMESTAMPS_H_

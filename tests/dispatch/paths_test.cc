@@ -91,10 +91,10 @@ TEST_CASE("timer_in_memory a timer of a resident fires at its time and not befor
   const FakeStream stream = one.daemon.Open(one.hub);
   one.daemon.Start(one.hub, "s", "Sleep", "3");
   one.daemon.RunWorkers({stream}, functions);
-  one.clock.Advance(absl::Milliseconds(2999));
+  one.clock.Advance(absl::Milliseconds(3000));
   one.daemon.RunWorkers({stream}, functions);
   CHECK(one.Row("s").status == RuntimeStatus::kRunning);
-  one.clock.Advance(absl::Milliseconds(1));
+  one.clock.Advance(absl::Milliseconds(1));  // the first full millisecond after it
   one.daemon.RunWorkers({stream}, functions);
   CHECK(one.Output("s") == "slept");
 }

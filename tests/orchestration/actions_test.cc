@@ -34,17 +34,17 @@ TEST_CASE("python_retry_same_task_id: one id for every attempt") {
   details.set_errortype("Oops");
   order.FailTask(1, details);
   order.Run({Timer(2, 1010)});
-  order.At(1010);
+  order.At(1011);
   CHECK(order.Run({Task(1, "A")}) == Text(R"(
-      history OrchestratorStarted @1010.000001
+      history OrchestratorStarted @1011
       history TimerFired @1000 fireAt=1010 timerId=2
-      history TaskScheduled #1 @1010 name="A"
+      history TaskScheduled #1 @1011 name="A"
       task 1 A
       )"));
   order.FinishTask(1, "ok");
   CHECK(order.Run({}) == Text(R"(
-      history OrchestratorStarted @1010.000001
-      history TaskCompleted @1010 taskScheduledId=1 result="ok"
+      history OrchestratorStarted @1011
+      history TaskCompleted @1011 taskScheduledId=1 result="ok"
       )"));
   CHECK(order.state.outstanding.empty());
 }
@@ -319,8 +319,8 @@ TEST_CASE("timer_far: in ten years, and at the ends of time") {
   order.Run({Timer(1, kTenYears), Timer(2, kYear1), Timer(3, Seconds(kYear9999, 999'999'999))});
   const auto& timers = order.checkpoint.own_messages;
   REQUIRE(timers.size() == 3);
-  CHECK(timers[0].visible_at == absl::FromUnixSeconds(kTenYears));
-  CHECK(timers[1].visible_at == absl::FromUnixSeconds(kYear1));
+  CHECK(timers[0].visible_at == absl::FromUnixSeconds(kTenYears) + absl::Milliseconds(1));
+  CHECK(timers[1].visible_at == absl::FromUnixSeconds(kYear1) + absl::Milliseconds(1));
   CHECK(timers[2].visible_at == absl::FromUnixSeconds(kYear9999 + 1));
   CHECK(order.Run({}) == Text(R"(
       history OrchestratorStarted @1000
@@ -328,15 +328,18 @@ TEST_CASE("timer_far: in ten years, and at the ends of time") {
       )"));
 }
 
-TEST_CASE("fire_at_precision: echoed exactly, and never early") {
+TEST_CASE("fire_at_precision: echoed exactly, and due at the first full millisecond after it") {
   Orchestration order;
-  order.Run({Timer(1, Seconds(1010, 100)), Timer(2, Seconds(1010, 1)), Timer(3, Seconds(1010))});
+  order.Run({Timer(1, Seconds(1010, 100)), Timer(2, Seconds(1010, 999'999)),
+             Timer(3, Seconds(1010)), Timer(4, Seconds(1010, 1'000'000))});
   CHECK(RenderMessage(order.checkpoint.own_messages[0]) ==
-        "TimerFired @1000 fireAt=1010.0000001 timerId=1 gen 0 due 1010.000001");
+        "TimerFired @1000 fireAt=1010.0000001 timerId=1 gen 0 due 1010.001");
   CHECK(RenderMessage(order.checkpoint.own_messages[1]) ==
-        "TimerFired @1000 fireAt=1010.000000001 timerId=2 gen 0 due 1010.000001");
+        "TimerFired @1000 fireAt=1010.000999999 timerId=2 gen 0 due 1010.001");
   CHECK(RenderMessage(order.checkpoint.own_messages[2]) ==
-        "TimerFired @1000 fireAt=1010 timerId=3 gen 0 due 1010");
+        "TimerFired @1000 fireAt=1010 timerId=3 gen 0 due 1010.001");
+  CHECK(RenderMessage(order.checkpoint.own_messages[3]) ==
+        "TimerFired @1000 fireAt=1010.001 timerId=4 gen 0 due 1010.002");
 }
 
 TEST_CASE("timer_fired_timestamp: is the time of TimerCreated") {

@@ -188,12 +188,12 @@ TEST_CASE("stale_timer_after_continue: the timer of the old generation is never 
   CHECK(order.inbox.size() == 1);  // the store deletes what is bound to the old generation
   order.Run({Timer(1, 5000)});
   order.inbox.push_back(stale);
-  order.At(1010);
+  order.At(1011);
   CHECK(order.Request() == "");
   CHECK(std::string(order.turn.drop_reasons.at(0)) == "it belongs to another generation");
-  order.At(5000);
+  order.At(5001);
   CHECK(order.Run({}) == Text(R"(
-      history OrchestratorStarted @5000.000001
+      history OrchestratorStarted @5001
       history TimerFired @1000 fireAt=5000 timerId=1
       )"));
 }

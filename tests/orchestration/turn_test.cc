@@ -53,9 +53,9 @@ TEST_CASE("timer_not_early: an event wakes the orchestration, not the timer of l
   order.Answer({});
   order.At(4599.999999);
   CHECK_FALSE(order.has_work());
-  order.At(4600);
+  order.At(4601);
   CHECK(order.Run({}) == Text(R"(
-      history OrchestratorStarted @4600.000001
+      history OrchestratorStarted @4601
       history TimerFired @1000 fireAt=4600 timerId=1
       )"));
 }
@@ -103,23 +103,40 @@ TEST_CASE("monotonic_clock: the orchestrator's clock never runs back") {
       history OrchestratorStarted @1000
       history EventRaised @990 name="a"
       )"));
-  order.At(1020);
+  order.At(1021);
   order.Run({});
   order.At(1019);
   order.Raise("b");
   CHECK(order.Run({}) == Text(R"(
-      history OrchestratorStarted @1020.000001
+      history OrchestratorStarted @1021
       history EventRaised @1019 name="b"
       )"));
 }
 
-TEST_CASE("clock_after_fire_at: OrchestratorStarted is strictly later than a delivered fireAt") {
+TEST_CASE("clock_after_fire_at: OrchestratorStarted is later than a delivered fireAt, cut to ms") {
   Orchestration order;
-  order.Run({Timer(1, Seconds(1020, 500)), Timer(2, 1020)});
+  order.Run({Timer(1, Seconds(1020, 999'999)), Timer(2, 1020), Timer(3, Seconds(1020, 1'000'000))});
+  order.At(1020.000999);
+  CHECK_FALSE(order.has_work());
+  order.At(1020.001);
+  CHECK(order.Run({}) == Text(R"(
+      history OrchestratorStarted @1020.001
+      history TimerFired @1000 fireAt=1020.000999999 timerId=1
+      history TimerFired @1000 fireAt=1020 timerId=2
+      )"));
+  order.At(1020.0019);
+  CHECK_FALSE(order.has_work());
+  order.At(1020.002);
+  CHECK(order.has_work());
+}
+
+TEST_CASE("clock_after_fire_at: also of a timer that an older daemon stored as due at once") {
+  Orchestration order;
+  order.Run({Timer(1, Seconds(1020, 500))});
+  order.inbox[0].visible_at = absl::FromUnixMicros(1'020'000'001);
   order.At(1020.000001);
   CHECK(order.Run({}) == Text(R"(
-      history OrchestratorStarted @1020.0000015
-      history TimerFired @1000 fireAt=1020 timerId=2
+      history OrchestratorStarted @1020.001
       history TimerFired @1000 fireAt=1020.0000005 timerId=1
       )"));
 }

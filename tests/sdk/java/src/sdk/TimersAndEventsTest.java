@@ -14,6 +14,7 @@ import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 
@@ -34,6 +35,28 @@ class TimersAndEventsTest extends HubTest {
     long begin = System.nanoTime();
     assertTrue(hub.output(hub.start("sleeper"), Boolean.class));
     assertTrue(System.nanoTime() - begin >= second.toNanos());
+  }
+
+  /**
+   * A timer takes one turn, although the SDK cuts its clock to milliseconds and makes a
+   * second timer unless that is later than the due time.
+   */
+  @Test
+  void turnsOfTimers() throws Exception {
+    int timers = 10;
+    AtomicInteger turns = new AtomicInteger();
+    hub.worker(
+        orchestration(
+            "sleeper",
+            ctx -> {
+              turns.incrementAndGet();
+              for (int n = 0; n < timers; n++) {
+                ctx.createTimer(Duration.ofNanos(100_000_000 + 123_456 * n)).await();
+              }
+              ctx.complete("slept");
+            }));
+    assertEquals("slept", hub.output(hub.start("sleeper"), String.class));
+    assertEquals(1 + timers, turns.get());
   }
 
   private static Hub.Registered listener() {
