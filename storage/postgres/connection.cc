@@ -13,11 +13,11 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "fmt/format.h"
 #include "spdlog/spdlog.h"
 #include "storage/postgres/check.h"
 #include "storage/postgres/connection_url.h"
+#include "storage/postgres/session_settings.h"
 #include "storage/postgres/sqlstate.h"
 #include "storage/postgres/steady_clock.h"
 
@@ -37,10 +37,6 @@ std::string_view Stripped(std::string_view text) {
 
 void LogNotice(void* /*unused*/, const char* message) {
   spdlog::debug("PostgreSQL: {}", Stripped(message));
-}
-
-std::string Milliseconds(absl::Duration duration) {
-  return absl::StrCat(absl::ToInt64Milliseconds(duration), "ms");
 }
 
 // The SQLSTATE in a message of verbosity VERBOSE: "FATAL:  28P01: password authentication failed".
@@ -173,32 +169,17 @@ absl::Status Connection::WaitUntilConnected() {
 }
 
 absl::Status Connection::ApplySessionSettings() {
-  std::vector<std::pair<std::string, std::string>> settings = {
-      // Statements name their schema; whatever else they name is PostgreSQL's own.
-      {"search_path", "pg_catalog"},
-      {"TimeZone", "UTC"},
-      {"DateStyle", "ISO, MDY"},
-      {"jit", "off"},
-      // Array parameters of a few elements look cheaper when planned for their values, so the
-      // server would plan every statement of every call again: a sixth of its time at low load
-      // (perf).
-      {"plan_cache_mode", "force_generic_plan"},
-      {"statement_timeout", Milliseconds(options_.statement_timeout)},
-      {"lock_timeout", Milliseconds(options_.lock_timeout)},
-      {"idle_in_transaction_session_timeout", Milliseconds(options_.idle_in_transaction_timeout)},
-  };
-  settings.insert(settings.end(), options_.extra_settings.begin(), options_.extra_settings.end());
-  std::vector<std::string> calls;
-  for (const auto& [name, value] : settings) {
-    calls.push_back(absl::StrCat("pg_catalog.set_config(", QuoteLiteral(name), ", ",
-                                 QuoteLiteral(value), ", false)"));
+  SettingValues settings = TransactionSettings(options_, server_version());
+  for (auto& setting : SessionOnlySettings()) settings.push_back(std::move(setting));
+  std::vector<std::string> names;
+  std::vector<std::string> values;
+  for (auto& [name, value] : settings) {
+    names.push_back(std::move(name));
+    values.push_back(std::move(value));
   }
-  calls.push_back(options_.durability == Durability::kAsynchronous
-                      ? "pg_catalog.set_config('synchronous_commit', 'off', false)"
-                      : "pg_catalog.set_config('synchronous_commit', case "
-                        "pg_catalog.current_setting('synchronous_commit') when 'off' then 'on' "
-                        "else pg_catalog.current_setting('synchronous_commit') end, false)");
-  return ExecuteOnce(absl::StrCat("select ", absl::StrJoin(calls, ", "))).status();
+  return ExecuteOnce(SetSettingsSql(/*of_transaction=*/false),
+                     Params().TextArray(names).TextArray(values))
+      .status();
 }
 
 // ---------------------------------------------------------------------------------------------

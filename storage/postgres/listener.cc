@@ -148,7 +148,6 @@ bool Listener::Wait() {
 bool Listener::Connect() {
   ConnectionOptions options = options_.connection;
   options.durability = Durability::kAsynchronous;
-  if (options_.listen) options.extra_settings.emplace_back("idle_session_timeout", "0");
   absl::StatusOr<std::unique_ptr<Connection>> connection = Connection::Connect(options);
   absl::Status status = connection.status();
   if (status.ok() && options_.listen) {
