@@ -51,16 +51,25 @@ SettingValues SessionOnlySettings() {
           {"idle_session_timeout", "0"}};
 }
 
-std::string SetSettingsSql(bool of_transaction) {
+namespace {
+
+std::string SetSql(const char* is_local, const char* more) {
   // The grammar takes `unnest` of several arrays for PostgreSQL's own, and only without a schema.
   return absl::StrCat(
       "select pg_catalog.count(pg_catalog.set_config(s.name, case when s.name "
-      "operator(pg_catalog.=) "
-      "'synchronous_commit' and s.value operator(pg_catalog.=) 'on' and "
+      "operator(pg_catalog.=) 'synchronous_commit' and s.value operator(pg_catalog.=) 'on' and "
       "pg_catalog.current_setting(s.name) operator(pg_catalog.<>) 'off' then "
       "pg_catalog.current_setting(s.name) else s.value end, ",
-      of_transaction ? "true" : "false",
-      ")), pg_catalog.pg_backend_pid() from unnest($1, $2) s(name, value)");
+      is_local, "))", more, " from unnest($1, $2) s(name, value)");
+}
+
+}  // namespace
+
+std::string SetSettingsSql() { return SetSql("true", ""); }
+
+std::string SetSessionSettingsSql() {
+  return SetSql("pg_catalog.pg_backend_pid() operator(pg_catalog.<>) $3",
+                ", pg_catalog.pg_backend_pid()");
 }
 
 }  // namespace dt::postgres

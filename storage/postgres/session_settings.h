@@ -25,10 +25,12 @@ std::string SettingOf(absl::Duration duration);
 SettingValues TransactionSettings(const ConnectionOptions& options, int server_version);
 SettingValues SessionOnlySettings();
 
-// A query with the parameters $1 and $2, arrays of names and values, that sets all of them: until
-// the end of the transaction, or of the session. `synchronous_commit = on` changes nothing unless
-// it is off.
-std::string SetSettingsSql(bool of_transaction);
+// Queries with the parameters $1 and $2, arrays of names and values, that set all of them.
+// `synchronous_commit = on` changes nothing unless it is off. The first sets them until the end of
+// the transaction. The second sets them for the session if that is of the server process $3 (int4),
+// else until the end of the transaction; its second column tells the process.
+std::string SetSettingsSql();
+std::string SetSessionSettingsSql();
 
 }  // namespace dt::postgres
 

@@ -1,11 +1,14 @@
 #include "tests/storage/store_harness.h"
 
+#include <cstdlib>
+
 #include "absl/strings/str_cat.h"
 #include "storage/postgres/migrator.h"
 #include "storage/postgres/postgres_store.h"
 #include "tests/support/catch.h"
 #include "tests/support/memory_database.h"
 #include "tests/support/memory_store.h"
+#include "tests/support/pooler_fixture.h"
 #include "tests/support/postgres_fixture.h"
 
 namespace dt::testing {
@@ -32,6 +35,10 @@ class PostgresWorld : public World {
   std::unique_ptr<Store> NewStore() override {
     postgres::PostgresStoreOptions options;
     options.connection = options_;
+    if (const char* mode = std::getenv("DTPG_TEST_POOLER")) {
+      static const PoolerFixture pooler(mode, /*sessions=*/100);
+      options.connection.url = pooler.UrlOf(DatabaseOf(options_.url));
+    }
     return std::make_unique<postgres::PostgresStore>(std::move(options));
   }
   void DeclareDead(WorkerId worker) override {

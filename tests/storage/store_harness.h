@@ -30,6 +30,7 @@ class World {
 };
 // Most tests share a database, and differ by their hubs; what looks at all hubs has one of its own.
 enum class Database { kShared, kOwn };
+// The variable DTPG_TEST_POOLER puts a PgBouncer of that mode between the stores and PostgreSQL.
 std::unique_ptr<World> NewWorld(StoreKind kind, Database database = Database::kShared);
 // On PostgreSQL, with these options; the schema "dt" must be there.
 std::unique_ptr<World> WorldOn(const postgres::ConnectionOptions& options);
