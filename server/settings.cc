@@ -119,6 +119,31 @@ absl::Status SetListenUrl(Config& config, std::string_view text) {
   return postgres::CheckConnectionUrl(text);
 }
 
+absl::Status SetPreparedStatements(Config& config, std::string_view text) {
+  using postgres::PreparedStatements;
+  PreparedStatements& field = config.store.connection.prepared_statements;
+  for (const auto& [name, value] : {std::pair{"auto", PreparedStatements::kAuto},
+                                    {"on", PreparedStatements::kOn},
+                                    {"off", PreparedStatements::kOff}}) {
+    if (text != name) continue;
+    field = value;
+    return absl::OkStatus();
+  }
+  return Malformed(text, "auto, on or off");
+}
+
+std::string GetPreparedStatements(const Config& config) {
+  switch (config.store.connection.prepared_statements) {
+    case postgres::PreparedStatements::kOn:
+      return "on";
+    case postgres::PreparedStatements::kOff:
+      return "off";
+    case postgres::PreparedStatements::kAuto:
+      break;
+  }
+  return "auto";
+}
+
 void AddDatabase(std::vector<Setting>& rows) {
   rows.push_back(Named(
       "postgres",
@@ -144,6 +169,13 @@ void AddDatabase(std::vector<Setting>& rows) {
                         FIELD(store.payload_inline_bytes_max), 256, kBytesMax,
                         "larger inputs, results and events are stored once and referred to by the "
                         "instance's messages, tasks and history"));
+  rows.push_back(Setting{"postgres", "prepared-statements", "", SettingKind::kText, false,
+                         "statements are prepared by name: auto: unless a pooler in transaction "
+                         "mode is found; on: also then, where it "
+                         "keeps account of them (PgBouncer from 1.21 on, max_prepared_statements); "
+                         "off: never, for a pooler that is "
+                         "not found",
+                         SetPreparedStatements, GetPreparedStatements});
   rows.push_back(Bool("postgres", "listen", FIELD(store.listen),
                       "hear from other daemons by LISTEN; without it they are found by polling"));
   rows.push_back(

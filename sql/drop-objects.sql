@@ -13,7 +13,7 @@ begin
   for v_routine in
     select p.oid::regprocedure from pg_proc p
     where p.pronamespace = quote_ident(current_schema())::regnamespace
-      and (p.proname like '\_%' or p.proname in (
+      and (left(p.proname, 1) = '_' or p.proname in (
         'bindtaskhub', 'createinstance', 'currenttaskhub', 'getscalemetric',
         'getscalerecommendation', 'gettaskhubbindings', 'purgeinstancestate',
         'purgeinstancestatebyid', 'purgeinstancestatebytime', 'raiseevent', 'removeretention',

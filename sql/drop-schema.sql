@@ -6,8 +6,8 @@
 \else
   \set schema dt
 \endif
-begin;
-set local lock_timeout = '60s';
+begin isolation level read committed;
+\ir transaction-settings.sql
 set local search_path = :"schema", pg_temp;
 \ir drop-objects.sql
 drop schema :"schema";

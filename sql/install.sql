@@ -6,9 +6,8 @@
 \else
   \set schema dt
 \endif
-begin;
-set local lock_timeout = '60s';
-set local client_min_messages = warning;
+begin isolation level read committed;
+\ir transaction-settings.sql
 -- Nothing is looked up where others may put functions and operators.
 set local search_path = pg_catalog, pg_temp;
 select pg_advisory_xact_lock(hashtextextended('durabletask-postgres', 0) # hashtextextended(:'schema', 0)) \g /dev/null

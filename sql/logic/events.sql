@@ -14,9 +14,9 @@ begin
     -- An arithmetic shift keeps the sign; the mask makes it the logical one of an unsigned number.
     v_rest := (v_rest >> 7) & 144115188075855871;
     if v_rest = 0 then
-      return v_out || set_byte('\x00'::bytea, 0, v_low);
+      return v_out || set_byte(E'\\x00'::bytea, 0, v_low);
     end if;
-    v_out := v_out || set_byte('\x00'::bytea, 0, v_low | 128);
+    v_out := v_out || set_byte(E'\\x00'::bytea, 0, v_low | 128);
   end loop;
 end $$;
 

@@ -91,9 +91,9 @@ begin
           version := coalesce(_PbField(substr(v_chunk, v_at - v_number::int + 1, v_number::int), 1),
                               '');
         when 26 then request := request || substr(v_chunk, v_start + 1, v_at - v_start);
-        when 34 then request := request || '\x32'::bytea
+        when 34 then request := request || E'\\x32'::bytea
                                 || substr(v_chunk, v_start + 2, v_at - v_start - 1);
-        when 42 then request := request || '\x3a'::bytea
+        when 42 then request := request || E'\\x3a'::bytea
                                 || substr(v_chunk, v_start + 2, v_at - v_start - 1);
         else null;
       end case;

@@ -17,7 +17,7 @@
 -- _WholeLength: the length of a message in either form.
 create or replace function _IsCut(p_data bytea) returns boolean
 language sql immutable parallel safe
-return substr(p_data, 1, 1) = '\x00'::bytea;
+return substr(p_data, 1, 1) = E'\\x00'::bytea;
 
 create or replace function _Int4(p_data bytea, p_at int) returns int
 language sql immutable parallel safe

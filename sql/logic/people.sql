@@ -155,7 +155,8 @@ language plpgsql stable set search_path from current as $$
 begin
   if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
     raise exception '% needs a transaction of the isolation level read committed, this one is %',
-      p_what, current_setting('transaction_isolation') using errcode = '25001';
+      p_what, current_setting('transaction_isolation') using errcode = '25001',
+      hint = 'Begin the transaction with "begin isolation level read committed".';
   end if;
 end $$;
 

@@ -13,11 +13,11 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "fmt/format.h"
 #include "spdlog/spdlog.h"
 #include "storage/postgres/check.h"
 #include "storage/postgres/connection_url.h"
+#include "storage/postgres/session_settings.h"
 #include "storage/postgres/sqlstate.h"
 #include "storage/postgres/steady_clock.h"
 
@@ -25,6 +25,9 @@ namespace dt::postgres {
 namespace {
 
 constexpr int kOldestServer = 140000;
+constexpr char kSettingsName[] = "settings";  // the statement that makes settings of a transaction
+constexpr std::string_view kChangedType = "0A000";
+constexpr std::string_view kProtocolViolation = "08P01";
 // PostgreSQL refuses larger messages by ending the session, which would look like a lost
 // connection.
 constexpr size_t kParameterBytesMax = 1'000'000'000;
@@ -37,10 +40,6 @@ std::string_view Stripped(std::string_view text) {
 
 void LogNotice(void* /*unused*/, const char* message) {
   spdlog::debug("PostgreSQL: {}", Stripped(message));
-}
-
-std::string Milliseconds(absl::Duration duration) {
-  return absl::StrCat(absl::ToInt64Milliseconds(duration), "ms");
 }
 
 // The SQLSTATE in a message of verbosity VERBOSE: "FATAL:  28P01: password authentication failed".
@@ -99,6 +98,17 @@ absl::Status ErrorOf(const PGresult* result) {
 // Connecting
 
 absl::StatusOr<std::unique_ptr<Connection>> Connection::Connect(const ConnectionOptions& options) {
+  absl::StatusOr<std::unique_ptr<Connection>> connection = Open(options);
+  if (!connection.ok()) return connection;
+  absl::Status status = (*connection)->ApplySettings();
+  if (status.ok()) return connection;
+  // A pooler takes connections of clients before it has one to the server.
+  if ((*connection)->connected()) return status;
+  return MakeStatus(kCannotConnect,
+                    absl::StrCat("cannot connect to PostgreSQL: ", status.message()));
+}
+
+absl::StatusOr<std::unique_ptr<Connection>> Connection::Open(const ConnectionOptions& options) {
   if (absl::Status status = CheckConnectionUrl(options.url); !status.ok()) return status;
   // Earlier entries are defaults that the URL overrides, later ones override the URL. Dead peers
   // are found within half a minute, and a host that does not answer gives way to the next in the
@@ -127,9 +137,6 @@ absl::StatusOr<std::unique_ptr<Connection>> Connection::Connect(const Connection
     return absl::FailedPreconditionError(
         absl::StrCat("PostgreSQL 14 or later is needed, this server is version ",
                      connection->server_version() / 10000, "; upgrade it or use another server"));
-  }
-  if (options.session_settings) {
-    if (absl::Status status = connection->ApplySessionSettings(); !status.ok()) return status;
   }
   return connection;
 }
@@ -167,76 +174,71 @@ absl::Status Connection::WaitUntilConnected() {
   }
   if (PQstatus(connection_) == CONNECTION_OK) return absl::OkStatus();
   std::string_view message = PQerrorMessage(connection_);
+  std::string sqlstate = SqlstateInMessage(message);
+  if (sqlstate == kProtocolViolation) sqlstate = kCannotConnect;  // whatever a pooler has to say
   // The variable PGDATABASE may hold a whole URL, which libpq takes for the name of a database.
-  return MakeStatus(SqlstateInMessage(message), absl::StrCat("cannot connect to PostgreSQL: ",
-                                                             MaskPasswords(OneLine(message))));
-}
-
-absl::Status Connection::ApplySessionSettings() {
-  std::vector<std::pair<std::string, std::string>> settings = {
-      // Statements name their schema; whatever else they name is PostgreSQL's own.
-      {"search_path", "pg_catalog"},
-      {"TimeZone", "UTC"},
-      {"DateStyle", "ISO, MDY"},
-      {"jit", "off"},
-      // Array parameters of a few elements look cheaper when planned for their values, so the
-      // server would plan every statement of every call again: a sixth of its time at low load
-      // (perf).
-      {"plan_cache_mode", "force_generic_plan"},
-      {"statement_timeout", Milliseconds(options_.statement_timeout)},
-      {"lock_timeout", Milliseconds(options_.lock_timeout)},
-      {"idle_in_transaction_session_timeout", Milliseconds(options_.idle_in_transaction_timeout)},
-  };
-  settings.insert(settings.end(), options_.extra_settings.begin(), options_.extra_settings.end());
-  std::vector<std::string> calls;
-  for (const auto& [name, value] : settings) {
-    calls.push_back(absl::StrCat("pg_catalog.set_config(", QuoteLiteral(name), ", ",
-                                 QuoteLiteral(value), ", false)"));
-  }
-  calls.push_back(options_.durability == Durability::kAsynchronous
-                      ? "pg_catalog.set_config('synchronous_commit', 'off', false)"
-                      : "pg_catalog.set_config('synchronous_commit', case "
-                        "pg_catalog.current_setting('synchronous_commit') when 'off' then 'on' "
-                        "else pg_catalog.current_setting('synchronous_commit') end, false)");
-  return ExecuteOnce(absl::StrCat("select ", absl::StrJoin(calls, ", "))).status();
+  return MakeStatus(
+      sqlstate, absl::StrCat("cannot connect to PostgreSQL: ", MaskPasswords(OneLine(message))));
 }
 
 // ---------------------------------------------------------------------------------------------
 // Statements
 
 absl::StatusOr<Result> Connection::Execute(const Statement& statement, const Params& params) {
-  if (!options_.prepared_statements || statement.name.empty()) {
-    return ExecuteOnServer(nullptr, statement.sql.c_str(), params);
-  }
-  bool was_in_transaction = in_transaction();
-  for (bool repeated = false;; repeated = true) {
-    auto found = prepared_.find(statement.name);
-    if (found == prepared_.end()) {
-      absl::StatusOr<std::string> name = Prepare(statement, params);
-      if (!name.ok()) return name.status();
-      found = prepared_.emplace(statement.name, *std::move(name)).first;
+  const bool was_in_transaction = in_transaction();
+  const auto attempt = [&]() -> absl::StatusOr<Result> {
+    if (!prepares_ || statement.name.empty()) {
+      return ExecuteOnServer(nullptr, statement.sql.c_str(), params);
     }
-    absl::StatusOr<Result> result = ExecuteOnServer(found->second.c_str(), nullptr, params);
-    if (result.ok() || Classify(result.status()) != FaultClass::kPrepareAgain) return result;
-    prepared_.erase(found);
-    if (repeated || was_in_transaction || !connected()) return result;
+    if (settings_travel_ && NameOnServer(kSettingsName) == nullptr) {
+      absl::Status prepared = Prepare({kSettingsName, SetSettingsSql()}, settings_params_);
+      if (!prepared.ok()) return prepared;
+    }
+    if (NameOnServer(statement.name) == nullptr) {
+      if (absl::Status prepared = Prepare(statement, params); !prepared.ok()) return prepared;
+    }
+    return ExecuteOnServer(NameOnServer(statement.name), nullptr, params);
+  };
+  absl::StatusOr<Result> result = attempt();
+  if (result.ok() || !MustPrepareAgain(statement, result.status(), was_in_transaction)) {
+    return result;
   }
+  return attempt();
+}
+
+bool Connection::MustPrepareAgain(const Statement& statement, const absl::Status& status,
+                                  bool was_in_transaction) {
+  if (Classify(status) != FaultClass::kPrepareAgain) return false;
+  prepared_.erase(statement.name);
+  prepared_.erase(kSettingsName);
+  // Behind a pooler this is how it shows that another session answers, or that this one is
+  // another's, too.
+  if (behind_pooler_ && Sqlstate(status) != kChangedType) NoteSharedSession();
+  return !was_in_transaction && connected();
+}
+
+const char* Connection::NameOnServer(const std::string& name) const {
+  auto found = prepared_.find(name);
+  return found == prepared_.end() ? nullptr : found->second.c_str();
 }
 
 bool Connection::IsPrepared(const Statement& statement) const {
-  return prepared_.contains(statement.name);
+  if (!prepares_) return true;
+  return NameOnServer(statement.name) != nullptr &&
+         (!settings_travel_ || NameOnServer(kSettingsName) != nullptr);
 }
 
 bool Connection::Begin(const Statement& statement, const Params& params) {
-  return Send(prepared_.at(statement.name).c_str(), nullptr, params).ok();
+  const char* name = prepares_ ? NameOnServer(statement.name) : nullptr;
+  return Send(name, name == nullptr ? statement.sql.c_str() : nullptr, params).ok();
 }
 
 absl::StatusOr<Result> Connection::Finish(const Statement& statement, const Params& params) {
-  const bool was_in_transaction = in_transaction();
+  // Begin is for no transaction of the caller's.
   absl::StatusOr<Result> result = Await();
-  if (result.ok() || Classify(result.status()) != FaultClass::kPrepareAgain) return result;
-  prepared_.erase(statement.name);
-  if (was_in_transaction || !connected()) return result;
+  if (result.ok() || !MustPrepareAgain(statement, result.status(), /*was_in_transaction=*/false)) {
+    return result;
+  }
   return Execute(statement, params);
 }
 
@@ -250,19 +252,21 @@ absl::Status Connection::RunScript(const std::string& sql) {
   return Await().status();
 }
 
-absl::StatusOr<std::string> Connection::Prepare(const Statement& statement, const Params& params) {
+absl::Status Connection::Prepare(const Statement& statement, const Params& params) {
   if (!connected()) return ConnectionError();
   // A new name each time: the server may still know the old one with an outdated result type.
-  std::string name = absl::StrCat(statement.name, "_", ++prepared_count_);
+  std::string name = absl::StrCat(statement.name, name_suffix_, "_", ++prepared_count_);
   std::vector<Oid> types;
   for (const Params::Value& value : params.values_) types.push_back(value.type);
+  if (absl::Status sent = SendSettings(); !sent.ok()) return sent;
   if (PQsendPrepare(connection_, name.c_str(), statement.sql.c_str(),
                     static_cast<int>(types.size()), types.data()) == 0) {
     return ConnectionError();
   }
+  if (absl::Status sent = EndMessage(); !sent.ok()) return sent;
   absl::StatusOr<Result> result = Await();
-  if (!result.ok()) return result.status();
-  return name;
+  if (result.ok()) prepared_.insert_or_assign(statement.name, std::move(name));
+  return result.status();
 }
 
 absl::StatusOr<Result> Connection::ExecuteOnServer(const char* prepared_name, const char* sql,
@@ -279,6 +283,33 @@ absl::Status Connection::Send(const char* prepared_name, const char* sql, const 
                                             " bytes, PostgreSQL takes at most ", kParameterBytesMax,
                                             "; send smaller payloads"));
   }
+  absl::Status status = SendSettings();
+  if (status.ok()) status = SendAlone(prepared_name, sql, params);
+  if (status.ok()) status = EndMessage();
+  return status;
+}
+
+absl::Status Connection::SendSettings() {
+  if (!settings_travel_ || in_transaction()) return absl::OkStatus();
+  if (PQenterPipelineMode(connection_) == 0) return ConnectionError();
+  pipelined_ = true;
+  // Without a point of synchronization between them the statements of a message are one
+  // transaction. Its isolation level can be set before its first query only, and so by no query.
+  absl::Status status = SendAlone(nullptr, "set transaction_isolation = 'read committed'", {});
+  const char* name = prepares_ ? NameOnServer(kSettingsName) : nullptr;
+  static const std::string sql = SetSettingsSql();
+  if (status.ok())
+    status = SendAlone(name, name == nullptr ? sql.c_str() : nullptr, settings_params_);
+  return status;
+}
+
+absl::Status Connection::EndMessage() {
+  if (!pipelined_ || PQpipelineSync(connection_) == 1) return absl::OkStatus();
+  return ConnectionError();
+}
+
+absl::Status Connection::SendAlone(const char* prepared_name, const char* sql,
+                                   const Params& params) {
   size_t count = params.values_.size();
   std::vector<Oid> types(count);
   std::vector<const char*> values(count);
@@ -328,8 +359,17 @@ absl::StatusOr<Result> Connection::Await() {
       }
     }
     Result result(PQgetResult(connection_));
-    if (result.result_ == nullptr) break;
+    if (result.result_ == nullptr) {
+      if (pipelined_ && connected()) continue;  // the end of one statement of several
+      break;
+    }
     ExecStatusType state = PQresultStatus(result.result_.get());
+    if (state == PGRES_PIPELINE_ABORTED) continue;
+    if (state == PGRES_PIPELINE_SYNC) {
+      pipelined_ = false;
+      if (PQexitPipelineMode(connection_) == 0) GiveUp();
+      break;
+    }
     if (state == PGRES_COPY_IN || state == PGRES_COPY_OUT || state == PGRES_COPY_BOTH) {
       GiveUp();
       return absl::InternalError("COPY is not spoken here");
@@ -339,8 +379,12 @@ absl::StatusOr<Result> Connection::Await() {
     }
     last = std::move(result);
   }
-  if (!error.ok()) return error;
-  return last;
+  if (error.ok()) return last;
+  // A pooler says so when it ends the connection of a client.
+  if (!connected() && Sqlstate(error) == kProtocolViolation) {
+    return MakeStatus(kConnectionFailure, std::string(error.message()));
+  }
+  return error;
 }
 
 absl::Status Connection::WaitForSocket(bool for_write, absl::Time deadline) {

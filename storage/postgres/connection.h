@@ -1,4 +1,4 @@
-// One session with PostgreSQL: connect, execute prepared statements with binary parameters and
+// One connection to PostgreSQL: connect, execute prepared statements with binary parameters and
 // results, run scripts, listen, cancel. The only user of libpq.
 //
 // Invariants
@@ -7,6 +7,10 @@
 //     26000) outside a transaction: it did nothing, so it is prepared again and repeated once.
 //   * Each Execute is one implicit transaction, unless the owner opened one with
 //     RunScript("begin").
+//   * Settings travel so that they are there for each statement (session_settings.h): with the
+//   session where that is
+//     ours; where a pooler stands between, whose sessions are others' between transactions, with
+//     each transaction, in the same message as its statement.
 //   * After a status for which connected() is false the session is gone; if it broke while a
 //     statement was in flight, that statement's effect is unknown.
 //
@@ -42,6 +46,13 @@ enum class Durability : int8_t {
   kAsynchronous,  // off: only for what a crash may forget (claims, heartbeats, hints)
 };
 
+// Whether statements are prepared once, by a name that the server session knows.
+enum class PreparedStatements : int8_t {
+  kAuto,  // unless a pooler gives the session to others between transactions (pooler.cc)
+  kOn,    // always: the session is ours, or the pooler keeps account of names
+  kOff,   // never, and nothing else is taken for kept between transactions either
+};
+
 struct ConnectionOptions {
   // A URI or key=value string as libpq takes it; empty = the PG* environment variables. Passwords
   // of files (passfile, PGPASSFILE) are read again for every new connection.
@@ -56,11 +67,7 @@ struct ConnectionOptions {
   // connection up: a host that vanished never answers.
   absl::Duration answer_grace = absl::Seconds(15);
   Durability durability = Durability::kDurable;
-  // Off for transaction poolers that lose prepared statements: each call is then parsed anew.
-  bool prepared_statements = true;
-  // Off for transaction poolers, where a session setting would leak to other clients: the role must
-  // carry the settings then (ALTER ROLE ... SET).
-  bool session_settings = true;
+  PreparedStatements prepared_statements = PreparedStatements::kAuto;
   // More of them, name and value, for example {"plan_cache_mode", "force_generic_plan"}.
   std::vector<std::pair<std::string, std::string>> extra_settings;
 };
@@ -193,9 +200,9 @@ class Canceler {
 
 class Connection {
  public:
-  // Connects and applies the session settings; blocks up to about connect_timeout per host. A
-  // status carries the SQLSTATE where the server gave one (sqlstate.h); kInvalidArgument for a
-  // malformed URL, of which nothing is quoted (connection_url.h).
+  // Connects, looks for a pooler and applies the settings; blocks up to about connect_timeout per
+  // host. A status carries the SQLSTATE where the server gave one (sqlstate.h); kInvalidArgument
+  // for a malformed URL, of which nothing is quoted (connection_url.h).
   static absl::StatusOr<std::unique_ptr<Connection>> Connect(const ConnectionOptions& options);
 
   Connection(const Connection&) = delete;
@@ -205,16 +212,21 @@ class Connection {
   // Runs one statement, preparing it first if needed.
   absl::StatusOr<Result> Execute(const Statement& statement, const Params& params);
   // Execute in two halves, for a call that one thread sends and another waits for; only if the
-  // statement IsPrepared. Begin does not block; false: it could not be sent, and the session may be
-  // broken. After true, Finish must follow, with the same arguments.
+  // statement IsPrepared, or is never to be. Begin does not block; false: it could not be sent, and
+  // the session may be broken. After true, Finish must follow, with the same arguments.
   bool IsPrepared(const Statement& statement) const;
   bool Begin(const Statement& statement, const Params& params);
   absl::StatusOr<Result> Finish(const Statement& statement, const Params& params);
   // The same as Execute for SQL that is used once: never prepared by name.
   absl::StatusOr<Result> ExecuteOnce(std::string_view sql, const Params& params = {});
   // Runs any number of statements separated by semicolons, as one implicit transaction unless they
-  // contain begin or commit. Results are dropped, notices go to the log.
+  // contain begin or commit. Results are dropped, notices go to the log. Where settings travel with
+  // transactions these statements have none but their own.
   absl::Status RunScript(const std::string& sql);
+
+  // How long statements wait for a lock from now on; a round trip where settings are of the
+  // session.
+  absl::Status SetLockTimeout(absl::Duration timeout);
 
   // Waits until a NOTIFY arrives, `timeout` has passed (an empty list), or `wake_fd` (-1 = none)
   // becomes readable (an empty list). Needs an earlier RunScript("listen ...").
@@ -227,6 +239,10 @@ class Connection {
   // that the server closed while it was idle, before a statement is lost on it.
   bool StillConnected();
   bool in_transaction() const;
+  // A pooler gives the server session to others between transactions, as far as could be seen:
+  // nothing that a session keeps, such as LISTEN, works.
+  bool session_is_shared() const { return session_is_shared_; }
+  bool uses_prepared_statements() const { return prepares_; }
   int server_version() const;  // for example 150004
   int backend_pid() const;
   const ConnectionOptions& options() const { return options_; }
@@ -242,14 +258,32 @@ class Connection {
 
  private:
   Connection(pg_conn* connection, ConnectionOptions options);
+  // Without settings, and without a look for a pooler.
+  static absl::StatusOr<std::unique_ptr<Connection>> Open(const ConnectionOptions& options);
   absl::Status WaitUntilConnected();
-  absl::Status ApplySessionSettings();
-  // Makes the statement known to the server; its name there.
-  absl::StatusOr<std::string> Prepare(const Statement& statement, const Params& params);
+  absl::Status ApplySettings();
+  // The server process that serves this connection now.
+  absl::StatusOr<int64_t> ServerProcess();
+  // Whether another connection gets the server process of this one, or this one another process.
+  absl::StatusOr<bool> OthersGetSession();
+  void NoteSharedSession();
+  // What a status of the server means for how statements are prepared; true: repeat it.
+  bool MustPrepareAgain(const Statement& statement, const absl::Status& status,
+                        bool was_in_transaction);
+  // What `name` is known as on the server, or null.
+  const char* NameOnServer(const std::string& name) const;
+  // Makes the statement known to the server.
+  absl::Status Prepare(const Statement& statement, const Params& params);
   // One of the two is null.
   absl::StatusOr<Result> ExecuteOnServer(const char* prepared_name, const char* sql,
                                          const Params& params);
   absl::Status Send(const char* prepared_name, const char* sql, const Params& params);
+  // Without settings before it.
+  absl::Status SendAlone(const char* prepared_name, const char* sql, const Params& params);
+  // Begins a message whose first statements make the settings, if they travel with transactions.
+  absl::Status SendSettings();
+  // Ends the message; then Await.
+  absl::Status EndMessage();
   // Sends what is queued and waits for the answers; the last result, or the first error.
   absl::StatusOr<Result> Await();
   absl::Status WaitForSocket(bool for_write, absl::Time deadline);
@@ -260,9 +294,17 @@ class Connection {
 
   pg_conn* connection_;
   ConnectionOptions options_;
+  std::vector<std::pair<std::string, std::string>> settings_;
+  Params settings_params_;        // the same, encoded
+  bool settings_travel_ = false;  // with each transaction
+  bool behind_pooler_ = false;    // of any kind
+  bool session_is_shared_ = false;
+  bool prepares_ = true;
+  bool pipelined_ = false;  // the message that is sent, or awaited, holds several statements
   // Statement name -> the name on the server (a new one after 0A000).
   absl::flat_hash_map<std::string, std::string> prepared_;
   int64_t prepared_count_ = 0;
+  std::string name_suffix_;  // of names on the server
   int64_t round_trips_ = 0;
   bool given_up_ = false;
 };

@@ -134,9 +134,8 @@ absl::Duration Lane::LockTimeoutFor(const Operation& first) const {
 }
 
 absl::Status Lane::SetLockTimeout(absl::Duration timeout) {
-  if (timeout == lock_timeout_ || !options_.connection.session_settings) return absl::OkStatus();
-  absl::Status status = connection_->RunScript(
-      fmt::format("set lock_timeout = {}", absl::ToInt64Milliseconds(timeout)));
+  if (timeout == lock_timeout_) return absl::OkStatus();
+  absl::Status status = connection_->SetLockTimeout(timeout);
   if (status.ok()) lock_timeout_ = timeout;
   return status;
 }
@@ -210,7 +209,7 @@ bool Lane::OnTimeout(Batch part, std::vector<Batch>* rest, const absl::Status& s
 }
 
 bool Lane::CanWrite() {
-  return connection_->RunScript("select pg_logical_emit_message(true, 'durabletask', '')").ok();
+  return connection_->ExecuteOnce("select pg_logical_emit_message(true, 'durabletask', '')").ok();
 }
 
 void Lane::LogBlocked(const Operation& operation, const absl::Status& status) {

@@ -148,10 +148,17 @@ bool Listener::Wait() {
 bool Listener::Connect() {
   ConnectionOptions options = options_.connection;
   options.durability = Durability::kAsynchronous;
-  if (options_.listen) options.extra_settings.emplace_back("idle_session_timeout", "0");
   absl::StatusOr<std::unique_ptr<Connection>> connection = Connection::Connect(options);
   absl::Status status = connection.status();
-  if (status.ok() && options_.listen) {
+  if (status.ok() && options_.listen && (*connection)->session_is_shared()) {
+    spdlog::log(
+        warned_ ? spdlog::level::debug : spdlog::level::warn,
+        "hints of other daemons do not arrive through a pooler that gives sessions to others "
+        "between "
+        "transactions, and work is found by polling; let postgres.listen-url go past it, or set "
+        "postgres.listen = false");
+    warned_ = true;
+  } else if (status.ok() && options_.listen) {
     status = (*connection)->RunScript("listen " + Connection::QuoteIdentifier(channel_));
   }
   if (!status.ok()) {

@@ -83,6 +83,7 @@ class Listener {
   // Of the own thread.
   std::unique_ptr<Connection> connection_;
   absl::Time not_before_ = absl::InfinitePast();
+  bool warned_ = false;  // that nothing arrives
   Backoff backoff_;
   absl::BitGen random_;
 

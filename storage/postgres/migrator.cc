@@ -17,8 +17,6 @@ namespace {
 
 // Programs below this version cannot work on the schema that this program installs.
 constexpr char kMinDaemonVersion[] = "1.0.0";
-// How long a migration waits for others, and for calls that use the tables.
-constexpr char kLockTimeout[] = "60s";
 
 constexpr std::string_view kSchemaPrefix = "schema/";
 constexpr std::string_view kLogicPrefix = "logic/";
@@ -96,16 +94,13 @@ std::vector<EmbeddedFile> Plan(const std::optional<Semver>& installed) {
 
 std::string BeginSql(const std::string& schema) {
   return fmt::format(
-      "begin;\n"
-      "set local lock_timeout = '{}';\n"
-      "set local statement_timeout = 0;\n"
-      "set local idle_in_transaction_session_timeout = 0;\n"
-      "set local client_min_messages = warning;\n"
+      "begin isolation level read committed;\n"
+      "{}"
       // Nothing is looked up where others may put functions and operators.
       "set local search_path = pg_catalog, pg_temp;\n"
       "do $$begin perform pg_advisory_xact_lock(hashtextextended('durabletask-postgres', 0) # "
       "hashtextextended({}, 0)); end$$;\n",
-      kLockTimeout, Connection::QuoteLiteral(schema));
+      FileText("transaction-settings.sql"), Connection::QuoteLiteral(schema));
 }
 
 std::string SearchPathSql(const std::string& schema) {

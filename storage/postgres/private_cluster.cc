@@ -172,6 +172,8 @@ absl::Status PrivateCluster::OpenPostgresDir() {
 
 // The newest programs for a new directory; for an existing one those of its version only.
 absl::Status PrivateCluster::FindPrograms() {
+  programs_ = options_.programs;
+  if (!programs_.empty()) return absl::OkStatus();
   std::string version = FirstLineIn(postgres_dir_.number(), kVersionName);
   int wanted = std::atoi(version.c_str());
   int best = 0;

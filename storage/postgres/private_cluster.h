@@ -40,6 +40,7 @@ struct PrivateClusterOptions {
   // The system user when the caller is root; otherwise the caller.
   std::string system_user = "postgres";
   std::string database = "durabletask";  // created if missing
+  std::string programs;                  // the directory of postgres and initdb; empty: found
   bool durable = true;                   // false only for tests: fsync off
   bool ends_with_thread = false;         // the kernel stops it when the starting thread ends
   absl::Duration start_timeout = absl::Seconds(60);  // recovery after a crash takes its time

@@ -23,6 +23,7 @@ constexpr Rule kRules[] = {
     // The statement was prepared by a session that is gone, or for another result type.
     {"0A000", FaultClass::kPrepareAgain, absl::StatusCode::kInternal},
     {"26000", FaultClass::kPrepareAgain, absl::StatusCode::kInternal},
+    {"42P05", FaultClass::kPrepareAgain, absl::StatusCode::kInternal},
     // The server stops, starts, fails over, or has no free connection.
     {"57P01", FaultClass::kReconnect, absl::StatusCode::kUnavailable},  // admin shutdown
     {"57P02", FaultClass::kReconnect, absl::StatusCode::kUnavailable},  // crash shutdown

@@ -41,11 +41,13 @@ def free_port() -> int:
 
 
 class Postgres:
-    """A PostgreSQL server of our own, reached by a unix socket in its directory."""
+    """A PostgreSQL server of our own, reached by a unix socket in its directory. The variable DTPG_TEST_POSTGRES names
+    the directory of its programs, where that is another than that of the clients."""
 
     def __init__(self, directory: pathlib.Path, role: str = ROLE, **settings: str):
         self._settings = [f"--{name}={value}" for name, value in settings.items()]
         self.bin = pathlib.Path(sorted(glob.glob("/usr/lib/postgresql/*/bin"))[-1])
+        self._server = pathlib.Path(os.environ.get("DTPG_TEST_POSTGRES", self.bin))
         self.regress = self.bin.parent / "lib/pgxs/src/test/regress/pg_regress"
         self.role = role
         self._data = directory / "data"
@@ -57,7 +59,7 @@ class Postgres:
             self._user = dict(user=account.pw_uid, group=account.pw_gid, extra_groups=[])
             os.chown(directory, account.pw_uid, account.pw_gid)
         subprocess.run(
-            [self.bin / "initdb", "--pgdata", self._data, "--username", role, "--auth", "trust",
+            [self._server / "initdb", "--pgdata", self._data, "--username", role, "--auth", "trust",
              "--encoding", "UTF8", "--locale", "C", "--no-sync"],
             check=True, stdout=subprocess.DEVNULL, cwd=directory, **self._user)
         self.log = directory / "postgres.log"
@@ -70,7 +72,7 @@ class Postgres:
             if self._process is None or self._process.poll() is not None:
                 with open(self.log, "ab") as log:
                     self._process = subprocess.Popen(
-                        [*dies_with_tests("QUIT"), self.bin / "postgres", "-D", self._data,
+                        [*dies_with_tests("QUIT"), self._server / "postgres", "-D", self._data,
                          "-k", self.directory, "-c", "listen_addresses=",
                          "-c", "recovery_init_sync_method=syncfs", *self._settings],
                         stdout=log, stderr=log, cwd=self.directory, **self._user)

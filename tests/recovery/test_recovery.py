@@ -22,11 +22,13 @@ KILL_AT = ORCHESTRATIONS * ACTIVITIES // 3
 class House:
     """A database with daemons and workers on it, and what was started there."""
 
-    def __init__(self, postgres, name: str):
+    def __init__(self, postgres, name: str, url: str | None = None):
+        """`url`: the way of the daemons to the database, if it is not the direct one."""
         self.postgres = postgres
         self.database = name
+        self._url = url or postgres.url(name)
         postgres.create_database(name)
-        schema_up(postgres.url(name))
+        schema_up(self._url)
         self.steps = Steps()
         self.reports = Reports()
         self.daemons: list[Daemon] = []
@@ -34,7 +36,7 @@ class House:
 
     def add_daemon(self, *options: str, prefix: Sequence[str] = ()) -> Daemon:
         name = f"{self.database}-{len(self.daemons)}"
-        daemon = Daemon(name, self.postgres.url(self.database), self.postgres.directory,
+        daemon = Daemon(name, self._url, self.postgres.directory,
                         *options, prefix=prefix)
         self.daemons.append(daemon)
         return daemon

@@ -101,6 +101,9 @@ TEST_CASE("config_bad_values: a bad value names setting, source and what is acce
                       mode));
   }
   CHECK(error("log-format", "xml") == "log.format (--log-format): 'xml' is not text or json");
+  CHECK(error("postgres-prepared-statements", "true") ==
+        "postgres.prepared-statements (--postgres-prepared-statements): 'true' is not auto, on or "
+        "off");
   CHECK(error("postgres-schema", "x; drop") ==
         "postgres.schema (--postgres-schema): 'x; drop' is not a name of a-z, 0-9 and _, at most "
         "63 characters");

@@ -178,7 +178,7 @@ TEST_CASE("connection_prepares_again_when_the_result_type_changed") {
 
 TEST_CASE("connection_prepares_nothing_when_the_setting_is_off") {
   ConnectionOptions options;
-  options.prepared_statements = false;
+  options.prepared_statements = PreparedStatements::kOff;
   auto connection = NewConnection(options);
   CHECK(ValueOf(connection->Execute({"one", "select $1"}, Params().Int4(1))).Int(0, 0) == 1);
   Result left = ValueOf(connection->ExecuteOnce("select count(*) from pg_prepared_statements"));

@@ -30,6 +30,7 @@ TEST_CASE("sqlstate_classes") {
       {"53200", FaultClass::kSlowRetry, absl::StatusCode::kUnavailable},
       {"0A000", FaultClass::kPrepareAgain, absl::StatusCode::kInternal},
       {"26000", FaultClass::kPrepareAgain, absl::StatusCode::kInternal},
+      {"42P05", FaultClass::kPrepareAgain, absl::StatusCode::kInternal},
       {"22021", FaultClass::kItemByItem, absl::StatusCode::kInvalidArgument},
       {"22P02", FaultClass::kItemByItem, absl::StatusCode::kInvalidArgument},
       {"54000", FaultClass::kItemByItem, absl::StatusCode::kInvalidArgument},

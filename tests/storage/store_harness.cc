@@ -1,11 +1,14 @@
 #include "tests/storage/store_harness.h"
 
+#include <cstdlib>
+
 #include "absl/strings/str_cat.h"
 #include "storage/postgres/migrator.h"
 #include "storage/postgres/postgres_store.h"
 #include "tests/support/catch.h"
 #include "tests/support/memory_database.h"
 #include "tests/support/memory_store.h"
+#include "tests/support/pooler_fixture.h"
 #include "tests/support/postgres_fixture.h"
 
 namespace dt::testing {
@@ -25,12 +28,17 @@ class MemoryWorld : public World {
 class PostgresWorld : public World {
  public:
   explicit PostgresWorld(Database database)
-      : url_(database == Database::kOwn ? NewUrl() : SharedUrl()),
-        connection_(PostgresFixture::Connect(url_)) {}
+      : PostgresWorld(OptionsFor(database == Database::kOwn ? NewUrl() : SharedUrl())) {}
+  explicit PostgresWorld(postgres::ConnectionOptions options)
+      : options_(std::move(options)), connection_(PostgresFixture::Connect(options_.url)) {}
 
   std::unique_ptr<Store> NewStore() override {
     postgres::PostgresStoreOptions options;
-    options.connection.url = url_;
+    options.connection = options_;
+    if (const char* mode = std::getenv("DTPG_TEST_POOLER")) {
+      static const PoolerFixture pooler(mode, /*sessions=*/100);
+      options.connection.url = pooler.UrlOf(DatabaseOf(options_.url));
+    }
     return std::make_unique<postgres::PostgresStore>(std::move(options));
   }
   void DeclareDead(WorkerId worker) override {
@@ -44,6 +52,11 @@ class PostgresWorld : public World {
   }
 
  private:
+  static postgres::ConnectionOptions OptionsFor(std::string url) {
+    postgres::ConnectionOptions options;
+    options.url = std::move(url);
+    return options;
+  }
   static std::string NewUrl() {
     std::string url = PostgresFixture::Shared().NewDatabase();
     auto connection = PostgresFixture::Connect(url);
@@ -56,7 +69,7 @@ class PostgresWorld : public World {
     return url;
   }
 
-  const std::string url_;
+  const postgres::ConnectionOptions options_;
   const std::unique_ptr<postgres::Connection> connection_;
 };
 
@@ -74,6 +87,10 @@ StoreKind AnyKind() { return GENERATE(StoreKind::kMemory, StoreKind::kPostgres);
 std::unique_ptr<World> NewWorld(StoreKind kind, Database database) {
   if (kind == StoreKind::kMemory) return std::make_unique<MemoryWorld>();
   return std::make_unique<PostgresWorld>(database);
+}
+
+std::unique_ptr<World> WorldOn(const postgres::ConnectionOptions& options) {
+  return std::make_unique<PostgresWorld>(options);
 }
 
 Daemon::Daemon(World& world) : store_(world.NewStore()) { store_->Start(this); }
@@ -180,8 +197,10 @@ int64_t Daemon::Sweep() {
   return Checked(Wait<int64_t>([&](auto done) { store_->SweepDeadWorkers(std::move(done)); }));
 }
 
-Harness::Harness(StoreKind kind, Database database)
-    : world_(NewWorld(kind, database)), a_(std::make_unique<Daemon>(*world_)) {
+Harness::Harness(StoreKind kind, Database database) : Harness(NewWorld(kind, database)) {}
+
+Harness::Harness(std::unique_ptr<World> world)
+    : world_(std::move(world)), a_(std::make_unique<Daemon>(*world_)) {
   static int hubs = 0;
   hub_name = absl::StrCat("hub ", ++hubs);
   hub = Checked(

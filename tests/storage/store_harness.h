@@ -11,6 +11,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "storage/postgres/connection.h"
 #include "storage/store.h"
 
 namespace dt::testing {
@@ -29,7 +30,10 @@ class World {
 };
 // Most tests share a database, and differ by their hubs; what looks at all hubs has one of its own.
 enum class Database { kShared, kOwn };
+// The variable DTPG_TEST_POOLER puts a PgBouncer of that mode between the stores and PostgreSQL.
 std::unique_ptr<World> NewWorld(StoreKind kind, Database database = Database::kShared);
+// On PostgreSQL, with these options; the schema "dt" must be there.
+std::unique_ptr<World> WorldOn(const postgres::ConnectionOptions& options);
 
 // A daemon: a started store and what it was told.
 class Daemon : public StoreObserver {
@@ -76,6 +80,7 @@ class Daemon : public StoreObserver {
 class Harness {
  public:
   explicit Harness(StoreKind kind, Database database = Database::kShared);
+  explicit Harness(std::unique_ptr<World> world);
   World& world() { return *world_; }
   HubId hub = 0;
   std::string hub_name;

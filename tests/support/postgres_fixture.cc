@@ -32,6 +32,8 @@ PostgresFixture::PostgresFixture(postgres::PrivateClusterOptions options) {
     directory_ = path;
     options.data_dir = path;
   }
+  // Another version than the one of this machine.
+  if (const char* programs = std::getenv("DTPG_TEST_POSTGRES")) options.programs = programs;
   options.durable = false;
   options.ends_with_thread = true;
   options.settings.insert(options.settings.begin(), {{"shared_buffers", "64MB"}});

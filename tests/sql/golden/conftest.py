@@ -31,7 +31,7 @@ def postgres():
     directory.chmod(0o755)
     server = None
     try:
-        server = Postgres(directory, role="postgres")
+        server = Postgres(directory, role="postgres", fsync="off")
         server.create_database(TEMPLATE)
         psql(server, TEMPLATE, "-f", str(SQL / "install.sql"))
         psql(server, TEMPLATE, "-f", str(HERE / "logins.sql"), "-f", str(HERE / "bindings.sql"))

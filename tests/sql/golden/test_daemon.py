@@ -95,8 +95,11 @@ class Session:
 
 @pytest.fixture
 def house(postgres, database, request):
-    """Options of the daemon come from the test's mark "options"."""
+    """Options of the daemon come from the test's mark "options", settings of the database from "settings"."""
     options = request.node.get_closest_marker("options")
+    settings = request.node.get_closest_marker("settings")
+    for name, value in (settings.kwargs.items() if settings else ()):
+        psql(postgres, database, "-c", f"alter database {database} set {name} = '{value}'")
     house = House(postgres, database, *(options.args if options else ()))
     yield house
     house.close()
@@ -130,6 +133,16 @@ def test_an_orchestration_of_sql_runs_like_one_of_the_sdk(house):
     assert len(history("sql")) > 8
     assert [row for row in history("sql") if not row["eventtype"].startswith("Orchestrator")] == [
         row for row in history("sdk") if not row["eventtype"].startswith("Orchestrator")]
+
+
+@pytest.mark.settings(
+    default_transaction_isolation="serializable", array_nulls="off", standard_conforming_strings="off",
+    backslash_quote="off", transform_null_equals="on", quote_all_identifiers="on", exit_on_error="on",
+    TimeZone="Asia/Kathmandu", DateStyle="German", IntervalStyle="sql_standard", bytea_output="escape",
+    extra_float_digits="-15", client_encoding="LATIN1", search_path="", row_security="off",
+    idle_session_timeout="5s")
+def test_an_orchestration_of_sql_runs_the_same_whatever_the_database_sets(house):
+    test_an_orchestration_of_sql_runs_like_one_of_the_sdk(house)
 
 
 def test_a_daemon_sees_what_is_committed_and_nothing_else(house):

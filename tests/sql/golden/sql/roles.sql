@@ -96,5 +96,8 @@ create function dt.mine() returns int language sql as 'select 1';
 drop function dt.CurrentTaskHub();
 alter function dt.CurrentTaskHub() set search_path = public;
 create or replace view dt.vInstances as select 1 as one;
+-- The words of this one are others in each version.
+\set VERBOSITY sqlstate
 grant dt_owner to manager;
+\set VERBOSITY default
 set role dt_owner;
