@@ -421,7 +421,8 @@ void Dispatcher::On(WaitAsked& event) {
   Hub* hub = table_.FindHub(event.hub);
   Resident* resident = hub == nullptr ? nullptr : residents_.FindById(*hub, event.instance_id);
   std::optional<RuntimeStatus> known;
-  if (resident != nullptr) known = resident->state.status;
+  // What a resident says may be what did not hold when the store was read.
+  if (resident != nullptr && !event.so_far.has_value()) known = resident->state.status;
   waiters_.Add(std::move(event), known, now_, *effects_);
 }
 

@@ -247,9 +247,9 @@ void DispatchThread::Terminate(ClientTermination termination, Callback<Delivery>
 }
 
 WaitId DispatchThread::Wait(HubId hub, std::string instance_id, WaitFor wait_for,
-                            Callback<KnownRow> done) {
+                            Callback<KnownRow> done, std::optional<WaitSoFar> so_far) {
   const WaitId id = impl_->NextId();
-  Event event = WaitAsked{id, hub, std::move(instance_id), wait_for, std::move(done)};
+  Event event = WaitAsked{id, hub, std::move(instance_id), wait_for, std::move(done), so_far};
   if (!impl_->TryPost(event)) std::move(std::get<WaitAsked>(event).done)(MailboxFull());
   return id;
 }

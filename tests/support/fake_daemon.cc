@@ -135,14 +135,16 @@ DoneCallback FakeDaemon::Keep(std::optional<absl::Status>* answer) {
 
 dispatch::WaitId FakeDaemon::Wait(HubId hub, const std::string& instance_id,
                                   dispatch::DispatchThread::WaitFor wait_for,
-                                  std::optional<absl::Status>* answer, dispatch::KnownRow* row) {
+                                  std::optional<absl::Status>* answer, dispatch::KnownRow* row,
+                                  std::optional<dispatch::WaitSoFar> so_far) {
   const dispatch::WaitId id = ++last_id_;
   Post(dispatch::WaitAsked{
       id, hub, instance_id, wait_for,
       [row, done = Keep(answer)](absl::StatusOr<dispatch::KnownRow> result) mutable {
         if (row != nullptr && result.ok()) *row = *result;
         std::move(done)(result.status());
-      }});
+      },
+      so_far});
   return id;
 }
 

@@ -52,7 +52,8 @@ class FakeDaemon : public StoreObserver {
   // `row`: gets what an OK brings along.
   dispatch::WaitId Wait(HubId hub, const std::string& instance_id,
                         dispatch::DispatchThread::WaitFor wait_for,
-                        std::optional<absl::Status>* answer, dispatch::KnownRow* row = nullptr);
+                        std::optional<absl::Status>* answer, dispatch::KnownRow* row = nullptr,
+                        std::optional<dispatch::WaitSoFar> so_far = std::nullopt);
   void Answer(HubId hub, OrchestratorResponse response,
               std::optional<absl::Status>* answer = nullptr);
   void Answer(HubId hub, ActivityResponse response, std::optional<absl::Status>* answer = nullptr);
