@@ -173,6 +173,12 @@ struct HistoryChunk {
   SharedBytes events;
 };
 
+// A part of the history of one generation, as it was at one moment.
+struct HistoryPage {
+  std::string execution_id;  // of that generation
+  std::vector<HistoryChunk> chunks;
+};
+
 // An instance that was just leased to the caller, with all that its next turn needs.
 struct Claim {
   InstanceKey key = 0;

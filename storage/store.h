@@ -309,11 +309,11 @@ class Store {
   // shows as it is then, one that is deleted hides no other.
   virtual void SearchInstances(InstanceSearch search, Callback<InstancePage> done) = 0;
   // The history of the current generation after `after_turn`, in order, at least one chunk and then
-  // about `max_bytes`; an empty vector at the end. kNotFound if there is no such instance, or
+  // about `max_bytes`; no chunk at the end. kNotFound if there is no such instance, or
   // `execution_id` is given and not current.
   virtual void ReadHistory(HubId hub, std::string instance_id,
                            std::optional<std::string> execution_id, int64_t after_turn,
-                           int64_t max_bytes, Callback<std::vector<HistoryChunk>> done) = 0;
+                           int64_t max_bytes, Callback<HistoryPage> done) = 0;
 };
 
 }  // namespace dt

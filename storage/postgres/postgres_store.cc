@@ -422,7 +422,7 @@ void PostgresStore::SearchInstances(InstanceSearch search, Callback<InstancePage
 
 void PostgresStore::ReadHistory(HubId hub, std::string instance_id,
                                 std::optional<std::string> execution_id, int64_t after_turn,
-                                int64_t max_bytes, Callback<std::vector<HistoryChunk>> done) {
+                                int64_t max_bytes, Callback<HistoryPage> done) {
   const size_t bytes = 128 + instance_id.size();
   Submit(*read_lane_, *verbs_->read_history, hub, 0, bytes,
          HistoryRequest{std::move(instance_id), std::move(execution_id), after_turn, max_bytes},

@@ -99,8 +99,7 @@ class ForwardingStore : public Store {
     store_->SearchInstances(std::move(search), std::move(done));
   }
   void ReadHistory(HubId hub, std::string instance_id, std::optional<std::string> execution_id,
-                   int64_t after_turn, int64_t max_bytes,
-                   Callback<std::vector<HistoryChunk>> done) override {
+                   int64_t after_turn, int64_t max_bytes, Callback<HistoryPage> done) override {
     store_->ReadHistory(hub, std::move(instance_id), std::move(execution_id), after_turn, max_bytes,
                         std::move(done));
   }

@@ -3,61 +3,14 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <utility>
 
-#include "absl/functional/any_invocable.h"
 #include "absl/time/clock.h"
-#include "tests/rpc/forwarding_store.h"
+#include "tests/rpc/held_reads.h"
 #include "tests/rpc/rpc_fixture.h"
 #include "tests/support/catch.h"
 
 namespace dt::testing {
 namespace {
-
-// Keeps back the next read of an instance.
-class HeldReads : public ForwardingStore {
- public:
-  using ForwardingStore::ForwardingStore;
-
-  void ReadInstance(HubId hub, std::string instance_id, bool payloads,
-                    Callback<std::optional<InstanceRow>> done) override {
-    {
-      absl::MutexLock lock(&mutex_);
-      if (holding_) {
-        holding_ = false;
-        held_ = [this, hub, instance_id, payloads, done = std::move(done)]() mutable {
-          ForwardingStore::ReadInstance(hub, instance_id, payloads, std::move(done));
-        };
-        return;
-      }
-    }
-    ForwardingStore::ReadInstance(hub, std::move(instance_id), payloads, std::move(done));
-  }
-
-  void HoldNext() {
-    absl::MutexLock lock(&mutex_);
-    holding_ = true;
-  }
-  // Waits until a read is held.
-  bool AwaitHeld() {
-    absl::MutexLock lock(&mutex_);
-    const auto held = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return held_ != nullptr; };
-    return mutex_.AwaitWithTimeout(absl::Condition(&held), kPatience);
-  }
-  void LetGo() {
-    absl::AnyInvocable<void()> read;
-    {
-      absl::MutexLock lock(&mutex_);
-      read = std::exchange(held_, nullptr);
-    }
-    read();
-  }
-
- private:
-  absl::Mutex mutex_;
-  bool holding_ ABSL_GUARDED_BY(mutex_) = false;
-  absl::AnyInvocable<void()> held_ ABSL_GUARDED_BY(mutex_);
-};
 
 class WaitOnWorld {
  public:
@@ -108,7 +61,7 @@ TEST_CASE("wait_replaced: the next start takes the place of what a wait was told
     WaitOnWorld world;
     world.Start();
     world.End("1");
-    world.reads().HoldNext();
+    world.reads().HoldInstance();
     Waiter waiter(world.server().stub(), "i", for_start, /*payloads=*/true);
     REQUIRE(world.reads().AwaitHeld());
     world.Start();
@@ -127,7 +80,7 @@ TEST_CASE("wait_purged: what a wait was told of is purged, and the wait is for t
     WaitOnWorld world;
     world.Start();
     world.End("1");
-    world.reads().HoldNext();
+    world.reads().HoldInstance();
     Waiter waiter(world.server().stub(), "i", for_start, /*payloads=*/true);
     REQUIRE(world.reads().AwaitHeld());
     world.Purge();
@@ -146,7 +99,7 @@ TEST_CASE("wait_purged_disconnect: a wait that goes on is freed when its client 
   WaitOnWorld world;
   world.Start();
   world.End("1");
-  world.reads().HoldNext();
+  world.reads().HoldInstance();
   {
     Waiter waiter(world.server().stub(), "i", /*for_start=*/false);
     REQUIRE(world.reads().AwaitHeld());
