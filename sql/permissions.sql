@@ -89,7 +89,7 @@ declare
     setretention, removeretention}';
   -- What the views call runs with the rights of whoever reads them; it reads no table.
   c_decode constant text[] := '{_assemble, _astext, _decodeevents, _eventtypename, _int4, _iscut,
-    _payloadcuts, _statusname, _statusnow, _now, _clockshift, _pbfields, _pbfield, _pbnumberfield, _pbwrapped,
+    _payloadcuts, _statusname, _statusnow, _now, _later, _clockshift, _pbfields, _pbfield, _pbnumberfield, _pbwrapped,
     _pbtime}';
   v_role text;
   v_names text[];
