@@ -150,7 +150,7 @@ void Dispatcher::On(TurnRewound& event) {
     waiters_.Changed(event.hub, event.instance_id, RuntimeStatus::kRunning, *effects_);
     // It was released on its new history, which is read by a claim.
     if (resident != nullptr) Drop(*resident, /*release=*/false);
-    WorkFree(*table_.HubOf(event.hub), WorkType::kTurn, now_);
+    WorkFree(*table_.HubOf(event.hub), WorkType::kTurn, steady_);
     Reply(event.done, absl::OkStatus());
     return;
   }
@@ -256,7 +256,7 @@ void Dispatcher::HandOn(CommitContext& context, CheckpointResult& result) {
   for (size_t i = 0; i < result.task_keys.size(); ++i) {
     NewTask& created = context.tasks[i];
     if (created.lease_token == 0) {
-      WorkFree(hub, WorkType::kActivity, now_);
+      WorkFree(hub, WorkType::kActivity, steady_);
       continue;
     }
     ActivityTask task;
@@ -281,7 +281,7 @@ void Dispatcher::HandOn(CommitContext& context, CheckpointResult& result) {
     const ChildResult& child = result.children[i];
     if (child.outcome == CreateOutcome::kExists) continue;
     if (context.children[i].lease_token == 0) {
-      WorkFree(hub, WorkType::kTurn, now_);
+      WorkFree(hub, WorkType::kTurn, steady_);
     } else if (child.outcome != CreateOutcome::kAlready) {
       AdoptSeed(hub, context.children[i], child.key, child.started_seq, result.committed_at);
     }
@@ -356,13 +356,13 @@ void Dispatcher::ApplyDelivery(Hub& hub, const Delivery& delivery, const NewMess
   if (delivery.outcome != DeliveryOutcome::kOk) {
     // The parent of an instance that ended at once may be held here, and is in no Delivery.
     if (delivery.outcome == DeliveryOutcome::kDone) {
-      read_woken_at_ = now_;
-      next_read_ = now_;
+      read_woken_at_ = steady_;
+      next_read_ = steady_;
     }
     return;
   }
   if (delivery.lease_token == 0) {
-    WorkFree(hub, WorkType::kTurn, delivery.visible_at);
+    WorkFree(hub, WorkType::kTurn, SteadyOf(delivery.visible_at));
     return;
   }
   if (LeaseTokenWorker(delivery.lease_token) != worker_) return;
@@ -384,7 +384,7 @@ void Dispatcher::ApplyDelivery(Hub& hub, const Delivery& delivery, const NewMess
     if (delivery.unread) suspects_.insert(delivery.lease_token);
   } else {
     // It was given up meanwhile; the release makes the message claimable.
-    WorkFree(hub, WorkType::kTurn, delivery.visible_at);
+    WorkFree(hub, WorkType::kTurn, SteadyOf(delivery.visible_at));
   }
 }
 
@@ -404,7 +404,7 @@ void Dispatcher::ReadAgain(HubId hub_id, const std::string& instance_id) {
   Resident* resident = hub == nullptr ? nullptr : residents_.FindById(*hub, instance_id);
   if (resident == nullptr) {
     SuspectInFlight();
-    if (hub != nullptr) WorkFree(*hub, WorkType::kTurn, now_);
+    if (hub != nullptr) WorkFree(*hub, WorkType::kTurn, steady_);
     return;
   }
   resident->unread = true;
@@ -482,7 +482,7 @@ void Dispatcher::On(Created& event) {
   const bool created =
       result.outcome == CreateOutcome::kCreated || result.outcome == CreateOutcome::kReplaced;
   if (created && seed.lease_token == 0) {
-    WorkFree(hub, WorkType::kTurn, now_);
+    WorkFree(hub, WorkType::kTurn, steady_);
   } else if (created && early != nullptr) {
     Bear(*early, result);
   } else if (created) {

@@ -19,7 +19,7 @@
 #include "storage/postgres/check.h"
 #include "storage/postgres/connection_url.h"
 #include "storage/postgres/sqlstate.h"
-#include "storage/postgres/steady_clock.h"
+#include "storage/steady_clock.h"
 
 namespace dt::postgres {
 namespace {

@@ -9,7 +9,7 @@
 #include "spdlog/spdlog.h"
 #include "storage/postgres/check.h"
 #include "storage/postgres/sqlstate.h"
-#include "storage/postgres/steady_clock.h"
+#include "storage/steady_clock.h"
 
 namespace dt::postgres {
 namespace {

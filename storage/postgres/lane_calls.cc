@@ -6,7 +6,7 @@
 #include "spdlog/spdlog.h"
 #include "storage/postgres/lane.h"
 #include "storage/postgres/sqlstate.h"
-#include "storage/postgres/steady_clock.h"
+#include "storage/steady_clock.h"
 
 namespace dt::postgres {
 namespace {

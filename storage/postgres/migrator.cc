@@ -10,7 +10,7 @@
 #include "storage/postgres/embedded_sql.h"
 #include "storage/postgres/semver.h"
 #include "storage/postgres/sqlstate.h"
-#include "storage/postgres/steady_clock.h"
+#include "storage/steady_clock.h"
 
 namespace dt::postgres {
 namespace {

@@ -70,6 +70,7 @@ LeaseKeeperOptions KeeperOptions(const PostgresStoreOptions& options) {
   keeper.schema = options.schema;
   keeper.version = options.version;
   keeper.lease = options.lease;
+  keeper.clock_offset = options.clock_offset;
   return keeper;
 }
 

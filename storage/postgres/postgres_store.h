@@ -20,6 +20,7 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -48,6 +49,8 @@ struct PostgresStoreOptions {
   // the lane for large operations, where connection.statement_timeout is the limit.
   absl::Duration lane_statement_timeout = absl::Seconds(5);
   absl::Duration read_statement_timeout = absl::Seconds(30);
+  // The database's clock, from MeasureClock (lease_keeper.h); if it is not given, Start asks.
+  std::optional<absl::Duration> clock_offset = std::nullopt;
   absl::Duration drain = absl::Seconds(10);  // how long Stop() lets queued work finish
   // Hints between daemons by LISTEN; off behind a pooler in transaction mode, unless listen_url
   // goes past it (empty = connection.url). Without hints polling finds all work, only later.

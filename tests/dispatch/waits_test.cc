@@ -312,6 +312,36 @@ TEST_CASE("message_from_elsewhere a resident learns of other daemons' messages, 
   CHECK(one.Output("polled") == "2");
 }
 
+TEST_CASE(
+    "clock_stands_still polls, waits and drains go by the steady clock, timers by the store's") {
+  dispatch::DispatchLimits limits;
+  limits.wait_max = absl::Seconds(10);
+  OneDaemon one(limits);
+  const Functions functions = SomeFunctions(one.clock);
+  MemoryStore other_store(&one.database, MemoryStore::Mode::kStepped);
+  FakeDaemon other(&other_store, &other_store);
+  const FakeStream stream = one.daemon.Open(one.hub);
+  one.daemon.Start(one.hub, "l", "Listen", "");
+  one.daemon.Start(one.hub, "t", "Sleep", "1");
+  one.daemon.RunWorkers({stream}, functions);
+  // The database's clock was set back, and the store's waits for it.
+  std::optional<absl::Status> waiting;
+  one.daemon.Wait(one.hub, "nobody", WaitFor::kCompletion, &waiting);
+  one.daemon.Settle();
+  other.Raise(one.hub, "l", "go", "1");
+  other.Settle();
+  one.daemon.PassSteadily(absl::Seconds(4));
+  one.daemon.RunWorkers({stream}, functions);
+  CHECK(one.Output("l") == "1");
+  one.daemon.PassSteadily(absl::Seconds(7));
+  one.daemon.RunWorkers({stream}, functions);
+  CHECK(absl::IsNotFound(waiting.value()));
+  CHECK(!IsTerminal(one.Row("t").status));
+  one.Pass(absl::Seconds(2));
+  one.daemon.RunWorkers({stream}, functions);
+  CHECK(IsTerminal(one.Row("t").status));
+}
+
 TEST_CASE("idle_polls an idle daemon asks ever more seldom") {
   OneDaemon one;
   one.daemon.Open(one.hub);

@@ -27,10 +27,14 @@ FakeDaemon::FakeDaemon(Store* store, MemoryStore* steps, dispatch::DispatchLimit
 }
 
 bool FakeDaemon::Turn() {
-  if (events_.empty() && dispatcher_.NextDeadline() > store_->Now()) return false;
+  const absl::Time now = store_->Now();
+  const absl::Time steady = now + steady_ahead_;
+  if (events_.empty() && dispatcher_.NextDeadline() > steady && dispatcher_.NextDue() > now) {
+    return false;
+  }
   std::vector<dispatch::Event> events;
   events.swap(events_);
-  dispatcher_.Step(events, store_->Now(), effects_);
+  dispatcher_.Step(events, now, steady, effects_);
   dispatch::RunEffects(effects_, store_, [this](dispatch::Event event) { Post(std::move(event)); });
   return true;
 }

@@ -32,6 +32,8 @@ class FakeDaemon : public StoreObserver {
 
   // Handles what has been posted and what is due, once. False if there was nothing to do.
   bool Turn();
+  // Lets time pass that the store's clock does not show: it stands still.
+  void PassSteadily(absl::Duration time) { steady_ahead_ += time; }
   // Lets dispatcher and store work until both wait for somebody else or for time. Aborts when that
   // does not end: then something spins.
   void Settle();
@@ -83,6 +85,7 @@ class FakeDaemon : public StoreObserver {
   std::vector<dispatch::Event> events_;
   std::vector<dispatch::Effect> effects_;
   uint64_t last_id_ = 0;
+  absl::Duration steady_ahead_ = absl::ZeroDuration();  // of the store's clock
   int answers_ = 0;
 };
 
