@@ -11,6 +11,7 @@
 #define DT_STORAGE_RECORDS_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -20,6 +21,11 @@
 #include "absl/time/time.h"
 
 namespace dt {
+
+// Whether nobody waits for the answer of a call any more. Then what was not sent to the database
+// yet is not done, and fails (kUnavailable). Any thread, until the call is answered; null = always
+// done.
+using CallerGone = std::function<bool()>;
 
 using HubId = int32_t;
 using InstanceKey = int64_t;  // never reused: an instance id that is used again gets a new key
@@ -148,6 +154,7 @@ struct NewInstance {
   NewMessage started;                         // ExecutionStarted, generation 0
   StatusSet replaceable = kTerminalStatuses;  // an existing instance in one of these is replaced
   LeaseToken lease_token = 0;                 // not 0: created already leased to the caller
+  CallerGone caller_gone = nullptr;
 };
 
 enum class CreateOutcome : int8_t { kCreated = 0, kReplaced = 1, kAlready = 2, kExists = 3 };

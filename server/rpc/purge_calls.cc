@@ -26,7 +26,9 @@ class PurgeCall : public std::enable_shared_from_this<PurgeCall> {
         context_(context),
         reactor_(reactor),
         response_(response),
-        permit_(std::move(permit)) {}
+        permit_(std::move(permit)) {
+    plan_.request.caller_gone = [context] { return context->IsCancelled(); };
+  }
 
   void Next() {
     store_->PurgeInstances(
@@ -62,7 +64,7 @@ class PurgeCall : public std::enable_shared_from_this<PurgeCall> {
   }
 
   Store* const store_;
-  const orchestration::PurgePlan plan_;
+  orchestration::PurgePlan plan_;
   grpc::CallbackServerContext* const context_;
   grpc::ServerUnaryReactor* const reactor_;
   PurgeInstancesResponse* const response_;

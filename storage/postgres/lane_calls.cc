@@ -232,6 +232,7 @@ void Lane::CompleteAll(const Result& result, Batch part) {
   {
     absl::MutexLock lock(&mutex_);
     ++counters_.calls;
+    shown_fault_ = absl::OkStatus();
   }
   CountEnd(part, /*failed=*/false);
   const Verb& verb = *part.front()->verb;
@@ -282,7 +283,7 @@ void Lane::FailImpatient() {
   Batch failed = blocked_.TakeImpatient(now);
   Queue left;
   for (auto& operation : waiting_) {
-    if (operation->give_up_at_ <= now) {
+    if (operation->give_up_at_ <= now || operation->abandoned()) {
       failed.push_back(std::move(operation));
     } else {
       left.push_back(std::move(operation));
@@ -292,6 +293,15 @@ void Lane::FailImpatient() {
   FailAll(std::move(failed),
           absl::UnavailableError(fmt::format(
               "PostgreSQL cannot be used now, send this again later: {}", Text(fault_))));
+}
+
+void Lane::FailAbandoned(Batch* batch) {
+  Batch failed;
+  for (auto& operation : *batch) {
+    if (operation->abandoned()) failed.push_back(std::move(operation));
+  }
+  batch->erase(std::remove(batch->begin(), batch->end(), nullptr), batch->end());
+  FailAll(std::move(failed), absl::UnavailableError("the caller is gone, and this is not done"));
 }
 
 void Lane::CountEnd(const Batch& batch, bool failed) {

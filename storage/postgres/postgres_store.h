@@ -69,6 +69,7 @@ class PostgresStore : public Store {
   void Start(StoreObserver* observer) override;
   void Stop() override;
   absl::Time Now() const override;
+  absl::Status Writable() const override;
   void ResolveHub(std::string name, bool create, Callback<HubId> done) override;
   void DeleteHub(std::string name, DoneCallback done) override;
   void CleanHubs(HubCleanupRequest request, Callback<HubCleanupResult> done) override;
@@ -111,10 +112,12 @@ class PostgresStore : public Store {
   Lane& WriteLane(uint64_t order_key) { return *write_lanes_[order_key % write_lanes_.size()]; }
   template <typename Request, typename Reply>
   void Submit(Lane& lane, const CallVerb<Request, Reply>& verb, HubId hub, uint64_t order_key,
-              size_t bytes, Request request, Callback<Reply> done);
+              size_t bytes, Request request, Callback<Reply> done,
+              CallerGone caller_gone = nullptr);
   template <typename Request, typename Reply>
   void SubmitWrite(const CallVerb<Request, Reply>& verb, HubId hub, std::string_view instance_id,
-                   size_t bytes, Request request, Callback<Reply> done);
+                   size_t bytes, Request request, Callback<Reply> done,
+                   CallerGone caller_gone = nullptr);
   void Enqueue(Lane& lane, std::unique_ptr<Operation> operation);
 
   const PostgresStoreOptions options_;

@@ -17,6 +17,7 @@ class ForwardingStore : public Store {
   void Start(StoreObserver* observer) override { store_->Start(observer); }
   void Stop() override { store_->Stop(); }
   absl::Time Now() const override { return store_->Now(); }
+  absl::Status Writable() const override { return store_->Writable(); }
   void ResolveHub(std::string name, bool create, Callback<HubId> done) override {
     store_->ResolveHub(std::move(name), create, std::move(done));
   }
