@@ -15,8 +15,8 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "storage/steady_clock.h"
 #include "storage/store.h"
 
 namespace dt {
@@ -44,10 +44,10 @@ class BatchLoop {
     thread_ = std::thread([this, ask = std::move(ask), on_batch = std::move(on_batch)] {
       BatchPause pause;
       do {
-        const absl::Time begin = absl::Now();
+        const absl::Time begin = SteadyNow();
         const std::optional<absl::StatusOr<Result>> result = Once(ask);
         if (!result.has_value()) break;
-        pause = on_batch(*result, absl::Now() - begin);
+        pause = on_batch(*result, SteadyNow() - begin);
       } while (Wait(pause));
     });
   }

@@ -19,10 +19,11 @@ constexpr char kUsage[] = R"(durabletask-sidecar: Durable Task orchestrations, k
       Serves SDK clients and workers from an existing database. Stops cleanly on SIGTERM.
   durabletask-sidecar schema up | status | print | drop --yes   [--postgres URL]
       Creates or migrates the schema; tells its version; prints its SQL; deletes it with all data.
-  durabletask-sidecar healthcheck [--address HOST:PORT] [--tls]
-      Exit code 0 when the daemon at the address (default: the first listen address) is serving. It
-      needs no token. TLS is spoken with --tls, or when the settings name a certificate, which is not
-      verified.
+  durabletask-sidecar healthcheck [--address HOST:PORT] [--tls] [--live]
+      Exit code 0 when the daemon at the address (default: the first listen address) is serving: not
+      while it starts or drains, or its database takes no writes. With --live when it answers at all,
+      for who would start it again. It needs no token. TLS is spoken with --tls, or when the settings
+      name a certificate, which is not verified.
   durabletask-sidecar token
       Prints a fresh bearer token for a caller, and its hash for the access file.
   durabletask-sidecar config check | print | docs
@@ -71,8 +72,8 @@ absl::Status UnknownArgument(const std::string& argument) {
     return absl::InvalidArgumentError("'" + argument +
                                       "' is no verb; `durabletask-sidecar --help` lists them");
   }
-  std::vector<std::string> names = {"--help",    "--config", "--print-config",
-                                    "--address", "--tls",    "--yes"};
+  std::vector<std::string> names = {"--help", "--config", "--print-config", "--address",
+                                    "--tls",  "--live",   "--yes"};
   for (const Setting& setting : Settings()) names.push_back("--" + setting.flag);
   return absl::InvalidArgumentError(
       UnknownKeyMessage("flag", argument.substr(0, argument.find('=')), names));
@@ -119,6 +120,7 @@ absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv) 
   app.add_option("--config", line.config_file);
   app.add_option("--address", line.address);
   app.add_flag("--tls", line.tls);
+  app.add_flag("--live", line.live);
   app.add_flag("--yes", line.yes);
   app.add_flag("--print-config", line.print_config);
   std::vector<Given> given;

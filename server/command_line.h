@@ -32,6 +32,7 @@ struct CommandLine {
   std::string config_file;  // --config
   std::string address;      // healthcheck --address
   bool tls = false;         // healthcheck --tls
+  bool live = false;        // healthcheck --live
   bool yes = false;         // schema drop --yes
   bool print_config = false;
   std::vector<std::pair<std::string, std::string>> flags;  // of settings: name, value

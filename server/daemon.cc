@@ -68,11 +68,14 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(Config config,
       rpc::Server::Start(front, daemon->guarded_service_.get());
   if (!server.ok()) return server.status();
   daemon->server_ = *std::move(server);
-  daemon->server_->SetServing(true);
   daemon->retention_ = std::make_unique<Retention>(daemon->store_.get(), settings.retention);
   daemon->retention_->Start();
   daemon->hub_cleanup_->Start();
   daemon->GuardMemory();
+  daemon->server_->SetServing(true);
+  daemon->readiness_ = std::make_unique<Readiness>(
+      [store = daemon->store_.get()] { return store->Writable(); },
+      [server = daemon->server_.get()](bool ready) { server->SetServing(ready); });
   return daemon;
 }
 
@@ -133,6 +136,7 @@ std::string Daemon::Banner() const {
 
 void Daemon::Stop() {
   if (std::exchange(stopped_, true)) return;
+  readiness_.reset();
   memory_guard_.reset();
   if (server_ != nullptr) server_->SetServing(false);
   if (retention_ != nullptr) retention_->Stop();

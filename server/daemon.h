@@ -2,7 +2,7 @@
 // ended in the reverse one.
 //
 //   access rules -> backend with its store -> dispatcher -> service -> hubs -> gRPC server ->
-//   retention, removal of deleted hubs, guard of the memory
+//   retention, removal of deleted hubs, guard of the memory, readiness
 //
 // Threads: one thread starts it, calls Stop, and destroys it.
 #ifndef DT_SERVER_DAEMON_H_
@@ -17,6 +17,7 @@
 #include "server/config.h"
 #include "server/hub_cleanup.h"
 #include "server/memory_guard.h"
+#include "server/readiness.h"
 #include "server/retention.h"
 #include "server/rpc/access_control.h"
 #include "server/rpc/guarded_service.h"
@@ -65,6 +66,7 @@ class Daemon {
   std::unique_ptr<rpc::Server> server_;
   std::unique_ptr<Retention> retention_;
   std::unique_ptr<MemoryGuard> memory_guard_;
+  std::unique_ptr<Readiness> readiness_;
 };
 
 }  // namespace dt

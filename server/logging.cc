@@ -7,7 +7,6 @@
 #include <optional>
 #include <utility>
 
-#include "absl/time/clock.h"
 #include "fmt/format.h"
 #include "google/protobuf/stubs/logging.h"
 #include "grpc/support/log.h"
@@ -15,6 +14,7 @@
 #include "spdlog/pattern_formatter.h"
 #include "spdlog/sinks/stdout_color_sinks.h"
 #include "spdlog/spdlog.h"
+#include "storage/steady_clock.h"
 
 namespace dt {
 namespace {
@@ -113,7 +113,7 @@ void ReportLeftOut(absl::Time now) {
 class LeftOutReporter final : public spdlog::sinks::sink {
  public:
   void log(const spdlog::details::log_msg&) override {}
-  void flush() override { ReportLeftOut(absl::Now()); }
+  void flush() override { ReportLeftOut(SteadyNow()); }
   void set_pattern(const std::string&) override {}
   void set_formatter(std::unique_ptr<spdlog::formatter>) override {}
 };
@@ -134,7 +134,7 @@ void LogOfLibrary(std::string_view library, const char* file, int line, std::str
   const char* slash = std::strrchr(file, '/');
   const std::string kind =
       fmt::format("{} at {}:{}", library, slash == nullptr ? file : slash + 1, line);
-  const std::optional<int64_t> left_out = LibraryLines().Admit(kind, absl::Now());
+  const std::optional<int64_t> left_out = LibraryLines().Admit(kind, SteadyNow());
   if (!left_out.has_value()) return StartReporting();
   spdlog::warn("GenericWarning (304): {}: {}{}", kind, message, rpc::LeftOutNote(*left_out));
 }

@@ -54,9 +54,11 @@ int CheckServing(const CommandLine& line, const Config& config) {
   }
   // As the daemon itself listens: a unix socket never speaks TLS.
   const bool tls = line.tls || (config.server.tls.enabled() && !rpc::IsUnixSocket(address));
-  const absl::Status status = rpc::CheckHealth(address, tls, kHealthCheckTimeout);
+  const absl::Status status =
+      rpc::CheckHealth(address, tls, kHealthCheckTimeout,
+                       line.live ? rpc::HealthQuestion::kAlive : rpc::HealthQuestion::kServing);
   if (!status.ok()) return Fail(kFailed, status);
-  fmt::print("{} is serving\n", address);
+  fmt::print("{} {}\n", address, line.live ? "answers" : "is serving");
   return 0;
 }
 

@@ -6,6 +6,7 @@
 #include "server/database.h"
 #include "server/version.h"
 #include "spdlog/spdlog.h"
+#include "storage/postgres/lease_keeper.h"
 #include "storage/postgres/postgres_store.h"
 
 namespace dt {
@@ -28,6 +29,11 @@ absl::StatusOr<std::unique_ptr<Store>> PostgresBackend::Open(StopSignals& stop) 
   schema_version_ = *std::move(version);
   postgres::PostgresStoreOptions options = config_.store;
   options.version = std::string(Version());
+  // Before anything asks for the time: this host's clock may be wrong by any amount.
+  const absl::StatusOr<absl::Duration> clock =
+      postgres::MeasureClock(**connection, config_.store.schema);
+  if (!clock.ok()) return clock.status();
+  options.clock_offset = *clock;
   return std::make_unique<postgres::PostgresStore>(std::move(options));
 }
 

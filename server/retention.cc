@@ -2,8 +2,8 @@
 
 #include <string_view>
 
-#include "absl/time/clock.h"
 #include "spdlog/spdlog.h"
+#include "storage/steady_clock.h"
 
 namespace dt {
 namespace {
@@ -84,11 +84,11 @@ BatchPause Retention::OnBatch(const absl::StatusOr<RetentionResult>& result, abs
   }
   NoteLeader(*result);
   if (!result->leads) return {result->leader.empty() ? kLeaderlessPause : options_.interval};
-  if (purged_.empty()) purged_since_ = absl::Now() - took;
+  if (purged_.empty()) purged_since_ = SteadyNow() - took;
   for (const RetentionPurge& purge : result->purges) {
     purged_[{purge.hub, purge.status}] += purge.instances;
   }
-  if (!result->more || absl::Now() - purged_since_ >= kLogInterval) LogPurged();
+  if (!result->more || SteadyNow() - purged_since_ >= kLogInterval) LogPurged();
   return {pace_.After(took, result->more)};
 }
 
@@ -107,7 +107,7 @@ void Retention::LogPurged() {
   for (const auto& [what, instances] : purged_) {
     spdlog::info("PurgedInstances (310): hub {}: {} {} instances in {} ms, by retention",
                  what.first, instances, NameOf(what.second),
-                 absl::ToInt64Milliseconds(absl::Now() - purged_since_));
+                 absl::ToInt64Milliseconds(SteadyNow() - purged_since_));
   }
   purged_.clear();
 }

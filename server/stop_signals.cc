@@ -3,8 +3,8 @@
 #include <pthread.h>
 #include <unistd.h>
 
-#include "absl/time/clock.h"
 #include "spdlog/spdlog.h"
+#include "storage/steady_clock.h"
 
 namespace dt {
 namespace {
@@ -34,13 +34,13 @@ void StopSignals::Run() {
     if (sigwait(&signals_, &signal) != 0) continue;
     if (signal == kEndOfThread) return;
     if (asked_.HasBeenNotified()) {
-      if (absl::Now() - asked_at < kSameWish) continue;
+      if (SteadyNow() - asked_at < kSameWish) continue;
       // Leases stay until they expire or the next start finds this process gone.
       spdlog::warn("second signal: exit without waiting");
       _exit(1);
     }
     spdlog::info("signal {}: draining; a second signal exits at once", signal);
-    asked_at = absl::Now();
+    asked_at = SteadyNow();
     asked_.Notify();
   }
 }

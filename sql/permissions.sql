@@ -1,5 +1,6 @@
 -- Rights, applied after the logic at every upgrade (a function that was dropped and made again is
--- executable by PUBLIC until this runs). Roles belong to the whole cluster; none of them can log in by
+-- executable by PUBLIC until this runs), and alone at every `schema up` of what is up to date: roles may have been
+-- made since. Then it locks nothing that others hold for long. Roles belong to the whole cluster; none of them can log in by
 -- itself. They are granted to logins, but for the first, which is granted to nobody:
 --   <schema>_owner    owns what runs with rights of its own: the views and the functions of SQL users
 --   <schema>_daemon   what durabletask-sidecar needs: rows and functions, no change of the schema
@@ -16,6 +17,7 @@ declare
   v_owner text := current_schema() || '_owner';
   v_missing text[] := '{}';
   v_role text;
+  v_new_owner oid;
   v_object record;
 begin
   execute format('revoke all on schema %I from public', v_schema);
@@ -52,6 +54,15 @@ begin
                   EntityLockRequests, RetentionPolicies to %I', v_owner);
   execute format('grant execute on all functions in schema %I to %I', v_schema, v_owner);
   -- To give something away one must be a member of the new owner, who must be allowed to have it here.
+  v_new_owner := to_regrole(quote_ident(v_owner));
+  if not exists (select from pg_proc p
+                 where p.pronamespace = quote_ident(v_schema)::regnamespace and p.prosecdef
+                   and p.proowner <> v_new_owner)
+     and not exists (select from pg_class c
+                     where c.relnamespace = quote_ident(v_schema)::regnamespace and c.relkind = 'v'
+                       and c.relowner <> v_new_owner) then
+    return;
+  end if;
   begin
     if not pg_has_role(v_owner, 'usage') then
       execute format('grant %I to current_user', v_owner);
@@ -60,9 +71,11 @@ begin
     for v_object in
       select format('function %s', p.oid::regprocedure) as name from pg_proc p
       where p.pronamespace = quote_ident(v_schema)::regnamespace and p.prosecdef
+        and p.proowner <> v_new_owner
       union all
       select format('view %s', c.oid::regclass) from pg_class c
       where c.relnamespace = quote_ident(v_schema)::regnamespace and c.relkind = 'v'
+        and c.relowner <> v_new_owner
     loop
       execute format('alter %s owner to %I', v_object.name, v_owner);
     end loop;
@@ -89,7 +102,7 @@ declare
     setretention, removeretention}';
   -- What the views call runs with the rights of whoever reads them; it reads no table.
   c_decode constant text[] := '{_assemble, _astext, _decodeevents, _eventtypename, _int4, _iscut,
-    _payloadcuts, _statusname, _statusnow, _now, _clockshift, _pbfields, _pbfield, _pbnumberfield, _pbwrapped,
+    _payloadcuts, _statusname, _statusnow, _now, _later, _clockshift, _pbfields, _pbfield, _pbnumberfield, _pbwrapped,
     _pbtime}';
   v_role text;
   v_names text[];

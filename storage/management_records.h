@@ -72,6 +72,7 @@ struct PurgeRequest {
   InstanceSearch filter;
   bool recursive = false;   // ended descendants too; a live child keeps its subtree
   int max_instances = 500;  // per call, which is one transaction
+  CallerGone caller_gone = nullptr;
 };
 
 struct PurgeResult {
@@ -84,6 +85,7 @@ struct ImmediateTermination {
   HubId hub = 0;
   std::vector<std::string> instance_ids;
   Payload reason;  // becomes the output
+  CallerGone caller_gone = nullptr;
 };
 
 // What a rewind has to know about an instance (RULES.md 5.29-5.31).
@@ -129,6 +131,7 @@ struct Rewind {
 struct RewindRequest {
   HubId hub = 0;
   std::vector<Rewind> rewinds;
+  CallerGone caller_gone = nullptr;
 };
 
 enum class RewindOutcome : int8_t {

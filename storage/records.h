@@ -11,6 +11,7 @@
 #define DT_STORAGE_RECORDS_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -20,6 +21,11 @@
 #include "absl/time/time.h"
 
 namespace dt {
+
+// Whether nobody waits for the answer of a call any more. Then what was not sent to the database
+// yet is not done, and fails (kUnavailable). Any thread, until the call is answered; null = always
+// done.
+using CallerGone = std::function<bool()>;
 
 using HubId = int32_t;
 using InstanceKey = int64_t;  // never reused: an instance id that is used again gets a new key
@@ -147,6 +153,7 @@ struct NewInstance {
   NewMessage started;                         // ExecutionStarted, generation 0
   StatusSet replaceable = kTerminalStatuses;  // an existing instance in one of these is replaced
   LeaseToken lease_token = 0;                 // not 0: created already leased to the caller
+  CallerGone caller_gone = nullptr;
 };
 
 enum class CreateOutcome : int8_t { kCreated = 0, kReplaced = 1, kAlready = 2, kExists = 3 };
@@ -170,6 +177,12 @@ struct HistoryChunk {
   int32_t first_event = 0;
   int32_t event_count = 0;
   SharedBytes events;
+};
+
+// A part of the history of one generation, as it was at one moment.
+struct HistoryPage {
+  std::string execution_id;  // of that generation
+  std::vector<HistoryChunk> chunks;
 };
 
 // An instance that was just leased to the caller, with all that its next turn needs.

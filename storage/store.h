@@ -134,11 +134,13 @@ struct ClientMessage {
   HubId hub = 0;
   std::string instance_id;
   NewMessage message;
+  CallerGone caller_gone = nullptr;
 };
 
 struct ClientTermination {
   HubId hub = 0;
   Termination termination;
+  CallerGone caller_gone = nullptr;
 };
 
 // New messages of a resident, read because another daemon or an SQL user added them, or because the
@@ -234,9 +236,12 @@ class Store {
   virtual void Stop() = 0;
   // The database's clock, estimated; never runs back.
   virtual absl::Time Now() const = 0;
+  // OK, or why nothing can be written to the database, for some seconds now. Any thread, no I/O.
+  virtual absl::Status Writable() const { return absl::OkStatus(); }
 
   // --- Hubs
-  // The id of a hub. kNotFound unless it exists or `create` is set.
+  // The id of a hub. kNotFound unless it exists or `create` is set. One that exists is found also
+  // while nothing can be written.
   virtual void ResolveHub(std::string name, bool create, Callback<HubId> done) = 0;
   // Deletes the hub: nobody finds it or anything in it any more, and its name is free. What it held
   // is removed by CleanHubs. kNotFound if missing.
@@ -309,11 +314,11 @@ class Store {
   // shows as it is then, one that is deleted hides no other.
   virtual void SearchInstances(InstanceSearch search, Callback<InstancePage> done) = 0;
   // The history of the current generation after `after_turn`, in order, at least one chunk and then
-  // about `max_bytes`; an empty vector at the end. kNotFound if there is no such instance, or
+  // about `max_bytes`; no chunk at the end. kNotFound if there is no such instance, or
   // `execution_id` is given and not current.
   virtual void ReadHistory(HubId hub, std::string instance_id,
                            std::optional<std::string> execution_id, int64_t after_turn,
-                           int64_t max_bytes, Callback<std::vector<HistoryChunk>> done) = 0;
+                           int64_t max_bytes, Callback<HistoryPage> done) = 0;
 };
 
 }  // namespace dt

@@ -46,9 +46,9 @@ absl::Duration Dispatcher::RedeliveryDelay(int32_t lost_leases) const {
 int64_t Dispatcher::ClaimBytes(Hub& hub, WorkType type) {
   const int64_t room = work_.Room(hub.work_bytes);
   if (room > 0) return std::min(room, limits_.claim_bytes_max >> hub.claim_shift[Index(type)]);
-  hub.claim_after[Index(type)] = now_ + kNoRoomDelay;
-  if (now_ >= hub.room_logged_at + kNoRoomLogInterval) {
-    hub.room_logged_at = now_;
+  hub.claim_after[Index(type)] = steady_ + kNoRoomDelay;
+  if (steady_ >= hub.room_logged_at + kNoRoomLogInterval) {
+    hub.room_logged_at = steady_;
     spdlog::warn(
         "task hub '{}': {} bytes of its work wait here or at its workers, of {} bytes of all hubs; "
         "no more is taken on until some of it ends. If its workers are slow or do not read, look "
@@ -70,18 +70,18 @@ void Dispatcher::ShrinkClaims(Hub& hub, WorkType type) {
 }
 
 void Dispatcher::StartClaim(Hub& hub, WorkType type) {
-  if (hub.claiming[Index(type)] || ClaimAfter(hub, type) > now_) return;
+  if (hub.claiming[Index(type)] || ClaimAfter(hub, type) > steady_) return;
   bool due = false;
   ClaimInFlight claim{&hub, type, {}};
   ClaimRequest request;
   for (const auto& pool : hub.pools) {
     const int free = pool->type == type ? pool->free() : 0;
     if (free <= 0) continue;
-    due |= pool->next_claim <= now_;
+    due |= pool->next_claim <= steady_;
     claim.pools.push_back(pool.get());
     const int items_max = std::max(1, kClaimItemsMax >> hub.claim_shift[Index(type)]);
     request.groups.push_back(
-        {std::min(free, items_max), pool->filters, pool->GivenBack(now_, &pool->retry_at)});
+        {std::min(free, items_max), pool->filters, pool->GivenBack(steady_, &pool->retry_at)});
   }
   if (!due) return;
   claim.bytes = ClaimBytes(hub, type);
@@ -118,12 +118,12 @@ void Dispatcher::EndClaim(LeaseToken token, const std::vector<ClaimedGroup>& gro
   const bool vain =
       !failed && std::all_of(groups.begin(), groups.end(),
                              [](const ClaimedGroup& group) { return group.items == 0; });
-  if (claim.hinted && vain) claim.hub->vain_hints[Index(claim.type)].Add(now_);
+  if (claim.hinted && vain) claim.hub->vain_hints[Index(claim.type)].Add(steady_);
   for (size_t i = 0; i < claim.pools.size(); ++i) {
     Pool& pool = *claim.pools[i];
     pool.claiming = false;
     if (!failed) Served(pool, i < groups.size() ? groups[i] : ClaimedGroup());
-    if (failed) pool.next_claim = now_;  // as soon as the hub may claim again
+    if (failed) pool.next_claim = steady_;  // as soon as the hub may claim again
   }
   table_.DropUnusedPools(*claim.hub);
   MarkDirty(*claim.hub);
@@ -132,17 +132,17 @@ void Dispatcher::EndClaim(LeaseToken token, const std::vector<ClaimedGroup>& gro
 void Dispatcher::Served(Pool& pool, const ClaimedGroup& group) {
   if (group.items > 0) pool.empty_claims = 0;
   if (group.items >= pool.asked || group.cut) {
-    pool.next_claim = now_;
+    pool.next_claim = steady_;
     return;
   }
   if (group.items == 0) ++pool.empty_claims;
-  pool.next_claim = now_ + PollDelay(pool.empty_claims);
+  pool.next_claim = steady_ + PollDelay(pool.empty_claims);
   // What was due already and did not come is with somebody else.
   if (group.next_due.has_value() && *group.next_due > now_) {
-    pool.next_claim = std::min(pool.next_claim, *group.next_due);
+    pool.next_claim = std::min(pool.next_claim, SteadyOf(*group.next_due));
   }
   pool.next_claim =
-      std::min(pool.next_claim, std::max(now_, std::min(pool.retry_at, pool.woken_at)));
+      std::min(pool.next_claim, std::max(steady_, std::min(pool.retry_at, pool.woken_at)));
 }
 
 void Dispatcher::ClaimFailed(HubId hub, LeaseToken token, WorkType type, const absl::Status& status,
@@ -154,7 +154,8 @@ void Dispatcher::ClaimFailed(HubId hub, LeaseToken token, WorkType type, const a
   Hub* known = table_.FindHub(hub);
   if (claims_.contains(token) ||
       (known != nullptr && known->claim_in_doubt[Index(type)] == token)) {
-    known->claim_after[Index(type)] = now_ + Jittered(claim_failures_.Failed({hub, type}, now_));
+    known->claim_after[Index(type)] =
+        steady_ + Jittered(claim_failures_.Failed({hub, type}, steady_));
     if (absl::IsDeadlineExceeded(status)) ShrinkClaims(*known, type);
     if (in_doubt) known->claim_in_doubt[Index(type)] = token;
   }
@@ -217,8 +218,8 @@ void Dispatcher::Recover(HubId hub, WorkType type, LeaseToken token) {
   const Hub* known = table_.FindHub(hub);
   const bool in_doubt = known != nullptr && known->claim_in_doubt[Index(type)] == token;
   // The hub claims nothing while a claim is in doubt, so that is asked for sooner.
-  const absl::Duration delay =
-      in_doubt ? known->claim_after[Index(type)] - now_ : recovery_failures_.Failed(token, now_);
+  const absl::Duration delay = in_doubt ? known->claim_after[Index(type)] - steady_
+                                        : recovery_failures_.Failed(token, steady_);
   if (type == WorkType::kTurn) {
     RetryLater(delay, ClaimInstances{std::move(request)});
   } else {
@@ -227,7 +228,7 @@ void Dispatcher::Recover(HubId hub, WorkType type, LeaseToken token) {
 }
 
 absl::Duration Dispatcher::StoreFailed(WorkType type, int64_t key) {
-  return Jittered(store_failures_.Failed({type, key}, now_));
+  return Jittered(store_failures_.Failed({type, key}, steady_));
 }
 
 bool Dispatcher::Expected(LeaseToken token) const {
@@ -247,12 +248,12 @@ void Dispatcher::WorkFree(Hub& hub, WorkType type, absl::Time at) {
   for (auto& pool : hub.pools) {
     if (pool->type != type) continue;
     pool->woken_at = std::min(pool->woken_at, at);
-    if (at > now_) {
+    if (at > steady_) {
       pool->next_claim = std::min(pool->next_claim, at);
       continue;
     }
     pool->empty_claims = 0;
-    pool->next_claim = now_;
+    pool->next_claim = steady_;
     MarkDirty(hub);
   }
 }
@@ -260,13 +261,13 @@ void Dispatcher::WorkFree(Hub& hub, WorkType type, absl::Time at) {
 // --- Messages that others added
 
 void Dispatcher::PollNewMessages() {
-  if (reading_new_messages_ || !leasing() || next_read_ > now_) return;
+  if (reading_new_messages_ || !leasing() || next_read_ > steady_) return;
   if (residents_.size() == 0) {
-    next_read_ = now_ + limits_.poll_min;
+    next_read_ = steady_ + limits_.poll_min;
     return;
   }
   reading_new_messages_ = true;
-  read_hinted_ = std::exchange(read_woken_at_, absl::InfiniteFuture()) <= now_;
+  read_hinted_ = std::exchange(read_woken_at_, absl::InfiniteFuture()) <= steady_;
   residents_.BeginRead();
   effects_->push_back(ReadNewMessages{worker_});
 }
@@ -277,10 +278,10 @@ void Dispatcher::On(NewMessagesRead& event) {
     const bool found = event.result.ok() && !event.result->empty();
     empty_reads_ = found ? 0 : empty_reads_ + 1;
     const absl::Duration delay = PollDelay(empty_reads_);
-    if (read_hinted_ && event.result.ok() && !found) vain_read_hints_.Add(now_);
-    if (!event.result.ok()) read_after_ = now_ + delay;
-    next_read_ = now_ + delay;
-    if (event.result.ok()) next_read_ = std::min(next_read_, std::max(now_, read_woken_at_));
+    if (read_hinted_ && event.result.ok() && !found) vain_read_hints_.Add(steady_);
+    if (!event.result.ok()) read_after_ = steady_ + delay;
+    next_read_ = steady_ + delay;
+    if (event.result.ok()) next_read_ = std::min(next_read_, std::max(steady_, read_woken_at_));
   }
   std::vector<InstanceKey> touched;
   if (event.worker == worker_) touched.swap(awaiting_read_);
@@ -322,7 +323,7 @@ void Dispatcher::MergeNewMessages(InboxRead read) {
 // --- Releases
 
 void Dispatcher::RetryLater(absl::Duration delay, Effect effect) {
-  retries_.emplace_back(now_ + Jittered(delay), std::move(effect));
+  retries_.emplace_back(steady_ + Jittered(delay), std::move(effect));
 }
 
 void Dispatcher::Release(InstanceRelease release) {
@@ -341,13 +342,13 @@ void Dispatcher::On(InstanceReleased& event) {
   if (event.result.ok()) {
     release_failures_.Succeeded(failed);
     if (*event.result == LeaseOutcome::kReleased && event.release.delay == absl::ZeroDuration()) {
-      if (Hub* hub = table_.FindHub(event.release.hub)) WorkFree(*hub, WorkType::kTurn, now_);
+      if (Hub* hub = table_.FindHub(event.release.hub)) WorkFree(*hub, WorkType::kTurn, steady_);
     }
     return;
   }
   if (ended_) return;
   ++releases_in_flight_;
-  const absl::Duration delay = release_failures_.Failed(failed, now_);
+  const absl::Duration delay = release_failures_.Failed(failed, steady_);
   RetryLater(delay, ReleaseInstance{std::move(event.release)});
 }
 
@@ -357,13 +358,13 @@ void Dispatcher::On(TaskReleased& event) {
   if (event.result.ok()) {
     release_failures_.Succeeded(failed);
     if (*event.result == LeaseOutcome::kReleased && event.release.delay == absl::ZeroDuration()) {
-      if (Hub* hub = table_.FindHub(event.hub)) WorkFree(*hub, WorkType::kActivity, now_);
+      if (Hub* hub = table_.FindHub(event.hub)) WorkFree(*hub, WorkType::kActivity, steady_);
     }
     return;
   }
   if (ended_) return;
   ++releases_in_flight_;
-  const absl::Duration delay = release_failures_.Failed(failed, now_);
+  const absl::Duration delay = release_failures_.Failed(failed, steady_);
   RetryLater(delay, ReleaseTask{event.hub, std::move(event.instance_id), event.release});
 }
 
@@ -403,12 +404,12 @@ void Dispatcher::ReconsiderOrphans() {
 
 void Dispatcher::On(Swept& event) {
   sweeping_ = false;
-  next_sweep_ = now_ + Jittered(kSweepInterval);
+  next_sweep_ = steady_ + Jittered(kSweepInterval);
   if (!event.result.ok() || *event.result == 0) return;
   spdlog::info("{} leases of dead workers were freed", *event.result);
   for (const auto& [id, hub] : table_.hubs()) {
-    WorkFree(*hub, WorkType::kTurn, now_);
-    WorkFree(*hub, WorkType::kActivity, now_);
+    WorkFree(*hub, WorkType::kTurn, steady_);
+    WorkFree(*hub, WorkType::kActivity, steady_);
   }
 }
 
@@ -421,12 +422,18 @@ void Dispatcher::On(WaitAsked& event) {
   Hub* hub = table_.FindHub(event.hub);
   Resident* resident = hub == nullptr ? nullptr : residents_.FindById(*hub, event.instance_id);
   std::optional<RuntimeStatus> known;
-  if (resident != nullptr) known = resident->state.status;
-  waiters_.Add(std::move(event), known, now_, *effects_);
+  // What a resident says may be what did not hold when the store was read.
+  if (resident != nullptr && !event.so_far.has_value()) known = resident->state.status;
+  waiters_.Add(std::move(event), known, steady_, *effects_);
 }
 
 void Dispatcher::On(UnacceptedFound& event) {
-  unaccepted_.OnFound(event, table_.FindHub(event.hub), now_);
+  if (event.result.ok()) {
+    for (std::vector<WaitingWork>* found : {&event.result->turns, &event.result->tasks}) {
+      for (WaitingWork& work : *found) work.since += steady_ - now_;
+    }
+  }
+  unaccepted_.OnFound(event, table_.FindHub(event.hub), steady_);
 }
 
 void Dispatcher::On(WaitCancelled& event) { waiters_.Cancel(event.wait, *effects_); }

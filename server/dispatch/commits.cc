@@ -151,7 +151,7 @@ void Dispatcher::On(TurnRewound& event) {
     waiters_.Changed(event.hub, event.instance_id, RuntimeStatus::kRunning, *effects_);
     // It was released on its new history, which is read by a claim.
     if (resident != nullptr) Drop(*resident, /*release=*/false);
-    WorkFree(*table_.HubOf(event.hub), WorkType::kTurn, now_);
+    WorkFree(*table_.HubOf(event.hub), WorkType::kTurn, steady_);
     Reply(event.done, absl::OkStatus());
     return;
   }
@@ -256,12 +256,12 @@ void Dispatcher::HandOn(CommitContext& context, CheckpointResult& result) {
   }
   if (context.terminates_subtree) {  // whom it reached is not told: some may be held here
     ReadWoken();
-    WorkFree(hub, WorkType::kTurn, now_);
+    WorkFree(hub, WorkType::kTurn, steady_);
   }
   for (size_t i = 0; i < result.task_keys.size(); ++i) {
     NewTask& created = context.tasks[i];
     if (created.lease_token == 0) {
-      WorkFree(hub, WorkType::kActivity, now_);
+      WorkFree(hub, WorkType::kActivity, steady_);
       continue;
     }
     ActivityTask task;
@@ -286,7 +286,7 @@ void Dispatcher::HandOn(CommitContext& context, CheckpointResult& result) {
     const ChildResult& child = result.children[i];
     if (child.outcome == CreateOutcome::kExists) continue;
     if (context.children[i].lease_token == 0) {
-      WorkFree(hub, WorkType::kTurn, now_);
+      WorkFree(hub, WorkType::kTurn, steady_);
     } else if (child.outcome != CreateOutcome::kAlready) {
       AdoptSeed(hub, context.children[i], child.key, child.started_seq, result.committed_at);
     }
@@ -359,8 +359,8 @@ void Dispatcher::OnCommitUnknown(CommitContext& context, Resident* resident, abs
 // --- Messages to others
 
 void Dispatcher::ReadWoken() {
-  read_woken_at_ = now_;
-  next_read_ = now_;
+  read_woken_at_ = steady_;
+  next_read_ = steady_;
 }
 
 void Dispatcher::ApplyDelivery(Hub& hub, const Delivery& delivery, const NewMessage& message) {
@@ -370,7 +370,7 @@ void Dispatcher::ApplyDelivery(Hub& hub, const Delivery& delivery, const NewMess
     return;
   }
   if (delivery.lease_token == 0) {
-    WorkFree(hub, WorkType::kTurn, delivery.visible_at);
+    WorkFree(hub, WorkType::kTurn, SteadyOf(delivery.visible_at));
     return;
   }
   if (LeaseTokenWorker(delivery.lease_token) != worker_) return;
@@ -392,7 +392,7 @@ void Dispatcher::ApplyDelivery(Hub& hub, const Delivery& delivery, const NewMess
     if (delivery.unread) suspects_.insert(delivery.lease_token);
   } else {
     // It was given up meanwhile; the release makes the message claimable.
-    WorkFree(hub, WorkType::kTurn, delivery.visible_at);
+    WorkFree(hub, WorkType::kTurn, SteadyOf(delivery.visible_at));
   }
 }
 
@@ -412,7 +412,7 @@ void Dispatcher::ReadAgain(HubId hub_id, const std::string& instance_id) {
   Resident* resident = hub == nullptr ? nullptr : residents_.FindById(*hub, instance_id);
   if (resident == nullptr) {
     SuspectInFlight();
-    if (hub != nullptr) WorkFree(*hub, WorkType::kTurn, now_);
+    if (hub != nullptr) WorkFree(*hub, WorkType::kTurn, steady_);
     return;
   }
   resident->unread = true;
@@ -490,7 +490,7 @@ void Dispatcher::On(Created& event) {
   const bool created =
       result.outcome == CreateOutcome::kCreated || result.outcome == CreateOutcome::kReplaced;
   if (created && seed.lease_token == 0) {
-    WorkFree(hub, WorkType::kTurn, now_);
+    WorkFree(hub, WorkType::kTurn, steady_);
   } else if (created && early != nullptr) {
     Bear(*early, result);
   } else if (created) {

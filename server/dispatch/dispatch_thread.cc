@@ -9,6 +9,7 @@
 #include "absl/synchronization/mutex.h"
 #include "server/dispatch/dispatcher.h"
 #include "server/orchestration/random_ids.h"
+#include "storage/steady_clock.h"
 
 namespace dt::dispatch {
 
@@ -65,16 +66,15 @@ class DispatchThread::Impl {
   void Drain(absl::Duration timeout) {
     draining_.store(true);
     PostToThread(DrainBegun{});
-    const absl::Time deadline = absl::Now() + timeout;
     {
       absl::MutexLock lock(&mutex_);
       auto quiet = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return drain_seen_ && quiet_; };
-      mutex_.AwaitWithDeadline(absl::Condition(&quiet), deadline);
+      mutex_.AwaitWithTimeout(absl::Condition(&quiet), timeout);
     }
     PostToThread(DrainEnded{});
     absl::MutexLock lock(&mutex_);
     auto released = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return released_; };
-    mutex_.AwaitWithDeadline(absl::Condition(&released), absl::Now() + kReleaseTime);
+    mutex_.AwaitWithTimeout(absl::Condition(&released), kReleaseTime);
   }
 
   bool draining() const { return draining_.load(); }
@@ -84,6 +84,8 @@ class DispatchThread::Impl {
  private:
   // How long the end of a drain waits for the store; what is not released then is swept by others.
   static constexpr absl::Duration kReleaseTime = absl::Seconds(10);
+
+  static constexpr absl::Duration kStandingClockPause = absl::Milliseconds(1);
 
   // Up to so many items, commits and creations in flight, events come one by one, and a step by the
   // thread could not handle several.
@@ -100,10 +102,10 @@ class DispatchThread::Impl {
     while (true) {
       awaited_deadline_ = deadline_;
       mutex_.AwaitWithTimeout(absl::Condition(this, &Impl::ThreadIsNeeded),
-                              std::max(deadline_ - store_->Now(), absl::ZeroDuration()));
+                              std::max(deadline_ - SteadyNow(), absl::ZeroDuration()));
       mutex_.Await(absl::Condition(this, &Impl::NobodySteps));
       if (stopping_) return;
-      if (!mailbox_.empty() || deadline_ <= store_->Now()) MakeSteps();
+      if (!mailbox_.empty() || deadline_ <= SteadyNow()) MakeSteps();
     }
   }
 
@@ -120,9 +122,11 @@ class DispatchThread::Impl {
         drain_begun |= std::holds_alternative<DrainBegun>(event);
         drain_ended |= std::holds_alternative<DrainEnded>(event);
       }
-      dispatcher_.Step(events_, store_->Now(), effects_);
+      const absl::Time now = store_->Now();
+      const absl::Time steady = SteadyNow();
+      dispatcher_.Step(events_, now, steady, effects_);
       RunEffects(effects_, store_, post_);
-      const absl::Time deadline = dispatcher_.NextDeadline();
+      const absl::Time deadline = std::min(dispatcher_.NextDeadline(), steady + UntilNextDue(now));
       mutex_.Lock();
       deadline_ = deadline;
       little_in_flight_ = dispatcher_.in_flight() <= kLittleInFlight;
@@ -134,6 +138,15 @@ class DispatchThread::Impl {
     stepping_ = false;
   }
 
+  // How long until something is due by the store's clock, which says `now`. It may stand still:
+  // then nothing becomes due, and the clock is not asked all the time.
+  absl::Duration UntilNextDue(absl::Time now) {
+    const bool stands_still = now <= last_now_;
+    last_now_ = now;
+    return std::max(dispatcher_.NextDue() - now,
+                    stands_still ? kStandingClockPause : absl::ZeroDuration());
+  }
+
   Store* const store_;
   const size_t events_max_;
   orchestration::RandomIds ids_;
@@ -141,6 +154,7 @@ class DispatchThread::Impl {
   Dispatcher dispatcher_;
   std::vector<Event> events_;
   std::vector<Effect> effects_;
+  absl::Time last_now_ = absl::InfinitePast();
   const std::function<void(Event)> post_ = [this](Event event) { Post(std::move(event)); };
 
   std::atomic<bool> draining_{false};
@@ -247,9 +261,9 @@ void DispatchThread::Terminate(ClientTermination termination, Callback<Delivery>
 }
 
 WaitId DispatchThread::Wait(HubId hub, std::string instance_id, WaitFor wait_for,
-                            Callback<KnownRow> done) {
+                            Callback<KnownRow> done, std::optional<WaitSoFar> so_far) {
   const WaitId id = impl_->NextId();
-  Event event = WaitAsked{id, hub, std::move(instance_id), wait_for, std::move(done)};
+  Event event = WaitAsked{id, hub, std::move(instance_id), wait_for, std::move(done), so_far};
   if (!impl_->TryPost(event)) std::move(std::get<WaitAsked>(event).done)(MailboxFull());
   return id;
 }

@@ -9,6 +9,7 @@
 #define DT_SERVER_DISPATCH_DISPATCH_THREAD_H_
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -62,6 +63,13 @@ using WaitId = uint64_t;
 
 // The row of an instance with all its payloads, where the dispatcher knows it; else null.
 using KnownRow = std::shared_ptr<const InstanceRow>;
+
+// A wait that goes on, because the instance that it was told of was replaced or purged before it
+// was read (5.15).
+struct WaitSoFar {
+  absl::Duration waited;  // of wait_max
+  bool exists = false;    // the instance, when it was read
+};
 
 // Every limit and interval of the dispatcher, with its unit in its name.
 struct DispatchLimits {
@@ -131,11 +139,17 @@ class DispatchThread : public StoreObserver {
   void Terminate(ClientTermination termination, Callback<Delivery> done);
 
   enum class WaitFor : int8_t { kStart, kCompletion };
+  // Whether an instance with this status is what such a wait is for.
+  static bool Satisfied(WaitFor wait_for, RuntimeStatus status) {
+    return wait_for == WaitFor::kStart ? status != RuntimeStatus::kPending : IsTerminal(status);
+  }
   // Calls `done` when the instance has left PENDING or has ended (5.15-5.18): with its row, as the
-  // commit left it that brought this about, or null = read it now; kDeadlineExceeded at wait_max
-  // for an existing instance, kNotFound at wait_max for a missing one; kUnavailable while draining;
-  // kCancelled after CancelWait.
-  WaitId Wait(HubId hub, std::string instance_id, WaitFor wait_for, Callback<KnownRow> done);
+  // commit left it that brought this about, or null = read it now, and go on waiting if it is
+  // another one by then; kDeadlineExceeded at wait_max for an existing instance, kNotFound at
+  // wait_max for a missing one; kUnavailable while draining; kCancelled after CancelWait.
+  // `so_far`: of a wait that goes on. It is told what the store says, and not what is known here.
+  WaitId Wait(HubId hub, std::string instance_id, WaitFor wait_for, Callback<KnownRow> done,
+              std::optional<WaitSoFar> so_far = std::nullopt);
   void CancelWait(WaitId wait);
 
   // While this is so, nothing is taken on, and instances that wait idle are given back.

@@ -39,8 +39,10 @@ Dispatcher::Dispatcher(DispatchLimits limits, orchestration::IdSource* ids, uint
                       held->dispatch == dispatch;
              })} {}
 
-void Dispatcher::Step(std::vector<Event>& events, absl::Time now, std::vector<Effect>& effects) {
+void Dispatcher::Step(std::vector<Event>& events, absl::Time now, absl::Time steady,
+                      std::vector<Effect>& effects) {
   now_ = std::max(now_, now);
+  steady_ = steady;
   effects_ = &effects;
   for (Event& event : events) {
     std::visit([this](auto& alternative) { On(alternative); }, event);
@@ -80,7 +82,7 @@ void Dispatcher::Settle() {
   }
   ReleaseOrphans();
   while (residents_.bytes() > limits_.resident_bytes_max || work_.scarce()) {
-    Resident* idle = residents_.TakeIdle(now_, /*any=*/true);
+    Resident* idle = residents_.TakeIdle(steady_, /*any=*/true);
     if (idle == nullptr) break;
     Drop(*idle, /*release=*/true);
   }
@@ -89,23 +91,24 @@ void Dispatcher::Settle() {
 
 void Dispatcher::OnTime() {
   while (Resident* due = residents_.TakeDue(now_)) Reconsider(*due);
-  while (Resident* idle = residents_.TakeIdle(now_, /*any=*/false)) Drop(*idle, /*release=*/true);
+  while (Resident* idle = residents_.TakeIdle(steady_, /*any=*/false))
+    Drop(*idle, /*release=*/true);
   ExpireHolds();
   ExpireResults();
   PingStreams();
-  waiters_.OnTime(now_, *effects_);
-  if (leasing()) unaccepted_.OnTime(now_, table_, *effects_);
+  waiters_.OnTime(steady_, *effects_);
+  if (leasing()) unaccepted_.OnTime(steady_, table_, *effects_);
   for (const auto& [id, hub] : table_.hubs()) {
     for (auto& pool : hub->pools) {
-      if (!pool->claiming && pool->next_claim <= now_) MarkDirty(*hub);
+      if (!pool->claiming && pool->next_claim <= steady_) MarkDirty(*hub);
     }
   }
-  if (next_sweep_ <= now_ && !sweeping_ && leasing()) {
+  if (next_sweep_ <= steady_ && !sweeping_ && leasing()) {
     sweeping_ = true;
     effects_->push_back(Sweep{});
   }
   for (size_t i = 0; i < retries_.size();) {
-    if (retries_[i].first > now_) {
+    if (retries_[i].first > steady_) {
       ++i;
       continue;
     }
@@ -115,9 +118,14 @@ void Dispatcher::OnTime() {
   }
 }
 
+absl::Time Dispatcher::SteadyOf(absl::Time due) const {
+  return due <= now_ ? steady_ : steady_ + (due - now_);
+}
+
+absl::Time Dispatcher::NextDue() const { return residents_.next_due(); }
+
 absl::Time Dispatcher::NextDeadline() const {
-  absl::Time next = std::min(
-      {residents_.next_due(), residents_.next_idle(), next_ping_, waiters_.NextDeadline()});
+  absl::Time next = std::min({residents_.next_idle(), next_ping_, waiters_.NextDeadline()});
   for (const auto& holds : holds_) next = std::min(next, holds.next());
   next = std::min(next, result_holds_.next());
   for (const auto& [at, effect] : retries_) next = std::min(next, at);
@@ -137,12 +145,12 @@ absl::Time Dispatcher::NextDeadline() const {
 }
 
 void Dispatcher::ExpireHolds() {
-  while (const std::optional<int64_t> key = holds_[Index(WorkType::kTurn)].Take(now_)) {
+  while (const std::optional<int64_t> key = holds_[Index(WorkType::kTurn)].Take(steady_)) {
     Resident& resident = *residents_.Find(*key);
     FreeCredit(resident.stream, WorkType::kTurn, *key);
     LoseTurn(resident);
   }
-  while (const std::optional<int64_t> key = holds_[Index(WorkType::kActivity)].Take(now_)) {
+  while (const std::optional<int64_t> key = holds_[Index(WorkType::kActivity)].Take(steady_)) {
     HeldTask& held = *FindTask(*key);
     FreeCredit(held.stream, WorkType::kActivity, *key);
     LoseTask(held);
@@ -150,10 +158,10 @@ void Dispatcher::ExpireHolds() {
 }
 
 void Dispatcher::PingStreams() {
-  if (next_ping_ > now_) return;
+  if (next_ping_ > steady_) return;
   next_ping_ = absl::InfiniteFuture();
   for (const auto& [id, stream] : table_.streams()) {
-    if (stream->last_write + limits_.health_ping_interval <= now_) {
+    if (stream->last_write + limits_.health_ping_interval <= steady_) {
       Send(*stream, orchestration::EncodeHealthPing());
     }
     next_ping_ = std::min(next_ping_, stream->last_write + limits_.health_ping_interval);
@@ -161,7 +169,7 @@ void Dispatcher::PingStreams() {
 }
 
 void Dispatcher::Send(Stream& stream, orchestration::Frame frame) {
-  stream.last_write = now_;
+  stream.last_write = steady_;
   effects_->push_back(WriteItem{stream.sink, std::move(frame)});
 }
 
@@ -178,7 +186,7 @@ void Dispatcher::TakeCredit(Stream& stream, WorkType type, int64_t key) {
 void Dispatcher::StartHold(WorkType type, int64_t key, int64_t dispatch) {
   const absl::Duration hold_max =
       type == WorkType::kTurn ? limits_.orchestration_hold_max : limits_.activity_hold_max;
-  if (hold_max > absl::ZeroDuration()) holds_[Index(type)].Begin(key, dispatch, now_ + hold_max);
+  if (hold_max > absl::ZeroDuration()) holds_[Index(type)].Begin(key, dispatch, steady_ + hold_max);
 }
 
 void Dispatcher::FreeCredit(StreamId id, WorkType type, int64_t key) {
@@ -224,7 +232,7 @@ Stream* Dispatcher::Choose(const Route& route, int64_t key, bool prefer_streamin
   Stream* best = nullptr;
   *all_gave_back = !route.streams.empty();
   for (Stream* stream : route.streams) {
-    if (stream->BackoffUntil(route.type, key) > now_) continue;
+    if (stream->BackoffUntil(route.type, key) > steady_) continue;
     *all_gave_back = false;
     const Credits& credits = stream->credits[Index(route.type)];
     if (credits.in_flight >= credits.max) continue;
@@ -241,13 +249,13 @@ Stream* Dispatcher::Choose(const Route& route, int64_t key, bool prefer_streamin
 absl::Time Dispatcher::AddBackoff(Stream& stream, WorkType type, int64_t key) {
   if (stream.abandoned.size() >= kBackoffsPerStreamMax) {
     absl::erase_if(stream.abandoned, [this](const auto& entry) {
-      return entry.second.until + limits_.abandon_delay_max < now_;
+      return entry.second.until + limits_.abandon_delay_max < steady_;
     });
   }
   AbandonBackoff& backoff = stream.abandoned[{type, key}];
   const int doublings = std::min(backoff.count++, 30);
-  backoff.until = now_ + std::min(limits_.abandon_delay_max,
-                                  limits_.abandon_delay_min * (int64_t{1} << doublings));
+  backoff.until = steady_ + std::min(limits_.abandon_delay_max,
+                                     limits_.abandon_delay_min * (int64_t{1} << doublings));
   return backoff.until;
 }
 
@@ -342,9 +350,10 @@ void Dispatcher::On(StreamOpened& event) {
         FinishStream{std::move(event.sink), absl::UnavailableError("the server is shutting down")});
     return;
   }
-  Stream* stream = table_.Open(event.stream, std::move(event.options), std::move(event.sink), now_);
-  next_ping_ = std::min(next_ping_, now_ + limits_.health_ping_interval);
-  unaccepted_.Begin(now_);
+  Stream* stream =
+      table_.Open(event.stream, std::move(event.options), std::move(event.sink), steady_);
+  next_ping_ = std::min(next_ping_, steady_ + limits_.health_ping_interval);
+  unaccepted_.Begin(steady_);
   RequeueHeldBack(*stream->hub);
   ReconsiderOrphans();
   MarkDirty(*stream->hub);
@@ -406,19 +415,19 @@ void Dispatcher::On(Registered& event) {
   }
   empty_reads_ = 0;
   reading_new_messages_ = false;
-  next_read_ = now_ + limits_.poll_min;
+  next_read_ = steady_ + limits_.poll_min;
   sweeping_ = false;
-  next_sweep_ = now_;
+  next_sweep_ = steady_;
 }
 
 void Dispatcher::On(Woken& event) {
   Hub* hub = table_.FindHub(event.hub);
   if (hub == nullptr) return;  // nothing of it is here, and no worker for it
-  read_woken_at_ = std::min(read_woken_at_, vain_read_hints_.NextLook(now_));
+  read_woken_at_ = std::min(read_woken_at_, vain_read_hints_.NextLook(steady_));
   next_read_ = std::min(next_read_, std::max(read_woken_at_, read_after_));
   for (WorkType type : {WorkType::kTurn, WorkType::kActivity}) {
     hub->hinted[Index(type)] = true;
-    WorkFree(*hub, type, hub->vain_hints[Index(type)].NextLook(now_));
+    WorkFree(*hub, type, hub->vain_hints[Index(type)].NextLook(steady_));
   }
 }
 

@@ -66,10 +66,15 @@ class Dispatcher {
   // `ids` must outlive the dispatcher; `seed` is for jitter only.
   Dispatcher(DispatchLimits limits, orchestration::IdSource* ids, uint64_t seed);
 
-  // Handles the events in order, then does what has become possible or due. `now` never runs back.
-  void Step(std::vector<Event>& events, absl::Time now, std::vector<Effect>& effects);
-  // When Step wants to be called again even without an event.
+  // Handles the events in order, then does what has become possible or due. `now` is the store's
+  // clock, which may stand still for a while; `steady` the process's own, which nobody sets.
+  // Neither runs back.
+  void Step(std::vector<Event>& events, absl::Time now, absl::Time steady,
+            std::vector<Effect>& effects);
+  // When Step wants to be called again even without an event: by the steady clock, and by the
+  // store's.
   absl::Time NextDeadline() const;
+  absl::Time NextDue() const;
 
   // Items at workers, and what is on its way to the store for them.
   int in_flight() const { return items_in_flight_ + commits_in_flight_ + creations_in_flight_; }
@@ -295,7 +300,10 @@ class Dispatcher {
   // When the next claim may be made, by the failures of those before.
   absl::Time ClaimAfter(const Hub& hub, WorkType type) const;
   // There is, or may be, free work of this type in the database.
+  // `at`: when it is due, by the steady clock.
   void WorkFree(Hub& hub, WorkType type, absl::Time at);
+  // When it is so late by the steady clock, if the store's goes on as it does now.
+  absl::Time SteadyOf(absl::Time due) const;
   // Asks for what a token holds after a lost answer, later each time.
   void Recover(HubId hub, WorkType type, LeaseToken token);
   // How long this item is left alone whose turn or result could not be stored, or whose inbox not
@@ -333,7 +341,8 @@ class Dispatcher {
   std::minstd_rand random_;
 
   // Valid during Step.
-  absl::Time now_ = absl::InfinitePast();
+  absl::Time now_ = absl::InfinitePast();  // the store's: of messages, timers and what is stored
+  absl::Time steady_;                      // of this process: of pauses, holds and waits
   std::vector<Effect>* effects_ = nullptr;
 
   WorkerId worker_ = 0;

@@ -147,6 +147,7 @@ struct WaitAsked {
   std::string instance_id;
   DispatchThread::WaitFor wait_for = DispatchThread::WaitFor::kCompletion;
   Callback<KnownRow> done;
+  std::optional<WaitSoFar> so_far = std::nullopt;
 };
 struct WaitCancelled {
   WaitId wait = 0;

@@ -72,7 +72,7 @@ std::vector<KeptTask> Dispatcher::Outliving(const Resident& resident,
 void Dispatcher::HoldInline(Resident* resident, ActivityTask task) {
   if (resident == nullptr) {
     // The instance was given up behind this checkpoint, and the task became free with it.
-    WorkFree(*table_.HubOf(task.hub), WorkType::kActivity, now_);
+    WorkFree(*table_.HubOf(task.hub), WorkType::kActivity, steady_);
     return;
   }
   task.key = MakeTaskKey(worker_, ++last_task_key_);

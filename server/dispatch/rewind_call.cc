@@ -12,12 +12,13 @@ constexpr int kAttemptsMax = 20;
 }  // namespace
 
 RewindCall::RewindCall(Store* store, HubId hub, RewindInstanceRequest request,
-                       std::optional<Checkpoint> turn, DoneCallback done)
+                       std::optional<Checkpoint> turn, DoneCallback done, CallerGone caller_gone)
     : store_(store),
       hub_(hub),
       request_(std::move(request)),
       turn_(std::move(turn)),
-      done_(std::move(done)) {}
+      done_(std::move(done)),
+      caller_gone_(std::move(caller_gone)) {}
 
 void RewindCall::Begin() {
   ++attempts_;
@@ -90,6 +91,7 @@ void RewindCall::OnChildren(absl::StatusOr<std::vector<RewindSource>> sources) {
 void RewindCall::Apply() {
   RewindRequest request;
   request.hub = hub_;
+  request.caller_gone = caller_gone_;
   for (const orchestration::RewindPlan& plan : plans_) request.rewinds.push_back(plan.rewind);
   store_->RewindInstances(std::move(request), [self = shared_from_this()](auto outcome) {
     self->OnApplied(std::move(outcome));

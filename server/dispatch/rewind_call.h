@@ -29,7 +29,7 @@ class RewindCall : public std::enable_shared_from_this<RewindCall> {
   // rewinds its own orchestration, the instance is live and leased by the caller; then Aborted
   // means that it is not any more.
   RewindCall(Store* store, HubId hub, RewindInstanceRequest request, std::optional<Checkpoint> turn,
-             DoneCallback done);
+             DoneCallback done, CallerGone caller_gone = nullptr);
 
   void Begin();
 
@@ -54,6 +54,7 @@ class RewindCall : public std::enable_shared_from_this<RewindCall> {
   const RewindInstanceRequest request_;
   const std::optional<Checkpoint> turn_;
   DoneCallback done_;
+  const CallerGone caller_gone_;
   orchestration::RandomIds ids_;
   int attempts_ = 0;
   std::vector<orchestration::RewindPlan> plans_;  // parents before their children

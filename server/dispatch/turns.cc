@@ -179,7 +179,7 @@ void Dispatcher::Reconsider(Resident& resident) {
   }
   if (due > now_) {
     if (due != absl::InfiniteFuture()) residents_.SetDue(resident, due);
-    if (!resident.idle) residents_.SetIdle(resident, now_ + limits_.resident_linger);
+    if (!resident.idle) residents_.SetIdle(resident, steady_ + limits_.resident_linger);
     return;
   }
   const bool was_idle = resident.idle;
@@ -309,7 +309,7 @@ void Dispatcher::EndEmptyTurn(Resident& resident) {
       resident.unread = true;
     }
     residents_.SetDue(resident, next);
-    residents_.SetIdle(resident, now_ + limits_.resident_linger);
+    residents_.SetIdle(resident, steady_ + limits_.resident_linger);
     return;
   }
   resident.phase = Resident::Phase::kCommitting;

@@ -70,7 +70,7 @@ bool Dispatcher::GiveToTurn(HeldTask& held, NewMessage& message, DoneCallback& d
   given.visible_at = now_;
   given.event_type = message.event_type;
   given.event = message.event;
-  result_holds_.Set({given.seq, resident->key()}, now_ + limits_.result_hold_max);
+  result_holds_.Set({given.seq, resident->key()}, steady_ + limits_.result_hold_max);
   resident->unstored.push_back(
       ResultOf(held, std::move(message), /*failed_by_server=*/false, std::move(done)));
   resident->unstored.back().seq = given.seq;
@@ -166,7 +166,7 @@ void Dispatcher::NoteVainWait(StreamId id) {
 }
 
 void Dispatcher::ExpireResults() {
-  while (const auto hold = result_holds_.Take(now_)) {
+  while (const auto hold = result_holds_.Take(steady_)) {
     Resident& resident = *residents_.Find(hold->second);
     if (resident.phase == Resident::Phase::kDispatched) {
       StoreBeside(

@@ -6,11 +6,6 @@
 
 namespace dt::dispatch {
 
-bool Waiters::Satisfied(DispatchThread::WaitFor wait_for, RuntimeStatus status) {
-  return wait_for == DispatchThread::WaitFor::kStart ? status != RuntimeStatus::kPending
-                                                     : IsTerminal(status);
-}
-
 void Waiters::Ask(const Target& target, std::vector<Effect>& effects) {
   if (!asked_.insert(target).second) return;
   effects.push_back(ReadStatus{target.first, target.second});
@@ -18,7 +13,7 @@ void Waiters::Ask(const Target& target, std::vector<Effect>& effects) {
 
 void Waiters::Add(WaitAsked wait, std::optional<RuntimeStatus> known, absl::Time now,
                   std::vector<Effect>& effects) {
-  if (known.has_value() && Satisfied(wait.wait_for, *known)) {
+  if (known.has_value() && DispatchThread::Satisfied(wait.wait_for, *known)) {
     effects.push_back(AnswerWait{std::move(wait.done), KnownRow()});
     return;
   }
@@ -30,9 +25,10 @@ void Waiters::Add(WaitAsked wait, std::optional<RuntimeStatus> known, absl::Time
     Ask(target, effects);
   }
   by_target_[std::move(target)].push_back(id);
-  waits_.emplace(id, Wait{std::move(wait), known.has_value()});
+  const WaitSoFar so_far = wait.so_far.value_or(WaitSoFar{absl::ZeroDuration(), known.has_value()});
+  waits_.emplace(id, Wait{std::move(wait), so_far.exists});
   looks_.Set(id, now + limits_.wait_poll_interval);
-  ends_.Set(id, now + limits_.wait_max);
+  ends_.Set(id, now + limits_.wait_max - so_far.waited);
 }
 
 void Waiters::Remove(WaitId id, absl::StatusOr<KnownRow> result, std::vector<Effect>& effects) {
@@ -66,7 +62,7 @@ void Waiters::Changed(HubId hub, const std::string& instance_id, RuntimeStatus s
   for (WaitId id : ids) {
     Wait& wait = waits_.at(id);
     wait.exists = true;
-    if (Satisfied(wait.asked.wait_for, status)) Remove(id, row, effects);
+    if (DispatchThread::Satisfied(wait.asked.wait_for, status)) Remove(id, row, effects);
   }
 }
 

@@ -20,7 +20,8 @@ class Waiters {
  public:
   explicit Waiters(const DispatchLimits& limits) : limits_(limits) {}
 
-  // `known`: the status, where a resident tells it; else the database is asked.
+  // `known`: the status, where a resident tells it; else the database is asked. A wait that goes on
+  // keeps the end that it had.
   void Add(WaitAsked wait, std::optional<RuntimeStatus> known, absl::Time now,
            std::vector<Effect>& effects);
   void Cancel(WaitId wait, std::vector<Effect>& effects);
@@ -46,7 +47,6 @@ class Waiters {
 
   void Ask(const Target& target, std::vector<Effect>& effects);
   void Remove(WaitId id, absl::StatusOr<KnownRow> result, std::vector<Effect>& effects);
-  static bool Satisfied(DispatchThread::WaitFor wait_for, RuntimeStatus status);
 
   const DispatchLimits& limits_;
   absl::flat_hash_map<WaitId, Wait> waits_;

@@ -38,19 +38,20 @@ grpc::ServerUnaryReactor* SidecarService::StartInstance(Context* context,
                                                         const CreateInstanceRequest* request,
                                                         CreateInstanceResponse* response) {
   Unary* reactor = context->DefaultReactor();
-  WithHub(context, reactor, [this, request, response, reactor](HubId hub) {
-    Start(hub, *request, response, reactor);
+  WithHub(context, reactor, [this, context, request, response, reactor](HubId hub) {
+    Start(hub, context, *request, response, reactor);
   });
   return reactor;
 }
 
-void SidecarService::Start(HubId hub, const CreateInstanceRequest& request,
+void SidecarService::Start(HubId hub, Context* context, const CreateInstanceRequest& request,
                            CreateInstanceResponse* response, Unary* reactor) {
   thread_local orchestration::RandomIds ids;
   absl::StatusOr<orchestration::StartPlan> plan =
       orchestration::BuildStart(request, hub, store_->Now(), ids, options_.requests);
   if (!plan.ok()) return reactor->Finish(ToGrpc(plan.status()));
   response->set_instanceid(plan->instance.instance_id);
+  plan->instance.caller_gone = GoneOf(context);
   dispatch_->StartInstance(std::move(plan->instance), [response, reactor, answers = plan->answers](
                                                           absl::StatusOr<CreateResult> result) {
     absl::Status status = result.status();
@@ -125,9 +126,9 @@ grpc::ServerUnaryReactor* SidecarService::Send(
     reactor->Finish(ToGrpc(plan.status()));
     return reactor;
   }
-  WithHub(context, reactor, [this, reactor, plan = *std::move(plan)](HubId hub) {
+  WithHub(context, reactor, [this, context, reactor, plan = *std::move(plan)](HubId hub) {
     dispatch_->SendMessage(
-        ClientMessage{hub, plan.instance_id, plan.message},
+        ClientMessage{hub, plan.instance_id, plan.message, GoneOf(context)},
         [this, reactor, instance_id = plan.instance_id](absl::StatusOr<Delivery> delivery) {
           reactor->Finish(ToGrpc(
               delivery.ok() ? DeliveryStatus(*delivery, options_.missing_control_ok, instance_id)
@@ -165,15 +166,18 @@ grpc::ServerUnaryReactor* SidecarService::TerminateInstance(Context* context,
     reactor->Finish(ToGrpc(termination.status()));
     return reactor;
   }
-  WithHub(context, reactor, [this, reactor, termination = *std::move(termination)](HubId hub) {
-    dispatch_->Terminate(
-        ClientTermination{hub, termination},
-        [this, reactor, instance_id = termination.instance_id](absl::StatusOr<Delivery> delivery) {
-          reactor->Finish(ToGrpc(
-              delivery.ok() ? DeliveryStatus(*delivery, options_.missing_terminate_ok, instance_id)
-                            : delivery.status()));
-        });
-  });
+  WithHub(
+      context, reactor, [this, context, reactor, termination = *std::move(termination)](HubId hub) {
+        dispatch_->Terminate(
+            ClientTermination{hub, termination, GoneOf(context)},
+            [this, reactor,
+             instance_id = termination.instance_id](absl::StatusOr<Delivery> delivery) {
+              reactor->Finish(
+                  ToGrpc(delivery.ok()
+                             ? DeliveryStatus(*delivery, options_.missing_terminate_ok, instance_id)
+                             : delivery.status()));
+            });
+      });
   return reactor;
 }
 

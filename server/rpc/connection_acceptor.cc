@@ -12,8 +12,8 @@
 #include <limits>
 #include <utility>
 
-#include "absl/time/clock.h"
 #include "spdlog/spdlog.h"
+#include "storage/steady_clock.h"
 
 namespace dt::rpc {
 namespace {
@@ -76,7 +76,7 @@ void ConnectionAcceptor::Run() {
     absl::Duration pause = absl::ZeroDuration();
     for (size_t i = 1; i < polled.size(); ++i) {
       if (polled[i].revents == 0) continue;
-      pause = std::max(pause, rate_.Take(absl::Now()));
+      pause = std::max(pause, rate_.Take(SteadyNow()));
       if (pause > absl::ZeroDuration()) break;
       if (!Accept(polled[i].fd, *targets[i])) pause = kExhaustedPause;
     }
@@ -110,7 +110,7 @@ bool ConnectionAcceptor::Accept(int listener, Target& target) {
 }
 
 void ConnectionAcceptor::Log(const char* what) {
-  const std::optional<int64_t> left_out = lines_.Admit("accept", absl::Now());
+  const std::optional<int64_t> left_out = lines_.Admit("accept", SteadyNow());
   if (!left_out.has_value()) return;
   spdlog::warn("a connection is refused: {}{}", what, LeftOutNote(*left_out));
 }

@@ -3,13 +3,13 @@
 #include <optional>
 #include <utility>
 
-#include "absl/time/clock.h"
 #include "fmt/format.h"
 #include "grpc/grpc_security_constants.h"
 #include "grpcpp/impl/codegen/proto_utils.h"
 #include "server/rpc/bearer_token.h"
 #include "server/rpc/call_metadata.h"
 #include "spdlog/spdlog.h"
+#include "storage/steady_clock.h"
 
 namespace dt::rpc {
 namespace {
@@ -169,7 +169,7 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* GuardedService::StreamInstanceHistor
 }
 
 void GuardedService::Log(const Context& context, const absl::Status& refusal) {
-  const std::optional<int64_t> left_out = refusals_.Admit("refused", absl::Now());
+  const std::optional<int64_t> left_out = refusals_.Admit("refused", SteadyNow());
   if (!left_out.has_value()) return;
   spdlog::warn("refused a call from {}: {}{}", ForLog(context.peer()),
                ForLog(std::string_view(refusal.message().data(), refusal.message().size()), 400),

@@ -9,11 +9,16 @@
 
 namespace dt::rpc {
 
-// Asks the health service at `address`: OK when it answers SERVING, else kUnavailable with the
-// reason. Blocks up to `timeout`. With `tls` the connection is encrypted and the certificate is not
-// verified: nothing secret is sent, and a daemon that is asked at 127.0.0.1 has a certificate for
-// another name.
-absl::Status CheckHealth(const std::string& address, bool tls, absl::Duration timeout);
+// What is asked: whether the daemon serves, for who sends calls; or whether it answers at all, for
+// who would start it again, which helps nobody while its database is away.
+enum class HealthQuestion : int8_t { kServing, kAlive };
+
+// Asks the health service at `address`: OK when it answers SERVING, or answers, else kUnavailable
+// with the reason. Blocks up to `timeout`. With `tls` the connection is encrypted and the
+// certificate is not verified: nothing secret is sent, and a daemon that is asked at 127.0.0.1 has
+// a certificate for another name.
+absl::Status CheckHealth(const std::string& address, bool tls, absl::Duration timeout,
+                         HealthQuestion question = HealthQuestion::kServing);
 
 }  // namespace dt::rpc
 

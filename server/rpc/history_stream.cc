@@ -25,23 +25,10 @@ void HistoryStream::SendStored(std::shared_ptr<HistoryStream> stream, HubId hub,
                                std::string instance_id, std::string execution_id) {
   HistoryStream& self = *stream;
   self.hub_ = hub;
-  self.instance_id_ = instance_id;
+  self.instance_id_ = std::move(instance_id);
   self.execution_id_ = std::move(execution_id);
   self.read_on_ = true;
-  if (!self.execution_id_.empty()) return self.ReadPage();
-  // All pages are read by one execution id, so that a ContinueAsNew between two of them cannot mix
-  // two generations.
-  self.store_->ReadInstance(
-      hub, std::move(instance_id), /*payloads=*/false,
-      [stream = std::move(stream)](absl::StatusOr<std::optional<InstanceRow>> row) {
-        if (!row.ok()) return stream->End(row.status());
-        if (!row->has_value()) {
-          return stream->End(absl::NotFoundError(
-              fmt::format("no orchestration instance '{}'", stream->instance_id_)));
-        }
-        stream->execution_id_ = (*row)->execution_id;
-        stream->ReadPage();
-      });
+  self.ReadPage();
 }
 
 void HistoryStream::SendTurn(std::shared_ptr<HistoryStream> stream,
@@ -50,7 +37,8 @@ void HistoryStream::SendTurn(std::shared_ptr<HistoryStream> stream,
   dispatch->ReadTurnHistory(
       hub, std::move(instance_id), std::move(execution_id),
       [stream = std::move(stream)](absl::StatusOr<std::vector<HistoryChunk>> history) {
-        if (stream->TakePage(std::move(history))) stream->WriteNext();
+        if (!history.ok()) return stream->End(history.status());
+        if (stream->TakeChunks(*std::move(history))) stream->WriteNext();
       });
 }
 
@@ -58,38 +46,42 @@ void HistoryStream::Refuse(absl::Status status) { End(std::move(status)); }
 
 void HistoryStream::ReadPage() {
   if (context_->IsCancelled()) return End(absl::CancelledError("the caller is gone"));
+  // All pages are read by one execution id, the first one's, so that a ContinueAsNew between two of
+  // them cannot mix two generations.
+  std::optional<std::string> execution_id;
+  if (!execution_id_.empty()) execution_id = execution_id_;
   store_->ReadHistory(
-      hub_, instance_id_, execution_id_, after_turn_, limits_.page_bytes,
-      [stream = self_](absl::StatusOr<std::vector<HistoryChunk>> page) {
-        if (absl::IsNotFound(page.status()) && stream->after_turn_ > 0) {
-          return stream->End(absl::AbortedError(
-              fmt::format("instance '{}' went on to another execution while its history was read; "
-                          "ask again",
-                          stream->instance_id_)));
-        }
-        if (stream->TakePage(std::move(page))) stream->WriteNext();
-      });
+      hub_, instance_id_, std::move(execution_id), after_turn_, limits_.page_bytes,
+      [stream = self_](absl::StatusOr<HistoryPage> page) { stream->TakePage(std::move(page)); });
 }
 
-bool HistoryStream::TakePage(absl::StatusOr<std::vector<HistoryChunk>> page) {
-  if (!page.ok()) {
-    End(page.status());
-    return false;
+void HistoryStream::TakePage(absl::StatusOr<HistoryPage> page) {
+  if (absl::IsNotFound(page.status()) && after_turn_ > 0) {
+    return End(absl::AbortedError(
+        fmt::format("instance '{}' was removed or went on to another execution while its history "
+                    "was read; ask again",
+                    instance_id_)));
   }
-  if (page->empty()) {
+  if (!page.ok()) return End(page.status());
+  execution_id_ = std::move(page->execution_id);
+  if (TakeChunks(std::move(page->chunks))) WriteNext();
+}
+
+bool HistoryStream::TakeChunks(std::vector<HistoryChunk> chunks) {
+  if (chunks.empty()) {
     End(absl::OkStatus());
     return false;
   }
   int64_t bytes = 0;
-  for (const HistoryChunk& chunk : *page) bytes += static_cast<int64_t>(chunk.events->size());
+  for (const HistoryChunk& chunk : chunks) bytes += static_cast<int64_t>(chunk.events->size());
   // The slices of a turn in flight are the instance's own.
   absl::Status counted = read_on_ ? answers_->Count(hub_, bytes, charge_) : absl::OkStatus();
   if (!counted.ok()) {
     End(std::move(counted));
     return false;
   }
-  after_turn_ = page->back().turn;
-  pager_ = HistoryPager(*std::move(page), limits_.chunk_bytes_max);
+  after_turn_ = chunks.back().turn;
+  pager_ = HistoryPager(std::move(chunks), limits_.chunk_bytes_max);
   return true;
 }
 

@@ -57,8 +57,9 @@ class HistoryStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
                 HistoryLimits limits);
 
   void ReadPage();
+  void TakePage(absl::StatusOr<HistoryPage> page);
   // Takes the events over; false when the stream was ended instead.
-  bool TakePage(absl::StatusOr<std::vector<HistoryChunk>> page);
+  bool TakeChunks(std::vector<HistoryChunk> chunks);
   void WriteNext();
   void End(absl::Status status);
 
@@ -70,7 +71,7 @@ class HistoryStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
 
   HubId hub_ = 0;
   std::string instance_id_;
-  std::string execution_id_;
+  std::string execution_id_;  // empty = the current one, until the first page tells which that is
   int64_t after_turn_ = 0;
   bool read_on_ = false;  // the store may hold more after what `pager_` has
   HistoryPager pager_;

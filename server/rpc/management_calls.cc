@@ -21,18 +21,18 @@ grpc::ServerUnaryReactor* SidecarService::RestartInstance(Context* context,
     reactor->Finish(ToGrpc(checked));
     return reactor;
   }
-  WithHub(context, reactor, [this, request, response, reactor](HubId hub) {
-    store_->ReadInstance(
-        hub, request->instanceid(), /*payloads=*/true,
-        [this, hub, request, response, reactor](absl::StatusOr<std::optional<InstanceRow>> row) {
-          if (!row.ok()) return reactor->Finish(ToGrpc(row.status()));
-          Restart(hub, *request, *row, response, reactor);
-        });
+  WithHub(context, reactor, [this, context, request, response, reactor](HubId hub) {
+    store_->ReadInstance(hub, request->instanceid(), /*payloads=*/true,
+                         [this, hub, context, request, response,
+                          reactor](absl::StatusOr<std::optional<InstanceRow>> row) {
+                           if (!row.ok()) return reactor->Finish(ToGrpc(row.status()));
+                           Restart(hub, context, *request, *row, response, reactor);
+                         });
   });
   return reactor;
 }
 
-void SidecarService::Restart(HubId hub, const RestartInstanceRequest& request,
+void SidecarService::Restart(HubId hub, Context* context, const RestartInstanceRequest& request,
                              const std::optional<InstanceRow>& row,
                              RestartInstanceResponse* response, Unary* reactor) {
   thread_local orchestration::RandomIds ids;
@@ -40,6 +40,7 @@ void SidecarService::Restart(HubId hub, const RestartInstanceRequest& request,
       orchestration::BuildRestart(request, row, hub, store_->Now(), ids);
   if (!instance.ok()) return reactor->Finish(ToGrpc(instance.status()));
   response->set_instanceid(instance->instance_id);
+  instance->caller_gone = GoneOf(context);
   dispatch_->StartInstance(
       *std::move(instance), [response, reactor](absl::StatusOr<CreateResult> result) {
         if (result.ok() && result->outcome == CreateOutcome::kExists) {
@@ -59,12 +60,14 @@ grpc::ServerUnaryReactor* SidecarService::RewindInstance(Context* context,
     reactor->Finish(ToGrpc(checked));
     return reactor;
   }
-  WithHub(context, reactor, [this, request, reactor](HubId hub) {
+  WithHub(context, reactor, [this, context, request, reactor](HubId hub) {
     const auto done = [this, hub, reactor](const absl::Status& status) {
       if (status.ok()) dispatch_->OnWake(hub);
       reactor->Finish(ToGrpc(status));
     };
-    std::make_shared<dispatch::RewindCall>(store_, hub, *request, std::nullopt, done)->Begin();
+    std::make_shared<dispatch::RewindCall>(store_, hub, *request, std::nullopt, done,
+                                           GoneOf(context))
+        ->Begin();
   });
   return reactor;
 }
@@ -73,10 +76,11 @@ grpc::ServerUnaryReactor* SidecarService::SkipGracefulOrchestrationTerminations(
     Context* context, const SkipGracefulOrchestrationTerminationsRequest* request,
     SkipGracefulOrchestrationTerminationsResponse* response) {
   Unary* reactor = context->DefaultReactor();
-  WithHub(context, reactor, [this, request, response, reactor](HubId hub) {
+  WithHub(context, reactor, [this, context, request, response, reactor](HubId hub) {
     absl::StatusOr<ImmediateTermination> termination =
         orchestration::BuildImmediateTermination(*request, hub, options_.requests);
     if (!termination.ok()) return reactor->Finish(ToGrpc(termination.status()));
+    termination->caller_gone = GoneOf(context);
     store_->TerminateNow(*std::move(termination),
                          [response, reactor](absl::StatusOr<std::vector<std::string>> not_ended) {
                            if (!not_ended.ok()) return reactor->Finish(ToGrpc(not_ended.status()));

@@ -4,10 +4,10 @@
 #include <memory>
 #include <utility>
 
-#include "absl/time/clock.h"
 #include "server/orchestration/pages.h"
 #include "server/rpc/sidecar_service.h"
 #include "spdlog/spdlog.h"
+#include "storage/steady_clock.h"
 
 namespace dt::rpc {
 namespace {
@@ -26,7 +26,9 @@ class PurgeCall : public std::enable_shared_from_this<PurgeCall> {
         context_(context),
         reactor_(reactor),
         response_(response),
-        permit_(std::move(permit)) {}
+        permit_(std::move(permit)) {
+    plan_.request.caller_gone = [context] { return context->IsCancelled(); };
+  }
 
   void Next() {
     store_->PurgeInstances(
@@ -46,7 +48,7 @@ class PurgeCall : public std::enable_shared_from_this<PurgeCall> {
       Log();
       return reactor_->Finish(ToGrpc(permitted));
     }
-    const bool in_time = absl::Now() - begin_ < plan_.timeout;
+    const bool in_time = SteadyNow() - begin_ < plan_.timeout;
     if (result->more && in_time && !context_->IsCancelled()) return Next();
     Log();
     constexpr int64_t kCountMax = std::numeric_limits<int32_t>::max();
@@ -58,16 +60,16 @@ class PurgeCall : public std::enable_shared_from_this<PurgeCall> {
   void Log() const {
     if (deleted_ == 0) return;
     spdlog::info("PurgedInstances (310): {} instances in {} ms, asked for by {}", deleted_,
-                 absl::ToInt64Milliseconds(absl::Now() - begin_), context_->peer());
+                 absl::ToInt64Milliseconds(SteadyNow() - begin_), context_->peer());
   }
 
   Store* const store_;
-  const orchestration::PurgePlan plan_;
+  orchestration::PurgePlan plan_;
   grpc::CallbackServerContext* const context_;
   grpc::ServerUnaryReactor* const reactor_;
   PurgeInstancesResponse* const response_;
   const std::unique_ptr<Permit> permit_;
-  const absl::Time begin_ = absl::Now();
+  const absl::Time begin_ = SteadyNow();
   int64_t deleted_ = 0;
 };
 

@@ -5,10 +5,10 @@
 #include <optional>
 #include <utility>
 
-#include "absl/time/clock.h"
 #include "fmt/format.h"
 #include "grpc/support/alloc.h"
 #include "spdlog/spdlog.h"
+#include "storage/steady_clock.h"
 
 namespace dt::rpc {
 namespace {
@@ -118,7 +118,7 @@ void ReceiveBudget::Run() {
 }
 
 void ReceiveBudget::EndBusiest(const absl::flat_hash_set<int>& ports) {
-  const absl::Time now = absl::Now();
+  const absl::Time now = SteadyNow();
   if (now < next_end_) return;
   // The first sample only says where the count begins.
   const bool begun = now < next_end_ + 2 * kEndInterval;
@@ -136,10 +136,10 @@ void ReceiveBudget::EndBusiest(const absl::flat_hash_set<int>& ports) {
 }
 
 bool ReceiveBudget::Look() {
-  const absl::Time now = absl::Now();
+  const absl::Time now = SteadyNow();
   if (now >= next_sample_) {
     sockets_.Sample();
-    next_sample_ = now + std::max(kSampleInterval, (absl::Now() - now) * kSampleShare);
+    next_sample_ = now + std::max(kSampleInterval, (SteadyNow() - now) * kSampleShare);
   }
   std::vector<Connection*> slow;
   {
@@ -235,7 +235,7 @@ void ReceiveBudget::End(const std::vector<grpc_call*>& calls, int64_t held) {
     grpc_call_cancel_with_status(call, GRPC_STATUS_RESOURCE_EXHAUSTED, text.c_str(), nullptr);
     grpc_call_unref(call);
   }
-  const std::optional<int64_t> left_out = lines_.Admit("received", absl::Now());
+  const std::optional<int64_t> left_out = lines_.Admit("received", SteadyNow());
   if (!left_out.has_value()) return;
   spdlog::warn("{} calls end before their messages are complete: {}{}", calls.size(), text,
                LeftOutNote(*left_out));

@@ -194,9 +194,14 @@ class SidecarService final : public SidecarServiceBase {
     return guard_ == nullptr ? nullptr : guard_->Follow(context, rpc, std::move(call));
   }
 
-  void Start(HubId hub, const CreateInstanceRequest& request, CreateInstanceResponse* response,
-             Unary* reactor);
-  void Restart(HubId hub, const RestartInstanceRequest& request,
+  // Whether the caller is gone; until the call is finished (1.18).
+  static CallerGone GoneOf(Context* context) {
+    return [context] { return context->IsCancelled(); };
+  }
+
+  void Start(HubId hub, Context* context, const CreateInstanceRequest& request,
+             CreateInstanceResponse* response, Unary* reactor);
+  void Restart(HubId hub, Context* context, const RestartInstanceRequest& request,
                const std::optional<InstanceRow>& row, RestartInstanceResponse* response,
                Unary* reactor);
   // RaiseEvent, SuspendInstance and ResumeInstance after their checks.

@@ -2,8 +2,8 @@
 
 #include <utility>
 
-#include "absl/time/clock.h"
 #include "fmt/format.h"
+#include "storage/steady_clock.h"
 
 namespace dt::rpc {
 
@@ -19,7 +19,7 @@ std::optional<HubId> TaskHubs::Find(std::string_view name) const {
   absl::ReaderMutexLock lock(&mutex_);
   const auto found = hubs_.find(absl::string_view(name.data(), name.size()));
   if (found == hubs_.end()) return std::nullopt;
-  if (absl::Now() - found->second.known_at > options_.cache_age_max) return std::nullopt;
+  if (SteadyNow() - found->second.known_at > options_.cache_age_max) return std::nullopt;
   return found->second.id;
 }
 
@@ -41,7 +41,7 @@ absl::Status TaskHubs::CheckName(const std::string& name) const {
 absl::StatusOr<HubId> TaskHubs::Learn(const std::string& name, absl::StatusOr<HubId> answer) {
   absl::MutexLock lock(&mutex_);
   if (answer.ok()) {
-    hubs_[name] = Entry{*answer, absl::Now()};
+    hubs_[name] = Entry{*answer, SteadyNow()};
     return answer;
   }
   if (absl::IsNotFound(answer.status())) {

@@ -51,7 +51,7 @@ class TaskHubs {
  private:
   struct Entry {
     HubId id = 0;
-    absl::Time known_at;
+    absl::Time known_at;  // by the steady clock
   };
 
   absl::Status CheckName(const std::string& name) const;

@@ -1,5 +1,6 @@
 #include "server/rpc/wait_call.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "server/orchestration/requests.h"
@@ -35,17 +36,25 @@ WaitCall::WaitCall(Store* store, dispatch::DispatchThread* dispatch, UnreadAnswe
 void WaitCall::Begin(const std::shared_ptr<WaitCall>& call, HubId hub,
                      dispatch::DispatchThread::WaitFor wait_for) {
   call->hub_ = hub;
+  call->wait_for_ = wait_for;
+  call->begun_at_ = std::chrono::steady_clock::now();
   if (call->permit_ != nullptr) {
     const absl::Status permitted = call->permit_->Check();
     if (!permitted.ok()) return call->Refuse(permitted);
   }
+  Wait(call, std::nullopt);
+}
+
+void WaitCall::Wait(const std::shared_ptr<WaitCall>& call,
+                    std::optional<dispatch::WaitSoFar> so_far) {
   const dispatch::WaitId id = call->dispatch_->Wait(
-      hub, call->request_->instanceid(), wait_for,
-      [call](absl::StatusOr<dispatch::KnownRow> row) { call->Answer(call, row); });
+      call->hub_, call->request_->instanceid(), call->wait_for_,
+      [call](absl::StatusOr<dispatch::KnownRow> row) { call->Answer(call, row); }, so_far);
   bool taken_back = false;
   {
     absl::MutexLock lock(&call->mutex_);
-    call->wait_id_ = id;
+    // The answer may have come already, and with it a later wait.
+    call->wait_id_ = std::max(call->wait_id_, std::optional<dispatch::WaitId>(id));
     taken_back = !call->taken_back_.ok();
   }
   if (taken_back) call->dispatch_->CancelWait(id);
@@ -66,8 +75,17 @@ void WaitCall::Read(const std::shared_ptr<WaitCall>& self) {
   store_->ReadInstance(hub_, request_->instanceid(), request_->getinputsandoutputs(),
                        [self](absl::StatusOr<std::optional<InstanceRow>> row) {
                          if (!row.ok()) return self->Finish(ToGrpc(row.status()));
-                         self->Fill(row->has_value() ? &**row : nullptr);
+                         self->TakeRow(self, row->has_value() ? &**row : nullptr);
                        });
+}
+
+void WaitCall::TakeRow(const std::shared_ptr<WaitCall>& self, const InstanceRow* row) {
+  using dispatch::DispatchThread;
+  if (row != nullptr && DispatchThread::Satisfied(wait_for_, row->status)) return Fill(row);
+  const absl::Status taken_back = TakenBack();  // while it was read
+  if (!taken_back.ok()) return Finish(ToGrpc(taken_back));
+  Wait(self, dispatch::WaitSoFar{absl::FromChrono(std::chrono::steady_clock::now() - begun_at_),
+                                 row != nullptr});
 }
 
 void WaitCall::Fill(const InstanceRow* row) {

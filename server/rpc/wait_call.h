@@ -1,9 +1,11 @@
 // A WaitForInstance... call: waits in the dispatcher, then reads the instance, unless the
-// dispatcher knows its row. Freed at once when the caller leaves (RULES.md 5.17), and ended when
-// the caller loses the right to wait.
+// dispatcher knows its row, and waits on if the row read is not what it waits for (RULES.md 5.15).
+// Freed at once when the caller leaves (RULES.md 5.17), and ended when the caller loses the right
+// to wait.
 #ifndef DT_SERVER_RPC_WAIT_CALL_H_
 #define DT_SERVER_RPC_WAIT_CALL_H_
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -47,8 +49,12 @@ class WaitCall final : public grpc::ServerUnaryReactor, public RevocableCall {
  private:
   WaitCall(Store* store, dispatch::DispatchThread* dispatch, UnreadAnswers* answers,
            const GetInstanceRequest* request, GetInstanceResponse* response);
+  // One wait in the dispatcher; `so_far` unless it is the first.
+  static void Wait(const std::shared_ptr<WaitCall>& call,
+                   std::optional<dispatch::WaitSoFar> so_far);
   void Answer(const std::shared_ptr<WaitCall>& self, const absl::StatusOr<dispatch::KnownRow>& row);
   void Read(const std::shared_ptr<WaitCall>& self);
+  void TakeRow(const std::shared_ptr<WaitCall>& self, const InstanceRow* row);
   void Fill(const InstanceRow* row);
   // Takes the wait back; its answer ends the call with `why`, unless it was taken back before.
   void TakeBack(absl::Status why);
@@ -61,12 +67,14 @@ class WaitCall final : public grpc::ServerUnaryReactor, public RevocableCall {
   const GetInstanceRequest* const request_;
   GetInstanceResponse* const response_;
   HubId hub_ = 0;
+  dispatch::DispatchThread::WaitFor wait_for_ = dispatch::DispatchThread::WaitFor::kCompletion;
+  std::chrono::steady_clock::time_point begun_at_;
   std::unique_ptr<Permit> permit_;
   UnreadAnswers::Charge charge_;
 
   absl::Mutex mutex_;
-  absl::Status taken_back_ ABSL_GUARDED_BY(mutex_);  // not OK = why
-  std::optional<dispatch::WaitId> wait_id_ ABSL_GUARDED_BY(mutex_);
+  absl::Status taken_back_ ABSL_GUARDED_BY(mutex_);                  // not OK = why
+  std::optional<dispatch::WaitId> wait_id_ ABSL_GUARDED_BY(mutex_);  // of the latest wait
   std::shared_ptr<WaitCall> self_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -2,10 +2,10 @@
 
 #include <utility>
 
-#include "absl/time/clock.h"
 #include "server/rpc/frame_buffer.h"
 #include "server/rpc/status.h"
 #include "spdlog/spdlog.h"
+#include "storage/steady_clock.h"
 
 namespace dt::rpc {
 namespace {
@@ -54,11 +54,11 @@ void WorkItemStream::Open(const std::shared_ptr<WorkItemStream>& stream,
   }
   // Headers go out now, so that the worker knows that it is connected before there is work.
   stream->StartSendInitialMetadata();
-  if (const auto left_out = stream->lines_->Admit("opened", absl::Now())) {
+  if (const auto left_out = stream->lines_->Admit("opened", SteadyNow())) {
     spdlog::info("worker stream opened: {}{}", stream->name_, LeftOutNote(*left_out));
   }
   if (options.accepts_nothing()) {
-    if (const auto left_out = stream->lines_->Admit("accepts nothing", absl::Now())) {
+    if (const auto left_out = stream->lines_->Admit("accepts nothing", SteadyNow())) {
       spdlog::warn(
           "worker stream {}: its filters name no orchestration and no activity, so it gets no "
           "work; list some, or send no filters to get all{}",
@@ -186,7 +186,7 @@ void WorkItemStream::OnDone() {
     end = *end_;  // Finish was called, so it is set
     last.swap(self_);
   }
-  if (const auto left_out = lines_->Admit("closed", absl::Now())) {
+  if (const auto left_out = lines_->Admit("closed", SteadyNow())) {
     spdlog::info("worker stream closed: {}: {}{}", name_, std::string(end.message()),
                  LeftOutNote(*left_out));
   }

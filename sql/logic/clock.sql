@@ -26,3 +26,21 @@ return 'epoch'::timestamptz + p_micros * interval '1 microsecond';
 create or replace function _Micros(p_time timestamptz) returns bigint
 language sql immutable strict parallel safe
 return (extract(epoch from p_time - 'epoch'::timestamptz) * 1000000)::bigint;
+
+-- _Earlier, _Later: a time moved by an interval. What lies beyond all times is infinity: intervals reach much
+-- further than times do, and one that somebody chose for one hub must not fail a call that is for all.
+create or replace function _Earlier(p_time timestamptz, p_by interval) returns timestamptz
+language plpgsql stable strict parallel safe set search_path from current as $$
+begin
+  return p_time - p_by;
+exception when datetime_field_overflow or interval_field_overflow then
+  return '-infinity';
+end $$;
+
+create or replace function _Later(p_time timestamptz, p_by interval) returns timestamptz
+language plpgsql stable strict parallel safe set search_path from current as $$
+begin
+  return p_time + p_by;
+exception when datetime_field_overflow or interval_field_overflow then
+  return 'infinity';
+end $$;

@@ -293,12 +293,12 @@ end $$;
 
 -- _DueMessages: the messages of one instance that are due at p_until, in inbox order, up to one more
 -- than p_max; "taken" is false for those beyond the limits. The first is always taken. The events are
--- as they are stored, perhaps cut.
+-- as they are stored, perhaps cut. Stable: as of the statement that calls it, so that _Read finds their payloads.
 create or replace function _DueMessages(p_key bigint, p_until timestamptz, p_max int,
                                         p_max_bytes bigint)
 returns table (seq bigint, visible_at timestamptz, generation int, event_type smallint,
                event bytea, taken boolean)
-language plpgsql set search_path from current set enable_seqscan = off as $$
+language plpgsql stable set search_path from current set enable_seqscan = off as $$
 #variable_conflict use_column
 begin
   return query

@@ -64,8 +64,10 @@ end $$;
 
 -- _Whole: a message of an instance in its whole form, whichever it is stored in. _Read: the same, for
 -- use in a query: asks no function for what is whole already.
+-- Stable: the payloads are as the statement sees them that found the message. A later commit may have dropped
+-- them with their generation. So what a statement reads messages by must not see more than itself, either.
 create or replace function _Whole(p_key bigint, p_data bytea) returns bytea
-language plpgsql set search_path from current set enable_seqscan = off as $$
+language plpgsql stable set search_path from current set enable_seqscan = off as $$
 begin
   return (select _Assemble(p_data, array_agg(p.payload_id), array_agg(p.data))
           from Payloads p
@@ -74,7 +76,7 @@ begin
 end $$;
 
 create or replace function _Read(p_key bigint, p_data bytea) returns bytea
-language sql
+language sql stable
 return case when _IsCut(p_data) then _Whole(p_key, p_data) else p_data end;
 
 -- _StorePayloads: stores the payloads of instances; what is there already is not written again. Caller

@@ -228,17 +228,29 @@ begin
   return null;
 end $$;
 
+-- Older builds have one that does not say which generation it read.
+do $$
+begin
+  if exists (select from pg_proc p
+             where p.oid = to_regprocedure('_ReadHistory(int, jsonb, bytea[])')
+               and 'execution_id' <> all (p.proargnames)) then
+    drop function _ReadHistory(int, jsonb, bytea[]);
+  end if;
+end $$;
+
 -- _ReadHistory: chunks of the current generation after a turn, in order, at least one and then up to
 -- about max_bytes. One row with chunk null if the instance exists and there is nothing after the turn;
--- no row if there is no such instance or execution.
+-- no row if there is no such instance or execution. All rows of an item are of one generation, as it was at one
+-- moment, and say which one that is.
 --   p_batch {items: [{id, execution_id, after_turn, max_bytes}]}
 create or replace function _ReadHistory(p_hub int, p_batch jsonb, p_bytes bytea[])
-returns table (item int, turn bigint, first_event int, event_count int, events bytea)
+returns table (item int, turn bigint, first_event int, event_count int, events bytea,
+               execution_id text)
 language plpgsql set search_path from current set enable_seqscan = off as $$
 #variable_conflict use_column
 begin
   return query
-    select c.ord::int, h.turn, h.first_event, h.event_count, h.events
+    select c.ord::int, h.turn, h.first_event, h.event_count, h.events, i.execution_id
     from rows from (jsonb_to_recordset(p_batch -> 'items')
                       as (execution_id text, after_turn bigint, max_bytes bigint),
                     unnest(_FindInstances(p_hub, p_batch -> 'items')))

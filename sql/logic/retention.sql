@@ -59,9 +59,20 @@ begin
       order by w.next_run nulls first, p.hub_id, p.status limit c_walks_max
     loop
       v_walks := v_walks + 1;
-      select w.looked, w.keys into v_looked, v_keys
-      from _WalkEnded(v_walk.hub_id, v_walk.status, v_now - greatest(v_walk.keep, v_grace), v_left,
-                      v_now, v_pause) w;
+      begin
+        select w.looked, w.keys into v_looked, v_keys
+        from _WalkEnded(v_walk.hub_id, v_walk.status, _Earlier(v_now, greatest(v_walk.keep, v_grace)),
+                        v_left, v_now, v_pause) w;
+      exception when data_exception then
+        -- What is wrong with the rows of one hub must not keep the others from theirs.
+        raise warning 'retention of % instances in task hub "%" failed, and goes on with the others: %',
+          _StatusName(v_walk.status), v_walk.hub, sqlerrm;
+        insert into RetentionWalks as w (hub_id, status, last_run, next_run)
+          values (v_walk.hub_id, v_walk.status, v_now, v_now + v_pause)
+          on conflict (hub_id, status) do update set last_run = v_now, next_run = v_now + v_pause;
+        v_looked := 0;
+        v_keys := '{}';
+      end;
       if v_keys <> '{}' then
         hub := v_walk.hub;
         status := v_walk.status;
@@ -164,7 +175,7 @@ begin
 
   v_walk.passed_over := v_walk.passed_over + looked - cardinality(keys);
   if looked < p_rows and v_walk.restart_at = 'infinity' then
-    v_walk.restart_at := p_now + v_walk.passed_over * c_pause_per_passed;
+    v_walk.restart_at := _Later(p_now, v_walk.passed_over * c_pause_per_passed);
   end if;
   update RetentionWalks w
     set purged_total = w.purged_total + cardinality(keys), last_run = p_now,
@@ -217,19 +228,24 @@ begin
 end $$;
 
 -- SetRetention: how long a hub keeps instances of a status after their end: Completed, Failed, Canceled,
--- Terminated, or Default for those without a policy of their own. An interval of 0 = not at all, null =
--- for ever. The hub is that of the caller unless named. For operators only. Repeat: yes.
+-- Terminated, or Default for those without a policy of their own. An interval of 0 = not at all, at most 100
+-- years, null = for ever. The hub is that of the caller unless named. For operators only. Repeat: yes.
 create or replace function SetRetention(Status text, Keep interval, TaskHub text default null)
 returns void
 language plpgsql security definer set search_path from current as $$
 #variable_conflict use_column
 declare
+  c_keep_max constant interval := '100 years';  -- as the settings of the daemon
   v_hub int := _RetentionHub($3);
   v_status smallint := _RetentionStatus($1);
 begin
   if $2 < interval '0' then
     raise exception 'Keep is %, and nothing can be kept for less than 0; null keeps for ever', $2
       using errcode = 'DT002';
+  -- By its time, too: the parts of an interval may have different signs.
+  elsif $2 > c_keep_max or _Earlier(now(), $2) < now() - c_keep_max then
+    raise exception 'Keep is %, the limit is %; null keeps for ever', $2, c_keep_max
+      using errcode = '22023';
   end if;
   insert into RetentionPolicies as p (hub_id, status, keep) values (v_hub, v_status, $2)
     on conflict (hub_id, status) do update

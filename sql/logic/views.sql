@@ -84,7 +84,7 @@ create or replace view vRetention with (security_barrier) as
 select p.hub as TaskHub, _StatusName(p.status) as RuntimeStatus, p.keep as Keep, p.set_by as SetBy,
        w.last_run as LastRun, coalesce(w.purged_total, 0) as PurgedTotal,
        coalesce(w.passed_over, 0) as PassedOver, o.completed_time as OldestCompletedTime,
-       o.completed_time + p.keep as NextDue, d.host as LedBy,
+       _Later(o.completed_time, p.keep) as NextDue, d.host as LedBy,
        case when d.worker_id is not null then l.since end as LedSince
 from _RetentionPlan p
 join Leaders l on l.role = 'retention'

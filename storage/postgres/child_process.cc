@@ -19,7 +19,7 @@
 
 #include "fmt/format.h"
 #include "storage/postgres/descriptor.h"
-#include "storage/postgres/steady_clock.h"
+#include "storage/steady_clock.h"
 
 namespace dt::postgres {
 namespace {

@@ -19,7 +19,7 @@
 #include "storage/postgres/connection_url.h"
 #include "storage/postgres/session_settings.h"
 #include "storage/postgres/sqlstate.h"
-#include "storage/postgres/steady_clock.h"
+#include "storage/steady_clock.h"
 
 namespace dt::postgres {
 namespace {
@@ -38,8 +38,12 @@ std::string_view Stripped(std::string_view text) {
   return text.substr(begin, text.find_last_not_of(" \n") - begin + 1);
 }
 
-void LogNotice(void* /*unused*/, const char* message) {
-  spdlog::debug("PostgreSQL: {}", Stripped(message));
+// Warnings are for the operator: what they are about is not as it should be. The rest is not.
+void LogNotice(void* /*unused*/, const PGresult* notice) {
+  const char* severity = PQresultErrorField(notice, PG_DIAG_SEVERITY_NONLOCALIZED);
+  const bool warning = severity != nullptr && std::string_view(severity) == "WARNING";
+  spdlog::log(warning ? spdlog::level::warn : spdlog::level::debug, "PostgreSQL: {}",
+              Stripped(PQresultErrorMessage(notice)));
 }
 
 // The SQLSTATE in a message of verbosity VERBOSE: "FATAL:  28P01: password authentication failed".
@@ -131,7 +135,7 @@ absl::StatusOr<std::unique_ptr<Connection>> Connection::Open(const ConnectionOpt
   if (absl::Status status = connection->WaitUntilConnected(); !status.ok()) return status;
 
   PQsetErrorVerbosity(raw, PQERRORS_DEFAULT);
-  PQsetNoticeProcessor(raw, &LogNotice, nullptr);
+  PQsetNoticeReceiver(raw, &LogNotice, nullptr);
   if (PQsetnonblocking(raw, 1) != 0) return connection->ConnectionError();
   if (connection->server_version() < kOldestServer) {
     return absl::FailedPreconditionError(

@@ -9,7 +9,7 @@
 #include "spdlog/spdlog.h"
 #include "storage/postgres/check.h"
 #include "storage/postgres/sqlstate.h"
-#include "storage/postgres/steady_clock.h"
+#include "storage/steady_clock.h"
 
 namespace dt::postgres {
 namespace {
@@ -17,6 +17,11 @@ namespace {
 // How far into the queue one call looks for operations of its kind.
 constexpr int kScanMax = 4096;
 constexpr absl::Duration kFaultLogInterval = absl::Seconds(30);
+// A restart of the server is none; and where nobody calls, nobody knows.
+constexpr absl::Duration kFaultShownAfter = absl::Seconds(3);
+constexpr absl::Duration kFaultForgottenAfter = absl::Seconds(30);
+// A fault that lasts is noted more often.
+constexpr absl::Duration kFaultOverAfter = absl::Seconds(5);
 
 }  // namespace
 
@@ -105,6 +110,16 @@ LaneCounters Lane::counters() const {
   return counters_;
 }
 
+absl::Status Lane::StandingFault(absl::Time written_at) const {
+  const absl::Time now = SteadyNow();
+  absl::MutexLock lock(&mutex_);
+  const bool full = Classify(shown_fault_) == FaultClass::kSlowRetry;
+  const bool over = !full && written_at - shown_last_ > kFaultOverAfter;
+  const bool stands =
+      now - shown_since_ >= kFaultShownAfter && now - shown_last_ <= kFaultForgottenAfter;
+  return stands && !over ? shown_fault_ : absl::OkStatus();
+}
+
 // ---------------------------------------------------------------------------------------------
 // The lane's thread
 
@@ -121,9 +136,10 @@ void Lane::Run() {
       } else {
         RunBatch(std::move(batch));
       }
-    } else {
-      FailImpatient();
     }
+    // While there is no connection, and as well while there is one that takes nothing: to a server
+    // that is read-only, or full.
+    if (SteadyNow() < not_before_) FailImpatient();
   }
   Disconnect();
   Batch rest = blocked_.TakeAll();
@@ -143,7 +159,8 @@ bool Lane::Gather() {
     mutex_.Await(absl::Condition(this, &Lane::HasArrivedOrStopping));
     idle_ = false;
     if (begun_.has_value()) return true;
-  } else if (absl::Duration left = not_before_ - SteadyNow(); left > absl::ZeroDuration()) {
+  } else if (absl::Duration left = std::min(not_before_, EarliestGiveUp()) - SteadyNow();
+             left > absl::ZeroDuration()) {
     mutex_.AwaitWithTimeout(absl::Condition(&stopping_), left);
   } else if (left = blocked_until_ - SteadyNow(); left > absl::ZeroDuration() && !stopping_) {
     mutex_.AwaitWithTimeout(absl::Condition(this, &Lane::HasArrivedOrStopping), left);
@@ -157,6 +174,14 @@ bool Lane::Gather() {
   arrived_.clear();
   if (!stopping_) return true;
   return !(waiting_.empty() && blocked_.empty()) && SteadyNow() < drain_until_;
+}
+
+absl::Time Lane::EarliestGiveUp() const {
+  // Only while a fault lasts does it matter, and only then all of them are looked at.
+  absl::Time earliest = absl::InfiniteFuture();
+  if (fault_.ok()) return earliest;
+  for (const auto& operation : waiting_) earliest = std::min(earliest, operation->give_up_at_);
+  return earliest;
 }
 
 bool Lane::MustGoBeside(const Operation& operation) const {
@@ -260,6 +285,12 @@ void Lane::NoteFault(const absl::Status& fault, absl::Duration delay) {
     if (Sqlstate(fault) == kCannotConnectNow) delay = std::min(delay, options_.starting_delay_max);
   }
   not_before_ = now + delay;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (shown_fault_.ok()) shown_since_ = now;
+    shown_fault_ = fault;
+    shown_last_ = now;
+  }
   if (first || now - fault_logged_at_ > kFaultLogInterval) {
     fault_logged_at_ = now;
     bool full = Classify(fault) == FaultClass::kSlowRetry;
@@ -298,6 +329,8 @@ Batch Lane::TakeBlocked(absl::Time now) {
   Batch batch;
   if (blocked_.next_due() <= now && suspects_.blocked_rest_until() <= now) {
     batch.push_back(blocked_.TakeDue(now));
+    FailAbandoned(&batch);
+    if (batch.empty()) PushFront(blocked_.TakeFollowers());
   }
   return batch;
 }
@@ -312,10 +345,15 @@ Batch Lane::TakeWaiting(absl::Time now) {
   absl::flat_hash_set<uint64_t> left_behind;
   absl::flat_hash_set<uint64_t> taken;
   blocked_until_ = absl::InfiniteFuture();
+  Batch abandoned;
   int looked_at = 0;
   while (looked_at < kScanMax && !waiting_.empty() && (batch.empty() || batch.size() < size_max)) {
     std::unique_ptr<Operation> next = std::move(waiting_.front());
     waiting_.pop_front();
+    if (next->abandoned()) {
+      abandoned.push_back(std::move(next));
+      continue;
+    }
     if (blocked_.Follow(next)) continue;
     // All operations of a hub rest together, so their order stays.
     if (const absl::Time rests_until = suspects_.RestsUntil(next->hub); rests_until > now) {
@@ -350,6 +388,7 @@ Batch Lane::TakeWaiting(absl::Time now) {
     }
   }
   for (auto it = behind.rbegin(); it != behind.rend(); ++it) waiting_.push_front(std::move(*it));
+  FailAbandoned(&abandoned);
   return batch;
 }
 

@@ -28,8 +28,9 @@
 //   disk or memory full             like a lost connection, after a longer pause, with an alert
 //                                   logged
 //   anything else                   fails the operations of the call (kInternal)
-// An operation waits for a missing database no longer than its `patience`, then fails with
-// kUnavailable. This may overtake an earlier operation of the same key that has more patience.
+// An operation waits for a database that is away, read-only or full no longer than its `patience`,
+// then fails with kUnavailable. This may overtake an earlier operation of the same key that has
+// more patience. One whose caller is gone (Operation::caller_gone) fails instead of being sent.
 //
 // Alone. When the last call held one operation and nothing waits, Submit sends the next one itself,
 // and the thread only waits for its answer: under little load a call does not wait for a wake-up.
@@ -144,6 +145,11 @@ class Lane {
 
   LaneCounters counters() const;
 
+  // Why calls fail, where they have done so for a few seconds: the database is away, takes no
+  // writes or is full. OK once a call has gone through, and when none was tried for half a minute;
+  // unless it is full, also when somebody else has written since, at `written_at` (steady clock).
+  absl::Status StandingFault(absl::Time written_at) const;
+
  private:
   using Queue = std::deque<std::unique_ptr<Operation>>;
   // A call that Submit has sent.
@@ -156,6 +162,8 @@ class Lane {
   void Run();
   // Waits for something to do and moves new operations to waiting_. False when it is time to end.
   bool Gather();
+  // When the first of those that wait loses its patience, while a fault lasts; else never.
+  absl::Time EarliestGiveUp() const;
   // True when a call can be sent; otherwise a fault was noted and not_before_ says when to try
   // again.
   bool EnsureConnected();
@@ -199,7 +207,10 @@ class Lane {
   void CompleteAll(const Result& result, Batch part);
   void PutBack(Batch part, std::vector<Batch>* rest, bool outcome_unknown);
   void FailAll(Batch batch, const absl::Status& status);
+  // Those whose patience is over, or whose callers are gone.
   void FailImpatient();
+  // Takes those out, and fails them, whose callers are gone.
+  void FailAbandoned(Batch* batch);
   // Notes why nothing can be sent now; after `delay`, or by the back-off, it is tried again.
   void NoteFault(const absl::Status& fault, absl::Duration delay = absl::ZeroDuration());
   void Disconnect();
@@ -246,6 +257,9 @@ class Lane {
   absl::Time drain_until_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();
   std::unique_ptr<Canceler> canceler_ ABSL_GUARDED_BY(mutex_);
   LaneCounters counters_ ABSL_GUARDED_BY(mutex_);
+  absl::Status shown_fault_ ABSL_GUARDED_BY(mutex_);  // a copy of fault_
+  absl::Time shown_since_ ABSL_GUARDED_BY(mutex_);    // the first of its kind in a row
+  absl::Time shown_last_ ABSL_GUARDED_BY(mutex_);
 
   absl::Mutex join_mutex_;
   std::thread thread_ ABSL_GUARDED_BY(join_mutex_);

@@ -6,7 +6,7 @@
 #include "spdlog/spdlog.h"
 #include "storage/postgres/lane.h"
 #include "storage/postgres/sqlstate.h"
-#include "storage/postgres/steady_clock.h"
+#include "storage/steady_clock.h"
 
 namespace dt::postgres {
 namespace {
@@ -231,6 +231,7 @@ void Lane::CompleteAll(const Result& result, Batch part) {
   {
     absl::MutexLock lock(&mutex_);
     ++counters_.calls;
+    shown_fault_ = absl::OkStatus();
   }
   CountEnd(part, /*failed=*/false);
   const Verb& verb = *part.front()->verb;
@@ -281,7 +282,7 @@ void Lane::FailImpatient() {
   Batch failed = blocked_.TakeImpatient(now);
   Queue left;
   for (auto& operation : waiting_) {
-    if (operation->give_up_at_ <= now) {
+    if (operation->give_up_at_ <= now || operation->abandoned()) {
       failed.push_back(std::move(operation));
     } else {
       left.push_back(std::move(operation));
@@ -291,6 +292,15 @@ void Lane::FailImpatient() {
   FailAll(std::move(failed),
           absl::UnavailableError(fmt::format(
               "PostgreSQL cannot be used now, send this again later: {}", Text(fault_))));
+}
+
+void Lane::FailAbandoned(Batch* batch) {
+  Batch failed;
+  for (auto& operation : *batch) {
+    if (operation->abandoned()) failed.push_back(std::move(operation));
+  }
+  batch->erase(std::remove(batch->begin(), batch->end(), nullptr), batch->end());
+  FailAll(std::move(failed), absl::UnavailableError("the caller is gone, and this is not done"));
 }
 
 void Lane::CountEnd(const Batch& batch, bool failed) {

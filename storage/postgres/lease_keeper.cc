@@ -5,23 +5,53 @@
 #include "absl/strings/str_cat.h"
 #include "spdlog/spdlog.h"
 #include "storage/postgres/process_identity.h"
-#include "storage/postgres/steady_clock.h"
+#include "storage/steady_clock.h"
 
 namespace dt::postgres {
 namespace {
+
+// A restart of the server is no fault.
+constexpr absl::Duration kFaultShownAfter = absl::Seconds(3);
 
 std::string CallText(const std::string& schema, const std::string& call) {
   return absl::StrCat("select * from ", Connection::QuoteIdentifier(schema), ".", call);
 }
 
+// The server read its clock as `now` somewhere between `sent` and the present, both of the steady
+// clock; the middle is wrong by half a round trip at most.
+absl::Duration OffsetOf(absl::Time now, absl::Time sent) {
+  return now - (sent + (SteadyNow() - sent) / 2);
+}
+
 }  // namespace
 
+absl::StatusOr<absl::Duration> MeasureClock(Connection& connection, const std::string& schema) {
+  const absl::Time sent = SteadyNow();
+  const absl::StatusOr<Result> result =
+      connection.ExecuteOnce(CallText(schema, "_Now()"), Params());
+  if (!result.ok()) return result.status();
+  return OffsetOf(result->Timestamp(0, 0), sent);
+}
+
 LeaseKeeper::LeaseKeeper(LeaseKeeperOptions options, std::function<void(WorkerId)> on_registered)
-    : options_(std::move(options)), on_registered_(std::move(on_registered)) {}
+    : options_(std::move(options)), on_registered_(std::move(on_registered)) {
+  if (options_.clock_offset.has_value()) SetClock(*options_.clock_offset);
+}
 
 LeaseKeeper::~LeaseKeeper() { Stop(); }
 
 void LeaseKeeper::Start() {
+  // Whatever is timed by Now() from here on is timed by the database.
+  absl::Status status = clock_known_.load() ? absl::OkStatus() : EnsureConnected();
+  if (status.ok() && !clock_known_.load()) {
+    const absl::StatusOr<absl::Duration> offset = MeasureClock(*connection_, options_.schema);
+    if (offset.ok()) SetClock(*offset);
+    status = offset.status();
+  }
+  if (!status.ok()) {
+    spdlog::warn("the database's clock is not known yet, this host's is used until it is: {}",
+                 status.ToString());
+  }
   thread_ = std::thread([this] { Run(); });
 }
 
@@ -49,6 +79,7 @@ void LeaseKeeper::Run() {
   do {
     absl::Status status = EnsureConnected();
     if (status.ok()) status = worker_.load() == 0 ? Register() : Renew();
+    NoteOutcome(status);
     if (status.ok()) {
       backoff.Reset();
       // After a renewal found the registration gone, register at once.
@@ -82,7 +113,7 @@ absl::Status LeaseKeeper::Register() {
        CallText(options_.schema, "_RegisterWorker($1, $2, $3, $4 * interval '1 microsecond')")},
       params);
   if (!result.ok()) return result.status();
-  SetClock(result->Timestamp(0, result->Column("now")), sent);
+  SetClock(OffsetOf(result->Timestamp(0, result->Column("now")), sent));
   worker_.store(result->Int(0, result->Column("worker_id")));
   on_registered_(worker_.load());
   return absl::OkStatus();
@@ -96,7 +127,7 @@ absl::Status LeaseKeeper::Renew() {
       {"renew", CallText(options_.schema, "_RenewWorker($1, $2 * interval '1 microsecond')")},
       params);
   if (!result.ok()) return result.status();
-  SetClock(result->Timestamp(0, result->Column("now")), sent);
+  SetClock(OffsetOf(result->Timestamp(0, result->Column("now")), sent));
   if (!result->Bool(0, result->Column("renewed"))) {
     spdlog::warn("worker {} was swept: its lease had run out; registering again", worker_.load());
     worker_.store(0);
@@ -122,12 +153,22 @@ void LeaseKeeper::Unregister() {
   connection_.reset();
 }
 
-void LeaseKeeper::SetClock(absl::Time now, absl::Time sent) {
-  // The server read its clock somewhere in between; the middle is wrong by half a round trip at
-  // most.
-  const absl::Time middle = sent + (SteadyNow() - sent) / 2;
-  clock_offset_us_.store(absl::ToInt64Microseconds(now - middle));
+void LeaseKeeper::SetClock(absl::Duration offset) {
+  clock_offset_us_.store(absl::ToInt64Microseconds(offset));
   clock_known_.store(true);
+}
+
+void LeaseKeeper::NoteOutcome(const absl::Status& status) {
+  absl::MutexLock lock(&mutex_);
+  const absl::Time now = SteadyNow();
+  if (fault_.ok()) fault_since_ = now;
+  fault_ = status;
+  if (status.ok()) renewed_at_ = now;
+}
+
+absl::Status LeaseKeeper::StandingFault() const {
+  absl::MutexLock lock(&mutex_);
+  return SteadyNow() - fault_since_ >= kFaultShownAfter ? fault_ : absl::OkStatus();
 }
 
 bool LeaseKeeper::SleepFor(absl::Duration delay) {

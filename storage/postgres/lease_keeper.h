@@ -14,12 +14,14 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/random/random.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "storage/postgres/backoff.h"
@@ -35,7 +37,12 @@ struct LeaseKeeperOptions {
   absl::Duration lease = absl::Seconds(30);  // renewed at a third of this
   absl::Duration retry_min = absl::Milliseconds(100);
   absl::Duration retry_max = absl::Seconds(2);
+  // The server's clock minus the steady clock, from MeasureClock; if it is not given, Start asks.
+  std::optional<absl::Duration> clock_offset = std::nullopt;
 };
+
+// How far the server's clock is ahead of the steady clock, within half a round trip.
+absl::StatusOr<absl::Duration> MeasureClock(Connection& connection, const std::string& schema);
 
 class LeaseKeeper {
  public:
@@ -45,14 +52,23 @@ class LeaseKeeper {
   LeaseKeeper(const LeaseKeeper&) = delete;
   LeaseKeeper& operator=(const LeaseKeeper&) = delete;
 
+  // Blocks for one connection, if the clock is not known yet.
   void Start();
   // Unregisters, which frees every lease that is still held, and ends the thread. The caller has
   // ended all its writes before. If the database is away, the leases end by themselves.
   void Stop();
 
-  // The database's clock; the local one until the first answer.
+  // The database's clock. Only where that could not be asked before, as Start found no database, it
+  // is the host's until there is one: that may be wrong by any amount.
   absl::Time Now() const;
   WorkerId worker() const { return worker_.load(); }  // 0 = not registered
+  // Why the lease is not renewed, where that has been so for a few seconds; else OK. Any thread.
+  absl::Status StandingFault() const;
+  // When it has been renewed last, by the steady clock. Any thread.
+  absl::Time renewed_at() const {
+    absl::MutexLock lock(&mutex_);
+    return renewed_at_;
+  }
 
  private:
   void Run();
@@ -60,8 +76,8 @@ class LeaseKeeper {
   absl::Status Register();
   absl::Status Renew();
   void Unregister();
-  // `now` is the server's clock between `sent` and the present, both of the steady clock.
-  void SetClock(absl::Time now, absl::Time sent);
+  void SetClock(absl::Duration offset);
+  void NoteOutcome(const absl::Status& status);
   // False when Stop was called.
   bool SleepFor(absl::Duration delay);
 
@@ -78,8 +94,11 @@ class LeaseKeeper {
   std::atomic<bool> clock_known_{false};
   mutable std::atomic<int64_t> last_now_us_{INT64_MIN};
 
-  absl::Mutex mutex_;
+  mutable absl::Mutex mutex_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Status fault_ ABSL_GUARDED_BY(mutex_);  // of the last try
+  absl::Time fault_since_ ABSL_GUARDED_BY(mutex_);
+  absl::Time renewed_at_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
   std::thread thread_;
 };
 

@@ -10,7 +10,7 @@
 #include "storage/postgres/embedded_sql.h"
 #include "storage/postgres/semver.h"
 #include "storage/postgres/sqlstate.h"
-#include "storage/postgres/steady_clock.h"
+#include "storage/steady_clock.h"
 
 namespace dt::postgres {
 namespace {
@@ -189,9 +189,16 @@ void Explain(const std::string& schema, const std::string& marker, SchemaStatus*
   }
 }
 
-absl::Status RunPlan(Connection& connection, const std::string& schema,
-                     const std::optional<Semver>& installed) {
-  for (const EmbeddedFile& file : Plan(installed)) {
+// Of a schema that is up to date: the roles and the rights alone. Roles may have been made, or
+// rights taken away, after it was installed.
+std::vector<EmbeddedFile> RightsPlan() {
+  return {{"check-schema.sql", FileText("check-schema.sql")},
+          {"permissions.sql", FileText("permissions.sql")}};
+}
+
+absl::Status RunFiles(Connection& connection, const std::string& schema,
+                      const std::vector<EmbeddedFile>& files) {
+  for (const EmbeddedFile& file : files) {
     absl::Time start = SteadyNow();
     absl::Status status = connection.RunScript(std::string(file.text));
     if (!status.ok()) {
@@ -205,7 +212,35 @@ absl::Status RunPlan(Connection& connection, const std::string& schema,
     spdlog::info("[301 ExecutedSqlScript] {}: {} ms", file.path,
                  absl::ToInt64Milliseconds(SteadyNow() - start));
   }
-  return connection.RunScript(VersionSql());
+  return absl::OkStatus();
+}
+
+absl::Status RunPlan(Connection& connection, const std::string& schema,
+                     const std::optional<Semver>& installed) {
+  absl::Status status = RunFiles(connection, schema, Plan(installed));
+  return status.ok() ? connection.RunScript(VersionSql()) : status;
+}
+
+// Sets the rights, if the role of this session may, as check-schema.sql sees it: the daemon's own,
+// which may also be told to migrate at each start, must not fail for that.
+absl::Status RenewRights(Connection& connection, const std::string& schema) {
+  absl::StatusOr<Result> owner = connection.ExecuteOnce(
+      "select n.nspowner = u.oid or (u.rolsuper and o.rolsuper) or "
+      "(not u.rolsuper and pg_catalog.pg_has_role(n.nspowner, 'usage')), o.rolname::text "
+      "from pg_catalog.pg_namespace n "
+      "join pg_catalog.pg_roles o on o.oid = n.nspowner "
+      "join pg_catalog.pg_roles u on u.rolname = current_user where n.nspname = $1",
+      Params().Text(schema));
+  if (!owner.ok()) return owner.status();
+  if (!owner->Bool(0, 0)) {
+    spdlog::info(
+        "the rights of roles in schema {} are left as they are: `schema up` sets them when "
+        "\"{}\", who owns it, runs it",
+        schema, owner->Text(0, 1));
+    return absl::OkStatus();
+  }
+  absl::Status status = connection.RunScript(SearchPathSql(schema));
+  return status.ok() ? RunFiles(connection, schema, RightsPlan()) : status;
 }
 
 // Inside the transaction that BeginSql opened, under its lock.
@@ -216,7 +251,8 @@ absl::Status MigrateLocked(Connection& connection, const std::string& schema) {
     return absl::FailedPreconditionError(before->explanation);
   }
   bool current = before->state == SchemaState::kCurrent && !before->logic_differs;
-  if (current || before->state == SchemaState::kNewer) return absl::OkStatus();
+  if (before->state == SchemaState::kNewer) return absl::OkStatus();
+  if (current) return RenewRights(connection, schema);
 
   absl::StatusOr<bool> exists =
       Exists(connection, "select 1 from pg_catalog.pg_namespace where nspname = $1", schema);

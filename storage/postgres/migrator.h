@@ -44,9 +44,10 @@ std::string ProgramVersion();
 // Looks only, needs no right to create anything.
 absl::StatusOr<SchemaStatus> ReadSchemaStatus(Connection& connection, const std::string& schema);
 
-// Creates or upgrades the schema and returns its state afterwards. Does nothing if it is current or
-// newer. kFailedPrecondition: it cannot be brought to this version; kPermissionDenied: the role
-// lacks a right. Messages say what to do.
+// Creates or upgrades the schema and returns its state afterwards. If it is current, only sets the
+// rights of roles again, where this session's may; does nothing if it is newer.
+// kFailedPrecondition: it cannot be brought to this version; kPermissionDenied: the role lacks a
+// right. Messages say what to do.
 absl::StatusOr<SchemaStatus> MigrateSchema(Connection& connection, const std::string& schema);
 
 // The SQL of that migration as text for psql, from `installed_version` (empty = none) on.

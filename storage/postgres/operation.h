@@ -36,6 +36,11 @@ class Operation {
   // How long it waits for a database that is away, from Submit on; zero = the lane's default.
   absl::Duration patience = absl::ZeroDuration();
 
+  // Tells whether nobody waits for it any more, so that it need not be sent; null = always sent.
+  // Any thread, no locks; not called after its end.
+  CallerGone caller_gone = nullptr;
+  bool abandoned() const { return caller_gone != nullptr && caller_gone(); }
+
   // An earlier call with it ended with its session. A call that the server refused changed nothing.
   bool may_have_happened() const { return may_have_happened_; }
 

@@ -70,6 +70,7 @@ LeaseKeeperOptions KeeperOptions(const PostgresStoreOptions& options) {
   keeper.schema = options.schema;
   keeper.version = options.version;
   keeper.lease = options.lease;
+  keeper.clock_offset = options.clock_offset;
   return keeper;
 }
 
@@ -185,6 +186,14 @@ void PostgresStore::Stop() {
 
 absl::Time PostgresStore::Now() const { return keeper_.Now(); }
 
+absl::Status PostgresStore::Writable() const {
+  absl::Status fault = keeper_.StandingFault();
+  for (auto lane = write_lanes_.begin(); fault.ok() && lane != write_lanes_.end(); ++lane) {
+    fault = (*lane)->StandingFault(keeper_.renewed_at());
+  }
+  return fault;
+}
+
 void PostgresStore::Enqueue(Lane& lane, std::unique_ptr<Operation> operation) {
   absl::Status status = lane.Submit(operation);
   if (!status.ok()) refusals_.Add(std::move(operation), std::move(status));
@@ -192,28 +201,38 @@ void PostgresStore::Enqueue(Lane& lane, std::unique_ptr<Operation> operation) {
 
 template <typename Request, typename Reply>
 void PostgresStore::Submit(Lane& lane, const CallVerb<Request, Reply>& verb, HubId hub,
-                           uint64_t order_key, size_t bytes, Request request,
-                           Callback<Reply> done) {
+                           uint64_t order_key, size_t bytes, Request request, Callback<Reply> done,
+                           CallerGone caller_gone) {
   auto call =
       std::make_unique<Call<Request, Reply>>(&verb, &context_, std::move(request), std::move(done));
   call->hub = hub;
   call->order_key = order_key;
   call->bytes = bytes;
+  call->caller_gone = std::move(caller_gone);
   Enqueue(lane, std::move(call));
 }
 
 template <typename Request, typename Reply>
 void PostgresStore::SubmitWrite(const CallVerb<Request, Reply>& verb, HubId hub,
                                 std::string_view instance_id, size_t bytes, Request request,
-                                Callback<Reply> done) {
+                                Callback<Reply> done, CallerGone caller_gone) {
   const uint64_t order_key = OrderKey(hub, instance_id);
-  Submit(WriteLane(order_key), verb, hub, order_key, bytes, std::move(request), std::move(done));
+  Submit(WriteLane(order_key), verb, hub, order_key, bytes, std::move(request), std::move(done),
+         std::move(caller_gone));
 }
 
 void PostgresStore::ResolveHub(std::string name, bool create, Callback<HubId> done) {
   const size_t bytes = name.size();
-  Submit(*upkeep_lane_, *verbs_->resolve_hub, 0, 0, bytes, HubRequest{std::move(name), create},
-         std::move(done));
+  HubRequest request{std::move(name), false};
+  if (create) {
+    done = [this, bytes, request = HubRequest{request.name, true},
+            done = std::move(done)](absl::StatusOr<HubId> found) mutable {
+      if (!absl::IsNotFound(found.status())) return std::move(done)(std::move(found));
+      Submit(*upkeep_lane_, *verbs_->resolve_hub, 0, 0, bytes, std::move(request), std::move(done));
+    };
+  }
+  // Most are there, and are found where nothing waits for a write.
+  Submit(*read_lane_, *verbs_->resolve_hub, 0, 0, bytes, std::move(request), std::move(done));
 }
 
 void PostgresStore::DeleteHub(std::string name, DoneCallback done) {
@@ -244,21 +263,26 @@ void PostgresStore::CreateInstance(NewInstance instance, Callback<CreateResult> 
   const HubId hub = instance.hub;
   const std::string id = instance.instance_id;
   const size_t bytes = BytesOf(instance);
-  SubmitWrite(*verbs_->create, hub, id, bytes, std::move(instance), std::move(done));
+  CallerGone gone = instance.caller_gone;
+  SubmitWrite(*verbs_->create, hub, id, bytes, std::move(instance), std::move(done),
+              std::move(gone));
 }
 
 void PostgresStore::SendMessage(ClientMessage message, Callback<Delivery> done) {
   const HubId hub = message.hub;
   const std::string id = message.instance_id;
   const size_t bytes = BytesOf(message.message);
-  SubmitWrite(*verbs_->send, hub, id, bytes, std::move(message), std::move(done));
+  CallerGone gone = message.caller_gone;
+  SubmitWrite(*verbs_->send, hub, id, bytes, std::move(message), std::move(done), std::move(gone));
 }
 
 void PostgresStore::Terminate(ClientTermination termination, Callback<Delivery> done) {
   const HubId hub = termination.hub;
   const std::string id = termination.termination.instance_id;
   const size_t bytes = BytesOf(termination.termination.message);
-  SubmitWrite(*verbs_->terminate, hub, id, bytes, std::move(termination), std::move(done));
+  CallerGone gone = termination.caller_gone;
+  SubmitWrite(*verbs_->terminate, hub, id, bytes, std::move(termination), std::move(done),
+              std::move(gone));
 }
 
 void PostgresStore::ClaimInstances(ClaimRequest request, Callback<ClaimResult> done) {
@@ -362,7 +386,9 @@ size_t BytesOf(const std::vector<std::string>& ids) {
 void PostgresStore::PurgeInstances(PurgeRequest request, Callback<PurgeResult> done) {
   const HubId hub = request.hub;
   const size_t bytes = BytesOf(request.instance_ids);
-  Submit(*upkeep_lane_, *verbs_->purge, hub, 0, bytes, std::move(request), std::move(done));
+  CallerGone gone = request.caller_gone;
+  Submit(*upkeep_lane_, *verbs_->purge, hub, 0, bytes, std::move(request), std::move(done),
+         std::move(gone));
 }
 
 void PostgresStore::ApplyRetention(RetentionRequest request, Callback<RetentionResult> done) {
@@ -385,14 +411,18 @@ void PostgresStore::RewindInstances(RewindRequest request, Callback<RewindOutcom
       bytes += 64 + (chunk.events == nullptr ? 0 : chunk.events->size());
     }
   }
-  Submit(*upkeep_lane_, *verbs_->rewind, hub, 0, bytes, std::move(request), std::move(done));
+  CallerGone gone = request.caller_gone;
+  Submit(*upkeep_lane_, *verbs_->rewind, hub, 0, bytes, std::move(request), std::move(done),
+         std::move(gone));
 }
 
 void PostgresStore::TerminateNow(ImmediateTermination request,
                                  Callback<std::vector<std::string>> done) {
   const HubId hub = request.hub;
   const size_t bytes = BytesOf(request.instance_ids) + request.reason.value_or("").size();
-  Submit(*upkeep_lane_, *verbs_->terminate_now, hub, 0, bytes, std::move(request), std::move(done));
+  CallerGone gone = request.caller_gone;
+  Submit(*upkeep_lane_, *verbs_->terminate_now, hub, 0, bytes, std::move(request), std::move(done),
+         std::move(gone));
 }
 
 void PostgresStore::ReadInstance(HubId hub, std::string instance_id, bool payloads,
@@ -422,7 +452,7 @@ void PostgresStore::SearchInstances(InstanceSearch search, Callback<InstancePage
 
 void PostgresStore::ReadHistory(HubId hub, std::string instance_id,
                                 std::optional<std::string> execution_id, int64_t after_turn,
-                                int64_t max_bytes, Callback<std::vector<HistoryChunk>> done) {
+                                int64_t max_bytes, Callback<HistoryPage> done) {
   const size_t bytes = 128 + instance_id.size();
   Submit(*read_lane_, *verbs_->read_history, hub, 0, bytes,
          HistoryRequest{std::move(instance_id), std::move(execution_id), after_turn, max_bytes},

@@ -20,6 +20,7 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -48,6 +49,8 @@ struct PostgresStoreOptions {
   // the lane for large operations, where connection.statement_timeout is the limit.
   absl::Duration lane_statement_timeout = absl::Seconds(5);
   absl::Duration read_statement_timeout = absl::Seconds(30);
+  // The database's clock, from MeasureClock (lease_keeper.h); if it is not given, Start asks.
+  std::optional<absl::Duration> clock_offset = std::nullopt;
   absl::Duration drain = absl::Seconds(10);  // how long Stop() lets queued work finish
   // Hints between daemons by LISTEN; off behind a pooler in transaction mode, unless listen_url
   // goes past it (empty = connection.url). Without hints polling finds all work, only later.
@@ -66,6 +69,7 @@ class PostgresStore : public Store {
   void Start(StoreObserver* observer) override;
   void Stop() override;
   absl::Time Now() const override;
+  absl::Status Writable() const override;
   void ResolveHub(std::string name, bool create, Callback<HubId> done) override;
   void DeleteHub(std::string name, DoneCallback done) override;
   void CleanHubs(HubCleanupRequest request, Callback<HubCleanupResult> done) override;
@@ -97,8 +101,7 @@ class PostgresStore : public Store {
   void ReadStatus(HubId hub, std::string instance_id, Callback<InstanceStatus> done) override;
   void SearchInstances(InstanceSearch search, Callback<InstancePage> done) override;
   void ReadHistory(HubId hub, std::string instance_id, std::optional<std::string> execution_id,
-                   int64_t after_turn, int64_t max_bytes,
-                   Callback<std::vector<HistoryChunk>> done) override;
+                   int64_t after_turn, int64_t max_bytes, Callback<HistoryPage> done) override;
 
   // Sums over all lanes.
   LaneCounters counters() const;
@@ -109,10 +112,12 @@ class PostgresStore : public Store {
   Lane& WriteLane(uint64_t order_key) { return *write_lanes_[order_key % write_lanes_.size()]; }
   template <typename Request, typename Reply>
   void Submit(Lane& lane, const CallVerb<Request, Reply>& verb, HubId hub, uint64_t order_key,
-              size_t bytes, Request request, Callback<Reply> done);
+              size_t bytes, Request request, Callback<Reply> done,
+              CallerGone caller_gone = nullptr);
   template <typename Request, typename Reply>
   void SubmitWrite(const CallVerb<Request, Reply>& verb, HubId hub, std::string_view instance_id,
-                   size_t bytes, Request request, Callback<Reply> done);
+                   size_t bytes, Request request, Callback<Reply> done,
+                   CallerGone caller_gone = nullptr);
   void Enqueue(Lane& lane, std::unique_ptr<Operation> operation);
 
   const PostgresStoreOptions options_;

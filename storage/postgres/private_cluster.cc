@@ -21,7 +21,7 @@
 #include "storage/postgres/backoff.h"
 #include "storage/postgres/connection.h"
 #include "storage/postgres/sqlstate.h"
-#include "storage/postgres/steady_clock.h"
+#include "storage/steady_clock.h"
 
 namespace dt::postgres {
 namespace {

@@ -155,11 +155,13 @@ class ReadHistories : public ReadHistoryVerb {
                              Replies& replies) const override {
     const int item = result.Column("item");
     const int turn = result.Column("turn");
+    const int execution_id = result.Column("execution_id");
     std::vector<bool> found(requests.size());
     for (int row = 0; row < result.rows(); ++row) {
       const absl::StatusOr<size_t> index = ItemIndex(result, row, item, requests.size());
       if (!index.ok()) return index.status();
       found[*index] = true;
+      replies[*index]->execution_id = result.OptionalText(row, execution_id).value_or("");
       if (result.IsNull(row, turn)) continue;
       HistoryChunk chunk;
       chunk.turn = result.Int(row, turn);
@@ -167,7 +169,7 @@ class ReadHistories : public ReadHistoryVerb {
       chunk.event_count = static_cast<int32_t>(result.Int(row, result.Column("event_count")));
       chunk.events =
           std::make_shared<const std::string>(result.Bytes(row, result.Column("events")));
-      replies[*index]->push_back(std::move(chunk));
+      replies[*index]->chunks.push_back(std::move(chunk));
     }
     for (size_t i = 0; i < found.size(); ++i) {
       if (!found[i]) {

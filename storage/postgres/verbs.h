@@ -226,7 +226,7 @@ using ListWorkersVerb = CallVerb<bool, std::vector<WorkerRow>>;
 // The request names workers that are dead; the reply counts what was freed.
 using SweepVerb = CallVerb<std::vector<WorkerId>, int64_t>;
 using UnacceptedVerb = CallVerb<UnacceptedSearch, UnacceptedWork>;
-using ReadHistoryVerb = CallVerb<HistoryRequest, std::vector<HistoryChunk>>;
+using ReadHistoryVerb = CallVerb<HistoryRequest, HistoryPage>;
 
 std::unique_ptr<CreateVerb> MakeCreateVerb(VerbContext* context);
 std::unique_ptr<SendVerb> MakeSendVerb(VerbContext* context);

@@ -398,7 +398,7 @@ TEST_CASE("continue_tight_loop_1000 a thousand generations end and leave a bound
   one.daemon.RunWorkers({stream}, functions);
   CHECK(one.Output("l") == "done");
   CHECK(one.Row("l").generation == 1000);
-  CHECK(one.database.ReadHistory(one.hub, "l", std::nullopt, 0, 1 << 30)->size() == 1);
+  CHECK(one.database.ReadHistory(one.hub, "l", std::nullopt, 0, 1 << 30)->chunks.size() == 1);
 }
 
 TEST_CASE("continue_race six instances of fifty generations with activity and timer") {

@@ -78,6 +78,45 @@ TEST_CASE("wait_max a wait is bounded: NOT_FOUND if missing, DEADLINE_EXCEEDED i
   CHECK(one.daemon.dispatcher().Count().waits == 0);
 }
 
+TEST_CASE("wait_on a wait that goes on ends when the first would have, and asks the store") {
+  dispatch::DispatchLimits limits;
+  limits.wait_max = absl::Seconds(10);
+  OneDaemon one(limits);
+  const Functions functions = SomeFunctions(one.clock);
+  std::optional<absl::Status> missing;
+  std::optional<absl::Status> live;
+  std::optional<absl::Status> over;
+  one.daemon.Start(one.hub, "p", "Chain", "1");
+  const auto wait = [&one](const char* id, absl::Duration waited, bool exists,
+                           std::optional<absl::Status>* answer) {
+    one.daemon.Wait(one.hub, id, WaitFor::kCompletion, answer, nullptr,
+                    dispatch::WaitSoFar{waited, exists});
+  };
+  wait("nobody", absl::Seconds(8), true, &missing);
+  wait("p", absl::Seconds(8), false, &live);
+  // Its time is over before the store can say whether it exists.
+  wait("p", absl::Seconds(11), true, &over);
+  one.Pass(absl::Milliseconds(1500));
+  CHECK(absl::IsDeadlineExceeded(over.value()));
+  CHECK(!missing.has_value());
+  CHECK(!live.has_value());
+  one.Pass(absl::Seconds(1));
+  CHECK(absl::IsNotFound(missing.value()));
+  CHECK(absl::IsDeadlineExceeded(live.value()));
+
+  // A resident says that it runs, which a wait that goes on does not take for an answer: here the
+  // store says so too, and is asked.
+  const FakeStream stream = one.daemon.Open(one.hub);
+  one.daemon.Start(one.hub, "l", "Listen", "");
+  one.daemon.RunWorkers({stream}, functions);
+  std::optional<absl::Status> answer;
+  one.daemon.Wait(one.hub, "l", WaitFor::kStart, &answer, nullptr, dispatch::WaitSoFar{});
+  one.daemon.Turn();
+  CHECK(!answer.has_value());
+  one.daemon.Settle();
+  CHECK(answer == absl::OkStatus());
+}
+
 TEST_CASE("wait_disconnect a thousand waits that are cancelled leave nothing behind") {
   OneDaemon one;
   std::vector<std::optional<absl::Status>> answers(1000);
@@ -271,6 +310,36 @@ TEST_CASE("message_from_elsewhere a resident learns of other daemons' messages, 
   one.Pass(absl::Seconds(4));
   one.daemon.RunWorkers({stream}, functions);
   CHECK(one.Output("polled") == "2");
+}
+
+TEST_CASE(
+    "clock_stands_still polls, waits and drains go by the steady clock, timers by the store's") {
+  dispatch::DispatchLimits limits;
+  limits.wait_max = absl::Seconds(10);
+  OneDaemon one(limits);
+  const Functions functions = SomeFunctions(one.clock);
+  MemoryStore other_store(&one.database, MemoryStore::Mode::kStepped);
+  FakeDaemon other(&other_store, &other_store);
+  const FakeStream stream = one.daemon.Open(one.hub);
+  one.daemon.Start(one.hub, "l", "Listen", "");
+  one.daemon.Start(one.hub, "t", "Sleep", "1");
+  one.daemon.RunWorkers({stream}, functions);
+  // The database's clock was set back, and the store's waits for it.
+  std::optional<absl::Status> waiting;
+  one.daemon.Wait(one.hub, "nobody", WaitFor::kCompletion, &waiting);
+  one.daemon.Settle();
+  other.Raise(one.hub, "l", "go", "1");
+  other.Settle();
+  one.daemon.PassSteadily(absl::Seconds(4));
+  one.daemon.RunWorkers({stream}, functions);
+  CHECK(one.Output("l") == "1");
+  one.daemon.PassSteadily(absl::Seconds(7));
+  one.daemon.RunWorkers({stream}, functions);
+  CHECK(absl::IsNotFound(waiting.value()));
+  CHECK(!IsTerminal(one.Row("t").status));
+  one.Pass(absl::Seconds(2));
+  one.daemon.RunWorkers({stream}, functions);
+  CHECK(IsTerminal(one.Row("t").status));
 }
 
 TEST_CASE("idle_polls an idle daemon asks ever more seldom") {

@@ -21,6 +21,7 @@ PROTO = "proto"
 RECORDS = "storage/records.h"
 MORE_RECORDS = "storage/management_records.h"  # of the unit RECORDS
 STORE = "storage/store.h"
+STEADY_CLOCK = "storage/steady_clock.h"  # of the unit STORE: the pure core may have no clock
 CORE = "server/orchestration"
 DISPATCH = "server/dispatch"
 RPC = "server/rpc"
@@ -58,7 +59,7 @@ def unit_of(path):
     text = path.as_posix()
     if text in (RECORDS, MORE_RECORDS):
         return RECORDS
-    if text == STORE:
+    if text in (STORE, STEADY_CLOCK):
         return STORE
     for unit in (CORE, DISPATCH, RPC, POSTGRES, PROTO, "server"):
         if text.startswith(unit + "/"):

@@ -220,6 +220,8 @@ TEST_CASE("command_line: verbs, lists, switches") {
   CHECK(Parse({"token"}).verb == CommandVerb::kToken);
   CHECK(Parse({"healthcheck", "--tls"}).tls);
   CHECK_FALSE(Parse({"healthcheck"}).tls);
+  CHECK(Parse({"healthcheck", "--live"}).live);
+  CHECK_FALSE(Parse({"healthcheck"}).live);
   CHECK(Parse({"serve", "--insecure"}).flags == decltype(CommandLine::flags){{"insecure", "true"}});
   const CommandLine line =
       Parse({"serve", "--listen", "a:1", "--listen", "b:2,c:3", "--schema-up", "--postgres", "u"});

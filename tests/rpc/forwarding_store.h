@@ -17,6 +17,7 @@ class ForwardingStore : public Store {
   void Start(StoreObserver* observer) override { store_->Start(observer); }
   void Stop() override { store_->Stop(); }
   absl::Time Now() const override { return store_->Now(); }
+  absl::Status Writable() const override { return store_->Writable(); }
   void ResolveHub(std::string name, bool create, Callback<HubId> done) override {
     store_->ResolveHub(std::move(name), create, std::move(done));
   }
@@ -99,8 +100,7 @@ class ForwardingStore : public Store {
     store_->SearchInstances(std::move(search), std::move(done));
   }
   void ReadHistory(HubId hub, std::string instance_id, std::optional<std::string> execution_id,
-                   int64_t after_turn, int64_t max_bytes,
-                   Callback<std::vector<HistoryChunk>> done) override {
+                   int64_t after_turn, int64_t max_bytes, Callback<HistoryPage> done) override {
     store_->ReadHistory(hub, std::move(instance_id), std::move(execution_id), after_turn, max_bytes,
                         std::move(done));
   }

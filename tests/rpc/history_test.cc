@@ -1,6 +1,10 @@
 // StreamInstanceHistory (RULES.md 5.32-5.34).
+#include <functional>
+#include <thread>
+
 #include "absl/time/clock.h"
 #include "server/rpc/history_pages.h"
+#include "tests/rpc/held_reads.h"
 #include "tests/rpc/rpc_fixture.h"
 #include "tests/support/catch.h"
 
@@ -230,6 +234,73 @@ TEST_CASE("history_cancelled: who leaves in the middle of a history holds nothin
   const absl::Time before = absl::Now();
   server.server().Shutdown(kPatience);
   CHECK(absl::Now() - before < kPatience / 2);
+}
+
+// A history of a few pages, each a turn with a large input, whose next read is held when it is
+// asked for, and which continues as new meanwhile.
+struct ContinuedHistory {
+  ContinuedHistory() : server(Options()), worker(server.stub()) {
+    server.Start("o", "i");
+    for (int turn = 0; turn < 3; ++turn) {
+      REQUIRE(worker.Complete(NextItem(worker), {ScheduleAction(turn, "a", payload)}).ok());
+      REQUIRE(worker.CompleteActivity(NextItem(worker), "1").ok());
+    }
+  }
+
+  // Reads it all on a thread of its own, while its read that is held waits for this change.
+  History ReadBeside(const std::function<void()>& change) {
+    History history;
+    std::thread reader([&] { history = ReadHistory(server.stub(), "i"); });
+    const bool held = reads->AwaitHeld();
+    if (held) change();
+    if (held) reads->LetGo();
+    reader.join();
+    REQUIRE(held);
+    return history;
+  }
+  void ContinueAsNew() {
+    REQUIRE(worker
+                .Complete(NextItem(worker),
+                          {CompleteAction(9, "2", ORCHESTRATION_STATUS_CONTINUED_AS_NEW)})
+                .ok());
+    REQUIRE(worker.Complete(NextItem(worker), {ScheduleAction(1, "b", "of the next")}).ok());
+  }
+
+  TestServerOptions Options() {
+    TestServerOptions options;
+    options.service.history.page_bytes = 1;
+    options.wrap_store = [this](Store* store) {
+      auto held = std::make_unique<HeldReads>(store);
+      reads = held.get();
+      return held;
+    };
+    return options;
+  }
+
+  const std::string payload = std::string(10 << 10, 'x');
+  HeldReads* reads = nullptr;
+  TestServer server;
+  FakeWorker worker;
+};
+
+TEST_CASE("history_continued_first: the first page is of the generation that is there then") {
+  ContinuedHistory world;
+  world.reads->HoldFirstPage();
+  const History history = world.ReadBeside([&] { world.ContinueAsNew(); });
+  INFO(history.end.error_message());
+  CHECK(history.end.ok());
+  REQUIRE(history.events.size() == 3);
+  CHECK(history.events[2].taskscheduled().name() == "b");
+}
+
+TEST_CASE("history_continued_later: a generation that goes while it is read is ABORTED") {
+  ContinuedHistory world;
+  world.reads->HoldNextPage();
+  const History history = world.ReadBeside([&] { world.ContinueAsNew(); });
+  CHECK(history.end.error_code() == grpc::StatusCode::ABORTED);
+  // What came of the first page is of the older generation alone.
+  REQUIRE(history.events.size() == 3);
+  CHECK(history.events[2].taskscheduled().name() == "a");
 }
 
 dt::HistoryChunk Stored(std::string bytes) {

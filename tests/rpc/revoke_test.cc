@@ -29,15 +29,14 @@ class HoldingStore : public ForwardingStore {
     ForwardingStore::ReadStatus(hub, std::move(instance_id), std::move(done));
   }
   void ReadHistory(HubId hub, std::string instance_id, std::optional<std::string> execution_id,
-                   int64_t after_turn, int64_t max_bytes,
-                   Callback<std::vector<HistoryChunk>> done) override {
+                   int64_t after_turn, int64_t max_bytes, Callback<HistoryPage> done) override {
     if (!hold_next_history_.exchange(false)) {
       return ForwardingStore::ReadHistory(hub, std::move(instance_id), std::move(execution_id),
                                           after_turn, max_bytes, std::move(done));
     }
     ForwardingStore::ReadHistory(
         hub, std::move(instance_id), std::move(execution_id), after_turn, max_bytes,
-        [this, done = std::move(done)](absl::StatusOr<std::vector<HistoryChunk>> page) mutable {
+        [this, done = std::move(done)](absl::StatusOr<HistoryPage> page) mutable {
           Hold([done = std::move(done), page = std::move(page)]() mutable {
             std::move(done)(std::move(page));
           });

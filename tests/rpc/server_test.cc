@@ -23,6 +23,8 @@ TEST_CASE("health: serving, not serving, not there") {
   TestServer server;
   CHECK(rpc::CheckHealth(server.address(), /*tls=*/false, kPatience).ok());
   server.server().SetServing(false);
+  CHECK(rpc::CheckHealth(server.address(), /*tls=*/false, kPatience, rpc::HealthQuestion::kAlive)
+            .ok());
   const absl::Status not_serving = rpc::CheckHealth(server.address(), /*tls=*/false, kPatience);
   CHECK(absl::IsUnavailable(not_serving));
   CHECK(not_serving.message().find("not serving") != absl::string_view::npos);

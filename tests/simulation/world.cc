@@ -335,9 +335,9 @@ std::string World::CheckKnown(const Job& job, const InstanceRow& row) {
 
 std::string World::CheckHistory(const Job& job) {
   OrchestratorRequest history;  // its field pastEvents is the form of the chunks
-  auto chunks = database_.ReadHistory(hub_, job.instance_id, std::nullopt, 0, int64_t{1} << 40);
+  auto page = database_.ReadHistory(hub_, job.instance_id, std::nullopt, 0, int64_t{1} << 40);
   std::string bytes;
-  for (const HistoryChunk& chunk : *chunks) bytes += *chunk.events;
+  for (const HistoryChunk& chunk : page->chunks) bytes += *chunk.events;
   if (!history.ParseFromString(bytes)) return absl::StrCat(job.instance_id, ": bad history");
   std::map<std::string, int> seen;
   for (const HistoryEvent& event : history.pastevents()) {

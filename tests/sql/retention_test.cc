@@ -110,11 +110,48 @@ TEST_CASE("sql_retention_refuses_what_is_no_policy") {
                           "Status is \"Running\", but only Default, Completed, Failed, Canceled "
                           "and Terminated have a policy"));
   CHECK(absl::StrContains(error("SetRetention('Failed', '-1 d')"), "Keep is -1 days"));
+  CHECK(absl::StrContains(error("SetRetention('Failed', '9999 years')"),
+                          "Keep is 9999 years, the limit is 100 years; null keeps for ever"));
+  // Its parts take each other back, but no time can be moved by them one after the other.
+  CHECK(absl::StrContains(error("SetRetention('Failed', make_interval(years => 9999, days => "
+                                "-3599000))"),
+                          "the limit is 100 years"));
   CHECK(absl::StrContains(error("SetRetention('Failed', '1 d', 'none')"),
                           "there is no task hub \"none\""));
   CHECK(absl::StrContains(error("RemoveRetention('Failed')"),
                           "task hub \"mine\" has no policy for \"Failed\""));
   CHECK(Count(*connection, "RetentionPolicies") == 0);
+}
+
+TEST_CASE("sql_retention_of_one_hub_does_not_stop_the_others") {
+  auto connection = NewHubs();
+  for (const int hub : {1, 2}) AddEnded(*connection, hub, 5, "1 h");
+  // As older builds let it be set.
+  MustBeOk(
+      connection->RunScript("select dt.SetRetention('Terminated', '0'); "
+                            "update dt.RetentionPolicies set keep = '999999 years'"));
+  CHECK(Apply(*connection, Call(kAllAtOnce)) == "other 5 1; leads");
+  CHECK(Run(*connection,
+            "select NextDue = 'infinity' from dt.vRetention where RuntimeStatus = 'Terminated'")
+            .Bool(0, 0));
+  MustBeOk(connection->RunScript("select dt.SetRetention('Terminated', '100 years')"));
+  CHECK(Apply(*connection, Call(kAllAtOnce)) == "leads");
+  CHECK(Count(*connection, "Instances") == 1);
+}
+
+TEST_CASE("sql_retention_passes_a_hub_by_whose_rows_are_bad") {
+  auto connection = NewHubs();
+  for (const int hub : {1, 2}) AddEnded(*connection, hub, 1, "1 h");
+  CHECK(Apply(*connection, Call(R"("1": 7200000000)")) == "leads");
+  // More than an interval can hold.
+  MustBeOk(connection->RunScript(
+      "update dt.RetentionWalks set passed_over = 9e18, restart_at = 'infinity' where hub_id = 1"));
+  CHECK(Apply(*connection, Call(kAllAtOnce, 500, 1, "60000000")) == "other 1 1; leads");
+  CHECK(Run(*connection, "select next_run > now() from dt.RetentionWalks where hub_id = 1")
+            .Bool(0, 0));
+  MustBeOk(connection->RunScript(
+      "update dt.RetentionWalks set passed_over = 0, next_run = now() where hub_id = 1"));
+  CHECK(Apply(*connection, Call(kAllAtOnce)) == "mine 1 1; leads");
 }
 
 TEST_CASE("sql_retention_counts_from_the_end") {

@@ -276,20 +276,23 @@ TEST_CASE("store_history_is_read_in_pages") {
   }
   const auto read = [&](std::string id, std::optional<std::string> execution, int64_t after,
                         int64_t bytes) {
-    return h.a().Wait<std::vector<HistoryChunk>>([&](auto done) {
+    return h.a().Wait<HistoryPage>([&](auto done) {
       h.a().store().ReadHistory(h.hub, id, execution, after, bytes, std::move(done));
     });
   };
   const auto all = read("one", std::nullopt, 0, 1 << 20);
   REQUIRE(all.ok());
-  REQUIRE(all->size() == 5);
-  CHECK(*all->at(4).events == "turn 5");
-  CHECK(all->at(4).first_event == claim.history.at(4).first_event);
+  REQUIRE(all->chunks.size() == 5);
+  CHECK(*all->chunks.at(4).events == "turn 5");
+  CHECK(all->chunks.at(4).first_event == claim.history.at(4).first_event);
   const auto one = read("one", claim.execution_id, 2, 1);
   REQUIRE(one.ok());
-  REQUIRE(one->size() == 1);
-  CHECK(one->front().turn == 3);
-  CHECK(read("one", std::nullopt, 5, 1)->empty());
+  REQUIRE(one->chunks.size() == 1);
+  CHECK(one->chunks.front().turn == 3);
+  const auto end = read("one", std::nullopt, 5, 1);
+  REQUIRE(end.ok());
+  CHECK(end->chunks.empty());
+  for (const auto& page : {all, one, end}) CHECK(page->execution_id == claim.execution_id);
   CHECK(read("one", "0123", 0, 1).status().code() == absl::StatusCode::kNotFound);
   CHECK(read("nobody", std::nullopt, 0, 1).status().code() == absl::StatusCode::kNotFound);
 }

@@ -131,13 +131,13 @@ TEST_CASE("store_large_values_of_a_task_come_back") {
   REQUIRE(row.has_value());
   CHECK(row->input == input);
   CHECK(row->output == output);
-  const auto history = h.a().Wait<std::vector<HistoryChunk>>([&](auto done) {
+  const auto history = h.a().Wait<HistoryPage>([&](auto done) {
     h.a().store().ReadHistory(h.hub, "big", std::nullopt, 0, 1 << 20, std::move(done));
   });
   REQUIRE(history.ok());
-  REQUIRE(history->size() == 2);
-  CHECK(*history->at(0).events == *first.history->events);
-  CHECK(*history->at(1).events == *second.history->events);
+  REQUIRE(history->chunks.size() == 2);
+  CHECK(*history->chunks.at(0).events == *first.history->events);
+  CHECK(*history->chunks.at(1).events == *second.history->events);
 }
 
 TEST_CASE("store_large_values_are_read_by_many_at_once") {

@@ -10,6 +10,7 @@
 #include "storage/postgres/embedded_sql.h"
 #include "storage/postgres/semver.h"
 #include "tests/support/catch.h"
+#include "tests/support/log_capture.h"
 #include "tests/support/postgres_fixture.h"
 
 namespace dt::postgres {
@@ -76,17 +77,51 @@ TEST_CASE("migrator_up_installs_once_and_status_tells") {
   CHECK(status.installed_version == ProgramVersion());
   CHECK_FALSE(connection->in_transaction());
 
-  // A second time nothing is touched: the same transaction still marks the function.
-  auto marks = [&] {
-    Result result = ValueOf(connection->ExecuteOnce(
-        "select count(*), max(p.xmin::text) from pg_proc p join pg_namespace n on n.oid = "
-        "p.pronamespace where n.nspname = 'dt'"));
-    CHECK(result.Int(0, 0) > 5);
-    return std::string(result.Text(0, 1));
-  };
-  std::string before = marks();
+  // A second time nothing is made again, but the rights are set.
+  testing::LogCapture log;
   CHECK(ValueOf(MigrateSchema(*connection, "dt")).state == SchemaState::kCurrent);
-  CHECK(marks() == before);
+  CHECK(log.Has("permissions.sql"));
+  CHECK_FALSE(log.Has("logic/"));
+  CHECK_FALSE(log.Has("schema/"));
+}
+
+// Rights and owners, as a reader of the schema "late" finds them.
+std::string RightsOfLateReader(Connection& connection) {
+  Result result = ValueOf(connection.ExecuteOnce(
+      "select has_table_privilege('late_reader', 'late.vInstances', 'select'), "
+      "has_function_privilege('late_reader', 'late.CurrentTaskHub()', 'execute'), "
+      "(select relowner::regrole::text from pg_class where oid = 'late.vInstances'::regclass)"));
+  return absl::StrCat(result.Bool(0, 0) ? "view " : "", result.Bool(0, 1) ? "function " : "",
+                      std::string(result.Text(0, 2)));
+}
+
+TEST_CASE("migrator_sets_the_rights_of_roles_that_were_made_later") {
+  const std::string url = PostgresFixture::Shared().NewDatabase();
+  auto admin = PostgresFixture::Connect(url);
+  MustBeOk(
+      admin->RunScript("create role installer login; do $$ begin execute format('grant create on "
+                       "database %I to installer', current_database()); end $$"));
+  auto installer = PostgresFixture::Connect(url + "&user=installer");
+  {
+    testing::LogCapture log;
+    ValueOf(MigrateSchema(*installer, "late"));
+    CHECK(log.Has("these roles are missing"));
+    CHECK(log.Has("late_reader"));
+    CHECK(log.Has("create role NAME nologin"));  // what to do
+  }
+  for (const char* role : {"owner", "daemon", "reader", "runtime", "admin"}) {
+    MustBeOk(admin->RunScript(absl::StrCat("create role late_", role, " nologin")));
+  }
+  CHECK(RightsOfLateReader(*admin) == "installer");
+  MustBeOk(admin->RunScript("grant late_owner to installer"));
+  testing::LogCapture log;
+  CHECK(ValueOf(MigrateSchema(*installer, "late")).state == SchemaState::kCurrent);
+  CHECK_FALSE(log.Has("missing"));
+  CHECK(RightsOfLateReader(*admin) == "view function late_owner");
+  // Also what somebody has taken away.
+  MustBeOk(admin->RunScript("revoke select on late.vInstances from late_reader"));
+  ValueOf(MigrateSchema(*installer, "late"));
+  CHECK(RightsOfLateReader(*admin) == "view function late_owner");
 }
 
 TEST_CASE("migrator_schema_name_is_free") {
@@ -182,6 +217,10 @@ TEST_CASE("migrator_says_which_right_is_missing") {
   ValueOf(MigrateSchema(*owner, "dt"));
   status = ReadSchemaStatus(*weak, "dt").status();
   CHECK(status.code() == absl::StatusCode::kPermissionDenied);
+  // Who does not own it finds it current, and sets no rights.
+  MustBeOk(
+      owner->RunScript("grant usage on schema dt to weak; grant select on dt.Versions to weak"));
+  CHECK(ValueOf(MigrateSchema(*weak, "dt")).state == SchemaState::kCurrent);
 }
 
 TEST_CASE("migrator_runs_nothing_of_others") {

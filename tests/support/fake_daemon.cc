@@ -27,10 +27,14 @@ FakeDaemon::FakeDaemon(Store* store, MemoryStore* steps, dispatch::DispatchLimit
 }
 
 bool FakeDaemon::Turn() {
-  if (events_.empty() && dispatcher_.NextDeadline() > store_->Now()) return false;
+  const absl::Time now = store_->Now();
+  const absl::Time steady = now + steady_ahead_;
+  if (events_.empty() && dispatcher_.NextDeadline() > steady && dispatcher_.NextDue() > now) {
+    return false;
+  }
   std::vector<dispatch::Event> events;
   events.swap(events_);
-  dispatcher_.Step(events, store_->Now(), effects_);
+  dispatcher_.Step(events, now, steady, effects_);
   dispatch::RunEffects(effects_, store_, [this](dispatch::Event event) { Post(std::move(event)); });
   return true;
 }
@@ -135,14 +139,16 @@ DoneCallback FakeDaemon::Keep(std::optional<absl::Status>* answer) {
 
 dispatch::WaitId FakeDaemon::Wait(HubId hub, const std::string& instance_id,
                                   dispatch::DispatchThread::WaitFor wait_for,
-                                  std::optional<absl::Status>* answer, dispatch::KnownRow* row) {
+                                  std::optional<absl::Status>* answer, dispatch::KnownRow* row,
+                                  std::optional<dispatch::WaitSoFar> so_far) {
   const dispatch::WaitId id = ++last_id_;
   Post(dispatch::WaitAsked{
       id, hub, instance_id, wait_for,
       [row, done = Keep(answer)](absl::StatusOr<dispatch::KnownRow> result) mutable {
         if (row != nullptr && result.ok()) *row = *result;
         std::move(done)(result.status());
-      }});
+      },
+      so_far});
   return id;
 }
 

@@ -32,6 +32,8 @@ class FakeDaemon : public StoreObserver {
 
   // Handles what has been posted and what is due, once. False if there was nothing to do.
   bool Turn();
+  // Lets time pass that the store's clock does not show: it stands still.
+  void PassSteadily(absl::Duration time) { steady_ahead_ += time; }
   // Lets dispatcher and store work until both wait for somebody else or for time. Aborts when that
   // does not end: then something spins.
   void Settle();
@@ -52,7 +54,8 @@ class FakeDaemon : public StoreObserver {
   // `row`: gets what an OK brings along.
   dispatch::WaitId Wait(HubId hub, const std::string& instance_id,
                         dispatch::DispatchThread::WaitFor wait_for,
-                        std::optional<absl::Status>* answer, dispatch::KnownRow* row = nullptr);
+                        std::optional<absl::Status>* answer, dispatch::KnownRow* row = nullptr,
+                        std::optional<dispatch::WaitSoFar> so_far = std::nullopt);
   void Answer(HubId hub, OrchestratorResponse response,
               std::optional<absl::Status>* answer = nullptr);
   void Answer(HubId hub, ActivityResponse response, std::optional<absl::Status>* answer = nullptr);
@@ -82,6 +85,7 @@ class FakeDaemon : public StoreObserver {
   std::vector<dispatch::Event> events_;
   std::vector<dispatch::Effect> effects_;
   uint64_t last_id_ = 0;
+  absl::Duration steady_ahead_ = absl::ZeroDuration();  // of the store's clock
   int answers_ = 0;
 };
 

@@ -355,7 +355,7 @@ void FaultStore::SearchInstances(InstanceSearch search, Callback<InstancePage> d
 
 void FaultStore::ReadHistory(HubId hub, std::string instance_id,
                              std::optional<std::string> execution_id, int64_t after_turn,
-                             int64_t max_bytes, Callback<std::vector<HistoryChunk>> done) {
+                             int64_t max_bytes, Callback<HistoryPage> done) {
   inner_->ReadHistory(hub, std::move(instance_id), std::move(execution_id), after_turn, max_bytes,
                       std::move(done));
 }

@@ -94,8 +94,7 @@ class FaultStore : public Store {
   void ReadStatus(HubId hub, std::string instance_id, Callback<InstanceStatus> done) override;
   void SearchInstances(InstanceSearch search, Callback<InstancePage> done) override;
   void ReadHistory(HubId hub, std::string instance_id, std::optional<std::string> execution_id,
-                   int64_t after_turn, int64_t max_bytes,
-                   Callback<std::vector<HistoryChunk>> done) override;
+                   int64_t after_turn, int64_t max_bytes, Callback<HistoryPage> done) override;
 
  private:
   struct Fate {

@@ -77,9 +77,9 @@ class MemoryDatabase {
   RewindOutcome RewindInstances(RewindRequest request);
   std::vector<std::string> TerminateNow(const ImmediateTermination& request);
   InstancePage SearchInstances(const InstanceSearch& search);
-  absl::StatusOr<std::vector<HistoryChunk>> ReadHistory(
-      HubId hub, const std::string& instance_id, const std::optional<std::string>& execution_id,
-      int64_t after_turn, int64_t max_bytes);
+  absl::StatusOr<HistoryPage> ReadHistory(HubId hub, const std::string& instance_id,
+                                          const std::optional<std::string>& execution_id,
+                                          int64_t after_turn, int64_t max_bytes);
 
   // Hubs in which somebody left work that another daemon may take or read, since the last call:
   // what the debounced NOTIFY would tell.

@@ -328,8 +328,8 @@ void MemoryStore::SearchInstances(InstanceSearch search, Callback<InstancePage> 
 
 void MemoryStore::ReadHistory(HubId hub, std::string instance_id,
                               std::optional<std::string> execution_id, int64_t after_turn,
-                              int64_t max_bytes, Callback<std::vector<HistoryChunk>> done) {
-  Enqueue<std::vector<HistoryChunk>>(
+                              int64_t max_bytes, Callback<HistoryPage> done) {
+  Enqueue<HistoryPage>(
       [this, hub, instance_id = std::move(instance_id), execution_id = std::move(execution_id),
        after_turn, max_bytes](WorkerId) {
         return database_->ReadHistory(hub, instance_id, execution_id, after_turn, max_bytes);

@@ -394,7 +394,7 @@ InstanceStatus MemoryDatabase::ReadStatus(HubId hub, const std::string& instance
   return status;
 }
 
-absl::StatusOr<std::vector<HistoryChunk>> MemoryDatabase::ReadHistory(
+absl::StatusOr<HistoryPage> MemoryDatabase::ReadHistory(
     HubId hub, const std::string& instance_id, const std::optional<std::string>& execution_id,
     int64_t after_turn, int64_t max_bytes) {
   absl::MutexLock lock(&mutex_);
@@ -406,15 +406,15 @@ absl::StatusOr<std::vector<HistoryChunk>> MemoryDatabase::ReadHistory(
     return absl::NotFoundError(absl::StrCat("execution ", *execution_id, " of instance ",
                                             instance_id, " is not the current one"));
   }
-  std::vector<HistoryChunk> chunks;
+  HistoryPage page{instance->row.execution_id, {}};
   int64_t bytes = 0;
   for (const HistoryChunk& chunk : instance->history) {
     if (chunk.turn <= after_turn) continue;
-    if (!chunks.empty() && bytes >= max_bytes) break;
+    if (!page.chunks.empty() && bytes >= max_bytes) break;
     bytes += static_cast<int64_t>(chunk.events->size());
-    chunks.push_back(chunk);
+    page.chunks.push_back(chunk);
   }
-  return chunks;
+  return page;
 }
 
 MemoryDatabase::Counts MemoryDatabase::Count() const {

@@ -62,6 +62,17 @@ begin
     select t.key_of(i.id), 1, now(), 0, 1, 'turn 1' from unnest(t.list(p_ids)) i(id);
 end $$;
 
+-- large_history: the first turn of an instance as it is stored with a large value, cut out of it.
+create procedure t.large_history(p_id text) language plpgsql as $$
+declare
+  v_payload uuid := 'aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa';
+begin
+  insert into dt.Payloads (instance_key, payload_id, data) values (t.key_of(p_id), v_payload, ' is large');
+  update dt.History h
+    set events = '\x00'::bytea || int4send(13) || int4send(1) || int4send(4) || uuid_send(v_payload) || 'turn'
+    where h.instance_key = t.key_of(p_id);
+end $$;
+
 -- ended: instances that ended in their first turn; status 1 completed, 3 failed, 5 terminated.
 create procedure t.ended(p_ids text, p_parent text default null, p_status int default 1)
 language plpgsql as $$
@@ -346,6 +357,14 @@ create function t.clean(p_worker bigint, p_rows int default 100) returns text la
               else c.removed || ' removed' || case when c.ended then ', ended' else '' end
                    || case when c.more then ', more' else '' end end
   from dt._CleanHubs(0, jsonb_build_object('worker', p_worker, 'rows', p_rows, 'pause', 0), null) c
+$$;
+
+-- history: what a client reads of the history of an instance.
+create function t.history(p_id text) returns table (execution text, turn bigint, events text)
+language sql as $$
+  select h.execution_id, h.turn, convert_from(h.events, 'UTF8')
+  from dt._ReadHistory(1, jsonb_build_object('items', jsonb_build_array(jsonb_build_object(
+    'id', p_id, 'after_turn', 0, 'max_bytes', 1000000))), null) h
 $$;
 
 create function t.sweep() returns text language sql as $$
