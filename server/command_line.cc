@@ -32,6 +32,7 @@ constexpr char kUsage[] = R"(durabletask-sidecar: Durable Task orchestrations, k
 
 Flags of all verbs:
   --help             this text
+  --version          as the verb
   --config FILE      settings as TOML (environment DURABLETASK_CONFIG)
   --print-config     print the effective settings, secrets masked, and exit
 
@@ -72,8 +73,8 @@ absl::Status UnknownArgument(const std::string& argument) {
     return absl::InvalidArgumentError("'" + argument +
                                       "' is no verb; `durabletask-sidecar --help` lists them");
   }
-  std::vector<std::string> names = {"--help", "--config", "--print-config", "--address",
-                                    "--tls",  "--live",   "--yes"};
+  std::vector<std::string> names = {"--help",    "--version", "--config", "--print-config",
+                                    "--address", "--tls",     "--live",   "--yes"};
   for (const Setting& setting : Settings()) names.push_back("--" + setting.flag);
   return absl::InvalidArgumentError(
       UnknownKeyMessage("flag", argument.substr(0, argument.find('=')), names));
@@ -117,6 +118,8 @@ absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv) 
   CommandLine line;
   bool help = false;
   app.add_flag("--help,-h", help);
+  bool version = false;
+  app.add_flag("--version,-V", version);
   app.add_option("--config", line.config_file);
   app.add_option("--address", line.address);
   app.add_flag("--tls", line.tls);
@@ -130,9 +133,14 @@ absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv) 
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    if (!help) return absl::InvalidArgumentError(error.what());
+    if (!help && !version) return absl::InvalidArgumentError(error.what());
   }
   if (help) return CommandLine{};
+  if (version) {
+    CommandLine asked;
+    asked.verb = CommandVerb::kVersion;
+    return asked;
+  }
   const std::vector<std::string> unknown = app.remaining(/*recurse=*/true);
   if (!unknown.empty()) return UnknownArgument(unknown.front());
   for (const auto& [verb, meaning] : verbs) {

@@ -198,7 +198,11 @@ std::string UnknownKeyMessage(std::string_view what, std::string_view key,
                                           return EditDistance(a, key) < EditDistance(b, key);
                                         });
   std::string message = fmt::format("{} '{}' is unknown", what, key);
-  if (nearest != candidates.end()) message += fmt::format("; did you mean '{}'?", *nearest);
+  // What needs more changes than a slip of the keys is another word.
+  const size_t slips_max = std::max<size_t>(2, key.size() / 4);
+  if (nearest != candidates.end() && EditDistance(*nearest, key) <= slips_max) {
+    message += fmt::format("; did you mean '{}'?", *nearest);
+  }
   return message;
 }
 

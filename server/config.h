@@ -1,7 +1,7 @@
 // What the daemon can be told, and where it was told: flags > environment > file > defaults.
 //
 // One table (settings.cc) makes the flags, the environment variables, the file keys, --help and the
-// table of the README. The defaults are those of the option structs themselves, so they are written
+// page deploy/SETTINGS.md. The defaults are those of the option structs themselves, so they are written
 // down once. Every limit has a name with its unit.
 #ifndef DT_SERVER_CONFIG_H_
 #define DT_SERVER_CONFIG_H_
@@ -86,7 +86,8 @@ struct LoadedConfig {
 // outside its limits, or a secret file that cannot be read; the message names the source.
 absl::StatusOr<LoadedConfig> LoadConfig(const ConfigSources& sources);
 
-// `what` 'key' is unknown; did you mean ...? The nearest of `candidates` by edit distance.
+// `what` 'key' is unknown; did you mean ...? The nearest of `candidates` by edit distance, if it is
+// near.
 std::string UnknownKeyMessage(std::string_view what, std::string_view key,
                               const std::vector<std::string>& candidates);
 

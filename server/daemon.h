@@ -41,7 +41,7 @@ class Daemon {
 
   // What a newcomer wants to know, several lines.
   std::string Banner() const;
-  // Drains and ends everything; see operations.md, section 4. Blocks.
+  // Drains and ends everything; see deploy/OPERATIONS.md, section 4. Blocks.
   void Stop();
 
  private:

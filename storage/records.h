@@ -3,7 +3,7 @@
 //
 // Conventions
 //   * Payloads and events are bytes, exactly as a client or worker sent them. std::optional
-//     tells an absent payload from an empty one (protocol.md, rule 5).
+//     tells an absent payload from an empty one (proto/README.md, rule 5).
 //   * Records are moved along the way and never edited after hand-over.
 //   * Times are the database's clock (invariant 6). The store keeps microseconds and rounds due
 //     times up, so that nothing fires early; exact times live inside the event bytes.
@@ -85,7 +85,7 @@ inline constexpr StatusSet kTerminalStatuses =
 // Messages
 
 // A message that is not stored yet. `event` is one serialized HistoryEvent and `event_type` the
-// number of its oneof field (protocol.md 6.1).
+// number of its oneof field (proto/README.md 6.1).
 struct NewMessage {
   Generation generation = kAnyGeneration;
   absl::Time visible_at = absl::InfinitePast();  // stored as max(this, commit's clock)
@@ -213,7 +213,8 @@ struct Claim {
 // Activities
 
 // A new activity task. `request` is a serialized ActivityRequest without what the other fields and
-// the instance say: the task's name, version and id, and whose it is.
+// the instance say: the task's name and id, and whose it is. `version` is the one that it is routed
+// by (RULES.md 9.6); the one that its worker sees is in `request`.
 struct NewTask {
   int32_t task_id = 0;
   std::string name;
@@ -258,7 +259,7 @@ struct ActivityTask {
   std::string execution_id;  // of its generation
   int32_t task_id = 0;
   std::string name;
-  Payload version;
+  Payload version;  // that it is routed by
   LeaseToken lease_token = 0;
   int32_t lost_leases = 0;
   SharedBytes request;
@@ -293,6 +294,9 @@ struct TaskResult {
 struct AddressedMessage {
   std::string instance_id;
   NewMessage message;
+  // Of a checkpoint: delivered when its children are made, as it is for one of them (RULES.md 4.1);
+  // others are delivered before.
+  bool after_children = false;
 };
 
 // The termination of an instance by id. An instance that never had a turn and is not leased ends at
@@ -302,6 +306,7 @@ struct Termination {
   std::string instance_id;
   Payload reason;
   NewMessage message;
+  bool after_children = false;  // see AddressedMessage
 };
 
 // The end of what is below an instance (RULES.md 3.30): of its live children of this generation, of

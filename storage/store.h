@@ -159,7 +159,7 @@ struct InstanceRelease {
   HubId hub = 0;
   std::string instance_id;  // selects the lane, so that the release follows the instance's writes
   LeaseToken lease_token = 0;
-  // Back-off of an abandoned instance: not offered to anybody before this; InfinitePast = none.
+  // Back-off: not offered to anybody before this. Infinite: before it is resumed or terminated.
   absl::Duration delay = absl::ZeroDuration();
   bool lost = false;  // counts as a lost lease, for the poison limit
   // Inline tasks that go on under leases of their own; the others become free.
@@ -262,6 +262,7 @@ class Store {
   // --- Orchestrations
   // Both claims: kResourceExhausted = too much waits, kDeadlineExceeded = it took too long; nothing
   // was taken then. After any other error something may have been.
+  // kNotFound: the hub was deleted.
   virtual void ClaimInstances(ClaimRequest request, Callback<ClaimResult> done) = 0;
   virtual void CommitCheckpoint(Checkpoint checkpoint, Callback<CheckpointResult> done) = 0;
   // Consumes messages that no turn wants (RULES.md 3.4) and may give the lease up.
@@ -275,7 +276,7 @@ class Store {
                          Callback<InboxRead> done) = 0;
 
   // --- Activities
-  virtual void ClaimTasks(ClaimRequest request, Callback<TaskClaimResult> done) = 0;
+  virtual void ClaimTasks(ClaimRequest request, Callback<TaskClaimResult> done) = 0;  // as above
   // `hub` and `instance_id` (of the parent) select the lane.
   virtual void CompleteTask(HubId hub, std::string instance_id, TaskCompletion completion,
                             Callback<TaskResult> done) = 0;

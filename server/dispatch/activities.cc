@@ -114,6 +114,10 @@ bool Dispatcher::OfferTask(HeldTask& held, Stream* stream, bool all_gave_back) {
     held_back_[held.hub->id].push_back(key);
     return true;
   }
+  if (large_items_.Failure({WorkType::kActivity, key}, /*is_poisoned=*/false).has_value()) {
+    PoisonTask(held);
+    return true;
+  }
   held.phase = HeldTask::Phase::kDispatched;
   held.stream = stream->id;
   held.dispatch = ++last_dispatch_;
@@ -122,6 +126,7 @@ bool Dispatcher::OfferTask(HeldTask& held, Stream* stream, bool all_gave_back) {
     held.unnamed = true;
     held.hub->unnamed_tasks.insert({held.task.instance_id, held.task.task_id});
   }
+  NoteSent(*stream, WorkType::kActivity, key, static_cast<int64_t>(held.task.request->size()));
   Send(*stream, orchestration::EncodeActivityItem(
                     held.task,
                     FormatToken({WorkType::kActivity, key, held.task.lease_token, held.dispatch})));
@@ -151,9 +156,10 @@ void Dispatcher::RequeueHeldBack(Hub& hub) {
   }
 }
 
-void Dispatcher::LoseTask(HeldTask& held) {
+void Dispatcher::LoseTask(HeldTask& held, bool charged) {
   ForgetName(held);
   held.phase = HeldTask::Phase::kSetAside;
+  if (!charged) return Queue(held);
   ++held.task.lost_leases;
   held.loss_unsaved = true;
   if (Poisoned(held.task.lost_leases)) {
@@ -167,14 +173,31 @@ void Dispatcher::LoseTask(HeldTask& held) {
 }
 
 void Dispatcher::PoisonTask(HeldTask& held) {
+  const LargeItems::Item item(WorkType::kActivity, held.task.key);
+  const auto too_large = large_items_.Failure(item, /*is_poisoned=*/true);
+  large_items_.Forget(item);
+  const TaskFailureDetails details =
+      too_large.has_value()
+          ? ServerFailure("WorkItemTooLarge", *too_large)
+          : ServerFailure("PoisonMessage",
+                          absl::StrCat("The activity was given up after ", held.task.lost_leases,
+                                       " dispatches that no worker answered."));
   EndHeld(held,
-          orchestration::ActivityFailure(
-              held.task.task_id, held.task.generation,
-              ServerFailure("PoisonMessage",
-                            absl::StrCat("The activity was given up after ", held.task.lost_leases,
-                                         " dispatches that no worker answered.")),
-              now_),
+          orchestration::ActivityFailure(held.task.task_id, held.task.generation, details, now_),
           /*failed_by_server=*/true, nullptr);
+}
+
+Dispatcher::Offered Dispatcher::OfferOf(const HeldTask& held) {
+  Offered offered{held.task.key};
+  const LargeItems::Item item(WorkType::kActivity, held.task.key);
+  const auto bytes = static_cast<int64_t>(held.task.request->size());
+  if (bytes <= LargeItems::kReceiveBytes ||
+      large_items_.Failure(item, /*is_poisoned=*/false).has_value()) {
+    return offered;
+  }
+  offered.bytes = bytes;
+  offered.overdue = large_items_.IsOverdue(item, steady_);
+  return offered;
 }
 
 UnstoredResult Dispatcher::ResultOf(HeldTask& held, NewMessage message, bool failed_by_server,

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "server/dispatch/dispatcher.h"
 #include "server/orchestration/ended_row.h"
 #include "spdlog/spdlog.h"
@@ -148,20 +149,38 @@ void Dispatcher::Served(Pool& pool, const ClaimedGroup& group) {
 void Dispatcher::ClaimFailed(HubId hub, LeaseToken token, WorkType type, const absl::Status& status,
                              bool recovered) {
   // It may have leased something under this token, which nobody else knows; but not if the queue of
-  // the store was full, or if it took too long.
+  // the store was full, if it took too long, or if the hub is gone, with all that was in it.
+  const bool gone = absl::IsNotFound(status);
   const bool in_doubt =
-      recovered || (!absl::IsResourceExhausted(status) && !absl::IsDeadlineExceeded(status));
+      !gone &&
+      (recovered || (!absl::IsResourceExhausted(status) && !absl::IsDeadlineExceeded(status)));
   Hub* known = table_.FindHub(hub);
   if (claims_.contains(token) ||
       (known != nullptr && known->claim_in_doubt[Index(type)] == token)) {
-    known->claim_after[Index(type)] =
-        steady_ + Jittered(claim_failures_.Failed({hub, type}, steady_));
+    if (!gone) {
+      known->claim_after[Index(type)] =
+          steady_ + Jittered(claim_failures_.Failed({hub, type}, steady_));
+    }
     if (absl::IsDeadlineExceeded(status)) ShrinkClaims(*known, type);
     if (in_doubt) known->claim_in_doubt[Index(type)] = token;
   }
   if (in_doubt) Recover(hub, type, token);
   EndClaim(token, {}, /*failed=*/true);
   ForgetToken(token);
+  if (gone && known != nullptr) EndStreamsOf(*known);
+}
+
+// The workers open their streams again, and get the hub of that name that is there then, if one is.
+void Dispatcher::EndStreamsOf(Hub& hub) {
+  for (LeaseToken& in_doubt : hub.claim_in_doubt) in_doubt = 0;
+  if (hub.streams.empty()) return;
+  spdlog::warn("task hub '{}' was deleted: the {} worker streams that were open for it end here",
+               hub.name, hub.streams.size());
+  std::vector<StreamId> open;
+  for (const Stream* stream : hub.streams) open.push_back(stream->id);
+  for (const StreamId id : open) {
+    EndStream(id, absl::NotFoundError(absl::StrCat("Task hub not found: ", hub.name)));
+  }
 }
 
 void Dispatcher::ClaimSucceeded(HubId hub_id, LeaseToken token, WorkType type) {
@@ -341,7 +360,10 @@ void Dispatcher::On(InstanceReleased& event) {
   const std::pair failed(WorkType::kTurn, event.release.key);
   if (event.result.ok()) {
     release_failures_.Succeeded(failed);
-    if (*event.result == LeaseOutcome::kReleased && event.release.delay == absl::ZeroDuration()) {
+    // What is held may have been resumed meanwhile.
+    const absl::Duration delay = event.release.delay;
+    if (*event.result == LeaseOutcome::kReleased &&
+        (delay == absl::ZeroDuration() || delay == absl::InfiniteDuration())) {
       if (Hub* hub = table_.FindHub(event.release.hub)) WorkFree(*hub, WorkType::kTurn, steady_);
     }
     return;

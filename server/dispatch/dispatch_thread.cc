@@ -199,7 +199,9 @@ StreamId DispatchThread::OpenStream(StreamOptions options, std::shared_ptr<WorkI
   return id;
 }
 
-void DispatchThread::CloseStream(StreamId stream) { impl_->Post(StreamClosed{stream}); }
+void DispatchThread::CloseStream(StreamId stream, std::string reason) {
+  impl_->Post(StreamClosed{stream, std::move(reason)});
+}
 
 void DispatchThread::CompleteOrchestration(HubId hub, OrchestratorResponse response,
                                            DoneCallback done) {

@@ -36,8 +36,11 @@ struct StreamOptions {
   NameFilters orchestration_filters;
   NameFilters activity_filters;
   NameFilters entity_filters;
-  std::string worker_id;  // as the worker named itself, for logs
-  std::string hub_name;   // for logs
+  // For logs: as the worker named itself, of the hub, of where it calls from, and of what it uses.
+  std::string worker_id = {};
+  std::string hub_name = {};
+  std::string peer = {};
+  std::string sdk = {};
 
   // Its filters let nothing pass that this server has for workers.
   bool accepts_nothing() const {
@@ -121,8 +124,9 @@ class DispatchThread : public StoreObserver {
 
   // --- Worker side
   StreamId OpenStream(StreamOptions options, std::shared_ptr<WorkItemSink> sink);
-  // The peer is gone; leases of its items are released and offered again at once (1.11).
-  void CloseStream(StreamId stream);
+  // The peer is gone; leases of its items are released and offered again at once (1.11). `reason`
+  // is for the log.
+  void CloseStream(StreamId stream, std::string reason);
   // OK also for a stale or unknown token (1.14); an error only when the store failed (1.13).
   void CompleteOrchestration(HubId hub, OrchestratorResponse response, DoneCallback done);
   void CompleteActivity(HubId hub, ActivityResponse response, DoneCallback done);

@@ -97,6 +97,10 @@ void Dispatcher::OnTime() {
   ExpireResults();
   PingStreams();
   waiters_.OnTime(steady_, *effects_);
+  LogLines(stream_log_.OnTime(steady_));
+  if (large_items_.OnTime(steady_)) {
+    for (const auto& [id, hub] : table_.hubs()) MarkDirty(*hub);
+  }
   if (leasing()) unaccepted_.OnTime(steady_, table_, *effects_);
   for (const auto& [id, hub] : table_.hubs()) {
     for (auto& pool : hub->pools) {
@@ -127,7 +131,8 @@ absl::Time Dispatcher::NextDue() const { return residents_.next_due(); }
 absl::Time Dispatcher::NextDeadline() const {
   absl::Time next = std::min({residents_.next_idle(), next_ping_, waiters_.NextDeadline()});
   for (const auto& holds : holds_) next = std::min(next, holds.next());
-  next = std::min(next, result_holds_.next());
+  next = std::min(
+      {next, result_holds_.next(), stream_log_.NextDeadline(), large_items_.NextDeadline()});
   for (const auto& [at, effect] : retries_) next = std::min(next, at);
   if (!leasing()) return next;
   if (!reading_new_messages_ && residents_.size() > 0) next = std::min(next, next_read_);
@@ -196,6 +201,7 @@ void Dispatcher::FreeCredit(StreamId id, WorkType type, int64_t key) {
   if (stream == nullptr) return;
   --stream->credits[Index(type)].in_flight;
   stream->in_flight[Index(type)].erase(key);
+  if (stream->trial.has_value()) large_items_.Answered(*stream, {type, key});
   MarkDirty(*stream->hub);
 }
 
@@ -227,23 +233,55 @@ void Dispatcher::Unreserve(const Reservation& reservation) {
   MarkDirty(*stream->hub);
 }
 
-Stream* Dispatcher::Choose(const Route& route, int64_t key, bool prefer_streaming,
-                           bool* all_gave_back) const {
+Stream* Dispatcher::Choose(const Route& route, const Offered& offered, bool* all_gave_back) {
   Stream* best = nullptr;
   *all_gave_back = !route.streams.empty();
   for (Stream* stream : route.streams) {
-    if (stream->BackoffUntil(route.type, key) > steady_) continue;
+    if (stream->BackoffUntil(route.type, offered.key) > steady_) continue;
     *all_gave_back = false;
     const Credits& credits = stream->credits[Index(route.type)];
-    if (credits.in_flight >= credits.max) continue;
+    if (credits.in_flight >= credits.max || LargeItems::OnTrial(*stream, steady_)) continue;
+    const bool streams_history = offered.streams_history && stream->options.history_streaming;
+    const int64_t bytes = streams_history ? offered.streamed_bytes : offered.bytes;
+    if (LargeItems::IsLargeFor(*stream, bytes) && !offered.overdue && !IsQuiet(*stream)) continue;
     const auto rank = [&](const Stream& candidate) {
       return std::make_tuple(!route.misspelling.empty() && route.misspelling.contains(&candidate),
-                             prefer_streaming && !candidate.options.history_streaming,
+                             offered.streams_history && !candidate.options.history_streaming,
                              candidate.unanswered(), candidate.last_dispatch);
     };
     if (best == nullptr || rank(*stream) < rank(*best)) best = stream;
   }
   return best;
+}
+
+bool Dispatcher::IsQuiet(const Stream& stream) {
+  if (stream.unanswered() > 0) return false;
+  const auto waits_for_it = [&stream](const Route* route) {
+    return std::find(route->streams.begin(), route->streams.end(), &stream) != route->streams.end();
+  };
+  for (const Route* route : stream.hub->waiting[Index(WorkType::kTurn)]) {
+    if (!waits_for_it(route)) continue;
+    for (const auto& [at, seq, key] : route->ready) {
+      if (residents_.Find(key)->bytes <= LargeItems::kReceiveBytes) return false;
+    }
+  }
+  for (const Route* route : stream.hub->waiting[Index(WorkType::kActivity)]) {
+    if (!waits_for_it(route)) continue;
+    for (const auto& [rank, key] : route->tasks.entries()) {
+      const auto bytes = static_cast<int64_t>(FindTask(key)->task.request->size());
+      if (bytes <= LargeItems::kReceiveBytes) return false;
+    }
+  }
+  return true;
+}
+
+void Dispatcher::NoteSent(Stream& stream, WorkType type, int64_t key, int64_t bytes) {
+  if (LargeItems::IsLargeFor(stream, bytes)) large_items_.Sent(stream, {type, key}, bytes, steady_);
+}
+
+bool Dispatcher::InTrial(const Stream& stream, WorkType type, int64_t key) const {
+  return LargeItems::OnTrial(stream, steady_) && stream.trial->type == type &&
+         stream.trial->key == key;
 }
 
 absl::Time Dispatcher::AddBackoff(Stream& stream, WorkType type, int64_t key) {
@@ -333,16 +371,19 @@ bool Dispatcher::Offer(const Route& route, int64_t key) {
   bool all_gave_back = false;
   if (route.type == WorkType::kTurn) {
     Resident& resident = *residents_.Find(key);
-    const bool large = resident.state.history_bytes > limits_.history_streaming_from_bytes;
-    Stream* stream = Choose(route, key, large, &all_gave_back);
+    Stream* stream = Choose(route, OfferOf(resident), &all_gave_back);
     return OfferTurn(resident, stream, all_gave_back);
   }
   HeldTask& held = *FindTask(key);
-  Stream* stream = Choose(route, key, /*prefer_streaming=*/false, &all_gave_back);
+  Stream* stream = Choose(route, OfferOf(held), &all_gave_back);
   return OfferTask(held, stream, all_gave_back);
 }
 
 // --- Streams
+
+void Dispatcher::LogLines(const StreamLog::Lines& lines) {
+  for (const std::string& line : lines) spdlog::info("{}", line);
+}
 
 void Dispatcher::On(StreamOpened& event) {
   if (ended_) {
@@ -357,19 +398,29 @@ void Dispatcher::On(StreamOpened& event) {
   RequeueHeldBack(*stream->hub);
   ReconsiderOrphans();
   MarkDirty(*stream->hub);
+  LogLines(stream_log_.Opened(stream->options, steady_));
 }
 
 void Dispatcher::On(StreamClosed& event) {
   std::unique_ptr<Stream> stream = table_.Close(event.stream);
   if (stream == nullptr) return;
+  LogLines(stream_log_.Closed(stream->options, event.reason, steady_));
   Hub& hub = *stream->hub;
+  // A large item that has just been sent is what the stream ended at.
+  const bool on_trial = LargeItems::OnTrial(*stream, steady_);
+  if (on_trial) {
+    large_items_.BrokeStream({stream->trial->type, stream->trial->key}, stream->trial->bytes,
+                             steady_);
+  }
   for (int64_t key : stream->in_flight[Index(WorkType::kTurn)]) {
     FreeCredit(stream->id, WorkType::kTurn, key);
-    if (Resident* resident = residents_.Find(key)) LoseTurn(*resident);
+    const bool charged = !on_trial || InTrial(*stream, WorkType::kTurn, key);
+    if (Resident* resident = residents_.Find(key)) LoseTurn(*resident, charged);
   }
   for (int64_t key : stream->in_flight[Index(WorkType::kActivity)]) {
     FreeCredit(stream->id, WorkType::kActivity, key);
-    if (HeldTask* held = FindTask(key)) LoseTask(*held);
+    const bool charged = !on_trial || InTrial(*stream, WorkType::kActivity, key);
+    if (HeldTask* held = FindTask(key)) LoseTask(*held, charged);
   }
   for (Resident* resident : residents_.All()) {
     if (resident->hub == &hub && resident->route->streams.empty()) Reconsider(*resident);
@@ -440,14 +491,18 @@ void Dispatcher::On(MemoryScarce& event) {
     if (stream->sink->UnreadBytes() >= kUnreadBytesWhenScarce) unread.push_back(id);
   }
   for (const StreamId id : unread) {
-    const std::shared_ptr<WorkItemSink> sink = table_.Find(id)->sink;
-    StreamClosed closed{id};
-    On(closed);
-    effects_->push_back(FinishStream{
-        sink, absl::ResourceExhaustedError(absl::StrCat(
-                  "the daemon has used up its memory (memory.bytes-max), and this worker has left ",
-                  sink->UnreadBytes(), " bytes of work items unread"))});
+    EndStream(id, absl::ResourceExhaustedError(absl::StrCat(
+                      "the daemon has used up its memory (memory.bytes-max), and this worker has "
+                      "left ",
+                      table_.Find(id)->sink->UnreadBytes(), " bytes of work items unread")));
   }
+}
+
+void Dispatcher::EndStream(StreamId id, absl::Status status) {
+  std::shared_ptr<WorkItemSink> sink = table_.Find(id)->sink;
+  StreamClosed closed{id, std::string(status.message())};
+  On(closed);
+  effects_->push_back(FinishStream{std::move(sink), std::move(status)});
 }
 
 void Dispatcher::On(DrainBegun&) {

@@ -35,7 +35,9 @@
 #include "server/dispatch/events.h"
 #include "server/dispatch/failure_delays.h"
 #include "server/dispatch/holds.h"
+#include "server/dispatch/large_items.h"
 #include "server/dispatch/residents.h"
+#include "server/dispatch/stream_log.h"
 #include "server/dispatch/streams.h"
 #include "server/dispatch/unaccepted.h"
 #include "server/dispatch/waiters.h"
@@ -145,7 +147,23 @@ class Dispatcher {
   // its name as it is, then, for a large history, one that streams it, then one with fewer
   // unanswered items, then the one that got nothing for longest. `all_gave_back`: each stream that
   // accepts it gave it back and may not have it again yet (2.7).
-  Stream* Choose(const Route& route, int64_t key, bool prefer_streaming, bool* all_gave_back) const;
+  struct Offered {
+    int64_t key = 0;
+    bool streams_history = false;  // to workers that read it apart
+    int64_t bytes = 0;             // of an item that may be large (large_items.h), else 0
+    int64_t streamed_bytes = 0;    // the same without its history
+    bool overdue = false;          // it has waited too long for a stream of its own
+  };
+  Stream* Choose(const Route& route, const Offered& offered, bool* all_gave_back);
+  // Whether the stream has nothing to do, and nothing waits for it that is not large.
+  bool IsQuiet(const Stream& stream);
+  Offered OfferOf(const Resident& resident);
+  Offered OfferOf(const HeldTask& held);
+  // Why a turn fails in place of being sent; nullopt: it is sent.
+  std::optional<TaskFailureDetails> FailureOf(const Resident& resident) const;
+  // An item was written to the stream.
+  void NoteSent(Stream& stream, WorkType type, int64_t key, int64_t bytes);
+  bool InTrial(const Stream& stream, WorkType type, int64_t key) const;
   void TakeCredit(Stream& stream, WorkType type, int64_t key);
   void FreeCredit(StreamId id, WorkType type, int64_t key);
   // The item at a worker is lost when its time is up; FreeCredit ends that.
@@ -187,7 +205,8 @@ class Dispatcher {
   // A turn without events: what it dropped is discarded, or the rest of the inbox is waited for.
   void EndEmptyTurn(Resident& resident);
   // The turn is lost with its stream or by its hold: offered again at once (1.11, 1.12).
-  void LoseTurn(Resident& resident);
+  // Charged: it counts as a lost lease.
+  void LoseTurn(Resident& resident, bool charged = true);
   void StartRead(Resident& resident);
   // Forgets the resident; `release` unless the lease is known to be gone.
   void Drop(Resident& resident, bool release, absl::Duration delay = absl::ZeroDuration());
@@ -225,9 +244,10 @@ class Dispatcher {
   // The task in flight leaves its stream.
   void ReturnTask(HeldTask& held);
   void ForgetName(HeldTask& held);
+  // Ends the activity: it has lost too many leases, or is too large for its workers.
   void PoisonTask(HeldTask& held);
   void OnEndFailed(TaskContext& context, const absl::Status& status, HeldTask* held);
-  void LoseTask(HeldTask& held);
+  void LoseTask(HeldTask& held, bool charged = true);
   void EndHeld(HeldTask& held, NewMessage message, bool failed_by_server, DoneCallback done);
   UnstoredResult ResultOf(HeldTask& held, NewMessage message, bool failed_by_server,
                           DoneCallback done);
@@ -294,6 +314,11 @@ class Dispatcher {
   // Finds when each pool of the claim may claim again. Does nothing for a repeated claim.
   void EndClaim(LeaseToken token, const std::vector<ClaimedGroup>& groups, bool failed);
   void Served(Pool& pool, const ClaimedGroup& group);
+  static void LogLines(const StreamLog::Lines& lines);
+  // Closes a stream and tells its worker why.
+  void EndStream(StreamId id, absl::Status status);
+  // Of a hub that was deleted.
+  void EndStreamsOf(Hub& hub);
   void ClaimFailed(HubId hub, LeaseToken token, WorkType type, const absl::Status& status,
                    bool recovered);
   void ClaimSucceeded(HubId hub, LeaseToken token, WorkType type);
@@ -358,6 +383,8 @@ class Dispatcher {
   absl::flat_hash_map<TaskKey, std::unique_ptr<HeldTask>> tasks_;
   Waiters waiters_;
   UnacceptedWatch unaccepted_;
+  StreamLog stream_log_;
+  LargeItems large_items_;
   std::vector<Hub*> dirty_;
 
   int items_in_flight_ = 0;

@@ -107,6 +107,7 @@ struct StreamOpened {
 };
 struct StreamClosed {
   StreamId stream = 0;
+  std::string reason = {};  // for the log
 };
 struct TurnAnswered {
   HubId hub = 0;

@@ -69,6 +69,14 @@ struct AbandonBackoff {
   absl::Time until;
 };
 
+// A large item on its way to a worker that may refuse it (large_items.h).
+struct StreamTrial {
+  WorkType type = WorkType::kTurn;
+  int64_t key = 0;
+  int64_t bytes = 0;
+  absl::Time until;
+};
+
 struct Stream {
   StreamId id = 0;
   Hub* hub = nullptr;
@@ -84,6 +92,10 @@ struct Stream {
   // wait in vain. `results_to_skip` of them are then stored at once; more each time.
   int results_in_vain = 0;
   int results_to_skip = 0;
+
+  int64_t took_bytes =
+      0;  // the largest item that was large for the worker, and that it has answered
+  std::optional<StreamTrial> trial;
 
   const NameFilters& filters(WorkType type) const {
     return type == WorkType::kTurn ? options.orchestration_filters : options.activity_filters;

@@ -15,21 +15,20 @@ namespace {
 constexpr int32_t kLossesBeforeTermination = 3;
 // How long an inbox is left alone that holds due messages but nothing that can run.
 constexpr absl::Duration kStalledInboxDelay = absl::Seconds(1);
-// The default of gRPC, and with it of all SDKs but JavaScript's.
-constexpr size_t kWorkerReceiveBytes = 4 << 20;
+int64_t BytesOf(const orchestration::Frame& frame) {
+  int64_t bytes = 0;
+  for (const SharedBytes& piece : frame) bytes += static_cast<int64_t>(piece->size());
+  return bytes;
+}
 
 // A worker that refuses the item loses its stream by it and is offered it again (1.17), and nothing
-// else tells the operator why. False if the item is not large.
-bool WarnIfLarge(const std::string& instance_id, const orchestration::Frame& frame) {
-  size_t bytes = 0;
-  for (const SharedBytes& piece : frame) bytes += piece->size();
-  if (bytes <= kWorkerReceiveBytes) return false;
+// else tells the operator why.
+void WarnOfSize(const std::string& instance_id, int64_t bytes) {
   spdlog::warn(
       "instance {}: its work item has {} bytes, and most SDKs receive {} at most: if its workers "
       "lose their streams, raise the size of messages that they receive, or shorten the history "
       "by continuing as new",
-      instance_id, bytes, kWorkerReceiveBytes);
-  return true;
+      instance_id, bytes, LargeItems::kReceiveBytes);
 }
 
 }  // namespace
@@ -254,6 +253,8 @@ bool Dispatcher::OfferTurn(Resident& resident, Stream* stream, bool all_gave_bac
     Reconsider(resident);
   } else if (resident.turn.empty() && resident.unborn()) {
     Drop(resident, /*release=*/false);  // it comes back with its creation
+  } else if (resident.turn.held) {
+    Drop(resident, /*release=*/true, absl::InfiniteDuration());
   } else if (resident.turn.empty()) {
     EndEmptyTurn(resident);
   } else if (resident.lost_leases >= kLossesBeforeTermination && resident.turn.HasTermination()) {
@@ -263,16 +264,42 @@ bool Dispatcher::OfferTurn(Resident& resident, Stream* stream, bool all_gave_bac
                orchestration::TerminateInstance(resident.state, resident.turn, resident.lease, now_,
                                                 *ids_, limits_.turn),
                /*failed_by_server=*/true, nullptr);
-  } else if (Poisoned(resident.lost_leases)) {
-    FailTurn(resident,
-             ServerFailure("PoisonMessage", absl::StrCat("The orchestration was given up after ",
-                                                         resident.lost_leases,
-                                                         " dispatches that no worker answered.")),
-             nullptr);
+  } else if (const auto failure = FailureOf(resident)) {
+    large_items_.Forget({WorkType::kTurn, resident.key()});
+    FailTurn(resident, *failure, nullptr);
   } else {
     SendTurn(resident, *stream);
   }
   return true;
+}
+
+std::optional<TaskFailureDetails> Dispatcher::FailureOf(const Resident& resident) const {
+  const bool poisoned = Poisoned(resident.lost_leases);
+  const auto too_large = large_items_.Failure({WorkType::kTurn, resident.key()}, poisoned);
+  if (too_large.has_value()) return ServerFailure("WorkItemTooLarge", *too_large);
+  if (!poisoned) return std::nullopt;
+  return ServerFailure("PoisonMessage",
+                       absl::StrCat("The orchestration was given up after ", resident.lost_leases,
+                                    " dispatches that no worker answered."));
+}
+
+Dispatcher::Offered Dispatcher::OfferOf(const Resident& resident) {
+  Offered offered{resident.key(),
+                  resident.state.history_bytes > limits_.history_streaming_from_bytes};
+  const LargeItems::Item item(WorkType::kTurn, resident.key());
+  if (resident.bytes <= LargeItems::kReceiveBytes || FailureOf(resident).has_value()) {
+    return offered;
+  }
+  for (const Message& message : residents_.Due(resident, now_)) {
+    const auto bytes = message.event == nullptr ? 0 : static_cast<int64_t>(message.event->size());
+    const int64_t sum = offered.streamed_bytes + bytes;
+    if (offered.streamed_bytes > 0 && sum > limits_.turn.message_bytes_max) break;
+    offered.streamed_bytes = sum;
+  }
+  offered.bytes = offered.streamed_bytes + resident.state.history_bytes;
+  offered.overdue =
+      offered.bytes > LargeItems::kReceiveBytes && large_items_.IsOverdue(item, steady_);
+  return offered;
 }
 
 void Dispatcher::SendTurn(Resident& resident, Stream& stream) {
@@ -290,9 +317,11 @@ void Dispatcher::SendTurn(Resident& resident, Stream& stream) {
                            resident.state.history_bytes > limits_.history_streaming_from_bytes;
   orchestration::Frame frame =
       orchestration::EncodeOrchestratorItem(resident.state, resident.turn, options);
-  if (!resident.warned_of_size) {
-    resident.warned_of_size = WarnIfLarge(resident.state.instance_id, frame);
+  const int64_t bytes = BytesOf(frame);
+  if (bytes > LargeItems::kReceiveBytes && !std::exchange(resident.warned_of_size, true)) {
+    WarnOfSize(resident.state.instance_id, bytes);
   }
+  NoteSent(stream, WorkType::kTurn, key, bytes);
   Send(stream, std::move(frame));
 }
 
@@ -354,7 +383,7 @@ void Dispatcher::On(Discarded& event) {
   Reconsider(*resident);
 }
 
-void Dispatcher::LoseTurn(Resident& resident) {
+void Dispatcher::LoseTurn(Resident& resident, bool charged) {
   if (resident.unborn()) {  // its credit is free already
     resident.phase = Resident::Phase::kIdle;
     TakeTurnBack(resident);
@@ -362,10 +391,11 @@ void Dispatcher::LoseTurn(Resident& resident) {
     return;
   }
   resident.phase = Resident::Phase::kIdle;
-  ++resident.lost_leases;
-  resident.loss_unsaved = true;
   TakeTurnBack(resident);
   resident.whole_history = false;
+  if (!charged) return Reconsider(resident);
+  ++resident.lost_leases;
+  resident.loss_unsaved = true;
   const absl::Duration delay = RedeliveryDelay(resident.lost_leases);
   if (delay > absl::ZeroDuration() && !Poisoned(resident.lost_leases)) {
     Drop(resident, /*release=*/true, delay);

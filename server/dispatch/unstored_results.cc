@@ -46,7 +46,7 @@ Resident* Dispatcher::TakerOf(const HeldTask& held, Stream** stream) {
   if (!waits && !joins) return nullptr;
   bool all_gave_back = false;
   const Route& route = *resident->route;
-  *stream = Choose(route, resident->key(), /*prefer_streaming=*/false, &all_gave_back);
+  *stream = Choose(route, OfferOf(*resident), &all_gave_back);
   if (*stream == nullptr) return nullptr;
   // Those that are ready already go first.
   if (!joins && (*stream)->credits[Index(WorkType::kTurn)].free() <= route.waiting()) {

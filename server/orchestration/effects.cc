@@ -54,9 +54,11 @@ NewTask MakeTask(const EffectSource& source, int32_t id, TaskScheduledEvent& sch
   NewTask task;
   task.task_id = id;
   task.name = std::move(*scheduled.mutable_name());
-  task.version = ToPayload(scheduled.has_version(), scheduled.version());
+  task.version =
+      scheduled.has_version() ? Payload(scheduled.version().value()) : source.state.version;
   task.execution_id = source.state.execution_id;
   ActivityRequest request;
+  request.set_allocated_version(scheduled.release_version());
   request.set_allocated_input(scheduled.release_input());
   task.in_history = true;
   if (scheduled.has_parenttracecontext()) {

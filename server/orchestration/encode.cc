@@ -113,9 +113,6 @@ Frame EncodeOrchestratorItem(const InstanceState& state, const Turn& turn,
 Frame EncodeActivityItem(const ActivityTask& task, std::string_view completion_token) {
   FrameWriter request;
   AppendBytesField(ActivityRequest::kNameFieldNumber, task.name, request.open());
-  if (task.version) {
-    AppendStringValue(ActivityRequest::kVersionFieldNumber, *task.version, request.open());
-  }
   std::string instance;
   AppendBytesField(OrchestrationInstance::kInstanceIdFieldNumber, task.instance_id, instance);
   AppendStringValue(OrchestrationInstance::kExecutionIdFieldNumber, task.execution_id, instance);

@@ -48,6 +48,15 @@ absl::Status CheckId(absl::string_view field, std::string_view id, size_t chars_
   return absl::OkStatus();
 }
 
+absl::Status CheckExecutionId(absl::string_view field, std::string_view id) {
+  if (HasNul(id)) return NulError(field);
+  if (id.size() > kExecutionIdBytesMax) {
+    return absl::InvalidArgumentError(absl::StrCat("the length of ", field, " is ", id.size(),
+                                                   " bytes, the limit is ", kExecutionIdBytesMax));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckName(absl::string_view field, std::string_view name, size_t bytes_max) {
   if (name.empty()) return absl::InvalidArgumentError(absl::StrCat(field, " is empty"));
   return CheckEventName(field, name, bytes_max);

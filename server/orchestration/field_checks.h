@@ -27,6 +27,10 @@ using TagMap = google::protobuf::Map<std::string, std::string>;
 // cannot hold.
 absl::Status CheckId(absl::string_view field, std::string_view id, size_t chars_max);
 
+// An execution id of a caller: at most kExecutionIdBytesMax; it may be empty.
+inline constexpr size_t kExecutionIdBytesMax = 64;
+absl::Status CheckExecutionId(absl::string_view field, std::string_view id);
+
 // A name, without NUL; that of an event may be empty.
 absl::Status CheckName(absl::string_view field, std::string_view name, size_t bytes_max);
 absl::Status CheckEventName(absl::string_view field, std::string_view name, size_t bytes_max);

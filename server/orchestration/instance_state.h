@@ -1,5 +1,5 @@
 // What a turn needs to know about an orchestration's past, folded from its history. Pure values: no
-// clock, thread, log, gRPC or database here (DESIGN.md, section 2).
+// clock, thread, log, gRPC or database here (server/README.md, section 2).
 #ifndef DT_SERVER_ORCHESTRATION_INSTANCE_STATE_H_
 #define DT_SERVER_ORCHESTRATION_INSTANCE_STATE_H_
 

@@ -43,12 +43,20 @@ std::vector<const Message*> Ordered(absl::Span<const Message> messages) {
 // Fills one turn message by message.
 class Planner {
  public:
-  Planner(const InstanceState& state, const TurnLimits& limits)
-      : state_(state), limits_(limits), fold_(state), fire_at_max_(state.last_started) {}
+  // `cancels_suspend`: the repeated suspend of a generation that has not begun is taken back by the
+  // resume that follows it, and neither is delivered.
+  Planner(const InstanceState& state, const TurnLimits& limits, bool cancels_suspend)
+      : state_(state),
+        limits_(limits),
+        fold_(state),
+        fire_at_max_(state.last_started),
+        cancels_suspend_(cancels_suspend) {}
 
   void Offer(const Message& message) {
     EventView event;
-    if (const char* reason = Reject(message, event)) {
+    if (cancels_suspend_ && IsControl(message)) {
+      TakeBack(message);
+    } else if (const char* reason = Reject(message, event)) {
       Drop(message, reason);
     } else if (event.type == HistoryEvent::kOrchestratorStarted) {
       BeginEvents();
@@ -71,6 +79,22 @@ class Planner {
   }
 
  private:
+  static bool IsControl(const Message& message) {
+    return message.event_type == HistoryEvent::kExecutionSuspended ||
+           message.event_type == HistoryEvent::kExecutionResumed;
+  }
+
+  // Consumes the repeated suspend and what comes up to the resume, without history.
+  void TakeBack(const Message& message) {
+    const bool resumes = message.event_type == HistoryEvent::kExecutionResumed;
+    if (resumes || RankOf(message) == Rank::kFront) {
+      turn_.wake_ups.push_back(message.seq);
+    } else {
+      Drop(message, "the orchestration is already suspended");
+    }
+    if (resumes) cancels_suspend_ = false;
+  }
+
   static TurnEvent ToTurnEvent(const Message& message) {
     return {message.seq, message.event_type, message.generation, message.visible_at, message.event};
   }
@@ -121,6 +145,9 @@ class Planner {
     BeginEvents();
     turn_.events.push_back(ToTurnEvent(message));
     terminated_ = terminated_ || terminates;
+    // What follows waits in the inbox: an SDK keeps it until the resume, and loses it when the turn
+    // continues as new (3.23).
+    full_ = full_ || event.type == HistoryEvent::kExecutionSuspended;
     ++count_;
     bytes_ += bytes;
   }
@@ -159,6 +186,7 @@ class Planner {
   int64_t bytes_ = 0;
   bool full_ = false;
   bool terminated_ = false;
+  bool cancels_suspend_;
 };
 
 Turn DropAll(absl::Span<const Message> messages, const char* reason) {
@@ -168,6 +196,18 @@ Turn DropAll(absl::Span<const Message> messages, const char* reason) {
     turn.drop_reasons.push_back(reason);
   }
   return turn;
+}
+
+bool HasType(absl::Span<const Message> messages, int type) {
+  return std::any_of(messages.begin(), messages.end(),
+                     [type](const Message& message) { return message.event_type == type; });
+}
+
+// Whether the generation has not begun and was suspended before it.
+bool BeginsSuspended(const InstanceState& state, absl::Span<const Message> messages) {
+  return !state.started && std::any_of(messages.begin(), messages.end(), [&](const Message& m) {
+    return m.event_type == HistoryEvent::kExecutionSuspended && m.generation == state.generation;
+  });
 }
 
 bool IsStartOf(const InstanceState& state, const Message& message) {
@@ -191,7 +231,15 @@ Turn PlanTurn(const InstanceState& state, absl::Span<const Message> messages, ab
     if (more_messages || state.turn == 0) return {};
     return DropAll(messages, "there is no execution that it could belong to");
   }
-  Planner planner(state, limits);
+  const bool suspended = BeginsSuspended(state, messages);
+  const bool resumed = HasType(messages, HistoryEvent::kExecutionResumed);
+  if (suspended && !resumed && !more_messages &&
+      !HasType(messages, HistoryEvent::kExecutionTerminated)) {
+    Turn turn;
+    turn.held = true;
+    return turn;
+  }
+  Planner planner(state, limits, suspended && resumed);
   for (const Message* message : Ordered(messages)) planner.Offer(*message);
   return planner.Take(now);
 }

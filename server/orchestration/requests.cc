@@ -55,7 +55,7 @@ absl::Status CheckStart(const CreateInstanceRequest& request, const RequestLimit
   return status;
 }
 
-// The older action of the Go SDK, field 2 of the policy (protocol.md 11).
+// The older action of the Go SDK, field 2 of the policy (proto/README.md 11).
 enum class OlderAction : int8_t { kNone = 0, kIgnore = 1, kTerminate = 2 };
 
 absl::StatusOr<OlderAction> ReadOlderAction(const OrchestrationIdReusePolicy& policy) {

@@ -67,6 +67,9 @@ struct Turn {
   // Wake-ups: consumed, with no event of their own. A rewind asks for a turn so (5.30).
   std::vector<int64_t> wake_ups;
   bool corrupt = false;  // history without ExecutionStarted: drop everything, log
+  // No events, and none until the orchestration is resumed or terminated: it continued as new while
+  // it was suspended (3.25).
+  bool held = false;
   // Front messages that the limits kept out. A ContinueAsNew of this turn consumes them and sends
   // them again, bound to the next generation and after what it carries over itself.
   std::vector<TurnEvent> deferred;

@@ -87,6 +87,12 @@ void TurnBuilder::CreateChild(int32_t id, CreateSubOrchestrationAction& action) 
   }
 }
 
+// Actions act in the order of their ids (4.1): what follows the creation of a child of this turn
+// must find the child, and what comes before it must not.
+bool TurnBuilder::IsNewChild(const std::string& instance_id) const {
+  return !terminates_children_ && child_ids_.contains(instance_id);
+}
+
 void TurnBuilder::FailChild(int32_t id, const std::string& error_type,
                             const std::string& error_message) {
   const bool awaited = fold_.IsOutstanding({WorkKind::kSubOrchestration, id});
@@ -107,7 +113,8 @@ void TurnBuilder::SendEvent(int32_t id, SendEventAction& action) {
   *raised.mutable_eventraised()->mutable_name() = std::move(*action.mutable_name());
   raised.mutable_eventraised()->set_allocated_input(action.release_data());
   if (target != state_.instance_id) {
-    result_.checkpoint.messages.push_back({target, ToMessage(raised, kAnyGeneration)});
+    result_.checkpoint.messages.push_back(
+        {target, ToMessage(raised, kAnyGeneration), IsNewChild(target)});
   } else if (end_ == TurnEnd::kGoesOn) {
     result_.checkpoint.own_messages.push_back(ToMessage(raised, kAnyGeneration));
   } else if (end_ == TurnEnd::kContinuesAsNew) {
@@ -129,6 +136,7 @@ void TurnBuilder::TerminateOther(TerminateOrchestrationAction& action) {
   termination.instance_id = action.instanceid();
   termination.reason = ToPayload(action.has_reason(), action.reason());
   termination.message = std::move(message);
+  termination.after_children = IsNewChild(action.instanceid());
   result_.checkpoint.terminations.push_back(std::move(termination));
 }
 

@@ -70,6 +70,7 @@ class TurnBuilder {
   EffectSource Source() const { return {state_, fold_.started(), now_}; }
   HistoryEvent EventNow(int32_t event_id) const { return MakeEvent(event_id, now_); }
   void AppendAction(const HistoryEvent& event);
+  bool IsNewChild(const std::string& instance_id) const;
   void FailChild(int32_t id, const std::string& error_type, const std::string& error_message);
   void NotifyParent(RuntimeStatus status, const Payload& result,
                     const std::optional<TaskFailureDetails>& failure);

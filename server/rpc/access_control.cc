@@ -24,6 +24,16 @@ class AccessRules {
     return CheckRules(**principal, rpc, hub);
   }
 
+  std::string NameOf(const Caller& caller) const {
+    std::shared_ptr<const std::vector<Principal>> principals;
+    {
+      absl::ReaderMutexLock lock(&mutex_);
+      principals = principals_;
+    }
+    const absl::StatusOr<const Principal*> principal = Identify(*principals, caller);
+    return principal.ok() ? (*principal)->name : std::string();
+  }
+
   // Grows with each change.
   int64_t generation() const { return generation_.load(std::memory_order_acquire); }
 
@@ -139,6 +149,11 @@ absl::Status AccessControl::Check(const Caller& caller, std::string_view rpc,
         "the server's listen.tls-client-ca-file has signed");
   }
   return rules_->Check(caller, rpc, hub);
+}
+
+std::string AccessControl::NameOf(const Caller& caller) const {
+  if (!options_.file.empty()) return rules_->NameOf(caller);
+  return caller.certificate_names.empty() ? std::string() : caller.certificate_names.front();
 }
 
 std::unique_ptr<Permit> AccessControl::Follow(Caller caller, std::string_view rpc,

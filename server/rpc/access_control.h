@@ -83,6 +83,9 @@ class AccessControl {
   // kUnauthenticated or kPermissionDenied, with what the caller should do. `hub` is the one the
   // call means, never empty.
   absl::Status Check(const Caller& caller, std::string_view rpc, std::string_view hub) const;
+  // The name of the caller's principal, or of its certificate where there are no rules; empty if it
+  // has none.
+  std::string NameOf(const Caller& caller) const;
   // For a call that Check has let in and that takes long. `call` (may be empty) is told when a
   // change of the rules forbids it. Null where the rules cannot change.
   std::unique_ptr<Permit> Follow(Caller caller, std::string_view rpc, std::string_view hub,

@@ -3,6 +3,7 @@
 #include "fmt/format.h"
 #include "grpc/byte_buffer.h"
 #include "grpc/grpc.h"
+#include "server/rpc/protocol_errors.h"
 #include "server/rpc/receive_budget.h"
 #include "server/rpc/status.h"
 
@@ -26,25 +27,34 @@ void Refuse(const MethodHandler::HandlerParameter& call, const grpc::Status& sta
       call.call, call.server_context, request, grpc::Status::OK, messages, call.call_requester));
 }
 
-// Lets the handler have the call with this message, which becomes its own.
+// Lets the handler have the call with this message, which becomes its own; a call whose message it
+// cannot parse is ended by `unreadable`.
 void Handle(const MethodHandler::HandlerParameter& call, MethodHandler* handler,
-            grpc_byte_buffer* message) {
+            grpc_byte_buffer* message, const std::function<void(void* messages)>& unreadable) {
   grpc::Status parsed;
-  void* data = nullptr;
-  void* const request = handler->Deserialize(call.call->call(), message, &parsed, &data);
+  void* messages = nullptr;
+  void* const request = handler->Deserialize(call.call->call(), message, &parsed, &messages);
+  if (!parsed.ok()) return unreadable(messages);
   handler->RunHandler(MethodHandler::HandlerParameter(call.call, call.server_context, request,
-                                                      parsed, data, call.call_requester));
+                                                      parsed, messages, call.call_requester));
 }
+
+// What happens to the calls of a method.
+struct Method {
+  const AdmittedService* service;
+  std::string_view path;
+  std::unique_ptr<MethodHandler> handler;
+  void (*release)(void* messages);
+};
 
 // The message of a call while it is received, after which the handler runs. Deletes itself.
 class MessageReception final : public grpc_completion_queue_functor,
                                public ReceiveBudget::Reception {
  public:
-  // `budget` (may be null) and `handler` must outlive the call.
-  static void Begin(const MethodHandler::HandlerParameter& call, MethodHandler* handler,
-                    ReceiveBudget* budget) {
-    auto* const reception = new MessageReception(call, handler, budget);
-    if (budget != nullptr) budget->Add(reception);
+  // `method` must outlive the call.
+  static void Begin(const MethodHandler::HandlerParameter& call, const Method& method) {
+    auto* const reception = new MessageReception(call, method);
+    if (ReceiveBudget* const budget = method.service->budget()) budget->Add(reception);
     grpc_op op = {};
     op.op = GRPC_OP_RECV_MESSAGE;
     op.data.recv_message.recv_message = &reception->message_;
@@ -55,13 +65,11 @@ class MessageReception final : public grpc_completion_queue_functor,
   }
 
  private:
-  MessageReception(const MethodHandler::HandlerParameter& call, MethodHandler* handler,
-                   ReceiveBudget* budget)
+  MessageReception(const MethodHandler::HandlerParameter& call, const Method& method)
       : grpc_completion_queue_functor{&MessageReception::OnEnd, /*inlineable=*/0, 0, nullptr},
         Reception(call.call->call()),
         call_(call),
-        handler_(handler),
-        budget_(budget) {}
+        method_(method) {}
 
   static void OnEnd(grpc_completion_queue_functor* functor, int) {
     const std::unique_ptr<MessageReception> reception(static_cast<MessageReception*>(functor));
@@ -70,37 +78,39 @@ class MessageReception final : public grpc_completion_queue_functor,
 
   void Finish() {
     const bool received = message_ != nullptr;
-    if (budget_ != nullptr) {
-      budget_->Remove(this, received ? grpc_byte_buffer_length(message_) : 0);
+    const size_t bytes = received ? grpc_byte_buffer_length(message_) : 0;
+    if (ReceiveBudget* const budget = method_.service->budget()) budget->Remove(this, bytes);
+    if (!received) {
+      return Refuse(call_, grpc::Status(grpc::StatusCode::INVALID_ARGUMENT,
+                                        "the call ended before its message was complete"));
     }
-    if (received) return Handle(call_, handler_, message_);
-    Refuse(call_, grpc::Status(grpc::StatusCode::INVALID_ARGUMENT,
-                               "the call ended before its message was complete"));
+    Handle(call_, method_.handler.get(), message_, [this, bytes](void* messages) {
+      method_.release(messages);
+      Refuse(call_, method_.service->errors()->Unreadable(call_.server_context->peer(),
+                                                          method_.path, bytes));
+    });
   }
 
   const MethodHandler::HandlerParameter call_;
-  MethodHandler* const handler_;
-  ReceiveBudget* const budget_;
+  const Method& method_;
   grpc_byte_buffer* message_ = nullptr;  // null after the end: none has come
 };
 
 class AdmittingHandler final : public MethodHandler {
  public:
-  AdmittingHandler(const AdmittedService* service, AdmittedService::Admit admit,
-                   std::unique_ptr<MethodHandler> handler)
-      : service_(service), admit_(std::move(admit)), handler_(std::move(handler)) {}
+  AdmittingHandler(AdmittedService::Admit admit, Method method)
+      : admit_(std::move(admit)), method_(std::move(method)) {}
 
   void RunHandler(const HandlerParameter& call) override {
     const absl::Status admitted =
         admit_(*static_cast<grpc::CallbackServerContext*>(call.server_context));
     if (!admitted.ok()) return Refuse(call, ToGrpc(admitted));
-    MessageReception::Begin(call, handler_.get(), service_->budget());
+    MessageReception::Begin(call, method_);
   }
 
  private:
-  const AdmittedService* const service_;
   const AdmittedService::Admit admit_;
-  const std::unique_ptr<MethodHandler> handler_;
+  const Method method_;
 };
 
 class UnreadHandler final : public MethodHandler {
@@ -108,7 +118,9 @@ class UnreadHandler final : public MethodHandler {
   explicit UnreadHandler(std::unique_ptr<MethodHandler> handler) : handler_(std::move(handler)) {}
 
   void RunHandler(const HandlerParameter& call) override {
-    Handle(call, handler_.get(), grpc_raw_byte_buffer_create(nullptr, 0));
+    Handle(call, handler_.get(), grpc_raw_byte_buffer_create(nullptr, 0), [](void*) {
+      GPR_ASSERT(false);  // bytes are always read
+    });
   }
 
  private:
@@ -117,22 +129,25 @@ class UnreadHandler final : public MethodHandler {
 
 }  // namespace
 
-void AdmittedService::Add(std::string_view rpc, Admit admit,
-                          std::unique_ptr<MethodHandler> handler) {
-  Register(rpc, std::make_unique<AdmittingHandler>(this, std::move(admit), std::move(handler)));
+void AdmittedService::Add(std::string_view rpc, Admit admit, std::unique_ptr<MethodHandler> handler,
+                          Release release) {
+  paths_.push_back(fmt::format("/{}/{}", name_, rpc));
+  Register(std::make_unique<AdmittingHandler>(
+      std::move(admit), Method{this, paths_.back(), std::move(handler), release}));
 }
 
 void AdmittedService::AddUnread(std::string_view rpc, std::unique_ptr<MethodHandler> handler) {
-  Register(rpc, std::make_unique<UnreadHandler>(std::move(handler)));
+  paths_.push_back(fmt::format("/{}/{}", name_, rpc));
+  Register(std::make_unique<UnreadHandler>(std::move(handler)));
 }
 
-void AdmittedService::Register(std::string_view rpc, std::unique_ptr<MethodHandler> handler) {
-  using Method = grpc::internal::RpcServiceMethod;
-  paths_.push_back(fmt::format("/{}/{}", name_, rpc));
+// The path is the last one.
+void AdmittedService::Register(std::unique_ptr<MethodHandler> handler) {
+  using RpcMethod = grpc::internal::RpcServiceMethod;
   // Of methods only those with a stream of requests receive by themselves.
-  auto method = std::make_unique<Method>(
+  auto method = std::make_unique<RpcMethod>(
       paths_.back().c_str(), grpc::internal::RpcMethod::BIDI_STREAMING, handler.release());
-  method->SetServerApiType(Method::ApiType::CALL_BACK);
+  method->SetServerApiType(RpcMethod::ApiType::CALL_BACK);
   AddMethod(method.release());
 }
 

@@ -27,6 +27,7 @@
 
 namespace dt::rpc {
 
+class ProtocolErrors;
 class ReceiveBudget;
 
 class AdmittedService : public grpc::Service {
@@ -38,22 +39,30 @@ class AdmittedService : public grpc::Service {
   // `name`: the service's full name.
   explicit AdmittedService(std::string_view name) : name_(name) {}
 
-  // What messages are counted against. Before the server starts; `budget` must outlive it.
-  void SetBudget(ReceiveBudget* budget) { budget_ = budget; }
+  // What messages are counted against, and who answers those that cannot be parsed. Before the
+  // server starts; both must outlive it.
+  void SetServer(ReceiveBudget* budget, ProtocolErrors* errors) {
+    budget_ = budget;
+    errors_ = errors;
+  }
   ReceiveBudget* budget() const { return budget_; }
+  ProtocolErrors* errors() const { return errors_; }
 
  protected:
   // Adds a method whose calls have one message and one answer:
   // ServerUnaryReactor* handler(Context*, const Request*, Response*).
   template <typename Request, typename Response, typename Handler>
   void AddUnary(std::string_view rpc, Admit admit, Handler handler) {
-    Add(rpc, std::move(admit), MakeUnary<Request, Response>(std::move(handler)));
+    Add(rpc, std::move(admit), MakeUnary<Request, Response>(std::move(handler)),
+        [](void* messages) {
+          static_cast<grpc::MessageHolder<Request, Response>*>(messages)->Release();
+        });
   }
   // Adds a method whose calls have one message and any number of answers:
   // ServerWriteReactor<ByteBuffer>* handler(Context*, const ByteBuffer*).
   template <typename Handler>
   void AddStream(std::string_view rpc, Admit admit, Handler handler) {
-    Add(rpc, std::move(admit), MakeStream(std::move(handler)));
+    Add(rpc, std::move(admit), MakeStream(std::move(handler)), nullptr);
   }
   // As these, for methods that do without the message: it is not received, and an empty one is
   // given to the handler. Everybody may call them.
@@ -81,12 +90,16 @@ class AdmittedService : public grpc::Service {
         std::move(handler));
   }
 
-  void Add(std::string_view rpc, Admit admit, std::unique_ptr<MethodHandler> handler);
+  // Lets go of the messages of a call whose request could not be parsed; null where it always can.
+  using Release = void (*)(void* messages);
+  void Add(std::string_view rpc, Admit admit, std::unique_ptr<MethodHandler> handler,
+           Release release);
   void AddUnread(std::string_view rpc, std::unique_ptr<MethodHandler> handler);
-  void Register(std::string_view rpc, std::unique_ptr<MethodHandler> handler);
+  void Register(std::unique_ptr<MethodHandler> handler);
 
   const std::string name_;
   ReceiveBudget* budget_ = nullptr;
+  ProtocolErrors* errors_ = nullptr;
   std::deque<std::string> paths_;  // to which gRPC keeps pointers
 };
 

@@ -1,4 +1,4 @@
-// What a call tells beside its message (protocol.md, section 12). All keys are optional.
+// What a call tells beside its message (proto/README.md, section 12). All keys are optional.
 #ifndef DT_SERVER_RPC_CALL_METADATA_H_
 #define DT_SERVER_RPC_CALL_METADATA_H_
 

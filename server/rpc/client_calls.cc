@@ -32,35 +32,52 @@ absl::Status DeliveryStatus(const Delivery& delivery, bool missing_ok,
   return absl::InternalError("unknown outcome of a delivery");
 }
 
+// Whether a termination does anything.
+bool Ends(const absl::StatusOr<Delivery>& delivery) {
+  return delivery.ok() &&
+         (delivery->outcome == DeliveryOutcome::kOk || delivery->outcome == DeliveryOutcome::kDone);
+}
+
 }  // namespace
+
+Action SidecarService::ActionOf(const Context& context, std::string_view rpc) const {
+  const std::string name = guard_ == nullptr ? "" : guard_->NameOfCaller(context);
+  return {rpc, hubs_.Effective(MetadataValue(context, "taskhub")),
+          name.empty() ? ForLog(context.peer())
+                       : fmt::format("'{}', {}", ForLog(name), ForLog(context.peer()))};
+}
 
 grpc::ServerUnaryReactor* SidecarService::StartInstance(Context* context,
                                                         const CreateInstanceRequest* request,
                                                         CreateInstanceResponse* response) {
   Unary* reactor = context->DefaultReactor();
-  WithHub(context, reactor, [this, context, request, response, reactor](HubId hub) {
-    Start(hub, context, *request, response, reactor);
-  });
+  std::string name(MetadataValue(*context, "taskhub"));
+  WithHub(context, reactor,
+          [this, context, request, response, reactor, name = std::move(name)](HubId hub) {
+            Start(hub, context, *request, response, name, reactor);
+          });
   return reactor;
 }
 
 void SidecarService::Start(HubId hub, Context* context, const CreateInstanceRequest& request,
-                           CreateInstanceResponse* response, Unary* reactor) {
+                           CreateInstanceResponse* response, std::string hub_name, Unary* reactor) {
   thread_local orchestration::RandomIds ids;
   absl::StatusOr<orchestration::StartPlan> plan =
       orchestration::BuildStart(request, hub, store_->Now(), ids, options_.requests);
   if (!plan.ok()) return reactor->Finish(ToGrpc(plan.status()));
   response->set_instanceid(plan->instance.instance_id);
   plan->instance.caller_gone = GoneOf(context);
-  dispatch_->StartInstance(std::move(plan->instance), [response, reactor, answers = plan->answers](
-                                                          absl::StatusOr<CreateResult> result) {
-    absl::Status status = result.status();
-    if (result.ok() && result->outcome == CreateOutcome::kExists) {
-      status =
-          orchestration::AnswerExisting(answers, result->existing_status, response->instanceid());
-    }
-    reactor->Finish(ToGrpc(status));
-  });
+  dispatch_->StartInstance(std::move(plan->instance),
+                           [this, hub, hub_name = std::move(hub_name), response, reactor,
+                            answers = plan->answers](absl::StatusOr<CreateResult> result) {
+                             absl::Status status = result.status();
+                             if (absl::IsNotFound(status)) hubs_.Forget(hub_name, hub);
+                             if (result.ok() && result->outcome == CreateOutcome::kExists) {
+                               status = orchestration::AnswerExisting(
+                                   answers, result->existing_status, response->instanceid());
+                             }
+                             reactor->Finish(ToGrpc(status));
+                           });
 }
 
 grpc::ServerUnaryReactor* SidecarService::GetInstance(Context* context,
@@ -166,18 +183,23 @@ grpc::ServerUnaryReactor* SidecarService::TerminateInstance(Context* context,
     reactor->Finish(ToGrpc(termination.status()));
     return reactor;
   }
-  WithHub(
-      context, reactor, [this, context, reactor, termination = *std::move(termination)](HubId hub) {
-        dispatch_->Terminate(
-            ClientTermination{hub, termination, GoneOf(context)},
-            [this, reactor,
-             instance_id = termination.instance_id](absl::StatusOr<Delivery> delivery) {
-              reactor->Finish(
-                  ToGrpc(delivery.ok()
-                             ? DeliveryStatus(*delivery, options_.missing_terminate_ok, instance_id)
-                             : delivery.status()));
-            });
-      });
+  Action action = ActionOf(*context, "TerminateInstance");
+  WithHub(context, reactor,
+          [this, context, reactor, action = std::move(action),
+           termination = *std::move(termination)](HubId hub) {
+            dispatch_->Terminate(
+                ClientTermination{hub, termination, GoneOf(context)},
+                [this, reactor, action,
+                 instance_id = termination.instance_id](absl::StatusOr<Delivery> delivery) {
+                  if (Ends(delivery)) {
+                    actions_.Add(action, fmt::format("instance '{}'", instance_id));
+                  }
+                  reactor->Finish(ToGrpc(
+                      delivery.ok()
+                          ? DeliveryStatus(*delivery, options_.missing_terminate_ok, instance_id)
+                          : delivery.status()));
+                });
+          });
   return reactor;
 }
 

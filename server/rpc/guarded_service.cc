@@ -136,6 +136,10 @@ bool GuardedService::MayCreateHub(const Context& context) const {
   return access_->open() || access_->Check(CallerOf(context), "CreateTaskHub", HubOf(context)).ok();
 }
 
+std::string GuardedService::NameOfCaller(const Context& context) const {
+  return access_->open() ? std::string() : access_->NameOf(CallerOf(context));
+}
+
 std::unique_ptr<Permit> GuardedService::Follow(const Context& context, std::string_view rpc,
                                                std::weak_ptr<RevocableCall> call) const {
   if (access_->open()) return nullptr;

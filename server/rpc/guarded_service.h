@@ -35,6 +35,7 @@ class GuardedService final : public AdmittedService, private CallGuard {
  private:
   // CallGuard.
   bool MayCreateHub(const Context& context) const override;
+  std::string NameOfCaller(const Context& context) const override;
   std::unique_ptr<Permit> Follow(const Context& context, std::string_view rpc,
                                  std::weak_ptr<RevocableCall> call) const override;
 

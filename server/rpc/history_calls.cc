@@ -3,21 +3,17 @@
 #include <utility>
 
 #include "grpcpp/impl/codegen/proto_utils.h"
+#include "server/orchestration/field_checks.h"
 #include "server/rpc/sidecar_service.h"
 
 namespace dt::rpc {
 namespace {
 
-constexpr size_t kExecutionIdBytesMax = 64;
-
 absl::Status CheckHistoryRequest(const StreamInstanceHistoryRequest& request,
                                  const orchestration::RequestLimits& limits) {
   const absl::Status checked = orchestration::CheckInstanceId(request.instanceid(), limits);
   if (!checked.ok()) return checked;
-  if (request.executionid().value().size() > kExecutionIdBytesMax) {
-    return absl::InvalidArgumentError("executionId: length is over the limit of 64 bytes");
-  }
-  return absl::OkStatus();
+  return orchestration::CheckExecutionId("executionId", request.executionid().value());
 }
 
 }  // namespace

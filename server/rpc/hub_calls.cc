@@ -1,6 +1,9 @@
 // CreateTaskHub and DeleteTaskHub (RULES.md 5.36).
+#include <optional>
+#include <string>
 #include <utility>
 
+#include "fmt/format.h"
 #include "server/rpc/sidecar_service.h"
 
 namespace dt::rpc {
@@ -31,21 +34,24 @@ grpc::ServerUnaryReactor* SidecarService::CreateTaskHub(Context* context,
                                                         CreateTaskHubResponse*) {
   Unary* reactor = context->DefaultReactor();
   const std::string name(MetadataValue(*context, "taskhub"));
-  auto create = [this, reactor, name] {
-    hubs_.Create(name,
-                 [reactor](absl::StatusOr<HubId> hub) { reactor->Finish(ToGrpc(hub.status())); });
+  auto create = [this, reactor, name,
+                 action = ActionOf(*context, "CreateTaskHub")](std::string_view done) {
+    hubs_.Create(name, [this, reactor, action, done](absl::StatusOr<HubId> hub) {
+      if (hub.ok()) actions_.Add(action, fmt::format("{}, with the id {}", done, *hub));
+      reactor->Finish(ToGrpc(hub.status()));
+    });
   };
   if (!request->recreateifexists()) {
-    create();
+    create("it is there");
     return reactor;
   }
   if (!options_.hub_deletion_enabled) {
     reactor->Finish(ToGrpc(DeletionForbidden("CreateTaskHub with recreateIfExists")));
     return reactor;
   }
-  hubs_.Delete(name, [reactor, create](absl::Status status) {
+  Delete(name, [reactor, create](absl::Status status) {
     if (!status.ok() && !absl::IsNotFound(status)) return reactor->Finish(ToGrpc(status));
-    create();
+    create(status.ok() ? "it was deleted with all its data, and made anew" : "it is there");
   });
   return reactor;
 }
@@ -58,9 +64,21 @@ grpc::ServerUnaryReactor* SidecarService::DeleteTaskHub(Context* context,
     reactor->Finish(ToGrpc(DeletionForbidden("DeleteTaskHub")));
     return reactor;
   }
-  hubs_.Delete(MetadataValue(*context, "taskhub"),
-               [reactor](absl::Status status) { reactor->Finish(ToGrpc(status)); });
+  Delete(std::string(MetadataValue(*context, "taskhub")),
+         [this, reactor, action = ActionOf(*context, "DeleteTaskHub")](absl::Status status) {
+           if (status.ok()) actions_.Add(action, "it was deleted with all its data");
+           reactor->Finish(ToGrpc(status));
+         });
   return reactor;
+}
+
+void SidecarService::Delete(const std::string& hub_name, DoneCallback done) {
+  const std::optional<HubId> old = hubs_.Find(hub_name);
+  hubs_.Delete(hub_name, [this, old, done = std::move(done)](absl::Status status) mutable {
+    // Claims find the hub gone, and its worker streams end.
+    if (status.ok() && old.has_value()) dispatch_->OnWake(*old);
+    std::move(done)(std::move(status));
+  });
 }
 
 }  // namespace dt::rpc

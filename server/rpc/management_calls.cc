@@ -21,20 +21,22 @@ grpc::ServerUnaryReactor* SidecarService::RestartInstance(Context* context,
     reactor->Finish(ToGrpc(checked));
     return reactor;
   }
-  WithHub(context, reactor, [this, context, request, response, reactor](HubId hub) {
-    store_->ReadInstance(hub, request->instanceid(), /*payloads=*/true,
-                         [this, hub, context, request, response,
-                          reactor](absl::StatusOr<std::optional<InstanceRow>> row) {
-                           if (!row.ok()) return reactor->Finish(ToGrpc(row.status()));
-                           Restart(hub, context, *request, *row, response, reactor);
-                         });
-  });
+  Action action = ActionOf(*context, "RestartInstance");
+  WithHub(context, reactor,
+          [this, context, request, response, reactor, action = std::move(action)](HubId hub) {
+            store_->ReadInstance(hub, request->instanceid(), /*payloads=*/true,
+                                 [this, hub, context, request, response, reactor,
+                                  action](absl::StatusOr<std::optional<InstanceRow>> row) {
+                                   if (!row.ok()) return reactor->Finish(ToGrpc(row.status()));
+                                   Restart(hub, context, *request, *row, response, action, reactor);
+                                 });
+          });
   return reactor;
 }
 
 void SidecarService::Restart(HubId hub, Context* context, const RestartInstanceRequest& request,
                              const std::optional<InstanceRow>& row,
-                             RestartInstanceResponse* response, Unary* reactor) {
+                             RestartInstanceResponse* response, Action action, Unary* reactor) {
   thread_local orchestration::RandomIds ids;
   absl::StatusOr<NewInstance> instance =
       orchestration::BuildRestart(request, row, hub, store_->Now(), ids);
@@ -42,10 +44,15 @@ void SidecarService::Restart(HubId hub, Context* context, const RestartInstanceR
   response->set_instanceid(instance->instance_id);
   instance->caller_gone = GoneOf(context);
   dispatch_->StartInstance(
-      *std::move(instance), [response, reactor](absl::StatusOr<CreateResult> result) {
+      *std::move(instance), [this, response, reactor, source = request.instanceid(),
+                             action = std::move(action)](absl::StatusOr<CreateResult> result) {
         if (result.ok() && result->outcome == CreateOutcome::kExists) {
           result = absl::FailedPreconditionError(fmt::format(
               "instance '{}' has been started by somebody else meanwhile", response->instanceid()));
+        }
+        if (result.ok()) {
+          actions_.Add(action, fmt::format("instance '{}' of what '{}' was started with",
+                                           response->instanceid(), source));
         }
         reactor->Finish(ToGrpc(result.status()));
       });
@@ -60,15 +67,21 @@ grpc::ServerUnaryReactor* SidecarService::RewindInstance(Context* context,
     reactor->Finish(ToGrpc(checked));
     return reactor;
   }
-  WithHub(context, reactor, [this, context, request, reactor](HubId hub) {
-    const auto done = [this, hub, reactor](const absl::Status& status) {
-      if (status.ok()) dispatch_->OnWake(hub);
-      reactor->Finish(ToGrpc(status));
-    };
-    std::make_shared<dispatch::RewindCall>(store_, hub, *request, std::nullopt, done,
-                                           GoneOf(context))
-        ->Begin();
-  });
+  Action action = ActionOf(*context, "RewindInstance");
+  WithHub(context, reactor,
+          [this, context, request, reactor, action = std::move(action)](HubId hub) {
+            const auto done = [this, hub, reactor, action,
+                               instance_id = request->instanceid()](const absl::Status& status) {
+              if (status.ok()) {
+                dispatch_->OnWake(hub);
+                actions_.Add(action, fmt::format("instance '{}'", instance_id));
+              }
+              reactor->Finish(ToGrpc(status));
+            };
+            std::make_shared<dispatch::RewindCall>(store_, hub, *request, std::nullopt, done,
+                                                   GoneOf(context))
+                ->Begin();
+          });
   return reactor;
 }
 
@@ -76,19 +89,25 @@ grpc::ServerUnaryReactor* SidecarService::SkipGracefulOrchestrationTerminations(
     Context* context, const SkipGracefulOrchestrationTerminationsRequest* request,
     SkipGracefulOrchestrationTerminationsResponse* response) {
   Unary* reactor = context->DefaultReactor();
-  WithHub(context, reactor, [this, context, request, response, reactor](HubId hub) {
-    absl::StatusOr<ImmediateTermination> termination =
-        orchestration::BuildImmediateTermination(*request, hub, options_.requests);
-    if (!termination.ok()) return reactor->Finish(ToGrpc(termination.status()));
-    termination->caller_gone = GoneOf(context);
-    store_->TerminateNow(*std::move(termination),
-                         [response, reactor](absl::StatusOr<std::vector<std::string>> not_ended) {
-                           if (!not_ended.ok()) return reactor->Finish(ToGrpc(not_ended.status()));
-                           for (std::string& id : *not_ended)
-                             response->add_unterminatedinstanceids(std::move(id));
-                           reactor->Finish(grpc::Status::OK);
-                         });
-  });
+  Action action = ActionOf(*context, "SkipGracefulOrchestrationTerminations");
+  WithHub(context, reactor,
+          [this, context, request, response, reactor, action = std::move(action)](HubId hub) {
+            absl::StatusOr<ImmediateTermination> termination =
+                orchestration::BuildImmediateTermination(*request, hub, options_.requests);
+            if (!termination.ok()) return reactor->Finish(ToGrpc(termination.status()));
+            termination->caller_gone = GoneOf(context);
+            const size_t asked = termination->instance_ids.size();
+            store_->TerminateNow(
+                *std::move(termination), [this, response, reactor, action, asked](
+                                             absl::StatusOr<std::vector<std::string>> not_ended) {
+                  if (!not_ended.ok()) return reactor->Finish(ToGrpc(not_ended.status()));
+                  actions_.Add(action,
+                               fmt::format("{} instances of {}", asked - not_ended->size(), asked));
+                  for (std::string& id : *not_ended)
+                    response->add_unterminatedinstanceids(std::move(id));
+                  reactor->Finish(grpc::Status::OK);
+                });
+          });
   return reactor;
 }
 

@@ -4,9 +4,9 @@
 #include <memory>
 #include <utility>
 
+#include "fmt/format.h"
 #include "server/orchestration/pages.h"
 #include "server/rpc/sidecar_service.h"
-#include "spdlog/spdlog.h"
 #include "storage/steady_clock.h"
 
 namespace dt::rpc {
@@ -18,10 +18,12 @@ namespace {
 // Threads: Next runs on the thread of the handler and on those of the store, one at a time.
 class PurgeCall : public std::enable_shared_from_this<PurgeCall> {
  public:
-  PurgeCall(Store* store, orchestration::PurgePlan plan, grpc::CallbackServerContext* context,
-            grpc::ServerUnaryReactor* reactor, PurgeInstancesResponse* response,
-            std::unique_ptr<Permit> permit)
+  PurgeCall(Store* store, ActionLog* actions, Action action, orchestration::PurgePlan plan,
+            grpc::CallbackServerContext* context, grpc::ServerUnaryReactor* reactor,
+            PurgeInstancesResponse* response, std::unique_ptr<Permit> permit)
       : store_(store),
+        actions_(actions),
+        action_(std::move(action)),
         plan_(std::move(plan)),
         context_(context),
         reactor_(reactor),
@@ -59,11 +61,13 @@ class PurgeCall : public std::enable_shared_from_this<PurgeCall> {
 
   void Log() const {
     if (deleted_ == 0) return;
-    spdlog::info("PurgedInstances (310): {} instances in {} ms, asked for by {}", deleted_,
-                 absl::ToInt64Milliseconds(SteadyNow() - begin_), context_->peer());
+    actions_->Add(action_, fmt::format("{} instances in {} ms", deleted_,
+                                       absl::ToInt64Milliseconds(SteadyNow() - begin_)));
   }
 
   Store* const store_;
+  ActionLog* const actions_;
+  const Action action_;
   orchestration::PurgePlan plan_;
   grpc::CallbackServerContext* const context_;
   grpc::ServerUnaryReactor* const reactor_;
@@ -85,7 +89,8 @@ grpc::ServerUnaryReactor* SidecarService::PurgeInstances(Context* context,
     if (!plan.ok()) return reactor->Finish(ToGrpc(plan.status()));
     response->mutable_iscomplete()->set_value(true);
     if (plan->nothing) return reactor->Finish(grpc::Status::OK);
-    std::make_shared<PurgeCall>(store_, *std::move(plan), context, reactor, response,
+    std::make_shared<PurgeCall>(store_, &actions_, ActionOf(*context, "PurgeInstances"),
+                                *std::move(plan), context, reactor, response,
                                 Follow(*context, "PurgeInstances"))
         ->Next();
   });

@@ -87,9 +87,10 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   SetChannelArguments(options, builder);
   SetThreads(builder);
   std::unique_ptr<Server> server(new Server(options));
-  service->SetBudget(&server->budget_);
+  service->SetServer(&server->budget_, &server->protocol_errors_);
   builder.RegisterService(service);
   builder.RegisterService(&server->health_);
+  builder.RegisterCallbackGenericService(&server->unknown_methods_);
   using Builder = grpc::ServerBuilder::experimental_type;
   const auto add = [&builder](const std::shared_ptr<grpc::ServerCredentials>& credentials) {
     return std::shared_ptr<ConnectionAcceptor::Target>(

@@ -31,6 +31,7 @@
 #include "server/rpc/admission.h"
 #include "server/rpc/connection_acceptor.h"
 #include "server/rpc/health_service.h"
+#include "server/rpc/protocol_errors.h"
 #include "server/rpc/receive_budget.h"
 #include "server/rpc/tls.h"
 
@@ -85,6 +86,8 @@ class Server {
   explicit Server(const ServerOptions& options);
 
   ReceiveBudget budget_;
+  ProtocolErrors protocol_errors_;
+  UnknownMethods unknown_methods_{&protocol_errors_};
   HealthService health_;
   std::unique_ptr<grpc::Server> server_;
   ConnectionAcceptor acceptor_;

@@ -25,6 +25,7 @@
 #include "server/orchestration/pages.h"
 #include "server/orchestration/requests.h"
 #include "server/rpc/access_control.h"
+#include "server/rpc/action_log.h"
 #include "server/rpc/call_metadata.h"
 #include "server/rpc/history_stream.h"
 #include "server/rpc/repeat_limiter.h"
@@ -57,6 +58,8 @@ class CallGuard {
   virtual ~CallGuard() = default;
   // Whether this call may create the hub that it names, where unknown hubs are created.
   virtual bool MayCreateHub(const grpc::CallbackServerContext& context) const = 0;
+  // The name of the caller's principal; empty where callers have none.
+  virtual std::string NameOfCaller(const grpc::CallbackServerContext& context) const = 0;
   // As AccessControl::Follow. The context is not needed any more when this returns.
   virtual std::unique_ptr<Permit> Follow(const grpc::CallbackServerContext& context,
                                          std::string_view rpc,
@@ -199,11 +202,14 @@ class SidecarService final : public SidecarServiceBase {
     return [context] { return context->IsCancelled(); };
   }
 
+  // `rpc` is static.
+  Action ActionOf(const Context& context, std::string_view rpc) const;
   void Start(HubId hub, Context* context, const CreateInstanceRequest& request,
-             CreateInstanceResponse* response, Unary* reactor);
+             CreateInstanceResponse* response, std::string hub_name, Unary* reactor);
   void Restart(HubId hub, Context* context, const RestartInstanceRequest& request,
                const std::optional<InstanceRow>& row, RestartInstanceResponse* response,
-               Unary* reactor);
+               Action action, Unary* reactor);
+  void Delete(const std::string& hub_name, DoneCallback done);
   // RaiseEvent, SuspendInstance and ResumeInstance after their checks.
   Unary* Send(Context* context, absl::StatusOr<orchestration::ClientMessagePlan> plan);
   Unary* Wait(Context* context, const GetInstanceRequest* request, GetInstanceResponse* response,
@@ -215,7 +221,8 @@ class SidecarService final : public SidecarServiceBase {
   UnreadAnswers unread_answers_{options_.unread_answer_bytes_max};
   TaskHubs hubs_;
   const CallGuard* guard_ = nullptr;
-  // More workers than that come at once only when something is wrong with them.
+  ActionLog actions_;
+  // Of workers that are refused.
   RepeatLimiter stream_lines_{absl::Seconds(10), /*lines_max=*/200};
 };
 

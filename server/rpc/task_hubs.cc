@@ -83,6 +83,12 @@ void TaskHubs::Create(std::string_view name, Callback<HubId> done) {
   Ask(Effective(name), /*create=*/true, std::move(done));
 }
 
+void TaskHubs::Forget(std::string_view name, HubId gone) {
+  absl::MutexLock lock(&mutex_);
+  const auto known = hubs_.find(Effective(name));
+  if (known != hubs_.end() && known->second.id == gone) hubs_.erase(known);
+}
+
 void TaskHubs::Delete(std::string_view name, DoneCallback done) {
   std::string hub = Effective(name);
   absl::Status checked = CheckName(hub);

@@ -45,6 +45,8 @@ class TaskHubs {
   void Resolve(std::string_view name, bool may_create, Callback<HubId> done);
   // Creates the hub if it is missing.
   void Create(std::string_view name, Callback<HubId> done);
+  // The store says that this hub was deleted: the name is asked for again.
+  void Forget(std::string_view name, HubId gone);
   // Deletes the hub: what it holds is removed by others, see Store::DeleteHub.
   void Delete(std::string_view name, DoneCallback done);
 

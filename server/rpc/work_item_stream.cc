@@ -54,9 +54,6 @@ void WorkItemStream::Open(const std::shared_ptr<WorkItemStream>& stream,
   }
   // Headers go out now, so that the worker knows that it is connected before there is work.
   stream->StartSendInitialMetadata();
-  if (const auto left_out = stream->lines_->Admit("opened", SteadyNow())) {
-    spdlog::info("worker stream opened: {}{}", stream->name_, LeftOutNote(*left_out));
-  }
   if (options.accepts_nothing()) {
     if (const auto left_out = stream->lines_->Admit("accepts nothing", SteadyNow())) {
       spdlog::warn(
@@ -70,9 +67,10 @@ void WorkItemStream::Open(const std::shared_ptr<WorkItemStream>& stream,
   {
     absl::MutexLock lock(&stream->mutex_);
     stream->stream_id_ = id;
+    stream->opened_ = true;
     gone = stream->end_.has_value();
   }
-  if (gone) stream->CloseAtDispatcher();
+  if (gone) stream->CloseAtDispatcher("the worker is gone");
 }
 
 void WorkItemStream::Write(orchestration::Frame work_item) {
@@ -100,8 +98,10 @@ void WorkItemStream::Write(orchestration::Frame work_item) {
   if (overflow) {
     spdlog::error("worker stream {}: {} work items wait for it, more than its credits; ended",
                   name_, queue_items_max_);
-    CloseAtDispatcher();
-    return End(absl::ResourceExhaustedError("more work items wait than the stream has credits"));
+    const absl::Status overflowed =
+        absl::ResourceExhaustedError("more work items wait than the stream has credits");
+    CloseAtDispatcher(overflowed.message());
+    return End(overflowed);
   }
   unread_bytes_.fetch_add(bytes, std::memory_order_relaxed);
   current_ = MakeByteBuffer(work_item);
@@ -138,6 +138,7 @@ void WorkItemStream::OnWriteDone(bool ok) {
 
 void WorkItemStream::Finish(absl::Status status) {
   if (status.ok()) status = absl::UnavailableError("the work item stream was ended");
+  if (absl::IsNotFound(status) && on_hub_gone_ != nullptr) on_hub_gone_();
   End(std::move(status));
 }
 
@@ -157,37 +158,40 @@ void WorkItemStream::End(absl::Status status) {
 }
 
 void WorkItemStream::Revoke(absl::Status refusal) {
-  CloseAtDispatcher();
+  CloseAtDispatcher(refusal.message());
   End(std::move(refusal));
 }
 
 void WorkItemStream::PeerGone() {
-  CloseAtDispatcher();
+  CloseAtDispatcher("the worker is gone");
   End(absl::CancelledError("the worker is gone"));
 }
 
 void WorkItemStream::OnCancel() { PeerGone(); }
 
-void WorkItemStream::CloseAtDispatcher() {
+void WorkItemStream::CloseAtDispatcher(absl::string_view reason) {
   std::optional<dispatch::StreamId> id;
   {
     absl::MutexLock lock(&mutex_);
     id.swap(stream_id_);
   }
-  if (id.has_value()) dispatch_->CloseStream(*id);
+  if (id.has_value()) dispatch_->CloseStream(*id, std::string(reason));
 }
 
 void WorkItemStream::OnDone() {
-  CloseAtDispatcher();
   std::shared_ptr<WorkItemStream> last;
   absl::Status end;
+  bool opened = false;
   {
     absl::MutexLock lock(&mutex_);
     end = *end_;  // Finish was called, so it is set
+    opened = opened_;
     last.swap(self_);
   }
-  if (const auto left_out = lines_->Admit("closed", SteadyNow())) {
-    spdlog::info("worker stream closed: {}: {}{}", name_, std::string(end.message()),
+  CloseAtDispatcher(end.message());
+  if (opened) return;  // the dispatcher logs that it came and went
+  if (const auto left_out = lines_->Admit("refused", SteadyNow())) {
+    spdlog::warn("worker stream refused: {}: {}{}", name_, std::string(end.message()),
                  LeftOutNote(*left_out));
   }
 }

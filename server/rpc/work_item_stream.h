@@ -22,12 +22,14 @@
 #include <atomic>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "grpcpp/support/byte_buffer.h"
 #include "grpcpp/support/server_callback.h"
@@ -41,14 +43,17 @@ class WorkItemStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
                              public dispatch::WorkItemSink,
                              public RevocableCall {
  public:
-  // `name` is for logs, in which `lines` bounds what a caller can say by opening streams again and
-  // again. `queue_items_max`: frames that may wait for the worker; one more ends the stream, which
-  // returns its items. The dispatcher and `lines` must outlive the call.
+  // `name` is for logs, in which `lines` bounds what a caller can say by streams that are refused.
+  // `queue_items_max`: frames that may wait for the worker; one more ends the stream, which returns
+  // its items. The dispatcher and `lines` must outlive the call.
   static std::shared_ptr<WorkItemStream> Create(dispatch::DispatchThread* dispatch,
                                                 std::string name, size_t queue_items_max,
                                                 RepeatLimiter* lines);
   // What the worker may go on by; null = for ever. Before Open.
   void Hold(std::unique_ptr<Permit> permit) { permit_ = std::move(permit); }
+
+  // What to do when the stream ends as its hub is gone. Before Open.
+  void OnHubGone(std::function<void()> todo) { on_hub_gone_ = std::move(todo); }
 
   // Registers the stream with the dispatcher, unless the peer is already gone.
   static void Open(const std::shared_ptr<WorkItemStream>& stream, dispatch::StreamOptions options);
@@ -76,14 +81,15 @@ class WorkItemStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   void PeerGone();
   // Ends the stream with `status` as soon as no write is in flight; the first call wins.
   void End(absl::Status status);
-  // Tells the dispatcher once that the peer is gone.
-  void CloseAtDispatcher();
+  // Tells the dispatcher once that the peer is gone, and the reason for its log.
+  void CloseAtDispatcher(absl::string_view reason);
 
   dispatch::DispatchThread* const dispatch_;
   const std::string name_;
   const size_t queue_items_max_;
   RepeatLimiter* const lines_;
   std::unique_ptr<Permit> permit_;
+  std::function<void()> on_hub_gone_;
 
   // Owned by the write in flight: set before StartWrite, valid until OnWriteDone.
   grpc::ByteBuffer current_;
@@ -94,6 +100,7 @@ class WorkItemStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   std::optional<absl::Status> end_ ABSL_GUARDED_BY(mutex_);  // set = no more writes
   std::optional<dispatch::StreamId> stream_id_ ABSL_GUARDED_BY(mutex_);
+  bool opened_ ABSL_GUARDED_BY(mutex_) = false;  // at the dispatcher
   std::shared_ptr<WorkItemStream> self_ ABSL_GUARDED_BY(mutex_);
 };
 

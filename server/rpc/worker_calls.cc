@@ -15,14 +15,15 @@ DoneCallback FinishWith(grpc::ServerUnaryReactor* reactor) {
   return [reactor](absl::Status status) { reactor->Finish(ToGrpc(status)); };
 }
 
-// How a worker appears in the log. The SDKs of the managed packages name themselves and their
-// version; of the others only the gRPC library is known.
-std::string StreamName(const grpc::CallbackServerContext& context, std::string_view hub,
-                       std::string_view worker_id) {
+constexpr size_t kLoggedBytesMax = 100;
+
+// What a worker uses, for the log. The SDKs of the managed packages name themselves and their
+// version; of the others only the gRPC library is known. What follows the first word is of no
+// interest.
+std::string SdkOf(const grpc::CallbackServerContext& context) {
   std::string_view sdk = MetadataValue(context, "x-user-agent");
   if (sdk.empty()) sdk = MetadataValue(context, "user-agent");
-  return fmt::format("task hub '{}', worker '{}', {}, {}", ForLog(hub), ForLog(worker_id),
-                     ForLog(context.peer()), ForLog(sdk));
+  return ForLog(sdk.substr(0, sdk.find(' ')), kLoggedBytesMax);
 }
 
 }  // namespace
@@ -47,24 +48,30 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* SidecarService::GetWorkItems(
           : absl::InvalidArgumentError("GetWorkItemsRequest: the message cannot be parsed");
   // Every kind may fill its credits (0 = the default, at most items_max), and a ping.
   const size_t queue_items_max = 3 * static_cast<size_t>(options_.streams.items_max) + 1;
-  std::shared_ptr<WorkItemStream> stream =
-      WorkItemStream::Create(dispatch_, StreamName(*context, hubs_.Effective(hub_name), worker_id),
-                             queue_items_max, &stream_lines_);
+  std::shared_ptr<WorkItemStream> stream = WorkItemStream::Create(
+      dispatch_,
+      fmt::format("hub '{}', worker '{}', {}", ForLog(hubs_.Effective(hub_name), kLoggedBytesMax),
+                  ForLog(worker_id, kLoggedBytesMax), ForLog(context->peer())),
+      queue_items_max, &stream_lines_);
   stream->Hold(Follow(*context, "GetWorkItems", stream));
   WorkItemStream* reactor = stream.get();
   if (!options.ok()) {
     stream->Finish(options.status());
     return reactor;
   }
-  options->worker_id = ForLog(worker_id);
+  options->worker_id = ForLog(worker_id, kLoggedBytesMax);
   options->hub_name = hubs_.Effective(hub_name);
-  hubs_.Resolve(hub_name, MayCreateHub(*context),
-                [stream = std::move(stream),
-                 options = *std::move(options)](absl::StatusOr<HubId> hub) mutable {
-                  if (!hub.ok()) return stream->Finish(hub.status());
-                  options.hub = *hub;
-                  WorkItemStream::Open(stream, std::move(options));
-                });
+  options->peer = ForLog(context->peer());
+  options->sdk = SdkOf(*context);
+  hubs_.Resolve(
+      hub_name, MayCreateHub(*context),
+      [this, stream = std::move(stream),
+       options = *std::move(options)](absl::StatusOr<HubId> hub) mutable {
+        if (!hub.ok()) return stream->Finish(hub.status());
+        options.hub = *hub;
+        stream->OnHubGone([this, name = options.hub_name, hub = *hub] { hubs_.Forget(name, hub); });
+        WorkItemStream::Open(stream, std::move(options));
+      });
   return reactor;
 }
 

@@ -130,7 +130,7 @@ end $$;
 --   p_batch {token, groups: [{max, filters: [{name, versions}], excluded: keys of tasks that are not
 --            taken}], total_bytes, repeat, again}
 -- total_bytes: of all requests together, but for the first one; absent = no limit.
--- Locks: class 3, SKIP LOCKED. Repeat: with "again" set, what the token already holds is returned
+-- P0D02: the hub was deleted. Locks: class 3, SKIP LOCKED. Repeat: with "again" set, what the token already holds is returned
 -- instead of something new; with "repeat" set, nothing new is ever taken.
 create or replace function _LockNextTask(p_hub int, p_batch jsonb, p_bytes bytea[])
 returns table (key bigint, instance_key bigint, generation int, instance_id text, task_id int,
@@ -149,7 +149,7 @@ declare
   v_keys bigint[];
   v_due timestamptz;
 begin
-  p_hub := _LiveHub(p_hub);
+  perform _RequireHub(p_hub);
   if p_batch ?| '{again,repeat}' then
     select array_agg(t.instance_key), array_agg(t.task_key) into v_instances, v_keys
     from NewTasks t where t.hub_id = p_hub and t.lease_token = v_token;

@@ -6,7 +6,8 @@
 -- Rows by "part": 0 an item, in order (at = commit time); then, "number" being the position in the
 -- list of that name, counted from 1 over the entries of committed items only: 1 own, 2 messages,
 -- 3 parents, 4 terminations (a row without number is a notice to a parent), 5 children (seq = the
--- first message, or for outcome 3 the conflict in the own inbox), 6 tasks (key = task key).
+-- first message, or for outcome 3 the conflict in the own inbox), 6 tasks (key = task key),
+-- 7 child_messages, 8 child_terminations (as 4).
 --
 --   p_batch {
 --     key, token, turn, generation, flags, history, first_event, event_count: columns of the items;
@@ -34,6 +35,8 @@
 --     subtrees: [{item, key, parent_generation, reason, type, event}]: what is live below the instances
 --         ends, see _TerminateBelow; no rows tell about it
 --     children: [{item, ...as _InsertInstances..., conflict: {generation, at, type, event}}]
+--     child_messages, child_terminations: as messages and terminations, to children of the same item:
+--         they act when the children are made, the others before
 --     payloads: [{item, id, data}]: of the items' own history, messages, tasks, output and input;
 --         entries of the lists for others name theirs themselves, see _StoreEntryPayloads}
 --   What every turn has comes as columns, arrays in PostgreSQL's text form: they cost a fraction of a
@@ -318,7 +321,8 @@ begin
 end $$;
 
 -- _CheckpointMessages: what committed turns write to other instances: messages, results for parents,
--- terminations, children. Rows as _CheckpointOrchestration. Caller holds all hot rows, p_locked.
+-- terminations, children, and what children get at once. Rows as _CheckpointOrchestration. Caller holds
+-- all hot rows, p_locked.
 create or replace function _CheckpointMessages(p_hub int, p_batch jsonb, p_bytes bytea[],
                                                p_keys bigint[], p_now timestamptz, p_worker bigint,
                                                p_locked bigint[])
@@ -326,6 +330,8 @@ returns table (part smallint, item int, number int, outcome smallint, key bigint
                seq bigint, at timestamptz)
 language plpgsql set search_path from current set enable_seqscan = off as $$
 #variable_conflict use_column
+declare
+  v_locked bigint[] := p_locked;
 begin
   if p_batch ? 'messages' then
     return query
@@ -346,9 +352,26 @@ begin
     perform _TerminateBelow(p_batch -> 'subtrees', p_bytes, p_now, p_locked);
   end if;
   if p_batch ? 'children' then
+    for part, number, outcome, key, seq, at in
+      select 5::smallint, c.number, c.outcome, c.key, c.seq, p_now
+      from _CheckpointChildren(p_hub, p_batch -> 'children', p_bytes, p_keys, p_now, p_locked) c
+    loop
+      -- Whoever makes a hot row holds it.
+      if outcome in (0, 1) then
+        v_locked := v_locked || key;
+      end if;
+      return next;
+    end loop;
+  end if;
+  if p_batch ? 'child_messages' then
     return query
-      select 5::smallint, null::int, c.number, c.outcome, c.key, null::bigint, c.seq, p_now
-      from _CheckpointChildren(p_hub, p_batch -> 'children', p_bytes, p_keys, p_now, p_locked) c;
+      select 7::smallint, null::int, d.item, d.outcome, d.key, d.token, d.seq, d.at
+      from _Deliver(p_hub, p_batch -> 'child_messages', p_bytes, p_now, p_worker, v_locked) d;
+  end if;
+  if p_batch ? 'child_terminations' then
+    return query
+      select 8::smallint, null::int, t.item, t.outcome, t.key, t.token, t.seq, t.at
+      from _Terminate(p_hub, p_batch -> 'child_terminations', p_bytes, p_now, p_worker, v_locked) t;
   end if;
 end $$;
 

@@ -225,7 +225,7 @@ return coalesce((array['Running', 'Completed', 'ContinuedAsNew', 'Failed', 'Canc
                        'Pending', 'Suspended'])[p_status + 1], p_status::text);
 
 -- _DecodeEvents: the events of one chunk of history (each with the tag 0x1A and its length before it),
--- one row each. event_index counts from 0. Which field means what, per kind of event: protocol.md 6.
+-- one row each. event_index counts from 0. Which field means what, per kind of event: proto/README.md 6.
 create or replace function _DecodeEvents(p_chunk bytea)
 returns table (event_index int, event_type text, task_id int, occurred timestamptz, name text,
                runtime_status text, visible_time timestamptz, trace_context text, payload text,

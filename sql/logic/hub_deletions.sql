@@ -30,6 +30,16 @@ begin
   return p_hub;
 end $$;
 
+-- _RequireHub: fails with P0D02 unless the hub is there: for claims, by which a daemon learns that a hub whose workers
+-- it serves was deleted.
+create or replace function _RequireHub(p_hub int) returns void
+language plpgsql stable set search_path from current set enable_seqscan = off as $$
+begin
+  if not exists (select from TaskHubs h where h.hub_id = p_hub) then
+    raise exception 'the task hub with id % was deleted', p_hub using errcode = 'P0D02';
+  end if;
+end $$;
+
 -- _CleanHubs: removes one batch of what a deleted hub held. One row: "hub" is its name, null if there is nothing to do
 -- now; "removed" instances of it are gone by this call, "total" by all; "ended" tells that nothing is left, "age"
 -- microseconds after its deletion; "more" that there is more to remove now: then call again.

@@ -29,8 +29,8 @@ end $$;
 
 -- _ScheduledTasks: what a chunk of history says of the activities with these ids: an event TaskScheduled
 -- (6) in HistoryEvent (1 = the id), with name (1), version (2), input (3), parentTraceContext (4), tags
--- (5). "request" is the ActivityRequest that tasks are stored with: input (3), parentTraceContext (6),
--- tags (7). One pass over the bytes, since a dead daemon may leave thousands of tasks.
+-- (5). "request" is the ActivityRequest that tasks are stored with: version (2), input (3),
+-- parentTraceContext (6), tags (7). One pass over the bytes, since a dead daemon may leave thousands of tasks.
 create or replace function _ScheduledTasks(p_chunk bytea, p_ids int[])
 returns table (task_id int, name text, version bytea, request bytea)
 language plpgsql immutable strict parallel safe set search_path from current as $$
@@ -90,6 +90,7 @@ begin
         when 18 then
           version := coalesce(_PbField(substr(v_chunk, v_at - v_number::int + 1, v_number::int), 1),
                               '');
+          request := request || substr(v_chunk, v_start + 1, v_at - v_start);
         when 26 then request := request || substr(v_chunk, v_start + 1, v_at - v_start);
         when 34 then request := request || E'\\x32'::bytea
                                 || substr(v_chunk, v_start + 2, v_at - v_start - 1);
@@ -121,7 +122,8 @@ begin
   -- Most were scheduled by the last turn. The others are looked for in all of the history.
   foreach v_last in array '{t,f}'::boolean[] loop
     with left_over as (
-      select u.key, u.id, u.task_key, u.token, u.lost, u.free_from, r.turn, r.hub_id, r.generation
+      select u.key, u.id, u.task_key, u.token, u.lost, u.free_from, r.turn, r.hub_id, r.generation,
+             r.version
       from unnest(p_keys, p_ids, p_task_keys, p_tokens, p_lost, p_free_from)
         u(key, id, task_key, token, lost, free_from)
       join ReadyInstances r on r.instance_key = any (array[u.key])
@@ -137,7 +139,9 @@ begin
                             request, lease_token, lost_leases, ready_at, place)
         overriding system value
       select l.key, coalesce(l.task_key, nextval('newtasks_task_key_seq')), l.hub_id, l.generation,
-             l.id, f.name, f.version, f.request, l.token, l.lost,
+             l.id, f.name,
+             coalesce(f.version, nullif(l.version, '')),  -- without one, that of its orchestration (RULES.md 9.6)
+             f.request, l.token, l.lost,
              coalesce(l.free_from, f.committed_time),
              case when l.free_from is null then f.committed_time end
       from left_over l

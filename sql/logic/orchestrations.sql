@@ -4,27 +4,39 @@
 -- CheckpointOutcome, RuntimeStatus.
 
 -- _WakeInstances: after messages were added to these instances (parallel arrays): a free instance
--- becomes ready no later than its message; the holder of a lease, unless it is the caller, is told to
--- read its inbox. Caller holds the hot rows' locks.
+-- becomes ready no later than its message, one that is held (not_before = infinity) only by a message that
+-- ends that; the holder of a lease, unless it is the caller, is told to read its inbox. Caller holds the hot
+-- rows' locks.
 create or replace function _WakeInstances(p_keys bigint[], p_at timestamptz[], p_worker bigint)
 returns void language plpgsql set search_path from current set enable_seqscan = off as $$
 begin
   update ReadyInstances r
   set next_due = case when r.lease_token is null
-                      then least(r.next_due, greatest(m.at, r.not_before)) else r.next_due end,
+                      then least(r.next_due, greatest(m.at, nullif(r.not_before, 'infinity')))
+                      else r.next_due end,
+      not_before = nullif(r.not_before, 'infinity'),
       owner_wake = case when r.lease_token is null then null else least(r.owner_wake, m.at) end
   from (select n.key, min(n.at) as at from unnest(p_keys, p_at) n(key, at) group by n.key) m
   where r.instance_key = any (array[m.key])
     and case when r.lease_token is null
-             then r.next_due is null or r.next_due > greatest(m.at, r.not_before)
+             then (r.not_before is distinct from 'infinity' or _EndsHold(m.key))
+                  and (r.next_due is null or r.next_due > greatest(m.at, r.not_before))
              else r.lease_token >> 40 is distinct from p_worker
                   and (r.owner_wake is null or r.owner_wake > m.at) end;
+end $$;
+
+-- _EndsHold: whether a message for this instance waits that goes on with what is held until it is resumed or
+-- terminated: ExecutionTerminated (5) or ExecutionResumed (22).
+create or replace function _EndsHold(p_key bigint) returns boolean
+language plpgsql stable set search_path from current set enable_seqscan = off as $$
+begin
+  return exists (select from NewEvents e where e.instance_key = p_key and e.event_type in (5, 22));
 end $$;
 
 -- _FreeInstances: gives up the leases of these instances and recomputes when they are due, by a
 -- statement of its own, so that it sees every message. Inline tasks get free rows. Caller holds the hot
 -- rows' locks.
---   p_not_before  per instance: back-off, null = none
+--   p_not_before  per instance: back-off, null = none; infinity: until it is resumed or terminated
 --   p_lost        per instance: 1 adds to lost_leases
 create or replace function _FreeInstances(p_keys bigint[], p_not_before timestamptz[], p_lost int[])
 returns void language plpgsql set search_path from current set enable_seqscan = off as $$
@@ -37,8 +49,11 @@ begin
   set lease_token = null, owner_wake = null, inline_tasks = null, not_before = f.not_before,
       lost_leases = least(r.lost_leases + f.lost, 32767),
       -- greatest() ignores nulls, but an empty inbox is never due, whatever the back-off.
-      next_due = case when f.due is not null then greatest(f.due, f.not_before) end
-  from (select n.key, n.not_before, n.lost,
+      next_due = case when f.due is not null and f.not_before is distinct from 'infinity'
+                      then greatest(f.due, f.not_before) end
+  from (select n.key, n.lost,
+               case when n.not_before is distinct from 'infinity' or not _EndsHold(n.key)
+                    then n.not_before end as not_before,
                (select min(e.visible_at) from NewEvents e where e.instance_key = n.key) as due
         from unnest(p_keys, p_not_before, p_lost) n(key, not_before, lost)) f
   where r.instance_key = any (array[f.key]);
@@ -194,7 +209,7 @@ end $$;
 --   p_batch {token, kind, groups: [{max, filters: [{name, versions}], excluded: keys that are not
 --            taken}], max_messages, max_bytes, total_bytes, repeat, again}
 -- total_bytes: of all messages and chunks together, but for the first instance; absent = no limit.
--- Locks: hot rows, SKIP LOCKED. Repeat: with "again" set, what the token already holds is returned
+-- P0D02: the hub was deleted. Locks: hot rows, SKIP LOCKED. Repeat: with "again" set, what the token already holds is returned
 -- instead of something new; with "repeat" set, nothing new is ever taken.
 create or replace function _LockNextOrchestration(p_hub int, p_batch jsonb, p_bytes bytea[])
 returns table (part smallint, key bigint, number bigint, generation int, type int, count int,
@@ -216,7 +231,7 @@ declare
   v_within record;
   v_keys bigint[];
 begin
-  p_hub := _LiveHub(p_hub);
+  perform _RequireHub(p_hub);
   if p_batch ?| '{again,repeat}' then
     select array_agg(r.instance_key) into v_keys
     from ReadyInstances r where r.hub_id = p_hub and r.lease_token = v_token;
@@ -388,8 +403,8 @@ begin
 end $$;
 
 -- _AbandonOrchestrations: gives leases up. One row per item: outcome 0 released, 1 lease lost.
---   p_batch {items: [{key, token, delay, lost}], kept: [{item, id, task, token}]}
--- delay in microseconds; "lost" is left out when it is false; kept: inline tasks that somebody runs, which
+--   p_batch {items: [{key, token, delay, held, lost}], kept: [{item, id, task, token}]}
+-- delay in microseconds; held: until it is resumed or terminated, whatever the delay; "held" and "lost" are left out when false; kept: inline tasks that somebody runs, which
 -- get rows under these keys and leases
 -- Locks: hot rows by key. Repeat: the second time is "lease lost".
 create or replace function _AbandonOrchestrations(p_hub int, p_batch jsonb, p_bytes bytea[])
@@ -406,11 +421,12 @@ begin
   select array_agg(l.ord), array_agg(l.key), array_agg(l.not_before), array_agg(l.lost)
     into v_items, v_keys, v_not_before, v_lost
   from (select c.ord, c.key, coalesce(c.lost, false)::int as lost,
-               case when c.delay > 0 then v_now + c.delay * interval '1 microsecond' end
+               case when c.held then 'infinity'
+                    when c.delay > 0 then v_now + c.delay * interval '1 microsecond' end
                  as not_before
         from rows from (jsonb_to_recordset(p_batch -> 'items')
-                          as (key bigint, token bigint, delay bigint, lost boolean))
-          with ordinality c(key, token, delay, lost, ord)
+                          as (key bigint, token bigint, delay bigint, held boolean, lost boolean))
+          with ordinality c(key, token, delay, held, lost, ord)
         join ReadyInstances r on r.instance_key = any (array[c.key]) and r.lease_token = c.token
         order by c.key for no key update of r) l;
   if v_keys is not null then

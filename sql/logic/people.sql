@@ -63,8 +63,9 @@ begin
     || lpad(to_hex(mod(v_hash, 4294967296)::bigint), 8, '0');
 end $$;
 
--- The limits of arguments, those that the daemon has by default (README.md, limits.*). Each raises 22023
--- with the name of the argument, what it holds and the limit.
+-- _CheckInstanceId, _CheckText, _CheckPayload, _CheckTime, _CheckTags: check an argument against the limits that the
+-- daemon has by default (deploy/SETTINGS.md, limits.*). Each raises 22023 with the name of the argument, what it holds
+-- and the limit.
 
 create or replace function _CheckInstanceId(p_id text) returns void
 language plpgsql immutable set search_path from current as $$
@@ -371,5 +372,9 @@ begin
                           || case when TerminateInstance.Recursive then _PbNumber(2, 1)
                                   else ''::bytea end)]) t
   where t.item = 1;
+  if v_outcome in (0, 4) then
+    perform _LogAction('TerminateInstance', CurrentTaskHub(),
+                       format('instance "%s"', TerminateInstance.InstanceID));
+  end if;
   return _Sent(v_hub, TerminateInstance.InstanceID, v_outcome);
 end $$;

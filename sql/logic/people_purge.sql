@@ -61,6 +61,9 @@ begin
     v_total := v_total + v_step.deleted;
     exit when not v_step.more or v_total >= p_max;
   end loop;
+  if v_total > 0 then
+    perform _LogAction('PurgeInstances', CurrentTaskHub(), format('%s instances', v_total));
+  end if;
   return v_total;
 end $$;
 

@@ -250,6 +250,8 @@ begin
   insert into RetentionPolicies as p (hub_id, status, keep) values (v_hub, v_status, $2)
     on conflict (hub_id, status) do update
       set keep = excluded.keep, set_time = clock_timestamp(), set_by = session_user;
+  perform _LogAction('SetRetention', coalesce($3, CurrentTaskHub()),
+                     format('%s is kept for %s', $1, coalesce($2::text, 'ever')));
   if not exists (select from Leaders l join Workers w on w.worker_id = l.worker_id
                  where l.role = 'retention' and w.lease_until >= _Now()) then
     raise notice 'no daemon applies retention now: start one with retention.enabled = true';
@@ -269,6 +271,7 @@ begin
     raise exception 'task hub "%" has no policy for "%": vRetention shows what applies',
       coalesce($2, CurrentTaskHub()), $1 using errcode = 'DT001';
   end if;
+  perform _LogAction('RemoveRetention', coalesce($2, CurrentTaskHub()), $1);
 end $$;
 
 -- _RetentionHub: the id of the hub that an operator means, which must exist, and be that of a login that is

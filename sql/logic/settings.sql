@@ -45,17 +45,27 @@ begin
     on conflict (role_name) do update
       set task_hub = excluded.task_hub, timestamp = clock_timestamp(),
           last_modified_by = session_user;
+  perform _LogAction('BindTaskHub', BindTaskHub.TaskHub, format('login "%s"', BindTaskHub.RoleName));
 end $$;
 
 -- UnbindTaskHub: TaskHubMode is in force again for the login, which may be dropped by now. False if it was not
--- bound. Locks: the binding. Repeat: yes.
+-- bound. A login that has bound itself may take that back. Locks: the binding. Repeat: yes.
 create or replace function UnbindTaskHub(RoleName text) returns boolean
 language plpgsql security definer set search_path from current as $$
 #variable_conflict use_column
 begin
-  perform _RequireUnbound('UnbindTaskHub');
-  delete from TaskHubBindings b where b.role_name = UnbindTaskHub.RoleName;
-  return found;
+  delete from TaskHubBindings b
+    where b.role_name = UnbindTaskHub.RoleName
+      and b.role_name = session_user::text and b.last_modified_by = session_user::text;
+  if not found then
+    perform _RequireUnbound('UnbindTaskHub');
+    delete from TaskHubBindings b where b.role_name = UnbindTaskHub.RoleName;
+    if not found then
+      return false;
+    end if;
+  end if;
+  perform _LogAction('UnbindTaskHub', null, format('login "%s"', UnbindTaskHub.RoleName));
+  return true;
 end $$;
 
 -- GetTaskHubBindings: all bindings.
@@ -74,13 +84,27 @@ create or replace function _RequireUnbound(p_what text) returns void
 language plpgsql stable set search_path from current as $$
 declare
   v_hub text;
+  v_by text;
 begin
-  select b.task_hub into v_hub from TaskHubBindings b where b.role_name = session_user::text;
+  select b.task_hub, b.last_modified_by into v_hub, v_by
+  from TaskHubBindings b where b.role_name = session_user::text;
   if found then
     raise exception '% concerns all task hubs, and "%" is bound to task hub "%"', p_what,
       session_user, v_hub using errcode = '42501',
-      hint = 'Call it as a login that is bound to no task hub.';
+      hint = case when v_by = session_user::text
+        then format('You have bound it yourself: select UnbindTaskHub(%L) takes that back.', v_by)
+        else format('Call it as a login that is bound to no task hub. "%s" has bound this one; any '
+                    'unbound administrator can take that back by UnbindTaskHub.', v_by) end;
   end if;
+end $$;
+
+-- _LogAction: a line of PostgreSQL's log for what somebody does by SQL, as the daemon logs what comes by gRPC.
+-- p_hub: null for what concerns all hubs.
+create or replace function _LogAction(p_action text, p_hub text, p_what text) returns void
+language plpgsql set search_path from current as $$
+begin
+  raise log 'ManagementAction (316): %, %: %; by "%"', p_action,
+    case when p_hub is null then 'all hubs' else format('hub "%s"', p_hub) end, p_what, session_user;
 end $$;
 
 -- SetGlobalSetting: for administrators. Known names and values are checked.
@@ -102,6 +126,7 @@ begin
   insert into GlobalSettings as s (name, value) values ($1, $2)
     on conflict (name) do update
       set value = excluded.value, timestamp = clock_timestamp(), last_modified_by = session_user;
+  perform _LogAction('SetGlobalSetting', null, format('%s = %s', $1, $2));
 end $$;
 
 -- _GetVersions: the installed versions, newest first by their numbers, not by time.

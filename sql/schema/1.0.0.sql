@@ -16,6 +16,7 @@
 -- their cut form (logic/payloads.sql), inputs and outputs a payload_id in the column with the suffix
 -- _payload; at most one of the two columns is not null.
 
+-- The installed versions; the comment on the table tells whose functions they are.
 create table Versions (
   semantic_version text collate "C" primary key,
   -- Daemons older than this refuse to run on the schema.
@@ -23,6 +24,7 @@ create table Versions (
   upgrade_time timestamptz not null default clock_timestamp()
 );
 
+-- Settings of the SQL API, see SetGlobalSetting.
 create table GlobalSettings (
   name text collate "C" primary key,
   value text,
@@ -39,6 +41,7 @@ create table TaskHubBindings (
   last_modified_by text not null default session_user
 );
 
+-- The task hubs. A deleted one has no row; a new one of its name has another id.
 create table TaskHubs (
   hub_id int generated always as identity primary key,
   name text collate "C" not null,
@@ -112,6 +115,7 @@ create table RetentionWalks (
   primary key (hub_id, status)
 ) with (fillfactor = 50);
 
+-- An orchestration or entity as people see it, live or ended: written only when something visible changes.
 create table Instances (
   instance_key bigint generated always as identity primary key,
   created_time timestamptz not null,
@@ -168,7 +172,7 @@ create table ReadyInstances (
   instance_key bigint primary key,
   lease_token bigint,           -- null = free
   next_due timestamptz,         -- of a free row: greatest(earliest message, not_before); null = nothing
-  not_before timestamptz,       -- back-off or scheduled start: not ready before this
+  not_before timestamptz,       -- back-off or scheduled start: not ready before this; infinity: see _EndsHold
   owner_wake timestamptz,       -- of a leased row: earliest message that its holder has not been given
   turn bigint not null default 0,     -- last committed turn over all generations: the fence
   inline_tasks int4multirange,  -- of a leased row: ids of activity tasks without a row in NewTasks

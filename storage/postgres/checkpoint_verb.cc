@@ -20,8 +20,10 @@ enum class Part : int16_t {
   kTermination = 4,
   kChild = 5,
   kTask = 6,
+  kMessageAfterChildren = 7,
+  kTerminationAfterChildren = 8,
 };
-constexpr int kParts = 7;
+constexpr int kParts = 9;
 
 template <typename T>
 void EncodeChange(std::string_view kind_key, std::string_view key, const Change<T>& change,
@@ -220,12 +222,21 @@ void EncodeChild(const NewChild& child, int64_t item, Envelope& envelope) {
   DT_CHECK(none.empty(), "the failure of a child that could not start has no large value");
 }
 
-// What the turns write to other instances.
-void EncodeOutgoing(const CheckpointVerb::Requests& requests, Envelope& envelope) {
+template <typename T>
+size_t CountPhase(const std::vector<T>& all, bool after_children) {
+  return static_cast<size_t>(std::count_if(all.begin(), all.end(), [after_children](const T& one) {
+    return one.after_children == after_children;
+  }));
+}
+
+// Of messages and terminations those alone that go out before or after the children are made.
+void EncodeMessages(std::string_view name, bool after_children,
+                    const CheckpointVerb::Requests& requests, Envelope& envelope) {
   EncodeList(
-      "messages", requests, [](const Checkpoint& c) { return c.messages.size(); },
+      name, requests, [&](const Checkpoint& c) { return CountPhase(c.messages, after_children); },
       [&](const Checkpoint& c, int64_t item) {
         for (const AddressedMessage& message : c.messages) {
+          if (message.after_children != after_children) continue;
           PayloadSet payloads;
           envelope.BeginObject()
               .Int("item", item)
@@ -236,6 +247,27 @@ void EncodeOutgoing(const CheckpointVerb::Requests& requests, Envelope& envelope
         }
       },
       envelope);
+}
+
+void EncodeTerminations(std::string_view name, bool after_children,
+                        const CheckpointVerb::Requests& requests, Envelope& envelope) {
+  EncodeList(
+      name, requests,
+      [&](const Checkpoint& c) { return CountPhase(c.terminations, after_children); },
+      [&](const Checkpoint& c, int64_t item) {
+        for (const Termination& termination : c.terminations) {
+          if (termination.after_children != after_children) continue;
+          envelope.BeginObject().Int("item", item);
+          EncodeTermination(termination, envelope);
+          envelope.EndObject();
+        }
+      },
+      envelope);
+}
+
+// What the turns write to other instances.
+void EncodeOutgoing(const CheckpointVerb::Requests& requests, Envelope& envelope) {
+  EncodeMessages("messages", /*after_children=*/false, requests, envelope);
   EncodeList(
       "parents", requests,
       [](const Checkpoint& c) { return static_cast<size_t>(c.parent_message.has_value()); },
@@ -250,16 +282,7 @@ void EncodeOutgoing(const CheckpointVerb::Requests& requests, Envelope& envelope
             .EndObject();
       },
       envelope);
-  EncodeList(
-      "terminations", requests, [](const Checkpoint& c) { return c.terminations.size(); },
-      [&](const Checkpoint& c, int64_t item) {
-        for (const Termination& termination : c.terminations) {
-          envelope.BeginObject().Int("item", item);
-          EncodeTermination(termination, envelope);
-          envelope.EndObject();
-        }
-      },
-      envelope);
+  EncodeTerminations("terminations", /*after_children=*/false, requests, envelope);
   EncodeList(
       "subtrees", requests,
       [](const Checkpoint& c) { return static_cast<size_t>(c.subtree_termination.has_value()); },
@@ -281,6 +304,8 @@ void EncodeOutgoing(const CheckpointVerb::Requests& requests, Envelope& envelope
         for (const NewChild& child : c.children) EncodeChild(child, item, envelope);
       },
       envelope);
+  EncodeMessages("child_messages", /*after_children=*/true, requests, envelope);
+  EncodeTerminations("child_terminations", /*after_children=*/true, requests, envelope);
 }
 
 // What the turns write for their own instances.
@@ -402,12 +427,16 @@ class CommitCheckpoints : public CheckpointVerb {
     };
     read(Part::kOwn, checkpoint.own_messages.size(),
          [&](const Delivery& row) { reply.own_seqs.push_back(row.seq); });
-    read(Part::kMessage, checkpoint.messages.size(),
-         [&](const Delivery& row) { reply.messages.push_back(row); });
+    for (const AddressedMessage& message : checkpoint.messages) {
+      read(message.after_children ? Part::kMessageAfterChildren : Part::kMessage, 1,
+           [&](const Delivery& row) { reply.messages.push_back(row); });
+    }
     read(Part::kParent, checkpoint.parent_message.has_value() ? 1 : 0,
          [&](const Delivery& row) { reply.parent = row; });
-    read(Part::kTermination, checkpoint.terminations.size(),
-         [&](const Delivery& row) { reply.terminations.push_back(row); });
+    for (const Termination& termination : checkpoint.terminations) {
+      read(termination.after_children ? Part::kTerminationAfterChildren : Part::kTermination, 1,
+           [&](const Delivery& row) { reply.terminations.push_back(row); });
+    }
     read(Part::kChild, checkpoint.children.size(), [&](const Delivery& row) {
       ChildResult child;
       child.outcome = static_cast<CreateOutcome>(row.outcome);

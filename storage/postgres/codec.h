@@ -2,7 +2,7 @@
 // refers to by 1-based position. Bytes travel beside the JSON because jsonb refuses NUL and because
 // they must come back exactly as they were.
 //
-// Conventions (storage.md 4): an absent value is no member; an absent payload is no position, an
+// Conventions (sql/RULES.md 4): an absent value is no member; an absent payload is no position, an
 // empty one is the position of an empty element. Times are microseconds since 1970, rounded up, so
 // that nothing fires early; InfinitePast is no member.
 //

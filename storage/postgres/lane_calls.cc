@@ -22,6 +22,9 @@ absl::Status ForCaller(const absl::Status& status) {
     case absl::StatusCode::kInvalidArgument:
     case absl::StatusCode::kInternal:
       return status;
+    case absl::StatusCode::kNotFound:
+      if (Sqlstate(status) == kHubDeleted) return status;
+      [[fallthrough]];
     default:
       return absl::InternalError(status.message());
   }

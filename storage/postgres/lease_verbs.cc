@@ -56,6 +56,7 @@ class ReleaseInstances : public ReleaseInstanceVerb {
           .Int("key", request->key)
           .Int("token", request->lease_token)
           .Int("delay", absl::ToInt64Microseconds(request->delay))
+          .Flag("held", request->delay == absl::InfiniteDuration())
           .Flag("lost", request->lost)
           .EndObject();
     }

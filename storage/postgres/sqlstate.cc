@@ -42,6 +42,7 @@ constexpr Rule kRules[] = {
     {"23514", FaultClass::kItemByItem, absl::StatusCode::kInvalidArgument},  // a CHECK's limit
     {"23", FaultClass::kItemByItem, absl::StatusCode::kInternal},
     {"21", FaultClass::kItemByItem, absl::StatusCode::kInternal},  // a row hit twice in a statement
+    {kHubDeleted, FaultClass::kItemByItem, absl::StatusCode::kNotFound},  // the hub was deleted
     {"P0", FaultClass::kItemByItem, absl::StatusCode::kInternal},
     // What an operator has to put right.
     {"28", FaultClass::kPermanent, absl::StatusCode::kUnauthenticated},

@@ -36,6 +36,8 @@ FaultClass Classify(const absl::Status& status);
 // For connections that broke without a word from the server (08006) or were never made (08001).
 inline constexpr std::string_view kConnectionFailure = "08006";
 inline constexpr std::string_view kCannotConnect = "08001";
+// Of a claim in a hub that was deleted (sql/README.md).
+inline constexpr std::string_view kHubDeleted = "P0D02";
 // Of a server that starts, recovers after a crash, or shuts down.
 inline constexpr std::string_view kCannotConnectNow = "57P03";
 

@@ -154,7 +154,7 @@ TEST_CASE("large_turn what most SDKs do not receive is sent whole, and the log s
   one.daemon.Start(one.hub, "two", "Chain", "2");
   one.daemon.RunWorkers({stream}, functions);
   CHECK(one.Output("two").size() > 2 * 1900 * 1024);
-  CHECK(log.Lines().empty());
+  CHECK_FALSE(log.Has("its work item has"));
   one.daemon.Start(one.hub, "three", "Chain", "3");
   one.daemon.RunWorkers({stream}, functions);
   CHECK(one.Output("three").size() > 3 * 1900 * 1024);

@@ -131,11 +131,32 @@ TEST_CASE("activity_request: what the worker of an activity gets") {
   // What the task's other fields say is stored nowhere else.
   ActivityRequest stored;
   REQUIRE(stored.ParseFromString(*task.request));
-  CHECK(RenderFields(stored) == "input=\"10\" tags={size=\"big\"}");
+  CHECK(RenderFields(stored) == "version=\"1.0\" input=\"10\" tags={size=\"big\"}");
   CHECK(RenderFields(item.activityrequest()) ==
         "name=\"Charge\" version=\"1.0\" input=\"10\""
         " orchestrationInstance={instanceId=\"order-1\""
         " executionId=\"00010000000000000000000000000000\"} taskId=3 tags={size=\"big\"}");
+}
+
+TEST_CASE("activity_version_unset: routed by that of its orchestration, and sent as it was set") {
+  CreateInstanceRequest request = StartRequest();
+  request.mutable_version()->set_value("3.0.0");
+  Orchestration order(request);
+  OrchestratorAction unset = Task(1, "Charge");
+  OrchestratorAction empty = Task(2, "Charge");
+  empty.mutable_scheduletask()->mutable_version()->set_value("");
+  OrchestratorAction own = Task(3, "Charge");
+  own.mutable_scheduletask()->mutable_version()->set_value("1.0");
+  order.Run({unset, empty, own});
+  std::vector<std::string> routed, sent;
+  for (const NewTask& task : order.checkpoint.tasks) {
+    routed.push_back(task.version.value_or("unset"));
+    ActivityRequest stored;
+    REQUIRE(stored.ParseFromString(*task.request));
+    sent.push_back(stored.has_version() ? stored.version().value() : "unset");
+  }
+  CHECK(routed == std::vector<std::string>{"3.0.0", "", "1.0"});
+  CHECK(sent == std::vector<std::string>{"unset", "", "1.0"});
 }
 
 TEST_CASE("send_event_missing_target: EventSent stays in the history, the event goes by id") {
@@ -253,9 +274,10 @@ TEST_CASE("zero_event_id: action id 0 and completion id -1 work") {
 TEST_CASE("event_fields: every event has a timestamp, and an id only if an action made it") {
   Orchestration order;
   order.Run({Task(1, "A"), Timer(2, 1005), Child(3, "kid", "Kid"), Send(4, "x", "Ping")});
+  order.Suspend();
+  order.Run({});
   order.FinishTask(1, "ok");
   order.Raise("a");
-  order.Suspend();
   order.Resume();
   order.Terminate("stop");
   order.At(1006);
@@ -276,8 +298,8 @@ TEST_CASE("event_fields: every event has a timestamp, and an id only if an actio
   };
   for (const HistoryEvent& event : request.pastevents()) check(event);
   for (const HistoryEvent& event : request.newevents()) check(event);
-  CHECK(request.pastevents_size() == 6);
-  CHECK(request.newevents_size() == 7);
+  CHECK(request.pastevents_size() == 8);
+  CHECK(request.newevents_size() == 6);
   order.Answer({});
   for (const HistoryEvent& event : ParseChunk(*order.checkpoint.history)) check(event);
 }

@@ -159,6 +159,24 @@ TEST_CASE("child_id_running: two children of one answer with the same id") {
       )"));
 }
 
+TEST_CASE("event_to_child_of_same_turn: what follows a child's creation comes after it") {
+  Orchestration parent(StartRequest());
+  parent.Run({Send(1, "kid", "before"), TerminateOther(2, "kid", "old", false),
+              Child(3, "kid", "Kid"), Send(4, "kid", "after"), Send(5, "other", "x"),
+              TerminateOther(6, "kid", "new", false)});
+  std::vector<bool> after;
+  for (const auto& message : parent.checkpoint.messages) after.push_back(message.after_children);
+  for (const auto& ended : parent.checkpoint.terminations) after.push_back(ended.after_children);
+  CHECK(after == std::vector<bool>{false, true, false, false, true});
+}
+
+TEST_CASE("event_to_child_of_same_turn: a child that is not made has nothing to come after") {
+  Orchestration parent(StartRequest());
+  parent.Run({Child(1, "order-1", "Kid"), TerminateOther(2, "@counter@a", "x", false),
+              Child(3, "@counter@a", "Kid"), Send(4, "@counter@a", "x")});
+  for (const auto& message : parent.checkpoint.messages) CHECK_FALSE(message.after_children);
+}
+
 TEST_CASE("child_id_self: fails instead of waiting for itself") {
   Orchestration parent;
   CHECK(parent.Run({Child(1, "order-1", "Kid")}) == Text(R"(

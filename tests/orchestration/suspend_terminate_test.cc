@@ -49,7 +49,7 @@ TEST_CASE("resume_completed: an ended instance drops it") {
   CHECK(order.turn.dropped.size() == 1);
 }
 
-TEST_CASE("suspend_resume_one_batch: both are delivered, and it runs") {
+TEST_CASE("suspend_resume_one_batch: both are delivered, one after the other, and it runs") {
   Orchestration order;
   order.Run({});
   order.Suspend();
@@ -57,9 +57,43 @@ TEST_CASE("suspend_resume_one_batch: both are delivered, and it runs") {
   CHECK(order.Run({}) == Text(R"(
       history OrchestratorStarted @1000
       history ExecutionSuspended @1000
-      history ExecutionResumed @1000
+      status SUSPENDED
       )"));
-  CHECK(order.state.status == RuntimeStatus::kRunning);
+  CHECK(order.Run({}) == Text(R"(
+      history OrchestratorStarted @1000
+      history ExecutionResumed @1000
+      status RUNNING
+      )"));
+}
+
+TEST_CASE("suspend_ends_turn: what follows a suspend waits, but for a termination") {
+  Orchestration order;
+  order.Run({});
+  order.Raise("before");
+  order.Suspend();
+  order.Raise("after");
+  SECTION("and is not lost by a ContinueAsNew of that turn") {
+    order.Run({ContinueAsNew("next")});
+    order.Resume();
+    CHECK(order.Run({}) == Text(R"(
+        history OrchestratorStarted @1000
+        history ExecutionStarted @1000 name="Order" input="next"
+        history EventRaised @1000 name="after"
+        status RUNNING
+        )"));
+  }
+  SECTION("which is given at once") {
+    order.Terminate("stop");
+    CHECK(order.Run({Complete(-1, ORCHESTRATION_STATUS_TERMINATED, "stop")}) == Text(R"(
+        history OrchestratorStarted @1000
+        history EventRaised @1000 name="before"
+        history ExecutionSuspended @1000
+        history ExecutionTerminated @1000 input="stop"
+        history ExecutionCompleted @1000 orchestrationStatus=TERMINATED result="stop"
+        status TERMINATED output="stop"
+        ends
+        )"));
+  }
 }
 
 TEST_CASE("suspend_at_start: SUSPENDED after the first turn") {
@@ -129,7 +163,7 @@ TEST_CASE("suspended_activity_result: delivered once while suspended, and then p
       )"));
 }
 
-TEST_CASE("suspend_over_continue: the next generation is suspended again, after the carryover") {
+TEST_CASE("suspend_over_continue: the next generation begins when it is resumed") {
   Orchestration order;
   order.Run({});
   order.Raise("a", "1");
@@ -141,15 +175,48 @@ TEST_CASE("suspend_over_continue: the next generation is suspended again, after 
       status SUSPENDED
       continues as 0002 input="next"
       )"));
-  order.Raise("later");
-  CHECK(order.Run({}) == Text(R"(
-      history OrchestratorStarted @1000
-      history ExecutionStarted @1000 name="Order" input="next"
-      history EventRaised @1 name="a" input="1"
-      history ExecutionSuspended @1000
-      history EventRaised @1000 name="later"
-      )"));
   CHECK(order.state.status == RuntimeStatus::kSuspended);
+  order.Raise("later");
+  order.Suspend("again");
+  CHECK(order.Request() == "");
+  CHECK(order.turn.held);
+  CHECK(order.inbox.size() == 5);
+
+  SECTION("without a trace of the suspend") {
+    order.Resume();
+    CHECK(order.Run({}) == Text(R"(
+        history OrchestratorStarted @1000
+        history ExecutionStarted @1000 name="Order" input="next"
+        history EventRaised @1 name="a" input="1"
+        history EventRaised @1000 name="later"
+        status RUNNING
+        )"));
+    CHECK(order.inbox.empty());
+  }
+  SECTION("and suspended once more after that") {
+    order.Resume();
+    order.Suspend("third");
+    CHECK(order.Run({}) == Text(R"(
+        history OrchestratorStarted @1000
+        history ExecutionStarted @1000 name="Order" input="next"
+        history EventRaised @1 name="a" input="1"
+        history EventRaised @1000 name="later"
+        history ExecutionSuspended @1000 input="third"
+        )"));
+  }
+  SECTION("or to be terminated") {
+    order.Terminate("stop");
+    CHECK(order.Run({Complete(-1, ORCHESTRATION_STATUS_TERMINATED, "stop")}) == Text(R"(
+        history OrchestratorStarted @1000
+        history ExecutionStarted @1000 name="Order" input="next"
+        history EventRaised @1 name="a" input="1"
+        history ExecutionSuspended @1000
+        history ExecutionTerminated @1000 input="stop"
+        history ExecutionCompleted @1000 orchestrationStatus=TERMINATED result="stop"
+        status TERMINATED output="stop"
+        ends
+        )"));
+  }
 }
 
 TEST_CASE("terminate_suspended: TERMINATED with the output given") {

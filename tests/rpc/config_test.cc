@@ -1,4 +1,4 @@
-// Settings: one table, four sources (operations.md, section 4).
+// Settings: one table, four sources (deploy/OPERATIONS.md, section 4).
 #include "server/config.h"
 
 #include <set>
@@ -64,6 +64,10 @@ TEST_CASE("config_unknown_key: an unknown key is an error that names the nearest
   const std::vector<const char*> arguments = {"durabletask-sidecar", "serve", "--postgress", "x"};
   const absl::StatusOr<CommandLine> line = ParseCommandLine(4, arguments.data());
   CHECK(line.status().message() == "flag '--postgress' is unknown; did you mean '--postgres'?");
+  CHECK(UnknownKeyMessage("flag", "--tsl", {"--tls", "--yes"}) ==
+        "flag '--tsl' is unknown; did you mean '--tls'?");
+  CHECK(UnknownKeyMessage("flag", "--reverse", {"--tls", "--yes"}) ==
+        "flag '--reverse' is unknown");
 }
 
 TEST_CASE("config_service_links: variables of a Kubernetes service are no settings") {
@@ -218,6 +222,9 @@ TEST_CASE("command_line: verbs, lists, switches") {
   CHECK(Parse({"schema", "up"}).verb == CommandVerb::kSchemaUp);
   CHECK(Parse({"config", "docs"}).verb == CommandVerb::kConfigDocs);
   CHECK(Parse({"token"}).verb == CommandVerb::kToken);
+  CHECK(Parse({"version"}).verb == CommandVerb::kVersion);
+  CHECK(Parse({"--version"}).verb == CommandVerb::kVersion);
+  CHECK(Parse({"-V"}).verb == CommandVerb::kVersion);
   CHECK(Parse({"healthcheck", "--tls"}).tls);
   CHECK_FALSE(Parse({"healthcheck"}).tls);
   CHECK(Parse({"healthcheck", "--live"}).live);

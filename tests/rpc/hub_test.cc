@@ -3,6 +3,7 @@
 
 #include "tests/rpc/rpc_fixture.h"
 #include "tests/support/catch.h"
+#include "tests/support/log_capture.h"
 
 namespace dt::testing {
 namespace {
@@ -123,6 +124,33 @@ TEST_CASE("hub_deletion_is_told: its removal begins at once") {
   CHECK(told == 2);
   CHECK(DeleteHub(server, "default").error_code() == grpc::StatusCode::NOT_FOUND);
   CHECK(told == 2);
+}
+
+TEST_CASE(
+    "hub_deleted_streams: the worker streams of a hub that is gone end, and find the new one") {
+  const LogCapture log;
+  TestServerOptions options;
+  options.service.hub_deletion_enabled = true;
+  TestServer server(options);
+  REQUIRE(CreateHub(server, "other", false).ok());
+  const Metadata metadata = {{"taskhub", "other"}};
+  FakeWorker old(server.stub(), {}, metadata);
+  SECTION("when this daemon deletes it") { REQUIRE(CreateHub(server, "other", true).ok()); }
+  SECTION("when somebody else does") {
+    REQUIRE(server.database().DeleteHub("other").ok());
+    REQUIRE(server.database().ResolveHub("other", /*create=*/true).ok());
+  }
+  const std::optional<grpc::Status> end = old.WaitForEnd();
+  REQUIRE(end.has_value());
+  CHECK(end->error_code() == grpc::StatusCode::NOT_FOUND);
+  CHECK(end->error_message() == "Task hub not found: other");
+  CHECK(log.Has("task hub 'other' was deleted: the 1 worker streams"));
+  // As workers do, it comes again.
+  FakeWorker again(server.stub(), {}, metadata);
+  server.Start("o", "i", metadata);
+  const std::optional<WorkItem> item = again.Next();
+  REQUIRE(item.has_value());
+  CHECK(item->orchestratorrequest().instanceid() == "i");
 }
 
 }  // namespace

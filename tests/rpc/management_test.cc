@@ -1,4 +1,4 @@
-// RestartInstance and SkipGracefulOrchestrationTerminations over real gRPC (cases.md, "Client
+// RestartInstance and SkipGracefulOrchestrationTerminations over real gRPC (tests/CASES.md, "Client
 // RPCs").
 #include <string>
 #include <vector>

@@ -1,4 +1,4 @@
-// RewindInstance over real gRPC: cases.md, group "Rewind". Orchestrators replay here as in an SDK.
+// RewindInstance over real gRPC: tests/CASES.md, group "Rewind". Orchestrators replay here as in an SDK.
 #include <algorithm>
 #include <map>
 #include <set>

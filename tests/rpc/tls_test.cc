@@ -1,4 +1,4 @@
-// TLS and client certificates, over real connections (operations.md, section 7).
+// TLS and client certificates, over real connections (deploy/OPERATIONS.md, section 7).
 #include "server/rpc/tls.h"
 
 #include "fmt/format.h"

@@ -1,5 +1,5 @@
 // What claims cost: the pages that they look at, whatever lies in the hub that is not for them.
-// (storage.md 5.14)
+// (sql/RULES.md 5.14)
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -15,7 +15,13 @@ using postgres::Result;
 
 constexpr int kHub = 1;
 
-// What a claim looks at besides: whether the hub is deleted, and when the first task is due that
+std::unique_ptr<Connection> NewSchemaOfOneHub() {
+  auto connection = NewSchema();
+  MustBeOk(connection->RunScript("insert into dt.TaskHubs (name) values ('one')"));
+  return connection;
+}
+
+// What a claim looks at besides: whether the hub is there, and when the first task is due that
 // waits for a time.
 int PagesBesides(const std::string& verb) {
   return kPagesOfHubLook + (verb == "_LockNextTask" ? kPagesPerProbe : 0);
@@ -53,7 +59,7 @@ void Fill(Connection& connection) {
 }
 
 TEST_CASE("sql_filtered_claim_reads_no_unmatched_work") {
-  auto connection = NewSchema();
+  auto connection = NewSchemaOfOneHub();
   Fill(*connection);
   for (const std::string verb : {"_LockNextOrchestration", "_LockNextTask"}) {
     INFO(verb);
@@ -77,7 +83,7 @@ TEST_CASE("sql_filtered_claim_reads_no_unmatched_work") {
 }
 
 TEST_CASE("sql_filtered_claim_pays_for_what_it_takes") {
-  auto connection = NewSchema();
+  auto connection = NewSchemaOfOneHub();
   Fill(*connection);
   MustBeOk(connection->RunScript(
       "insert into dt.Instances (instance_key, hub_id, instance_id, name, version, created_time, "
@@ -101,7 +107,7 @@ TEST_CASE("sql_filtered_claim_pays_for_what_it_takes") {
 }
 
 TEST_CASE("sql_any_version_is_one_probe_per_version") {
-  auto connection = NewSchema();
+  auto connection = NewSchemaOfOneHub();
   Fill(*connection);
   // "wanted" has two versions, of which one is due.
   for (const std::string verb : {"_LockNextOrchestration", "_LockNextTask"}) {
@@ -130,7 +136,7 @@ TEST_CASE("sql_any_version_is_one_probe_per_version") {
 }
 
 TEST_CASE("sql_unfiltered_idle_claim_is_one_probe") {
-  auto connection = NewSchema();
+  auto connection = NewSchemaOfOneHub();
   // Nothing is due: leased rows, timers, finished instances and other hubs are not looked at.
   MustBeOk(connection->RunScript(
       "insert into dt.ReadyInstances (instance_key, hub_id, next_due, lower_name, lease_token) "
@@ -151,7 +157,7 @@ TEST_CASE("sql_unfiltered_idle_claim_is_one_probe") {
 }
 
 TEST_CASE("sql_delayed_tasks_get_their_places_when_their_time_has_come") {
-  auto connection = NewSchema();
+  auto connection = NewSchemaOfOneHub();
   MustBeOk(connection->RunScript(
       "insert into dt.NewTasks (instance_key, hub_id, generation, task_id, name, ready_at, place) "
       "values (1, 1, 0, 1, 'work', now() + interval '1 min', null), "
@@ -196,7 +202,7 @@ Cost CheckpointCost(Connection& connection, int turns) {
 }
 
 TEST_CASE("sql_checkpoint_looks_at_no_history") {
-  auto connection = NewSchema();
+  auto connection = NewSchemaOfOneHub();
   const Cost first = CheckpointCost(*connection, 10);
   CHECK(first.rows == 1);
   CHECK(first.pages < 30);
@@ -207,7 +213,7 @@ TEST_CASE("sql_checkpoint_looks_at_no_history") {
 }
 
 TEST_CASE("sql_excluded_items_are_left_to_others") {
-  auto connection = NewSchema();
+  auto connection = NewSchemaOfOneHub();
   Fill(*connection);
   for (const std::string verb : {"_LockNextOrchestration", "_LockNextTask"}) {
     INFO(verb);

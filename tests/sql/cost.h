@@ -15,7 +15,7 @@ namespace dt::testing {
 // One descent of an index is three pages, also of one with a million rows, perhaps one more to the
 // right, and a row that is found one more.
 constexpr int kPagesPerProbe = 5;
-// Of the look whether the hub is deleted, in an index that is nearly always empty.
+// Of the look whether the hub is there: a small index, and a row.
 constexpr int kPagesOfHubLook = 2;
 
 struct Cost {

@@ -1,5 +1,5 @@
 // What the end of a daemon frees, and what keeps it from nothing but itself: rows that an SQL
-// user's transaction holds locked. (storage.md 5)
+// user's transaction holds locked. (sql/RULES.md 5)
 #include <string>
 
 #include "tests/sql/schema.h"

@@ -1,5 +1,5 @@
 // Store behaviour, the same for every implementation: what a claim takes, in which order, and what
-// it leaves to others. (storage.md 3.8, 3.11; RULES.md 9)
+// it leaves to others. (sql/RULES.md 3.8, 3.11; RULES.md 9)
 #include <algorithm>
 #include <map>
 #include <random>

@@ -1,5 +1,5 @@
 // Store behaviour, the same for every implementation: creating, messages of clients, terminating,
-// reading. (storage.md 3.3-3.5, 5; RULES.md 5)
+// reading. (sql/RULES.md 3.3-3.5, 5; RULES.md 5)
 #include "tests/storage/store_harness.h"
 #include "tests/support/catch.h"
 
@@ -202,7 +202,20 @@ TEST_CASE("store_hub_holds_its_own_and_is_deleted_whole") {
   CHECK(remove().ok());
   CHECK(remove().code() == absl::StatusCode::kNotFound);
   CHECK_FALSE(h.a().Read(doomed, "one").has_value());
-  CHECK(h.a().ClaimAll(doomed).claims.empty());
+  // So a daemon that serves its workers learns that it is gone.
+  ClaimRequest request;
+  request.hub = doomed;
+  request.lease_token = h.a().NewToken();
+  request.groups = {{10, std::nullopt}};
+  for (const bool repeat : {false, true}) {
+    request.repeat = repeat;
+    const auto turns = h.a().Wait<ClaimResult>(
+        [&](auto done) { h.a().store().ClaimInstances(request, std::move(done)); });
+    CHECK(turns.status().code() == absl::StatusCode::kNotFound);
+    const auto tasks = h.a().Wait<TaskClaimResult>(
+        [&](auto done) { h.a().store().ClaimTasks(request, std::move(done)); });
+    CHECK(tasks.status().code() == absl::StatusCode::kNotFound);
+  }
   CHECK(h.a().Read(h.hub, "one").has_value());
   // Nothing comes into it any more from a daemon that still knows its id.
   instance.execution_id += "again";

@@ -1,5 +1,5 @@
-// Store behaviour, the same for every implementation: parents and children. (storage.md 3.9, 5, 9;
-// RULES.md 3.30, 4.6-4.18, 5.7)
+// Store behaviour, the same for every implementation: parents and children. (sql/RULES.md 3.9, 5,
+// 9; RULES.md 3.30, 4.6-4.18, 5.7)
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
@@ -57,6 +57,75 @@ TEST_CASE("store_child_replaces_a_terminal_instance") {
   REQUIRE(row.has_value());
   CHECK(row->status == RuntimeStatus::kPending);
   CHECK(row->key == result.children[0].key);
+}
+
+// A turn of a parent that makes a child "child" and sends it, before and after that, an event.
+Checkpoint TurnWithChildAndEvents(Harness& h, const Claim& parent) {
+  Checkpoint turn = TurnOf(parent);
+  NewChild child;
+  child.instance = h.Instance("child");
+  child.instance.parent = ParentLink{parent.key, 0, 1, "parent"};
+  turn.children.push_back(child);
+  turn.messages = {{"child", Event("before", 17)}, {"child", Event("after", 17), true}};
+  return turn;
+}
+
+TEST_CASE("store_event_to_child_of_same_turn") {
+  Harness h(AnyKind());
+  Claim parent = Started(h, "parent");
+  SECTION("a new one gets what was sent after its creation") {}
+  SECTION("one that takes the place of an ended instance likewise") {
+    h.a().Create(h.Instance("child"));
+    h.a().Terminate(h.hub, {"child", "x", Event("t", 5)});
+  }
+  Checkpoint turn = TurnWithChildAndEvents(h, parent);
+  const CheckpointResult result = h.a().Commit(turn);
+  REQUIRE(result.messages.size() == 2);
+  CHECK(result.messages[0].outcome != DeliveryOutcome::kOk);
+  CHECK(result.messages[1].outcome == DeliveryOutcome::kOk);
+  CHECK(result.messages[1].key == result.children.at(0).key);
+  const Claim child = h.a().ClaimOne(h.hub);
+  REQUIRE(child.messages.size() == 2);
+  CHECK(child.messages[0].event_type == 3);  // ExecutionStarted
+  CHECK(child.messages[1].seq == result.messages[1].seq);
+  CHECK(*child.messages[1].event == "after");
+}
+
+TEST_CASE("store_event_to_child_of_same_turn: a child whose id is taken leaves them to the other") {
+  Harness h(AnyKind());
+  Claim parent = Started(h, "parent");
+  h.a().Create(h.Instance("child"));
+  Checkpoint turn = TurnWithChildAndEvents(h, parent);
+  const CheckpointResult result = h.a().Commit(turn);
+  CHECK(result.children.at(0).outcome == CreateOutcome::kExists);
+  REQUIRE(result.messages.size() == 2);
+  CHECK(result.messages[0].outcome == DeliveryOutcome::kOk);
+  CHECK(result.messages[1].outcome == DeliveryOutcome::kOk);
+}
+
+TEST_CASE("store_termination_of_child_of_same_turn") {
+  Harness h(AnyKind());
+  Claim parent = Started(h, "parent");
+  Checkpoint turn = TurnWithChildAndEvents(h, parent);
+  turn.messages.clear();
+  turn.terminations = {{"child", "before", Event("t", 5)}, {"child", "after", Event("t", 5), true}};
+  SECTION("a free one ends at once") {
+    const CheckpointResult result = h.a().Commit(turn);
+    REQUIRE(result.terminations.size() == 2);
+    CHECK(result.terminations[0].outcome == DeliveryOutcome::kNotFound);
+    CHECK(result.terminations[1].outcome == DeliveryOutcome::kDone);
+    CHECK(h.a().Read(h.hub, "child")->output == "after");
+    const Claim told = ReleasedAndClaimed(h, After(turn, parent));
+    REQUIRE(told.messages.size() == 1);
+    CHECK(told.messages[0].event_type == 11);  // SubOrchestrationInstanceFailed
+  }
+  SECTION("a leased one is told") {
+    turn.children[0].instance.lease_token = h.a().NewToken();
+    const CheckpointResult result = h.a().Commit(turn);
+    REQUIRE(result.terminations.size() == 2);
+    CHECK(result.terminations[1].outcome == DeliveryOutcome::kOk);
+    CHECK(result.terminations[1].lease_token == turn.children[0].instance.lease_token);
+  }
 }
 
 TEST_CASE("store_result_reaches_the_parent_of_that_generation_only") {

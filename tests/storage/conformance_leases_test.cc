@@ -1,5 +1,5 @@
 // Store behaviour, the same for every implementation: leases that are given up, and the sweep of
-// those that dead daemons held. (storage.md 3.8-3.12, 5)
+// those that dead daemons held. (sql/RULES.md 3.8-3.12, 5)
 #include <algorithm>
 #include <string>
 #include <vector>

@@ -1,4 +1,4 @@
-// Retention, on both stores (storage.md 5.13, 10).
+// Retention, on both stores (sql/RULES.md 5.13, 10).
 #include <map>
 #include <string>
 

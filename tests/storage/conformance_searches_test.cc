@@ -1,4 +1,4 @@
-// The lists of instances, on both stores (storage.md 3.13).
+// The lists of instances, on both stores (sql/RULES.md 3.13).
 #include <algorithm>
 #include <string>
 #include <vector>

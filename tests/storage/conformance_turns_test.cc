@@ -1,5 +1,5 @@
 // Store behaviour, the same for every implementation: checkpoints and their fence, delivery,
-// activity tasks. (storage.md 3.8-3.12)
+// activity tasks. (sql/RULES.md 3.8-3.12)
 #include <algorithm>
 #include <string>
 #include <vector>

@@ -7,7 +7,7 @@
 namespace dt::testing {
 namespace {
 
-// Field numbers of HistoryEvent (protocol.md 6.1).
+// Field numbers of HistoryEvent (proto/README.md 6.1).
 constexpr int16_t kEventRaised = 17;
 constexpr int16_t kExecutionSuspended = 21;
 
@@ -141,18 +141,15 @@ void MemoryDatabase::ApplyOutgoing(WorkerId worker, Checkpoint& checkpoint, Inst
                        message.visible_at == absl::InfinitePast();
     result.own_seqs.push_back(wanted ? Insert(instance, std::move(message), front) : 0);
   }
-  for (AddressedMessage& message : checkpoint.messages) {
-    result.messages.push_back(
-        Deliver(worker, Find(checkpoint.hub, message.instance_id), std::move(message.message)));
-  }
+  result.messages.resize(checkpoint.messages.size());
+  result.terminations.resize(checkpoint.terminations.size());
+  SendMessages(worker, checkpoint, /*after_children=*/false, result);
   if (checkpoint.parent_message.has_value()) {
     checkpoint.parent_message->generation = checkpoint.parent_generation;
     result.parent =
         Deliver(worker, Find(checkpoint.parent_key), *std::move(checkpoint.parent_message));
   }
-  for (Termination& termination : checkpoint.terminations) {
-    result.terminations.push_back(TerminateOne(worker, checkpoint.hub, std::move(termination)));
-  }
+  Terminate(worker, checkpoint, /*after_children=*/false, result);
   if (checkpoint.subtree_termination) {
     TerminateBelow(instance, *checkpoint.subtree_termination);
   }
@@ -174,6 +171,27 @@ void MemoryDatabase::ApplyOutgoing(WorkerId worker, Checkpoint& checkpoint, Inst
       answer.conflict_seq = Insert(*parent, std::move(child.conflict));
     }
     result.children.push_back(answer);
+  }
+  SendMessages(worker, checkpoint, /*after_children=*/true, result);
+  Terminate(worker, checkpoint, /*after_children=*/true, result);
+}
+
+void MemoryDatabase::SendMessages(WorkerId worker, Checkpoint& checkpoint, bool after_children,
+                                  CheckpointResult& result) {
+  for (size_t i = 0; i < checkpoint.messages.size(); ++i) {
+    AddressedMessage& message = checkpoint.messages[i];
+    if (message.after_children != after_children) continue;
+    result.messages[i] =
+        Deliver(worker, Find(checkpoint.hub, message.instance_id), std::move(message.message));
+  }
+}
+
+void MemoryDatabase::Terminate(WorkerId worker, Checkpoint& checkpoint, bool after_children,
+                               CheckpointResult& result) {
+  for (size_t i = 0; i < checkpoint.terminations.size(); ++i) {
+    Termination& termination = checkpoint.terminations[i];
+    if (termination.after_children != after_children) continue;
+    result.terminations[i] = TerminateOne(worker, checkpoint.hub, std::move(termination));
   }
 }
 

@@ -12,6 +12,10 @@
 namespace dt::testing {
 namespace {
 
+// Field numbers of HistoryEvent.
+constexpr int16_t kExecutionTerminated = 5;
+constexpr int16_t kExecutionResumed = 22;
+
 constexpr size_t kInboxReadMessagesMax = 1000;
 
 // The message that tells a parent how its child ended without a worker (RULES.md 4.18).
@@ -77,6 +81,14 @@ void MemoryDatabase::Reindex(Instance& instance) {
     instance.ready_at.reset();
   }
   if (!instance.live || instance.lease != 0 || instance.inbox.empty()) return;
+  // Held until it is resumed or terminated.
+  if (instance.not_before == absl::InfiniteFuture() &&
+      std::any_of(instance.inbox.begin(), instance.inbox.end(), [](const auto& entry) {
+        return entry.second.event_type == kExecutionTerminated ||
+               entry.second.event_type == kExecutionResumed;
+      })) {
+    instance.not_before = absl::InfinitePast();
+  }
   instance.ready_at = std::max(instance.inbox.begin()->first.first, instance.not_before);
   ready_.insert({instance.hub, *instance.ready_at, instance.row.key});
 }

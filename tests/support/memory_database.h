@@ -1,5 +1,5 @@
 // What PostgreSQL does for the daemon, in memory and at once: the tables of sql/ as maps and each
-// verb of storage/store.h as one synchronous method with the same rules (storage.md 3 and 5).
+// verb of storage/store.h as one synchronous method with the same rules (sql/RULES.md 3 and 5).
 // Several MemoryStores on one database are several daemons.
 //
 // Invariants
@@ -58,13 +58,13 @@ class MemoryDatabase {
   absl::StatusOr<CreateResult> CreateInstance(WorkerId worker, NewInstance instance);
   Delivery SendMessage(WorkerId worker, ClientMessage message);
   Delivery Terminate(WorkerId worker, ClientTermination termination);
-  ClaimResult ClaimInstances(const ClaimRequest& request);
+  absl::StatusOr<ClaimResult> ClaimInstances(const ClaimRequest& request);
   CheckpointResult CommitCheckpoint(WorkerId worker, Checkpoint checkpoint);
   LeaseOutcome DiscardMessages(const DiscardRequest& request);
   LeaseOutcome ReleaseInstance(const InstanceRelease& release);
   std::vector<InboxRead> ReadNewMessages(WorkerId worker);
   InboxRead ReadInbox(InstanceKey key, LeaseToken token);
-  TaskClaimResult ClaimTasks(const ClaimRequest& request);
+  absl::StatusOr<TaskClaimResult> ClaimTasks(const ClaimRequest& request);
   TaskResult CompleteTask(WorkerId worker, TaskCompletion completion);
   LeaseOutcome ReleaseTask(const TaskRelease& release);
   std::optional<InstanceRow> ReadInstance(HubId hub, const std::string& instance_id, bool payloads);
@@ -197,6 +197,11 @@ class MemoryDatabase {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ApplyOutgoing(WorkerId worker, Checkpoint& checkpoint, Instance& instance,
                      CheckpointResult& result) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The messages and terminations that act before, or after, the children are made.
+  void SendMessages(WorkerId worker, Checkpoint& checkpoint, bool after_children,
+                    CheckpointResult& result) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Terminate(WorkerId worker, Checkpoint& checkpoint, bool after_children,
+                 CheckpointResult& result) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // `number`: which of the tasks of one turn it is.
   TaskKey AddTask(Instance& instance, NewTask task, Generation generation, int number)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -233,6 +238,8 @@ class MemoryDatabase {
                               ClaimBudget& budget, std::vector<ActivityTask>& tasks)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   InboxRead Read(const Instance& instance) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // kNotFound for one that was deleted.
+  absl::Status CheckHub(HubId hub) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Wake(HubId hub) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { woken_.insert(hub); }
 
   const ClockFunction clock_;

@@ -7,7 +7,7 @@
 namespace dt::testing {
 namespace {
 
-// EventRaised and ExecutionSuspended of a generation (protocol.md 6.1).
+// EventRaised and ExecutionSuspended of a generation (proto/README.md 6.1).
 bool IsCarriedOver(const Message& message) {
   return message.event_type == 17 || message.event_type == 21;
 }

@@ -131,9 +131,18 @@ Claim MemoryDatabase::Take(Instance& instance, const ClaimRequest& request) {
   return claim;
 }
 
-ClaimResult MemoryDatabase::ClaimInstances(const ClaimRequest& request) {
+absl::Status MemoryDatabase::CheckHub(HubId hub) const {
+  const bool gone =
+      hub <= last_hub_ && std::none_of(hubs_.begin(), hubs_.end(),
+                                       [hub](const auto& one) { return one.second == hub; });
+  return gone ? absl::NotFoundError(absl::StrCat("the task hub with id ", hub, " was deleted"))
+              : absl::OkStatus();
+}
+
+absl::StatusOr<ClaimResult> MemoryDatabase::ClaimInstances(const ClaimRequest& request) {
   absl::MutexLock lock(&mutex_);
   ++claims_;
+  if (absl::Status status = CheckHub(request.hub); !status.ok()) return status;
   ClaimResult result;
   if (request.repeat) {
     for (auto it = instance_leases_.lower_bound({request.lease_token, 0});
@@ -234,9 +243,10 @@ InboxRead MemoryDatabase::ReadInbox(InstanceKey key, LeaseToken token) {
   return none;
 }
 
-TaskClaimResult MemoryDatabase::ClaimTasks(const ClaimRequest& request) {
+absl::StatusOr<TaskClaimResult> MemoryDatabase::ClaimTasks(const ClaimRequest& request) {
   absl::MutexLock lock(&mutex_);
   ++claims_;
+  if (absl::Status status = CheckHub(request.hub); !status.ok()) return status;
   TaskClaimResult result;
   if (request.repeat) {
     for (auto it = task_leases_.lower_bound({request.lease_token, 0});

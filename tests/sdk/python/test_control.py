@@ -183,3 +183,52 @@ def test_custom_status_over_failure_and_continue_as_new(hub):
     hub.client.raise_orchestration_event(unlucky_id, "fail")
     state = hub.wait(unlucky_id)
     assert (state.runtime_status, state.get_custom_status()) == (FAILED, "set once")
+
+
+def test_suspend_stops_generations(hub):
+    """suspend_over_continue: who continues as new without waiting begins no generation while suspended."""
+    generations = []
+
+    def spinning(ctx, number):
+        generations.append(number)
+        ctx.continue_as_new(number + 1)
+
+    def quick(ctx, _):
+        return "quick"
+
+    hub.worker(spinning, quick)
+    instance_id = hub.start(spinning, 1)
+    eventually(lambda: len(generations) > 3)
+    hub.client.suspend_orchestration(instance_id)
+    hub.until(instance_id, SUSPENDED)
+    count = len(generations)
+    for _ in range(20):  # the worker and the server are busy all the same
+        assert hub.output(quick) == "quick"
+    assert (hub.status(instance_id), len(generations)) == (SUSPENDED, count)
+    hub.client.resume_orchestration(instance_id)
+    eventually(lambda: len(generations) > count + 3)
+    hub.client.suspend_orchestration(instance_id)
+    hub.until(instance_id, SUSPENDED)
+    hub.client.terminate_orchestration(instance_id, output="enough")
+    state = hub.wait(instance_id)
+    assert (state.runtime_status, state.get_output()) == (TERMINATED, "enough")
+
+
+def test_events_of_a_suspended_orchestration(hub):
+    """suspend_ends_turn: none is lost, though each generation takes one and continues as new."""
+    def collecting(ctx, seen):
+        seen.append((yield ctx.wait_for_external_event("e")))
+        if len(seen) == 10:
+            return seen
+        ctx.continue_as_new(seen, save_events=True)
+
+    hub.worker(collecting)
+    instance_id = hub.start(collecting, [])
+    hub.until(instance_id, RUNNING)
+    for number in range(10):
+        hub.client.raise_orchestration_event(instance_id, "e", data=number)
+        if number == 1:
+            hub.client.suspend_orchestration(instance_id)
+    hub.until(instance_id, SUSPENDED)
+    hub.client.resume_orchestration(instance_id)
+    assert sorted(hub.wait(instance_id).get_output()) == list(range(10))

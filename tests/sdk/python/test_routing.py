@@ -198,3 +198,19 @@ def test_continue_as_new_with_another_version(hub):
         hub.worker(migrating, versioning=only(version, FAIL), filtered=True)
     state = hub.run(migrating, [], version="1")
     assert (state.runtime_status, state.get_output()) == (COMPLETED, ["1", "2"])
+
+
+@pytest.mark.parametrize("version", ["3.0.0", None])
+def test_activities_of_a_versioned_worker(hub, version):
+    """activity_version_unset: filters that the SDK makes give activities the worker's version, and its calls
+    give them none; they are routed by that of their orchestration."""
+    def make(_, what):
+        return f"made {what}"
+
+    def producer(ctx, what):
+        return (yield ctx.call_activity(make, input=what))
+
+    hub.worker(producer, activities=[make], versioning=only(version, FAIL) if version else None,
+               filtered=True)
+    state = hub.run(producer, "it", version=version)
+    assert (state.runtime_status, state.get_output()) == (COMPLETED, "made it")

@@ -108,3 +108,21 @@ def test_child_terminated(hub):
     hub.client.terminate_orchestration(child_id, output="enough")
     assert hub.wait(parent_id).get_output() == "OrchestrationTerminated"
     assert hub.status(child_id) == TERMINATED
+
+
+def test_event_to_child_of_same_turn(hub):
+    """event_to_child_of_same_turn: a child gets what its parent sends in the turn that made it."""
+    def child(ctx, _):
+        return (yield ctx.wait_for_external_event("go"))
+
+    def parent(ctx, again):
+        child_id = f"{ctx.instance_id}-child"
+        answers = []
+        for round_number in range(again):  # from the second on it replaces an ended one
+            called = ctx.call_sub_orchestrator(child, instance_id=child_id)
+            ctx.send_event(child_id, "go", data=round_number)
+            answers.append((yield called))
+        return answers
+
+    hub.worker(parent, child)
+    assert hub.output(parent, 3) == [0, 1, 2]

@@ -7,7 +7,7 @@ import threading
 from durabletask.history import TaskCompletedEvent
 
 import stuck_worker
-from hub import PENDING
+from hub import FAILED, PENDING, SECONDS
 
 
 def test_two_workers(hub):
@@ -77,3 +77,28 @@ def test_worker_replaced_in_the_middle(hub):
     hub.client.raise_orchestration_event(relay_id, "baton", data="carried on")
     hub.worker(relay, activities=[arrive])
     assert hub.wait(relay_id).get_output() == "carried on"
+
+
+def test_item_above_the_receive_limit(hub):
+    """large_item_charged: what a worker cannot receive ends with the reason, and others are served."""
+    ran = []
+
+    def note(_, number):
+        ran.append(number)
+        return number
+
+    def small(ctx, number):
+        return (yield ctx.call_activity(note, input=number))
+
+    def large(_, text):
+        return len(text)
+
+    hub.worker(small, large, activities=[note])
+    large_id = hub.start(large, "x" * (5 << 20))
+    assert [hub.output(small, number) for number in range(20)] == list(range(20))
+    # This client could not receive the state with its payloads either.
+    state = hub.client.wait_for_orchestration_completion(large_id, timeout=SECONDS,
+                                                         fetch_payloads=False)
+    assert state.runtime_status == FAILED
+    assert hub.output(small, 20) == 20
+    assert ran == list(range(21))

@@ -405,7 +405,7 @@ end $$;
 
 -- ---- What the end is: of every instance, and what must not be.
 
--- faults: what breaks an invariant of the model (storage.md 5 and 7).
+-- faults: what breaks an invariant of the model (sql/RULES.md 5 and 7).
 create view t.faults as
 select 'no hot row, but live' as fault, i.instance_id as what
 from dt.Instances i left join dt.ReadyInstances r using (instance_key)

@@ -60,6 +60,30 @@ select * from dt.GetTaskHubBindings();
 select dt.SetGlobalSetting('TaskHubMode', '0');
 \echo :SQLSTATE
 
+-- Whoever has bound itself may take that back, and nobody else who is bound.
+\c - chief
+select dt.BindTaskHub('chief', 'mine');
+select dt.CurrentTaskHub();
+select dt.SetGlobalSetting('TaskHubMode', '1');
+select dt.UnbindTaskHub('manager');
+select dt.UnbindTaskHub('chief');
+select dt.UnbindTaskHub('chief');
+
+-- What somebody does is in PostgreSQL's log.
+set client_min_messages = log;
+select dt.BindTaskHub('chief_helper', 'three');
+select dt.UnbindTaskHub('chief_helper');
+select dt.SetGlobalSetting('NotifyOnCommit', '1');
+\c - app
+set client_min_messages = log;
+select (dt.CreateInstance('Order', InstanceID => 'logged')).InstanceID;
+select dt.TerminateInstance('logged');
+\c - manager
+set client_min_messages = log;
+select dt.PurgeInstanceStateByID('{logged}');
+select dt.SetRetention('Failed', interval '1 day');
+select dt.RemoveRetention('Failed');
+
 -- Settings are known, and so are their values.
 \c - chief
 select dt.SetGlobalSetting('Colour', '1');

@@ -1,0 +1,19 @@
+#include "server/rpc/action_log.h"
+
+#include <optional>
+
+#include "fmt/format.h"
+#include "spdlog/spdlog.h"
+#include "storage/steady_clock.h"
+
+namespace dt::rpc {
+
+void ActionLog::Add(const Action& action, std::string_view done) {
+  const std::optional<int64_t> left_out =
+      lines_.Admit(fmt::format("{}\n{}", action.rpc, action.hub), SteadyNow());
+  if (!left_out.has_value()) return;
+  spdlog::info("ManagementAction (316): {}, hub '{}': {}; by {}{}", action.rpc, action.hub, done,
+               action.by, LeftOutNote(*left_out));
+}
+
+}  // namespace dt::rpc
