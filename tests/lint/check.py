@@ -1,10 +1,12 @@
 """Checks of the files that no compiler reads: scripts, Python, YAML, the systemd unit, the README;
-and that each case of tests/cases.txt has a test.
+that each case of tests/cases.txt has a test; that each rule and file that a comment names exists, and what
+a page links to.
 
 Each file and each rule is one check. Ends with "N passed, N failed".
 """
 
 import ast
+import functools
 import pathlib
 import re
 import subprocess
@@ -15,9 +17,13 @@ import yaml
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CASES = ROOT / "tests" / "cases.txt"
 RULES = ROOT / "server" / "RULES.md"
+DESCRIPTIONS = ROOT / "sql" / "logic" / "zz_descriptions.sql"
 FILE_LINES_MAX = 600
 # Spelled in two parts, so that this file passes its own check.
 LEFTOVERS = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X|not imple" + r"mented)\b")
+CITED_RULES = re.compile(r"\((?:((?:sql/)?RULES\.md) )?(\d+\.\d+(?:(?:, | and |-|; )\d+\.\d+)*)\)")
+CITED_FILES = re.compile(r"(?<![\w/])(?:[\w-]+/)*[\w-]+\.(?:h|cc|sql|md|proto)\b")
+FOREIGN_FILES = {"netinet/tcp.h", "tcp_posix.cc"}  # of the system and of gRPC
 CODE = {".cc", ".h", ".sql", ".sh", ".py", ".js", ".java", ".go"}
 
 
@@ -99,6 +105,74 @@ def code_faults(path):
         yield f"{len(lines)} lines, the limit is {FILE_LINES_MAX}"
 
 
+def numbers_of(path):
+    """The numbers of the rules of a rulebook: **3.4**, or item 4 of the section "## 3."."""
+    text = path.read_text()
+    numbers = set(re.findall(r"\*\*(\d+\.\d+)", text))
+    section = ""
+    for line in text.splitlines():
+        if heading := re.match(r"#+ (\d+(?:\.\d+)?)\.? ", line):
+            section = heading[1]
+            numbers.add(section)
+        elif item := re.match(r"(\d+)\. ", line):
+            numbers.add(f"{section}.{item[1]}")
+    return numbers
+
+
+def citation_faults(path):
+    """A comment names only rules that there are, as (3.4), (RULES.md 3.4) or (sql/RULES.md 5.14), and files."""
+    mark = "--" if path.suffix == ".sql" else "//"
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        comment = line.partition(mark)[2]
+        for book, cited in CITED_RULES.findall(comment):
+            book = ROOT / (book if "/" in book else "server/RULES.md")
+            for rule in re.findall(r"\d+\.\d+", cited):
+                if rule not in rule_numbers(book):
+                    yield f"line {number}: {book.relative_to(ROOT)} has no rule {rule}"
+        for name in CITED_FILES.findall(comment):
+            if name not in FOREIGN_FILES and not any(
+                    there.endswith("/" + name) for there in tracked_names()):
+                yield f"line {number}: there is no file {name}"
+
+
+@functools.cache
+def rule_numbers(book):
+    return numbers_of(book)
+
+
+@functools.cache
+def tracked_names():
+    return ["/" + str(path.relative_to(ROOT)) for path in tracked()]
+
+
+def link_faults(path):
+    """A page links only to files and headings that there are."""
+    for line_number, line in enumerate(path.read_text().splitlines(), 1):
+        for target in re.findall(r"\]\(([^)\s]+)\)", line):
+            if re.match(r"[a-z]+:", target):
+                continue
+            name, _, heading = target.partition("#")
+            page = (path.parent / name).resolve() if name else path
+            if not page.exists():
+                yield f"line {line_number}: there is no {target}"
+            elif heading and heading not in headings_of(page):
+                yield f"line {line_number}: {page.name} has no heading {heading}"
+
+
+@functools.cache
+def headings_of(page):
+    """The headings of a page, as links name them."""
+    titles = re.findall(r"(?m)^#+ (.+)$", page.read_text())
+    return {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
+
+
+def description_faults(path):
+    """What psql shows of tables and functions is what their heads say."""
+    done = subprocess.run([ROOT / "sql" / "describe", "--check"], capture_output=True, text=True)
+    if done.returncode:
+        yield done.stdout.strip() or done.stderr.strip()
+
+
 def checks_of(path):
     if path.is_symlink() or not path.exists():
         return
@@ -110,6 +184,12 @@ def checks_of(path):
         yield yaml_faults
     if path.suffix in CODE:
         yield code_faults
+    if path.suffix in (".cc", ".h", ".sql"):
+        yield citation_faults
+    if path.suffix == ".md":
+        yield link_faults
+    if path == DESCRIPTIONS:
+        yield description_faults
     if path == CASES:
         yield case_faults
     if path == RULES:
