@@ -41,6 +41,7 @@ select to_regclass('Versions') is null as fresh \gset
 \ir logic/views.sql
 \ir logic/waiting.sql
 \ir logic/workers.sql
+\ir logic/zz_descriptions.sql
 \ir permissions.sql
 
 insert into Versions (semantic_version, min_daemon_version) values ('1.0.0', '1.0.0')

@@ -66,6 +66,13 @@ select pg_get_userbyid(p.proowner) as owner, count(*) from pg_proc p
 where p.pronamespace = 'plain'::regnamespace and p.prosecdef group by 1;
 select InstanceID from plain.CreateInstance('Work', InstanceID => 'two');
 
+-- psql describes each function, table and view (\df+, \dt+, \dv+); the table of versions has a note of the daemon.
+select p.proname from pg_proc p
+where p.pronamespace = 'plain'::regnamespace and obj_description(p.oid, 'pg_proc') is null order by 1;
+select c.relname from pg_class c
+where c.relnamespace = 'plain'::regnamespace and c.relkind in ('r', 'v')
+  and obj_description(c.oid, 'pg_class') is null order by 1;
+
 -- A drop takes the roles along, unless something else needs them or somebody else made them.
 \set ECHO none
 \i ../../../sql/drop-schema.sql
