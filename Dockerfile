@@ -5,7 +5,7 @@
 #            docker run -p 127.0.0.1:4001:4001 -e DURABLETASK_POSTGRES_URL=postgresql://... \
 #              -e DURABLETASK_LISTEN_INSECURE=true durabletask-postgres
 #          Where more than this machine can connect, give it TLS and an access file instead of
-#          DURABLETASK_LISTEN_INSECURE, see README, "Who may do what".
+#          DURABLETASK_LISTEN_INSECURE, see deploy/ACCESS.md.
 #   dev    (default) with PostgreSQL bundled: runs everything, keeps its data in the volume /data:
 #            docker run -p 127.0.0.1:8080:8080 -v data:/data durabletask-postgres:dev
 #

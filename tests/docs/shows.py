@@ -1,4 +1,4 @@
-"""Checks that README.md shows a file after the line "<!-- MARK -->": shows.py MARK FILE.
+"""Checks that a page shows a file after the line "<!-- MARK -->": shows.py PAGE MARK FILE.
 
 The text stands in a code block, or, for a table, plainly, up to the next empty line.
 """
@@ -8,8 +8,8 @@ import pathlib
 import sys
 
 
-def shown(mark):
-    lines = iter(pathlib.Path("README.md").read_text().splitlines())
+def shown(page, mark):
+    lines = iter(pathlib.Path(page).read_text().splitlines())
     for line in lines:
         if line == f"<!-- {mark} -->":
             break
@@ -24,11 +24,11 @@ def shown(mark):
 
 
 def main():
-    mark, path = sys.argv[1:]
+    page, mark, path = sys.argv[1:]
     wanted = pathlib.Path(path).read_text().splitlines()
-    difference = list(difflib.unified_diff(shown(mark), wanted, "README.md", mark, lineterm=""))
+    difference = list(difflib.unified_diff(shown(page, mark), wanted, page, mark, lineterm=""))
     if difference:
-        print("FAILED README.md is not current:", *difference, sep="\n")
+        print(f"FAILED {page} is not current:", *difference, sep="\n")
     return 1 if difference else 0
 
 

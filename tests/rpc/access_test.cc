@@ -136,8 +136,8 @@ TEST_CASE("access_file: tokens, certificates, rules, and tokens that are exchang
       rpc::CheckRules(principals[0], "Hello", "orders-" + std::string(200, 'x'))));
 }
 
-TEST_CASE("access_readme: the file that README.md shows is a good one") {
-  const absl::StatusOr<std::string> readme = rpc::ReadAccessFile(DT_SOURCE_DIR "/README.md");
+TEST_CASE("access_readme: the file that deploy/ACCESS.md shows is a good one") {
+  const absl::StatusOr<std::string> readme = rpc::ReadAccessFile(DT_SOURCE_DIR "/deploy/ACCESS.md");
   REQUIRE(readme.ok());
   const std::string fence = "```toml\n[[principals]]";
   const size_t begin = readme->find(fence);
