@@ -1,8 +1,8 @@
 // What the daemon can be told, and where it was told: flags > environment > file > defaults.
 //
 // One table (settings.cc) makes the flags, the environment variables, the file keys, --help and the
-// page deploy/SETTINGS.md. The defaults are those of the option structs themselves, so they are written
-// down once. Every limit has a name with its unit.
+// page deploy/SETTINGS.md. The defaults are those of the option structs themselves, so they are
+// written down once. Every limit has a name with its unit.
 #ifndef DT_SERVER_CONFIG_H_
 #define DT_SERVER_CONFIG_H_
 

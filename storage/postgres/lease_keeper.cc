@@ -10,8 +10,8 @@
 namespace dt::postgres {
 namespace {
 
-// A restart of the server is no fault.
-constexpr absl::Duration kFaultShownAfter = absl::Seconds(3);
+// As of the lanes: a restart of the server is no fault.
+constexpr absl::Duration kLeaseFaultShownAfter = absl::Seconds(3);
 
 std::string CallText(const std::string& schema, const std::string& call) {
   return absl::StrCat("select * from ", Connection::QuoteIdentifier(schema), ".", call);
@@ -168,7 +168,7 @@ void LeaseKeeper::NoteOutcome(const absl::Status& status) {
 
 absl::Status LeaseKeeper::StandingFault() const {
   absl::MutexLock lock(&mutex_);
-  return SteadyNow() - fault_since_ >= kFaultShownAfter ? fault_ : absl::OkStatus();
+  return SteadyNow() - fault_since_ >= kLeaseFaultShownAfter ? fault_ : absl::OkStatus();
 }
 
 bool LeaseKeeper::SleepFor(absl::Duration delay) {

@@ -1,5 +1,6 @@
-// Client RPCs over real gRPC: tests/CASES.md, groups "Client RPCs" and "Suspend and terminate", as far as
-// the door decides them. What a turn does with the messages is tested in tests/orchestration.
+// Client RPCs over real gRPC: tests/CASES.md, groups "Client RPCs" and "Suspend and terminate", as
+// far as the door decides them. What a turn does with the messages is tested in
+// tests/orchestration.
 #include <algorithm>
 #include <vector>
 

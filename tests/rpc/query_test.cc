@@ -1,4 +1,5 @@
-// QueryInstances, ListInstanceIds and PurgeInstances over real gRPC: tests/CASES.md, group "Client RPCs".
+// QueryInstances, ListInstanceIds and PurgeInstances over real gRPC: tests/CASES.md, group "Client
+// RPCs".
 #include <limits>
 #include <set>
 #include <string>

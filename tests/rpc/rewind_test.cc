@@ -1,4 +1,5 @@
-// RewindInstance over real gRPC: tests/CASES.md, group "Rewind". Orchestrators replay here as in an SDK.
+// RewindInstance over real gRPC: tests/CASES.md, group "Rewind". Orchestrators replay here as in an
+// SDK.
 #include <algorithm>
 #include <map>
 #include <set>
