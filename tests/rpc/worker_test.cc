@@ -207,12 +207,13 @@ TEST_CASE("stream_not_reading: a worker that reads nothing keeps its stream, oth
     CHECK(other.Complete(*item, {CompleteAction(0, "1")}).ok());
   }
   CHECK(other.WaitForPings(3));
-  // The stalled stream is still there: what waited for it arrives, with no ping in between.
+  // The stalled stream is still there: what waited for it arrives, with no ping in between. Before
+  // the last two, which no window had room for, pings may have come while it was not stalled yet.
   WorkItem item;
   for (int received = 0; received < kItems;) {
     REQUIRE(reader->Read(&item));
     if (item.has_healthping()) {
-      CHECK(received == 0);
+      CHECK(received < kItems - 1);
       continue;
     }
     ++received;
