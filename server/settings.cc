@@ -251,8 +251,9 @@ void AddSecurity(std::vector<Setting>& rows) {
       Named("insecure", Bool("listen", "insecure", FIELD(server.insecure),
                              "listen also where others can connect without TLS and "
                              "authentication, with a warning; otherwise only on this machine")));
-  rows.push_back(Text("access", "file", FIELD(access.file),
-                      "who may do what, see above; empty: whoever can connect may do everything"));
+  rows.push_back(
+      Text("access", "file", FIELD(access.file),
+           "who may do what, see deploy/ACCESS.md; empty: whoever can connect may do everything"));
   rows.push_back(Time("access", "reload-seconds", absl::Seconds(1), FIELD(access.reload_interval),
                       1, 86400, "how often the access file is looked at for changes"));
 }

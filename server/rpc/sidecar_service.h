@@ -222,7 +222,7 @@ class SidecarService final : public SidecarServiceBase {
   TaskHubs hubs_;
   const CallGuard* guard_ = nullptr;
   ActionLog actions_;
-  // Of workers that are refused.
+  // Of workers that are refused, or whose filters let nothing pass.
   RepeatLimiter stream_lines_{absl::Seconds(10), /*lines_max=*/200};
 };
 
