@@ -20,6 +20,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 LOGS = ROOT / "build" / "test-logs"
 SLOTS = 2
 TAIL_LINES = 60
+FAILURE = re.compile(r"\bFAILED\b|\berror:")
+FAILURES_SHOWN = 10
+LINES_BEFORE, LINES_AFTER = 8, 12
 STAGE_SECONDS_MAX = 40 * 60
 
 BUILD = "nice cmake --preset {0} && nice cmake --build --preset {0} -- -k 0"
@@ -119,6 +122,15 @@ def read_result(log, status):
     return result
 
 
+def telling(lines):
+    """The lines about failures, with some before and after each, and the last ones."""
+    wanted = set(range(len(lines) - TAIL_LINES, len(lines)))
+    failures = [i for i, line in enumerate(lines) if FAILURE.search(line)]
+    for i in failures[:FAILURES_SHOWN]:
+        wanted.update(range(i - LINES_BEFORE, i + LINES_AFTER))
+    return [lines[i] for i in sorted(wanted) if 0 <= i < len(lines)]
+
+
 class Run:
     """The stages under way. Single-threaded: a loop that starts what can start and reaps the rest."""
 
@@ -159,8 +171,8 @@ class Run:
                 note = f"killed after {STAGE_SECONDS_MAX} s" if late else f"status {code}" if code else ""
                 self.finish(stage, result, seconds, usage.ru_utime + usage.ru_stime, note)
                 if result.failed:
-                    lines = log.read_text(errors="replace").splitlines()[-TAIL_LINES:]
-                    print(f"--- the last lines of {log.relative_to(ROOT)}:", *lines, "---", sep="\n")
+                    lines = log.read_text(errors="replace").splitlines()
+                    print(f"--- of {log.relative_to(ROOT)}:", *telling(lines), "---", sep="\n")
 
     def finish(self, stage, result, seconds, cpu_seconds, note):
         self.results[stage.name] = result

@@ -1,5 +1,5 @@
-// What the log says while this lives, instead of being printed. Made before the threads start that
-// log; they may go on logging while it is read.
+// What the log says while this lives, instead of being printed. Threads that log may run before and
+// after: the logger stays, as spdlog lets nobody replace it under them, and only its sink changes.
 #ifndef DT_TESTS_SUPPORT_LOG_CAPTURE_H_
 #define DT_TESTS_SUPPORT_LOG_CAPTURE_H_
 
@@ -9,19 +9,27 @@
 #include <utility>
 #include <vector>
 
+#include "spdlog/sinks/dist_sink.h"
 #include "spdlog/sinks/ringbuffer_sink.h"
 #include "spdlog/spdlog.h"
 
 namespace dt::testing {
+
+// The one sink of the tests' logger; made before main, so before any thread.
+inline const std::shared_ptr<spdlog::sinks::dist_sink_mt> kLogSwitch = [] {
+  auto made = std::make_shared<spdlog::sinks::dist_sink_mt>(spdlog::default_logger()->sinks());
+  spdlog::set_default_logger(std::make_shared<spdlog::logger>("", made));
+  return made;
+}();
 
 class LogCapture {
  public:
   // With a formatter the lines are as it makes them.
   explicit LogCapture(std::unique_ptr<spdlog::formatter> formatter = nullptr) {
     if (formatter != nullptr) sink_->set_formatter(std::move(formatter));
-    spdlog::set_default_logger(std::make_shared<spdlog::logger>("capture", sink_));
+    kLogSwitch->set_sinks({sink_});
   }
-  ~LogCapture() { spdlog::set_default_logger(before_); }
+  ~LogCapture() { kLogSwitch->set_sinks(before_); }
   LogCapture(const LogCapture&) = delete;
   LogCapture& operator=(const LogCapture&) = delete;
 
@@ -37,7 +45,7 @@ class LogCapture {
 
  private:
   static constexpr size_t kLinesMax = 10000;
-  const std::shared_ptr<spdlog::logger> before_ = spdlog::default_logger();
+  const std::vector<std::shared_ptr<spdlog::sinks::sink>> before_ = kLogSwitch->sinks();
   const std::shared_ptr<spdlog::sinks::ringbuffer_sink_mt> sink_ =
       std::make_shared<spdlog::sinks::ringbuffer_sink_mt>(kLinesMax);
 };
