@@ -273,6 +273,8 @@ struct TaskCompletion {
   Generation generation = 0;
   NewMessage message;  // TaskCompleted or TaskFailed
   InlinePlace place = {};
+  HubId hub = 0;
+  std::string instance_id = {};  // of `instance_key`; selects the lane
 };
 
 enum class TaskOutcome : int8_t {

@@ -14,6 +14,10 @@
 //   kInternal            a bug; details are in the log
 // One bad item never fails its neighbours of a batch.
 //
+// Letters. A verb with a LetterCallback gives the request back with the result, whatever that is:
+// equal to what was given, and the caller's again. So nobody needs a copy of what the answer is
+// about, nor looks up what may have been forgotten meanwhile.
+//
 // Repeats. A create is settled by its execution id, a checkpoint by (token, turn), a completion by
 // the vanished task row; so these may be sent again after an unknown outcome (invariant 4).
 #ifndef DT_STORAGE_STORE_H_
@@ -37,6 +41,9 @@ namespace dt {
 template <typename T>
 using Callback = absl::AnyInvocable<void(absl::StatusOr<T>) &&>;
 using DoneCallback = absl::AnyInvocable<void(absl::Status) &&>;
+// Of verbs whose callers go on from the request when its result is there: see Letters.
+template <typename Request, typename Result>
+using LetterCallback = absl::AnyInvocable<void(Request, absl::StatusOr<Result>) &&>;
 
 // What the store tells on its own. Called from threads of the store; must not block.
 class StoreObserver {
@@ -169,6 +176,8 @@ struct InstanceRelease {
 struct TaskRelease {
   TaskKey key = 0;
   InstanceKey instance_key = 0;
+  HubId hub = 0;
+  std::string instance_id;  // of `instance_key`; selects the lane
   LeaseToken lease_token = 0;
   absl::Duration delay = absl::ZeroDuration();
   bool lost = false;
@@ -252,7 +261,8 @@ class Store {
 
   // --- Client verbs
   // kNotFound: the hub was deleted.
-  virtual void CreateInstance(NewInstance instance, Callback<CreateResult> done) = 0;
+  virtual void CreateInstance(NewInstance instance,
+                              LetterCallback<NewInstance, CreateResult> done) = 0;
   virtual void SendMessage(ClientMessage message, Callback<Delivery> done) = 0;
   // kDone (ended at once), kOk (message queued), kTerminal, kNotFound. The notice that kDone leaves
   // for a parent is in no Delivery, also in a CheckpointResult: a parent that is leased, by
@@ -263,11 +273,15 @@ class Store {
   // Both claims: kResourceExhausted = too much waits, kDeadlineExceeded = it took too long; nothing
   // was taken then. After any other error something may have been.
   // kNotFound: the hub was deleted.
-  virtual void ClaimInstances(ClaimRequest request, Callback<ClaimResult> done) = 0;
-  virtual void CommitCheckpoint(Checkpoint checkpoint, Callback<CheckpointResult> done) = 0;
+  virtual void ClaimInstances(ClaimRequest request,
+                              LetterCallback<ClaimRequest, ClaimResult> done) = 0;
+  virtual void CommitCheckpoint(Checkpoint checkpoint,
+                                LetterCallback<Checkpoint, CheckpointResult> done) = 0;
   // Consumes messages that no turn wants (RULES.md 3.4) and may give the lease up.
-  virtual void DiscardMessages(DiscardRequest request, Callback<LeaseOutcome> done) = 0;
-  virtual void ReleaseInstance(InstanceRelease release, Callback<LeaseOutcome> done) = 0;
+  virtual void DiscardMessages(DiscardRequest request,
+                               LetterCallback<DiscardRequest, LeaseOutcome> done) = 0;
+  virtual void ReleaseInstance(InstanceRelease release,
+                               LetterCallback<InstanceRelease, LeaseOutcome> done) = 0;
   // Reads the messages that others added to instances leased by `worker`, and forgets that they are
   // new. One index probe when there are none.
   virtual void ReadNewMessages(WorkerId worker, Callback<std::vector<InboxRead>> done) = 0;
@@ -276,19 +290,19 @@ class Store {
                          Callback<InboxRead> done) = 0;
 
   // --- Activities
-  virtual void ClaimTasks(ClaimRequest request, Callback<TaskClaimResult> done) = 0;  // as above
-  // `hub` and `instance_id` (of the parent) select the lane.
-  virtual void CompleteTask(HubId hub, std::string instance_id, TaskCompletion completion,
-                            Callback<TaskResult> done) = 0;
-  virtual void ReleaseTask(HubId hub, std::string instance_id, TaskRelease release,
-                           Callback<LeaseOutcome> done) = 0;
+  virtual void ClaimTasks(ClaimRequest request,  // as above
+                          LetterCallback<ClaimRequest, TaskClaimResult> done) = 0;
+  virtual void CompleteTask(TaskCompletion completion,
+                            LetterCallback<TaskCompletion, TaskResult> done) = 0;
+  virtual void ReleaseTask(TaskRelease release, LetterCallback<TaskRelease, LeaseOutcome> done) = 0;
 
   // --- Upkeep
   // Frees the leases of workers that are known to be dead. Returns how many items were freed.
   virtual void SweepDeadWorkers(Callback<int64_t> done) = 0;
 
   // A few index probes for each name and version of work that is free.
-  virtual void FindUnacceptedWork(UnacceptedSearch search, Callback<UnacceptedWork> done) = 0;
+  virtual void FindUnacceptedWork(UnacceptedSearch search,
+                                  LetterCallback<UnacceptedSearch, UnacceptedWork> done) = 0;
 
   // Removes one batch of ended orchestrations with all that they hold. Live ones are left alone.
   virtual void PurgeInstances(PurgeRequest request, Callback<PurgeResult> done) = 0;

@@ -22,27 +22,26 @@ struct Runner {
   void operator()(AnswerWait& effect) { std::move(effect.done)(std::move(effect.result)); }
 
   void operator()(ClaimInstances& effect) {
-    const HubId hub = effect.request.hub;
-    const LeaseToken token = effect.request.lease_token;
-    store->ClaimInstances(std::move(effect.request),
-                          [post = post, hub, token](absl::StatusOr<ClaimResult> result) {
-                            post(InstancesClaimed{hub, token, std::move(result)});
-                          });
+    store->ClaimInstances(
+        std::move(effect.request),
+        [post = post](const ClaimRequest& request, absl::StatusOr<ClaimResult> result) {
+          post(InstancesClaimed{request.hub, request.lease_token, std::move(result)});
+        });
   }
   void operator()(ClaimTasks& effect) {
-    const HubId hub = effect.request.hub;
-    const LeaseToken token = effect.request.lease_token;
-    store->ClaimTasks(std::move(effect.request),
-                      [post = post, hub, token](absl::StatusOr<TaskClaimResult> result) {
-                        post(TasksClaimed{hub, token, std::move(result)});
-                      });
+    store->ClaimTasks(
+        std::move(effect.request),
+        [post = post](const ClaimRequest& request, absl::StatusOr<TaskClaimResult> result) {
+          post(TasksClaimed{request.hub, request.lease_token, std::move(result)});
+        });
   }
   void operator()(Commit& effect) {
-    store->CommitCheckpoint(std::move(effect.checkpoint),
-                            [post = post, context = std::move(effect.context)](
-                                absl::StatusOr<CheckpointResult> result) mutable {
-                              post(Committed{std::move(context), std::move(result)});
-                            });
+    store->CommitCheckpoint(
+        std::move(effect.checkpoint),
+        [post = post, context = std::move(effect.context)](
+            Checkpoint checkpoint, absl::StatusOr<CheckpointResult> result) mutable {
+          post(Committed{std::move(context), std::move(result), std::move(checkpoint)});
+        });
   }
   void operator()(RewindTurn& effect) {
     TurnRewound answer{effect.turn.hub,         effect.turn.key,        effect.turn.lease_token,
@@ -57,30 +56,30 @@ struct Runner {
         ->Begin();
   }
   void operator()(Discard& effect) {
-    DiscardRequest& request = effect.request;
-    Discarded answer{request.key,         request.lease_token, request.release,        request.hub,
-                     request.instance_id, request.seqs,        LeaseOutcome::kReleased};
-    store->DiscardMessages(std::move(request), [post = post, answer = std::move(answer)](
-                                                   absl::StatusOr<LeaseOutcome> result) mutable {
-      answer.result = std::move(result);
-      post(std::move(answer));
+    store->DiscardMessages(std::move(effect.request), [post = post](
+                                                          DiscardRequest request,
+                                                          absl::StatusOr<LeaseOutcome> result) {
+      post(Discarded{request.key, request.lease_token, request.release, request.hub,
+                     std::move(request.instance_id), std::move(request.seqs), std::move(result)});
     });
   }
   void operator()(Create& effect) {
-    store->CreateInstance(std::move(effect.instance),
-                          [post = post, context = std::move(effect.context)](
-                              absl::StatusOr<CreateResult> result) mutable {
-                            post(Created{std::move(context), std::move(result)});
-                          });
+    store->CreateInstance(
+        std::move(effect.instance),
+        [post = post, context = std::move(effect.context)](
+            NewInstance instance, absl::StatusOr<CreateResult> result) mutable {
+          post(Created{std::move(context), std::move(result), std::move(instance)});
+        });
   }
   void operator()(EndTask& effect) {
-    const HubId hub = effect.context->hub;
-    std::string instance_id = effect.context->instance_id;
-    store->CompleteTask(hub, std::move(instance_id), std::move(effect.completion),
-                        [post = post, context = std::move(effect.context)](
-                            absl::StatusOr<TaskResult> result) mutable {
-                          post(TaskEnded{std::move(context), std::move(result)});
-                        });
+    effect.completion.hub = effect.context->hub;
+    effect.completion.instance_id = effect.context->instance_id;
+    store->CompleteTask(
+        std::move(effect.completion),
+        [post = post, context = std::move(effect.context)](
+            TaskCompletion completion, absl::StatusOr<TaskResult> result) mutable {
+          post(TaskEnded{std::move(context), std::move(result), std::move(completion)});
+        });
   }
   void operator()(ReadNewMessages& effect) {
     store->ReadNewMessages(effect.worker, [post = post, worker = effect.worker](
@@ -96,33 +95,31 @@ struct Runner {
                      });
   }
   void operator()(ReleaseInstance& effect) {
-    InstanceRelease copy = effect.release;
     store->ReleaseInstance(
         std::move(effect.release),
-        [post = post, release = std::move(copy)](absl::StatusOr<LeaseOutcome> result) mutable {
+        [post = post](InstanceRelease release, absl::StatusOr<LeaseOutcome> result) {
           post(InstanceReleased{std::move(release), std::move(result)});
         });
   }
   void operator()(ReleaseTask& effect) {
-    TaskReleased answer{effect.hub, effect.instance_id, effect.release, LeaseOutcome::kReleased};
-    store->ReleaseTask(
-        effect.hub, std::move(effect.instance_id), effect.release,
-        [post = post, answer = std::move(answer)](absl::StatusOr<LeaseOutcome> result) mutable {
-          answer.result = std::move(result);
-          post(std::move(answer));
-        });
+    effect.release.hub = effect.hub;
+    effect.release.instance_id = std::move(effect.instance_id);
+    store->ReleaseTask(std::move(effect.release),
+                       [post = post](TaskRelease release, absl::StatusOr<LeaseOutcome> result) {
+                         std::string instance_id = release.instance_id;
+                         post(TaskReleased{release.hub, std::move(instance_id), std::move(release),
+                                           std::move(result)});
+                       });
   }
   void operator()(Sweep&) {
     store->SweepDeadWorkers(
         [post = post](absl::StatusOr<int64_t> result) { post(Swept{std::move(result)}); });
   }
   void operator()(FindUnaccepted& effect) {
-    UnacceptedFound answer{effect.search.hub, effect.search.count_max, UnacceptedWork()};
     store->FindUnacceptedWork(
         std::move(effect.search),
-        [post = post, answer = std::move(answer)](absl::StatusOr<UnacceptedWork> result) mutable {
-          answer.result = std::move(result);
-          post(std::move(answer));
+        [post = post](const UnacceptedSearch& search, absl::StatusOr<UnacceptedWork> result) {
+          post(UnacceptedFound{search.hub, search.count_max, std::move(result)});
         });
   }
   void operator()(ReadStatus& effect) {

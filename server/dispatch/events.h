@@ -179,6 +179,7 @@ struct TasksClaimed {
 struct Committed {
   std::unique_ptr<CommitContext> context;
   absl::StatusOr<CheckpointResult> result;
+  Checkpoint checkpoint;  // as it was sent
 };
 struct TurnRewound {
   HubId hub = 0;
@@ -200,10 +201,12 @@ struct Discarded {
 struct Created {
   std::unique_ptr<CreateContext> context;
   absl::StatusOr<CreateResult> result;
+  NewInstance instance;  // as it was sent
 };
 struct TaskEnded {
   std::unique_ptr<TaskContext> context;
   absl::StatusOr<TaskResult> result;
+  TaskCompletion completion;  // as it was sent, with the hub and the instance
 };
 struct NewMessagesRead {
   WorkerId worker = 0;

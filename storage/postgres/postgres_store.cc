@@ -63,6 +63,17 @@ ListenerOptions HintOptions(const PostgresStoreOptions& options) {
   return hints;
 }
 
+template <typename Request, typename Reply>
+LetterCallback<Request, Reply> AsLetterCallback(LetterCallback<Request, Reply> done) {
+  return done;
+}
+template <typename Request, typename Reply>
+LetterCallback<Request, Reply> AsLetterCallback(Callback<Reply> done) {
+  return [done = std::move(done)](Request, absl::StatusOr<Reply> reply) mutable {
+    std::move(done)(std::move(reply));
+  };
+}
+
 LeaseKeeperOptions KeeperOptions(const PostgresStoreOptions& options) {
   LeaseKeeperOptions keeper;
   keeper.connection = options.connection;
@@ -199,12 +210,12 @@ void PostgresStore::Enqueue(Lane& lane, std::unique_ptr<Operation> operation) {
   if (!status.ok()) refusals_.Add(std::move(operation), std::move(status));
 }
 
-template <typename Request, typename Reply>
+template <typename Request, typename Reply, typename Done>
 void PostgresStore::Submit(Lane& lane, const CallVerb<Request, Reply>& verb, HubId hub,
-                           uint64_t order_key, size_t bytes, Request request, Callback<Reply> done,
+                           uint64_t order_key, size_t bytes, Request request, Done done,
                            CallerGone caller_gone) {
-  auto call =
-      std::make_unique<Call<Request, Reply>>(&verb, &context_, std::move(request), std::move(done));
+  auto call = std::make_unique<Call<Request, Reply>>(
+      &verb, &context_, std::move(request), AsLetterCallback<Request, Reply>(std::move(done)));
   call->hub = hub;
   call->order_key = order_key;
   call->bytes = bytes;
@@ -212,11 +223,9 @@ void PostgresStore::Submit(Lane& lane, const CallVerb<Request, Reply>& verb, Hub
   Enqueue(lane, std::move(call));
 }
 
-template <typename Request, typename Reply>
-void PostgresStore::SubmitWrite(const CallVerb<Request, Reply>& verb, HubId hub,
-                                std::string_view instance_id, size_t bytes, Request request,
-                                Callback<Reply> done, CallerGone caller_gone) {
-  const uint64_t order_key = OrderKey(hub, instance_id);
+template <typename Request, typename Reply, typename Done>
+void PostgresStore::SubmitWrite(const CallVerb<Request, Reply>& verb, HubId hub, uint64_t order_key,
+                                size_t bytes, Request request, Done done, CallerGone caller_gone) {
   Submit(WriteLane(order_key), verb, hub, order_key, bytes, std::move(request), std::move(done),
          std::move(caller_gone));
 }
@@ -259,38 +268,42 @@ void PostgresStore::CleanHubs(HubCleanupRequest request, Callback<HubCleanupResu
          }));
 }
 
-void PostgresStore::CreateInstance(NewInstance instance, Callback<CreateResult> done) {
+void PostgresStore::CreateInstance(NewInstance instance,
+                                   LetterCallback<NewInstance, CreateResult> done) {
   const HubId hub = instance.hub;
-  const std::string id = instance.instance_id;
+  const uint64_t order_key = OrderKey(hub, instance.instance_id);
   const size_t bytes = BytesOf(instance);
   CallerGone gone = instance.caller_gone;
-  SubmitWrite(*verbs_->create, hub, id, bytes, std::move(instance), std::move(done),
+  SubmitWrite(*verbs_->create, hub, order_key, bytes, std::move(instance), std::move(done),
               std::move(gone));
 }
 
 void PostgresStore::SendMessage(ClientMessage message, Callback<Delivery> done) {
   const HubId hub = message.hub;
-  const std::string id = message.instance_id;
+  const uint64_t order_key = OrderKey(hub, message.instance_id);
   const size_t bytes = BytesOf(message.message);
   CallerGone gone = message.caller_gone;
-  SubmitWrite(*verbs_->send, hub, id, bytes, std::move(message), std::move(done), std::move(gone));
+  SubmitWrite(*verbs_->send, hub, order_key, bytes, std::move(message), std::move(done),
+              std::move(gone));
 }
 
 void PostgresStore::Terminate(ClientTermination termination, Callback<Delivery> done) {
   const HubId hub = termination.hub;
-  const std::string id = termination.termination.instance_id;
+  const uint64_t order_key = OrderKey(hub, termination.termination.instance_id);
   const size_t bytes = BytesOf(termination.termination.message);
   CallerGone gone = termination.caller_gone;
-  SubmitWrite(*verbs_->terminate, hub, id, bytes, std::move(termination), std::move(done),
+  SubmitWrite(*verbs_->terminate, hub, order_key, bytes, std::move(termination), std::move(done),
               std::move(gone));
 }
 
-void PostgresStore::ClaimInstances(ClaimRequest request, Callback<ClaimResult> done) {
+void PostgresStore::ClaimInstances(ClaimRequest request,
+                                   LetterCallback<ClaimRequest, ClaimResult> done) {
   const HubId hub = request.hub;
   Submit(*claim_lane_, *verbs_->claim_instances, hub, 0, 256, std::move(request), std::move(done));
 }
 
-void PostgresStore::CommitCheckpoint(Checkpoint checkpoint, Callback<CheckpointResult> done) {
+void PostgresStore::CommitCheckpoint(Checkpoint checkpoint,
+                                     LetterCallback<Checkpoint, CheckpointResult> done) {
   const uint64_t order_key = OrderKey(checkpoint.hub, checkpoint.instance_id);
   auto call = std::make_unique<CheckpointCall>(verbs_->checkpoint.get(), &context_,
                                                std::move(checkpoint), std::move(done));
@@ -301,17 +314,19 @@ void PostgresStore::CommitCheckpoint(Checkpoint checkpoint, Callback<CheckpointR
   Enqueue(WriteLane(order_key), std::move(call));
 }
 
-void PostgresStore::DiscardMessages(DiscardRequest request, Callback<LeaseOutcome> done) {
+void PostgresStore::DiscardMessages(DiscardRequest request,
+                                    LetterCallback<DiscardRequest, LeaseOutcome> done) {
   const HubId hub = request.hub;
-  const std::string id = request.instance_id;
+  const uint64_t order_key = OrderKey(hub, request.instance_id);
   const size_t bytes = 64 + 20 * request.seqs.size();
-  SubmitWrite(*verbs_->discard, hub, id, bytes, std::move(request), std::move(done));
+  SubmitWrite(*verbs_->discard, hub, order_key, bytes, std::move(request), std::move(done));
 }
 
-void PostgresStore::ReleaseInstance(InstanceRelease release, Callback<LeaseOutcome> done) {
+void PostgresStore::ReleaseInstance(InstanceRelease release,
+                                    LetterCallback<InstanceRelease, LeaseOutcome> done) {
   const HubId hub = release.hub;
-  const std::string id = release.instance_id;
-  SubmitWrite(*verbs_->release_instance, hub, id, 64, std::move(release), std::move(done));
+  const uint64_t order_key = OrderKey(hub, release.instance_id);
+  SubmitWrite(*verbs_->release_instance, hub, order_key, 64, std::move(release), std::move(done));
 }
 
 void PostgresStore::ReadNewMessages(WorkerId worker, Callback<std::vector<InboxRead>> done) {
@@ -321,24 +336,30 @@ void PostgresStore::ReadNewMessages(WorkerId worker, Callback<std::vector<InboxR
 void PostgresStore::ReadInbox(HubId hub, std::string instance_id, InstanceKey key, LeaseToken token,
                               Callback<InboxRead> done) {
   // Behind the writes of the instance: what they consumed must not be read again.
-  SubmitWrite(*verbs_->read_inbox, hub, instance_id, 64, InboxRequest{key, token}, std::move(done));
+  SubmitWrite(*verbs_->read_inbox, hub, OrderKey(hub, instance_id), 64, InboxRequest{key, token},
+              std::move(done));
 }
 
-void PostgresStore::ClaimTasks(ClaimRequest request, Callback<TaskClaimResult> done) {
+void PostgresStore::ClaimTasks(ClaimRequest request,
+                               LetterCallback<ClaimRequest, TaskClaimResult> done) {
   const HubId hub = request.hub;
   Submit(*claim_lane_, *verbs_->claim_tasks, hub, 0, 256, std::move(request), std::move(done));
 }
 
-void PostgresStore::CompleteTask(HubId hub, std::string instance_id, TaskCompletion completion,
-                                 Callback<TaskResult> done) {
+void PostgresStore::CompleteTask(TaskCompletion completion,
+                                 LetterCallback<TaskCompletion, TaskResult> done) {
+  const HubId hub = completion.hub;
+  const uint64_t order_key = OrderKey(hub, completion.instance_id);
   const size_t bytes = 128 + BytesOf(completion.message);
-  SubmitWrite(*verbs_->complete_task, hub, instance_id, bytes, std::move(completion),
+  SubmitWrite(*verbs_->complete_task, hub, order_key, bytes, std::move(completion),
               std::move(done));
 }
 
-void PostgresStore::ReleaseTask(HubId hub, std::string instance_id, TaskRelease release,
-                                Callback<LeaseOutcome> done) {
-  SubmitWrite(*verbs_->release_task, hub, instance_id, 64, std::move(release), std::move(done));
+void PostgresStore::ReleaseTask(TaskRelease release,
+                                LetterCallback<TaskRelease, LeaseOutcome> done) {
+  const HubId hub = release.hub;
+  const uint64_t order_key = OrderKey(hub, release.instance_id);
+  SubmitWrite(*verbs_->release_task, hub, order_key, 64, std::move(release), std::move(done));
 }
 
 void PostgresStore::SweepDeadWorkers(Callback<int64_t> done) {
@@ -368,7 +389,8 @@ void PostgresStore::SweepDeadWorkers(Callback<int64_t> done) {
              }));
 }
 
-void PostgresStore::FindUnacceptedWork(UnacceptedSearch search, Callback<UnacceptedWork> done) {
+void PostgresStore::FindUnacceptedWork(UnacceptedSearch search,
+                                       LetterCallback<UnacceptedSearch, UnacceptedWork> done) {
   const HubId hub = search.hub;
   Submit(*search_lane_, *verbs_->unaccepted, hub, 0, 256, std::move(search), std::move(done));
 }

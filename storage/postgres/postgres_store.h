@@ -73,23 +73,29 @@ class PostgresStore : public Store {
   void ResolveHub(std::string name, bool create, Callback<HubId> done) override;
   void DeleteHub(std::string name, DoneCallback done) override;
   void CleanHubs(HubCleanupRequest request, Callback<HubCleanupResult> done) override;
-  void CreateInstance(NewInstance instance, Callback<CreateResult> done) override;
+  void CreateInstance(NewInstance instance,
+                      LetterCallback<NewInstance, CreateResult> done) override;
   void SendMessage(ClientMessage message, Callback<Delivery> done) override;
   void Terminate(ClientTermination termination, Callback<Delivery> done) override;
-  void ClaimInstances(ClaimRequest request, Callback<ClaimResult> done) override;
-  void CommitCheckpoint(Checkpoint checkpoint, Callback<CheckpointResult> done) override;
-  void DiscardMessages(DiscardRequest request, Callback<LeaseOutcome> done) override;
-  void ReleaseInstance(InstanceRelease release, Callback<LeaseOutcome> done) override;
+  void ClaimInstances(ClaimRequest request,
+                      LetterCallback<ClaimRequest, ClaimResult> done) override;
+  void CommitCheckpoint(Checkpoint checkpoint,
+                        LetterCallback<Checkpoint, CheckpointResult> done) override;
+  void DiscardMessages(DiscardRequest request,
+                       LetterCallback<DiscardRequest, LeaseOutcome> done) override;
+  void ReleaseInstance(InstanceRelease release,
+                       LetterCallback<InstanceRelease, LeaseOutcome> done) override;
   void ReadNewMessages(WorkerId worker, Callback<std::vector<InboxRead>> done) override;
   void ReadInbox(HubId hub, std::string instance_id, InstanceKey key, LeaseToken token,
                  Callback<InboxRead> done) override;
-  void ClaimTasks(ClaimRequest request, Callback<TaskClaimResult> done) override;
-  void CompleteTask(HubId hub, std::string instance_id, TaskCompletion completion,
-                    Callback<TaskResult> done) override;
-  void ReleaseTask(HubId hub, std::string instance_id, TaskRelease release,
-                   Callback<LeaseOutcome> done) override;
+  void ClaimTasks(ClaimRequest request,
+                  LetterCallback<ClaimRequest, TaskClaimResult> done) override;
+  void CompleteTask(TaskCompletion completion,
+                    LetterCallback<TaskCompletion, TaskResult> done) override;
+  void ReleaseTask(TaskRelease release, LetterCallback<TaskRelease, LeaseOutcome> done) override;
   void SweepDeadWorkers(Callback<int64_t> done) override;
-  void FindUnacceptedWork(UnacceptedSearch search, Callback<UnacceptedWork> done) override;
+  void FindUnacceptedWork(UnacceptedSearch search,
+                          LetterCallback<UnacceptedSearch, UnacceptedWork> done) override;
   void PurgeInstances(PurgeRequest request, Callback<PurgeResult> done) override;
   void ApplyRetention(RetentionRequest request, Callback<RetentionResult> done) override;
   void ReadRewindSources(HubId hub, std::vector<std::string> instance_ids,
@@ -110,14 +116,14 @@ class PostgresStore : public Store {
   struct Verbs;
 
   Lane& WriteLane(uint64_t order_key) { return *write_lanes_[order_key % write_lanes_.size()]; }
-  template <typename Request, typename Reply>
+  // `Done` is a LetterCallback<Request, Reply>, or a Callback<Reply>: then the request goes at its
+  // end.
+  template <typename Request, typename Reply, typename Done>
   void Submit(Lane& lane, const CallVerb<Request, Reply>& verb, HubId hub, uint64_t order_key,
-              size_t bytes, Request request, Callback<Reply> done,
-              CallerGone caller_gone = nullptr);
-  template <typename Request, typename Reply>
-  void SubmitWrite(const CallVerb<Request, Reply>& verb, HubId hub, std::string_view instance_id,
-                   size_t bytes, Request request, Callback<Reply> done,
-                   CallerGone caller_gone = nullptr);
+              size_t bytes, Request request, Done done, CallerGone caller_gone = nullptr);
+  template <typename Request, typename Reply, typename Done>
+  void SubmitWrite(const CallVerb<Request, Reply>& verb, HubId hub, uint64_t order_key,
+                   size_t bytes, Request request, Done done, CallerGone caller_gone = nullptr);
   void Enqueue(Lane& lane, std::unique_ptr<Operation> operation);
 
   const PostgresStoreOptions options_;

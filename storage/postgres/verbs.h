@@ -47,7 +47,8 @@ Statement BatchStatement(const VerbContext& context, const std::string& function
 template <typename Request, typename Reply>
 class Call : public Operation {
  public:
-  Call(const Verb* its_verb, VerbContext* context, Request its_request, Callback<Reply> done)
+  Call(const Verb* its_verb, VerbContext* context, Request its_request,
+       LetterCallback<Request, Reply> done)
       : Operation(its_verb),
         request(std::move(its_request)),
         context_(context),
@@ -55,7 +56,7 @@ class Call : public Operation {
 
   void Fail(absl::Status status) override {
     if (absl::IsUnavailable(status)) context_->reread.store(true);
-    std::move(done_)(std::move(status));
+    std::move(done_)(std::move(request), std::move(status));
   }
   void Finish(absl::StatusOr<Reply> reply) {
     if (may_have_happened()) context_->reread.store(true);
@@ -63,14 +64,14 @@ class Call : public Operation {
         LeavesWork(request, *reply, context_->worker.load())) {
       context_->hint(hub);
     }
-    std::move(done_)(std::move(reply));
+    std::move(done_)(std::move(request), std::move(reply));
   }
 
-  Request request;
+  Request request;  // goes back to the caller at the end
 
  protected:
   VerbContext* const context_;
-  Callback<Reply> done_;
+  LetterCallback<Request, Reply> done_;
 };
 
 // A verb over calls of one kind.

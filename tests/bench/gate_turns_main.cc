@@ -37,19 +37,20 @@ class EncodingStore : public testing::ForwardingStore {
  public:
   explicit EncodingStore(Store* store) : ForwardingStore(store) {}
 
-  void CreateInstance(NewInstance instance, Callback<CreateResult> done) override {
+  void CreateInstance(NewInstance instance,
+                      LetterCallback<NewInstance, CreateResult> done) override {
     Encode(*create_, instance.hub, instance);
     ForwardingStore::CreateInstance(std::move(instance), std::move(done));
   }
-  void CommitCheckpoint(Checkpoint checkpoint, Callback<CheckpointResult> done) override {
+  void CommitCheckpoint(Checkpoint checkpoint,
+                        LetterCallback<Checkpoint, CheckpointResult> done) override {
     Encode(*checkpoint_, checkpoint.hub, checkpoint);
     ForwardingStore::CommitCheckpoint(std::move(checkpoint), std::move(done));
   }
-  void CompleteTask(HubId hub, std::string instance_id, TaskCompletion completion,
-                    Callback<TaskResult> done) override {
-    Encode(*complete_task_, hub, completion);
-    ForwardingStore::CompleteTask(hub, std::move(instance_id), std::move(completion),
-                                  std::move(done));
+  void CompleteTask(TaskCompletion completion,
+                    LetterCallback<TaskCompletion, TaskResult> done) override {
+    Encode(*complete_task_, completion.hub, completion);
+    ForwardingStore::CompleteTask(std::move(completion), std::move(done));
   }
 
  private:
@@ -57,7 +58,7 @@ class EncodingStore : public testing::ForwardingStore {
   void Encode(const postgres::CallVerb<Request, Reply>& verb, HubId hub, Request request) {
     std::vector<std::unique_ptr<postgres::Operation>> calls;
     calls.push_back(std::make_unique<postgres::Call<Request, Reply>>(
-        &verb, &context_, std::move(request), [](absl::StatusOr<Reply>) {}));
+        &verb, &context_, std::move(request), [](const Request&, const absl::StatusOr<Reply>&) {}));
     calls.front()->hub = hub;
     postgres::Params params;
     verb.Encode(calls, &params);

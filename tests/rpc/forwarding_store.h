@@ -27,7 +27,8 @@ class ForwardingStore : public Store {
   void CleanHubs(HubCleanupRequest request, Callback<HubCleanupResult> done) override {
     store_->CleanHubs(request, std::move(done));
   }
-  void CreateInstance(NewInstance instance, Callback<CreateResult> done) override {
+  void CreateInstance(NewInstance instance,
+                      LetterCallback<NewInstance, CreateResult> done) override {
     store_->CreateInstance(std::move(instance), std::move(done));
   }
   void SendMessage(ClientMessage message, Callback<Delivery> done) override {
@@ -36,16 +37,20 @@ class ForwardingStore : public Store {
   void Terminate(ClientTermination termination, Callback<Delivery> done) override {
     store_->Terminate(std::move(termination), std::move(done));
   }
-  void ClaimInstances(ClaimRequest request, Callback<ClaimResult> done) override {
+  void ClaimInstances(ClaimRequest request,
+                      LetterCallback<ClaimRequest, ClaimResult> done) override {
     store_->ClaimInstances(std::move(request), std::move(done));
   }
-  void CommitCheckpoint(Checkpoint checkpoint, Callback<CheckpointResult> done) override {
+  void CommitCheckpoint(Checkpoint checkpoint,
+                        LetterCallback<Checkpoint, CheckpointResult> done) override {
     store_->CommitCheckpoint(std::move(checkpoint), std::move(done));
   }
-  void DiscardMessages(DiscardRequest request, Callback<LeaseOutcome> done) override {
+  void DiscardMessages(DiscardRequest request,
+                       LetterCallback<DiscardRequest, LeaseOutcome> done) override {
     store_->DiscardMessages(std::move(request), std::move(done));
   }
-  void ReleaseInstance(InstanceRelease release, Callback<LeaseOutcome> done) override {
+  void ReleaseInstance(InstanceRelease release,
+                       LetterCallback<InstanceRelease, LeaseOutcome> done) override {
     store_->ReleaseInstance(std::move(release), std::move(done));
   }
   void ReadNewMessages(WorkerId worker, Callback<std::vector<InboxRead>> done) override {
@@ -55,21 +60,22 @@ class ForwardingStore : public Store {
                  Callback<InboxRead> done) override {
     store_->ReadInbox(hub, std::move(instance_id), key, token, std::move(done));
   }
-  void ClaimTasks(ClaimRequest request, Callback<TaskClaimResult> done) override {
+  void ClaimTasks(ClaimRequest request,
+                  LetterCallback<ClaimRequest, TaskClaimResult> done) override {
     store_->ClaimTasks(std::move(request), std::move(done));
   }
-  void CompleteTask(HubId hub, std::string instance_id, TaskCompletion completion,
-                    Callback<TaskResult> done) override {
-    store_->CompleteTask(hub, std::move(instance_id), std::move(completion), std::move(done));
+  void CompleteTask(TaskCompletion completion,
+                    LetterCallback<TaskCompletion, TaskResult> done) override {
+    store_->CompleteTask(std::move(completion), std::move(done));
   }
-  void ReleaseTask(HubId hub, std::string instance_id, TaskRelease release,
-                   Callback<LeaseOutcome> done) override {
-    store_->ReleaseTask(hub, std::move(instance_id), std::move(release), std::move(done));
+  void ReleaseTask(TaskRelease release, LetterCallback<TaskRelease, LeaseOutcome> done) override {
+    store_->ReleaseTask(std::move(release), std::move(done));
   }
   void SweepDeadWorkers(Callback<int64_t> done) override {
     store_->SweepDeadWorkers(std::move(done));
   }
-  void FindUnacceptedWork(UnacceptedSearch search, Callback<UnacceptedWork> done) override {
+  void FindUnacceptedWork(UnacceptedSearch search,
+                          LetterCallback<UnacceptedSearch, UnacceptedWork> done) override {
     store_->FindUnacceptedWork(std::move(search), std::move(done));
   }
   void PurgeInstances(PurgeRequest request, Callback<PurgeResult> done) override {

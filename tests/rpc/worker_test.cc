@@ -57,8 +57,10 @@ TEST_CASE("unknown_token: garbage and used tokens are answered OK and change not
 class FailingStore final : public ForwardingStore {
  public:
   using ForwardingStore::ForwardingStore;
-  void CommitCheckpoint(Checkpoint checkpoint, Callback<CheckpointResult> done) override {
-    if (!failed_.exchange(true)) return std::move(done)(absl::UnavailableError("database is away"));
+  void CommitCheckpoint(Checkpoint checkpoint,
+                        LetterCallback<Checkpoint, CheckpointResult> done) override {
+    if (!failed_.exchange(true))
+      return std::move(done)(std::move(checkpoint), absl::UnavailableError("database is away"));
     ForwardingStore::CommitCheckpoint(std::move(checkpoint), std::move(done));
   }
 
@@ -89,12 +91,16 @@ TEST_CASE(
 class AwayStore final : public ForwardingStore {
  public:
   AwayStore(Store* store, const std::atomic<bool>* away) : ForwardingStore(store), away_(away) {}
-  void CreateInstance(NewInstance instance, Callback<CreateResult> done) override {
-    if (*away_) return std::move(done)(absl::UnavailableError("database is away"));
+  void CreateInstance(NewInstance instance,
+                      LetterCallback<NewInstance, CreateResult> done) override {
+    if (*away_)
+      return std::move(done)(std::move(instance), absl::UnavailableError("database is away"));
     ForwardingStore::CreateInstance(std::move(instance), std::move(done));
   }
-  void ClaimInstances(ClaimRequest request, Callback<ClaimResult> done) override {
-    if (*away_) return std::move(done)(absl::UnavailableError("database is away"));
+  void ClaimInstances(ClaimRequest request,
+                      LetterCallback<ClaimRequest, ClaimResult> done) override {
+    if (*away_)
+      return std::move(done)(std::move(request), absl::UnavailableError("database is away"));
     ForwardingStore::ClaimInstances(std::move(request), std::move(done));
   }
   void ReadInstance(HubId hub, std::string instance_id, bool payloads,

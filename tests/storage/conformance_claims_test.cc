@@ -316,10 +316,11 @@ TEST_CASE("store_claim_of_tasks_filters_groups_and_excludes") {
   release.key = third.tasks.at(1).key;
   release.instance_key = third.tasks.at(1).instance_key;
   release.lease_token = third.tasks.at(1).lease_token;
+  release.hub = h.hub;
+  release.instance_id = "one";
   REQUIRE(h.a()
-              .Wait<LeaseOutcome>([&](auto done) {
-                h.a().store().ReleaseTask(h.hub, "one", release, std::move(done));
-              })
+              .Wait<LeaseOutcome>(
+                  [&](auto done) { h.a().store().ReleaseTask(release, std::move(done)); })
               .ok());
   request.groups = {{10, std::vector<NameFilter>{{"ship", {}}}, {release.key}}};
   CHECK(TaskIdsOf(ClaimTasksWith(h.a(), request)) == std::vector<int32_t>{5});
@@ -396,7 +397,9 @@ TEST_CASE("store_tasks_name_the_execution_of_their_generation") {
     release.key = leased.tasks[0].key;
     release.instance_key = claim.key;
     release.lease_token = leased.tasks[0].lease_token;
-    h.b().store().ReleaseTask(h.hub, "one", release, std::move(done));
+    release.hub = h.hub;
+    release.instance_id = "one";
+    h.b().store().ReleaseTask(release, std::move(done));
   });
   REQUIRE(released.ok());
   CHECK(*released == LeaseOutcome::kReleased);

@@ -319,10 +319,11 @@ TEST_CASE("recursive_terminate: an instance and what is below it end at the same
   Checkpoint end = EndOf(root, RuntimeStatus::kTerminated);
   end.subtree_termination = SubtreeTermination{"stop", TerminatedMessage("stop", true)};
   absl::Notification first;
-  h.a().store().CommitCheckpoint(end, [&first](absl::StatusOr<CheckpointResult> result) {
-    CHECK(result.value().outcome == CheckpointOutcome::kCommitted);
-    first.Notify();
-  });
+  h.a().store().CommitCheckpoint(
+      end, [&first](const Checkpoint&, absl::StatusOr<CheckpointResult> result) {
+        CHECK(result.value().outcome == CheckpointOutcome::kCommitted);
+        first.Notify();
+      });
   CHECK(h.a().Commit(EndOf(children[0])).outcome == CheckpointOutcome::kCommitted);
   first.WaitForNotification();
   CHECK(TerminationsFor(h, below) == std::vector<std::string>{"live: stop"});

@@ -243,11 +243,12 @@ TEST_CASE("inline_task_is_given_back_while_its_instance_is_held") {
   request.lease_token = h.a().NewToken();
   request.lost = true;
   request.place = {claim.lease_token, 1};
+  request.hub = h.hub;
+  request.instance_id = "one";
   const auto release = [&] {
     return h.a()
-        .Wait<LeaseOutcome>([&](auto callback) {
-          h.a().store().ReleaseTask(h.hub, "one", request, std::move(callback));
-        })
+        .Wait<LeaseOutcome>(
+            [&](auto callback) { h.a().store().ReleaseTask(request, std::move(callback)); })
         .value();
   };
   CHECK(release() == LeaseOutcome::kReleased);

@@ -89,11 +89,12 @@ TEST_CASE("store_sweep_holds_back_what_was_lost_again_and_again") {
     release.key = task.key;
     release.instance_key = task.instance_key;
     release.lease_token = task.lease_token;
+    release.hub = h.hub;
+    release.instance_id = "one";
     release.lost = true;
     REQUIRE(h.b()
-                .Wait<LeaseOutcome>([&](auto done) {
-                  h.b().store().ReleaseTask(h.hub, "one", release, std::move(done));
-                })
+                .Wait<LeaseOutcome>(
+                    [&](auto done) { h.b().store().ReleaseTask(release, std::move(done)); })
                 .ok());
     task = h.b().ClaimTasks(h.hub, 1).tasks.at(0);
     CHECK(task.lost_leases == lost);

@@ -263,7 +263,7 @@ TEST_CASE("store_rewind_loses_no_result_that_arrives_at_the_same_time") {
   Harness h(AnyKind());
   for (int i = 0; i < 30; ++i) {
     const std::string id = absl::StrCat("i", i);
-    const FailedInstance failed = Fail(h, id);
+    FailedInstance failed = Fail(h, id);
     // Both are under way at once, on connections of their own.
     struct Answers {
       absl::Mutex mutex;
@@ -271,11 +271,13 @@ TEST_CASE("store_rewind_loses_no_result_that_arrives_at_the_same_time") {
       std::optional<RewindOutcome> rewind ABSL_GUARDED_BY(mutex);
       bool both() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) { return task && rewind; }
     } answers;
-    h.a().store().CompleteTask(h.hub, id, failed.completion,
-                               [&answers](absl::StatusOr<TaskResult> result) {
-                                 absl::MutexLock lock(&answers.mutex);
-                                 answers.task = result.value().outcome;
-                               });
+    failed.completion.hub = h.hub;
+    failed.completion.instance_id = id;
+    h.a().store().CompleteTask(
+        failed.completion, [&answers](const TaskCompletion&, absl::StatusOr<TaskResult> result) {
+          absl::MutexLock lock(&answers.mutex);
+          answers.task = result.value().outcome;
+        });
     h.b().store().RewindInstances({h.hub, {RewindOf(h, failed.source, absl::StrCat("new ", i))}},
                                   [&answers](absl::StatusOr<RewindOutcome> outcome) {
                                     absl::MutexLock lock(&answers.mutex);

@@ -381,10 +381,11 @@ TEST_CASE("store_task_completes_once") {
     request.lease_token = tasks.tasks[0].lease_token;
     request.delay = delay;
     request.lost = lost;
+    request.hub = h.hub;
+    request.instance_id = "one";
     return h.b()
-        .Wait<LeaseOutcome>([&](auto callback) {
-          h.b().store().ReleaseTask(h.hub, "one", request, std::move(callback));
-        })
+        .Wait<LeaseOutcome>(
+            [&](auto callback) { h.b().store().ReleaseTask(request, std::move(callback)); })
         .value();
   };
   CHECK(release(false, absl::ZeroDuration()) == LeaseOutcome::kReleased);
@@ -409,7 +410,7 @@ TEST_CASE("store_many_at_once") {
   int created = 0;
   for (int i = 0; i < kCount; ++i) {
     h.a().store().CreateInstance(h.Instance(absl::StrCat("i", i)),
-                                 [&](absl::StatusOr<CreateResult> result) {
+                                 [&](const NewInstance&, absl::StatusOr<CreateResult> result) {
                                    absl::MutexLock lock(&mutex);
                                    if (result.ok()) ++created;
                                  });
@@ -433,10 +434,11 @@ TEST_CASE("store_many_at_once") {
     turn.update = InstanceUpdate{RuntimeStatus::kCompleted, {}, {}, claim.instance_id, {}};
     const CheckpointOutcome wanted =
         stale ? CheckpointOutcome::kLeaseLost : CheckpointOutcome::kCommitted;
-    h.a().store().CommitCheckpoint(turn, [&, wanted](absl::StatusOr<CheckpointResult> result) {
-      absl::MutexLock lock(&mutex);
-      if (result.ok() && result->outcome == wanted) ++ended;
-    });
+    h.a().store().CommitCheckpoint(
+        turn, [&, wanted](const Checkpoint&, absl::StatusOr<CheckpointResult> result) {
+          absl::MutexLock lock(&mutex);
+          if (result.ok() && result->outcome == wanted) ++ended;
+        });
   }
   absl::MutexLock lock(&mutex);
   CHECK(mutex.AwaitWithTimeout(absl::Condition(

@@ -70,10 +70,11 @@ class KeptDaemon {
     Create(hub, "two");
     daemon.ClaimOne(hub);
     world.Keep();
-    daemon.store().CommitCheckpoint(TurnOf(one), [this](absl::StatusOr<CheckpointResult> result) {
-      committed = std::move(result);
-      ended.Notify();
-    });
+    daemon.store().CommitCheckpoint(
+        TurnOf(one), [this](const Checkpoint&, absl::StatusOr<CheckpointResult> result) {
+          committed = std::move(result);
+          ended.Notify();
+        });
   }
 
   KeptWorld world;

@@ -179,8 +179,10 @@ TaskClaimResult Daemon::ClaimTasks(HubId hub, int max) {
 }
 
 TaskResult Daemon::Complete(HubId hub, const std::string& id, TaskCompletion completion) {
+  completion.hub = hub;
+  completion.instance_id = id;
   return Checked(Wait<TaskResult>(
-      [&](auto done) { store_->CompleteTask(hub, id, std::move(completion), std::move(done)); }));
+      [&](auto done) { store_->CompleteTask(std::move(completion), std::move(done)); }));
 }
 
 std::vector<InboxRead> Daemon::ReadNew() {

@@ -49,7 +49,7 @@ class Daemon : public StoreObserver {
   void OnRegistered(WorkerId worker) override;
   void OnWake(HubId) override {}
 
-  // Starts a verb and waits for its callback.
+  // Starts a verb and waits for its callback. What a letter brings back is dropped.
   template <typename T, typename Start>
   absl::StatusOr<T> Wait(Start start);
 
@@ -109,21 +109,38 @@ Claim Started(Harness& h, const std::string& id, int turns = 0);
 // The instance as somebody finds it who claims it after its holder `a` has let go.
 Claim ReleasedAndClaimed(Harness& h, const Claim& claim);
 
+// A Callback or a LetterCallback that keeps the answer for whoever waits.
+template <typename T>
+class AnswerKeeper {
+ public:
+  void operator()(absl::StatusOr<T> answer) {
+    absl::MutexLock lock(&kept_->mutex);
+    kept_->answer = std::move(answer);
+  }
+  template <typename Request>
+  void operator()(const Request&, absl::StatusOr<T> answer) {
+    (*this)(std::move(answer));
+  }
+  absl::StatusOr<T> Wait() {
+    absl::MutexLock lock(&kept_->mutex);
+    kept_->mutex.Await(absl::Condition(kept_.get(), &Kept::has_answer));
+    return std::move(*kept_->answer);
+  }
+
+ private:
+  struct Kept {
+    absl::Mutex mutex;
+    std::optional<absl::StatusOr<T>> answer ABSL_GUARDED_BY(mutex);
+    bool has_answer() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) { return answer.has_value(); }
+  };
+  std::shared_ptr<Kept> kept_ = std::make_shared<Kept>();
+};
+
 template <typename T, typename Start>
 absl::StatusOr<T> Daemon::Wait(Start start) {
-  struct Reply {
-    absl::Mutex mutex;
-    std::optional<absl::StatusOr<T>> value ABSL_GUARDED_BY(mutex);
-    bool has_value() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) { return value.has_value(); }
-  };
-  auto reply = std::make_shared<Reply>();
-  start(Callback<T>([reply](absl::StatusOr<T> value) {
-    absl::MutexLock lock(&reply->mutex);
-    reply->value = std::move(value);
-  }));
-  absl::MutexLock lock(&reply->mutex);
-  reply->mutex.Await(absl::Condition(reply.get(), &Reply::has_value));
-  return std::move(*reply->value);
+  AnswerKeeper<T> keeper;
+  start(keeper);
+  return keeper.Wait();
 }
 
 }  // namespace dt::testing

@@ -131,6 +131,27 @@ void FaultStore::Pass(Verb verb, size_t lane, Call call, Callback<T> done, HubId
                      });
 }
 
+template <typename Request, typename T>
+void FaultStore::PassLetter(Verb verb, size_t lane,
+                            void (Store::*call)(Request, LetterCallback<Request, T>),
+                            Request request, LetterCallback<Request, T> done, HubId hub) {
+  // Here unless it is on its way.
+  auto kept = std::make_shared<Request>(std::move(request));
+  Pass<T>(
+      verb, lane,
+      [&](Callback<T> answer) {
+        (inner_->*call)(std::move(*kept), [kept, answer = std::move(answer)](
+                                              Request back, absl::StatusOr<T> result) mutable {
+          *kept = std::move(back);
+          std::move(answer)(std::move(result));
+        });
+      },
+      [kept, done = std::move(done)](absl::StatusOr<T> result) mutable {
+        std::move(done)(std::move(*kept), std::move(result));
+      },
+      hub);
+}
+
 void FaultStore::ResolveHub(std::string name, bool create, Callback<HubId> done) {
   inner_->ResolveHub(std::move(name), create, std::move(done));
 }
@@ -146,14 +167,10 @@ void FaultStore::CleanHubs(HubCleanupRequest request, Callback<HubCleanupResult>
       std::move(done));
 }
 
-void FaultStore::CreateInstance(NewInstance instance, Callback<CreateResult> done) {
+void FaultStore::CreateInstance(NewInstance instance,
+                                LetterCallback<NewInstance, CreateResult> done) {
   const size_t lane = LaneOf(instance.instance_id);
-  Pass<CreateResult>(
-      Verb::kCreate, lane,
-      [&](Callback<CreateResult> answer) {
-        inner_->CreateInstance(std::move(instance), std::move(answer));
-      },
-      std::move(done));
+  PassLetter(Verb::kCreate, lane, &Store::CreateInstance, std::move(instance), std::move(done));
 }
 
 void FaultStore::SendMessage(ClientMessage message, Callback<Delivery> done) {
@@ -176,48 +193,34 @@ void FaultStore::Terminate(ClientTermination termination, Callback<Delivery> don
       std::move(done));
 }
 
-void FaultStore::ClaimInstances(ClaimRequest request, Callback<ClaimResult> done) {
+void FaultStore::ClaimInstances(ClaimRequest request,
+                                LetterCallback<ClaimRequest, ClaimResult> done) {
   const HubId hub = request.hub;
   if (!request.repeat) {
     absl::MutexLock lock(&mutex_);
     last_turn_claim_ = request;
   }
-  Pass<ClaimResult>(
-      Verb::kClaim, kOtherLane,
-      [&](Callback<ClaimResult> answer) {
-        inner_->ClaimInstances(std::move(request), std::move(answer));
-      },
-      std::move(done), hub);
+  PassLetter(Verb::kClaim, kOtherLane, &Store::ClaimInstances, std::move(request), std::move(done),
+             hub);
 }
 
-void FaultStore::CommitCheckpoint(Checkpoint checkpoint, Callback<CheckpointResult> done) {
+void FaultStore::CommitCheckpoint(Checkpoint checkpoint,
+                                  LetterCallback<Checkpoint, CheckpointResult> done) {
   const size_t lane = LaneOf(checkpoint.instance_id);
-  Pass<CheckpointResult>(
-      Verb::kCheckpoint, lane,
-      [&](Callback<CheckpointResult> answer) {
-        inner_->CommitCheckpoint(std::move(checkpoint), std::move(answer));
-      },
-      std::move(done));
+  PassLetter(Verb::kCheckpoint, lane, &Store::CommitCheckpoint, std::move(checkpoint),
+             std::move(done));
 }
 
-void FaultStore::DiscardMessages(DiscardRequest request, Callback<LeaseOutcome> done) {
+void FaultStore::DiscardMessages(DiscardRequest request,
+                                 LetterCallback<DiscardRequest, LeaseOutcome> done) {
   const size_t lane = LaneOf(request.instance_id);
-  Pass<LeaseOutcome>(
-      Verb::kOther, lane,
-      [&](Callback<LeaseOutcome> answer) {
-        inner_->DiscardMessages(std::move(request), std::move(answer));
-      },
-      std::move(done));
+  PassLetter(Verb::kOther, lane, &Store::DiscardMessages, std::move(request), std::move(done));
 }
 
-void FaultStore::ReleaseInstance(InstanceRelease release, Callback<LeaseOutcome> done) {
+void FaultStore::ReleaseInstance(InstanceRelease release,
+                                 LetterCallback<InstanceRelease, LeaseOutcome> done) {
   const size_t lane = LaneOf(release.instance_id);
-  Pass<LeaseOutcome>(
-      Verb::kRelease, lane,
-      [&](Callback<LeaseOutcome> answer) {
-        inner_->ReleaseInstance(std::move(release), std::move(answer));
-      },
-      std::move(done));
+  PassLetter(Verb::kRelease, lane, &Store::ReleaseInstance, std::move(release), std::move(done));
 }
 
 void FaultStore::ReadNewMessages(WorkerId worker, Callback<std::vector<InboxRead>> done) {
@@ -240,36 +243,23 @@ void FaultStore::ReadInbox(HubId hub, std::string instance_id, InstanceKey key, 
       std::move(done));
 }
 
-void FaultStore::ClaimTasks(ClaimRequest request, Callback<TaskClaimResult> done) {
+void FaultStore::ClaimTasks(ClaimRequest request,
+                            LetterCallback<ClaimRequest, TaskClaimResult> done) {
   const HubId hub = request.hub;
-  Pass<TaskClaimResult>(
-      Verb::kClaim, kOtherLane,
-      [&](Callback<TaskClaimResult> answer) {
-        inner_->ClaimTasks(std::move(request), std::move(answer));
-      },
-      std::move(done), hub);
+  PassLetter(Verb::kClaim, kOtherLane, &Store::ClaimTasks, std::move(request), std::move(done),
+             hub);
 }
 
-void FaultStore::CompleteTask(HubId hub, std::string instance_id, TaskCompletion completion,
-                              Callback<TaskResult> done) {
-  const size_t lane = LaneOf(instance_id);
-  Pass<TaskResult>(
-      Verb::kCompleteTask, lane,
-      [&](Callback<TaskResult> answer) {
-        inner_->CompleteTask(hub, std::move(instance_id), std::move(completion), std::move(answer));
-      },
-      std::move(done));
+void FaultStore::CompleteTask(TaskCompletion completion,
+                              LetterCallback<TaskCompletion, TaskResult> done) {
+  const size_t lane = LaneOf(completion.instance_id);
+  PassLetter(Verb::kCompleteTask, lane, &Store::CompleteTask, std::move(completion),
+             std::move(done));
 }
 
-void FaultStore::ReleaseTask(HubId hub, std::string instance_id, TaskRelease release,
-                             Callback<LeaseOutcome> done) {
-  const size_t lane = LaneOf(instance_id);
-  Pass<LeaseOutcome>(
-      Verb::kRelease, lane,
-      [&](Callback<LeaseOutcome> answer) {
-        inner_->ReleaseTask(hub, std::move(instance_id), release, std::move(answer));
-      },
-      std::move(done));
+void FaultStore::ReleaseTask(TaskRelease release, LetterCallback<TaskRelease, LeaseOutcome> done) {
+  const size_t lane = LaneOf(release.instance_id);
+  PassLetter(Verb::kRelease, lane, &Store::ReleaseTask, std::move(release), std::move(done));
 }
 
 void FaultStore::SweepDeadWorkers(Callback<int64_t> done) {
@@ -279,13 +269,10 @@ void FaultStore::SweepDeadWorkers(Callback<int64_t> done) {
       std::move(done));
 }
 
-void FaultStore::FindUnacceptedWork(UnacceptedSearch search, Callback<UnacceptedWork> done) {
-  Pass<UnacceptedWork>(
-      Verb::kOther, kOtherLane,
-      [&](Callback<UnacceptedWork> answer) {
-        inner_->FindUnacceptedWork(std::move(search), std::move(answer));
-      },
-      std::move(done));
+void FaultStore::FindUnacceptedWork(UnacceptedSearch search,
+                                    LetterCallback<UnacceptedSearch, UnacceptedWork> done) {
+  PassLetter(Verb::kOther, kOtherLane, &Store::FindUnacceptedWork, std::move(search),
+             std::move(done));
 }
 
 void FaultStore::PurgeInstances(PurgeRequest request, Callback<PurgeResult> done) {

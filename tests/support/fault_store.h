@@ -66,23 +66,29 @@ class FaultStore : public Store {
   void ResolveHub(std::string name, bool create, Callback<HubId> done) override;
   void DeleteHub(std::string name, DoneCallback done) override;
   void CleanHubs(HubCleanupRequest request, Callback<HubCleanupResult> done) override;
-  void CreateInstance(NewInstance instance, Callback<CreateResult> done) override;
+  void CreateInstance(NewInstance instance,
+                      LetterCallback<NewInstance, CreateResult> done) override;
   void SendMessage(ClientMessage message, Callback<Delivery> done) override;
   void Terminate(ClientTermination termination, Callback<Delivery> done) override;
-  void ClaimInstances(ClaimRequest request, Callback<ClaimResult> done) override;
-  void CommitCheckpoint(Checkpoint checkpoint, Callback<CheckpointResult> done) override;
-  void DiscardMessages(DiscardRequest request, Callback<LeaseOutcome> done) override;
-  void ReleaseInstance(InstanceRelease release, Callback<LeaseOutcome> done) override;
+  void ClaimInstances(ClaimRequest request,
+                      LetterCallback<ClaimRequest, ClaimResult> done) override;
+  void CommitCheckpoint(Checkpoint checkpoint,
+                        LetterCallback<Checkpoint, CheckpointResult> done) override;
+  void DiscardMessages(DiscardRequest request,
+                       LetterCallback<DiscardRequest, LeaseOutcome> done) override;
+  void ReleaseInstance(InstanceRelease release,
+                       LetterCallback<InstanceRelease, LeaseOutcome> done) override;
   void ReadNewMessages(WorkerId worker, Callback<std::vector<InboxRead>> done) override;
   void ReadInbox(HubId hub, std::string instance_id, InstanceKey key, LeaseToken token,
                  Callback<InboxRead> done) override;
-  void ClaimTasks(ClaimRequest request, Callback<TaskClaimResult> done) override;
-  void CompleteTask(HubId hub, std::string instance_id, TaskCompletion completion,
-                    Callback<TaskResult> done) override;
-  void ReleaseTask(HubId hub, std::string instance_id, TaskRelease release,
-                   Callback<LeaseOutcome> done) override;
+  void ClaimTasks(ClaimRequest request,
+                  LetterCallback<ClaimRequest, TaskClaimResult> done) override;
+  void CompleteTask(TaskCompletion completion,
+                    LetterCallback<TaskCompletion, TaskResult> done) override;
+  void ReleaseTask(TaskRelease release, LetterCallback<TaskRelease, LeaseOutcome> done) override;
   void SweepDeadWorkers(Callback<int64_t> done) override;
-  void FindUnacceptedWork(UnacceptedSearch search, Callback<UnacceptedWork> done) override;
+  void FindUnacceptedWork(UnacceptedSearch search,
+                          LetterCallback<UnacceptedSearch, UnacceptedWork> done) override;
   void PurgeInstances(PurgeRequest request, Callback<PurgeResult> done) override;
   void ApplyRetention(RetentionRequest request, Callback<RetentionResult> done) override;
   void ReadRewindSources(HubId hub, std::vector<std::string> instance_ids,
@@ -125,6 +131,10 @@ class FaultStore : public Store {
   // Calls `call` with a callback, or not, by its fate; `done` is run in the order of the lane.
   template <typename T, typename Call>
   void Pass(Verb verb, size_t lane, Call call, Callback<T> done, HubId hub = 0);
+  // The same for a verb that gives its request back.
+  template <typename Request, typename T>
+  void PassLetter(Verb verb, size_t lane, void (Store::*call)(Request, LetterCallback<Request, T>),
+                  Request request, LetterCallback<Request, T> done, HubId hub = 0);
   // Runs the answer after so many further round trips to the store.
   void After(int calls, absl::AnyInvocable<void() &&> run);
   void Ready(size_t lane, const std::shared_ptr<Slot>& slot, absl::AnyInvocable<void() &&> run);

@@ -30,12 +30,23 @@ void MemoryStore::EnqueueVerb(Verb verb) {
 
 template <typename T, typename Apply>
 void MemoryStore::Enqueue(Apply apply, Callback<T> done) {
-  EnqueueVerb([this, apply = std::move(apply), done = std::move(done)](bool stopped) mutable {
+  EnqueueLetter<bool, T>(
+      true, [apply = std::move(apply)](WorkerId worker, bool) mutable { return apply(worker); },
+      [done = std::move(done)](bool, absl::StatusOr<T> result) mutable {
+        std::move(done)(std::move(result));
+      });
+}
+
+template <typename Request, typename T, typename Apply>
+void MemoryStore::EnqueueLetter(Request request, Apply apply, LetterCallback<Request, T> done) {
+  EnqueueVerb([this, request = std::move(request), apply = std::move(apply),
+               done = std::move(done)](bool stopped) mutable {
     absl::StatusOr<T> result =
         stopped ? absl::StatusOr<T>(absl::UnavailableError("the store has stopped"))
-                : absl::StatusOr<T>(apply(worker()));
-    return Reply([result = std::move(result), done = std::move(done)]() mutable {
-      std::move(done)(std::move(result));
+                : absl::StatusOr<T>(apply(worker(), std::as_const(request)));
+    return Reply([request = std::move(request), result = std::move(result),
+                  done = std::move(done)]() mutable {
+      std::move(done)(std::move(request), std::move(result));
     });
   });
 }
@@ -177,10 +188,12 @@ void MemoryStore::CleanHubs(HubCleanupRequest request, Callback<HubCleanupResult
                             std::move(done));
 }
 
-void MemoryStore::CreateInstance(NewInstance instance, Callback<CreateResult> done) {
-  Enqueue<CreateResult>(
-      [this, instance = std::move(instance)](WorkerId worker) mutable {
-        return database_->CreateInstance(worker, std::move(instance));
+void MemoryStore::CreateInstance(NewInstance instance,
+                                 LetterCallback<NewInstance, CreateResult> done) {
+  EnqueueLetter<NewInstance, CreateResult>(
+      std::move(instance),
+      [this](WorkerId worker, const NewInstance& given) {
+        return database_->CreateInstance(worker, given);
       },
       std::move(done));
 }
@@ -201,30 +214,38 @@ void MemoryStore::Terminate(ClientTermination termination, Callback<Delivery> do
       std::move(done));
 }
 
-void MemoryStore::ClaimInstances(ClaimRequest request, Callback<ClaimResult> done) {
-  Enqueue<ClaimResult>(
-      [this, request = std::move(request)](WorkerId) { return database_->ClaimInstances(request); },
+void MemoryStore::ClaimInstances(ClaimRequest request,
+                                 LetterCallback<ClaimRequest, ClaimResult> done) {
+  EnqueueLetter<ClaimRequest, ClaimResult>(
+      std::move(request),
+      [this](WorkerId, const ClaimRequest& given) { return database_->ClaimInstances(given); },
       std::move(done));
 }
 
-void MemoryStore::CommitCheckpoint(Checkpoint checkpoint, Callback<CheckpointResult> done) {
-  Enqueue<CheckpointResult>(
-      [this, checkpoint = std::move(checkpoint)](WorkerId worker) mutable {
-        return database_->CommitCheckpoint(worker, std::move(checkpoint));
+void MemoryStore::CommitCheckpoint(Checkpoint checkpoint,
+                                   LetterCallback<Checkpoint, CheckpointResult> done) {
+  EnqueueLetter<Checkpoint, CheckpointResult>(
+      std::move(checkpoint),
+      [this](WorkerId worker, const Checkpoint& given) {
+        return database_->CommitCheckpoint(worker, given);
       },
       std::move(done));
 }
 
-void MemoryStore::DiscardMessages(DiscardRequest request, Callback<LeaseOutcome> done) {
-  Enqueue<LeaseOutcome>([this, request = std::move(request)](
-                            WorkerId) { return database_->DiscardMessages(request); },
-                        std::move(done));
+void MemoryStore::DiscardMessages(DiscardRequest request,
+                                  LetterCallback<DiscardRequest, LeaseOutcome> done) {
+  EnqueueLetter<DiscardRequest, LeaseOutcome>(
+      std::move(request),
+      [this](WorkerId, const DiscardRequest& given) { return database_->DiscardMessages(given); },
+      std::move(done));
 }
 
-void MemoryStore::ReleaseInstance(InstanceRelease release, Callback<LeaseOutcome> done) {
-  Enqueue<LeaseOutcome>([this, release = std::move(release)](
-                            WorkerId) { return database_->ReleaseInstance(release); },
-                        std::move(done));
+void MemoryStore::ReleaseInstance(InstanceRelease release,
+                                  LetterCallback<InstanceRelease, LeaseOutcome> done) {
+  EnqueueLetter<InstanceRelease, LeaseOutcome>(
+      std::move(release),
+      [this](WorkerId, const InstanceRelease& given) { return database_->ReleaseInstance(given); },
+      std::move(done));
 }
 
 void MemoryStore::ReadNewMessages(WorkerId worker, Callback<std::vector<InboxRead>> done) {
@@ -238,35 +259,43 @@ void MemoryStore::ReadInbox(HubId, std::string, InstanceKey key, LeaseToken toke
                      std::move(done));
 }
 
-void MemoryStore::ClaimTasks(ClaimRequest request, Callback<TaskClaimResult> done) {
-  Enqueue<TaskClaimResult>(
-      [this, request = std::move(request)](WorkerId) { return database_->ClaimTasks(request); },
+void MemoryStore::ClaimTasks(ClaimRequest request,
+                             LetterCallback<ClaimRequest, TaskClaimResult> done) {
+  EnqueueLetter<ClaimRequest, TaskClaimResult>(
+      std::move(request),
+      [this](WorkerId, const ClaimRequest& given) { return database_->ClaimTasks(given); },
       std::move(done));
 }
 
-void MemoryStore::CompleteTask(HubId, std::string, TaskCompletion completion,
-                               Callback<TaskResult> done) {
-  Enqueue<TaskResult>(
-      [this, completion = std::move(completion)](WorkerId worker) mutable {
-        return database_->CompleteTask(worker, std::move(completion));
+void MemoryStore::CompleteTask(TaskCompletion completion,
+                               LetterCallback<TaskCompletion, TaskResult> done) {
+  EnqueueLetter<TaskCompletion, TaskResult>(
+      std::move(completion),
+      [this](WorkerId worker, const TaskCompletion& given) {
+        return database_->CompleteTask(worker, given);
       },
       std::move(done));
 }
 
-void MemoryStore::ReleaseTask(HubId, std::string, TaskRelease release,
-                              Callback<LeaseOutcome> done) {
-  Enqueue<LeaseOutcome>([this, release](WorkerId) { return database_->ReleaseTask(release); },
-                        std::move(done));
+void MemoryStore::ReleaseTask(TaskRelease release, LetterCallback<TaskRelease, LeaseOutcome> done) {
+  EnqueueLetter<TaskRelease, LeaseOutcome>(
+      std::move(release),
+      [this](WorkerId, const TaskRelease& given) { return database_->ReleaseTask(given); },
+      std::move(done));
 }
 
 void MemoryStore::SweepDeadWorkers(Callback<int64_t> done) {
   Enqueue<int64_t>([this](WorkerId) { return database_->Sweep(); }, std::move(done));
 }
 
-void MemoryStore::FindUnacceptedWork(UnacceptedSearch search, Callback<UnacceptedWork> done) {
-  Enqueue<UnacceptedWork>([this, search = std::move(search)](
-                              WorkerId) { return database_->FindUnacceptedWork(search); },
-                          std::move(done));
+void MemoryStore::FindUnacceptedWork(UnacceptedSearch search,
+                                     LetterCallback<UnacceptedSearch, UnacceptedWork> done) {
+  EnqueueLetter<UnacceptedSearch, UnacceptedWork>(
+      std::move(search),
+      [this](WorkerId, const UnacceptedSearch& given) {
+        return database_->FindUnacceptedWork(given);
+      },
+      std::move(done));
 }
 
 void MemoryStore::PurgeInstances(PurgeRequest request, Callback<PurgeResult> done) {

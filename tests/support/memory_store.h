@@ -52,23 +52,29 @@ class MemoryStore : public Store {
   void ResolveHub(std::string name, bool create, Callback<HubId> done) override;
   void DeleteHub(std::string name, DoneCallback done) override;
   void CleanHubs(HubCleanupRequest request, Callback<HubCleanupResult> done) override;
-  void CreateInstance(NewInstance instance, Callback<CreateResult> done) override;
+  void CreateInstance(NewInstance instance,
+                      LetterCallback<NewInstance, CreateResult> done) override;
   void SendMessage(ClientMessage message, Callback<Delivery> done) override;
   void Terminate(ClientTermination termination, Callback<Delivery> done) override;
-  void ClaimInstances(ClaimRequest request, Callback<ClaimResult> done) override;
-  void CommitCheckpoint(Checkpoint checkpoint, Callback<CheckpointResult> done) override;
-  void DiscardMessages(DiscardRequest request, Callback<LeaseOutcome> done) override;
-  void ReleaseInstance(InstanceRelease release, Callback<LeaseOutcome> done) override;
+  void ClaimInstances(ClaimRequest request,
+                      LetterCallback<ClaimRequest, ClaimResult> done) override;
+  void CommitCheckpoint(Checkpoint checkpoint,
+                        LetterCallback<Checkpoint, CheckpointResult> done) override;
+  void DiscardMessages(DiscardRequest request,
+                       LetterCallback<DiscardRequest, LeaseOutcome> done) override;
+  void ReleaseInstance(InstanceRelease release,
+                       LetterCallback<InstanceRelease, LeaseOutcome> done) override;
   void ReadNewMessages(WorkerId worker, Callback<std::vector<InboxRead>> done) override;
   void ReadInbox(HubId hub, std::string instance_id, InstanceKey key, LeaseToken token,
                  Callback<InboxRead> done) override;
-  void ClaimTasks(ClaimRequest request, Callback<TaskClaimResult> done) override;
-  void CompleteTask(HubId hub, std::string instance_id, TaskCompletion completion,
-                    Callback<TaskResult> done) override;
-  void ReleaseTask(HubId hub, std::string instance_id, TaskRelease release,
-                   Callback<LeaseOutcome> done) override;
+  void ClaimTasks(ClaimRequest request,
+                  LetterCallback<ClaimRequest, TaskClaimResult> done) override;
+  void CompleteTask(TaskCompletion completion,
+                    LetterCallback<TaskCompletion, TaskResult> done) override;
+  void ReleaseTask(TaskRelease release, LetterCallback<TaskRelease, LeaseOutcome> done) override;
   void SweepDeadWorkers(Callback<int64_t> done) override;
-  void FindUnacceptedWork(UnacceptedSearch search, Callback<UnacceptedWork> done) override;
+  void FindUnacceptedWork(UnacceptedSearch search,
+                          LetterCallback<UnacceptedSearch, UnacceptedWork> done) override;
   void PurgeInstances(PurgeRequest request, Callback<PurgeResult> done) override;
   void ApplyRetention(RetentionRequest request, Callback<RetentionResult> done) override;
   void ReadRewindSources(HubId hub, std::vector<std::string> instance_ids,
@@ -88,9 +94,12 @@ class MemoryStore : public Store {
   // it and binds UNAVAILABLE.
   using Verb = absl::AnyInvocable<Reply(bool stopped) &&>;
 
-  // `apply` is called on the database and returns T or StatusOr<T>.
+  // `apply` is called with the worker of the time and returns T or StatusOr<T>.
   template <typename T, typename Apply>
   void Enqueue(Apply apply, Callback<T> done);
+  // The same with the request, which comes back as it was.
+  template <typename Request, typename T, typename Apply>
+  void EnqueueLetter(Request request, Apply apply, LetterCallback<Request, T> done);
   void EnqueueVerb(Verb verb);
   void Run();
   void Renew();
