@@ -1,9 +1,11 @@
-// Activity tasks that this daemon has leased: to a worker, and from its answer to the store.
+#include "server/dispatch/activities.h"
+
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "server/dispatch/dispatcher.h"
 #include "server/dispatch/failures.h"
+#include "server/dispatch/inline_tasks.h"
 #include "spdlog/spdlog.h"
 
 namespace dt::dispatch {
@@ -11,360 +13,384 @@ namespace {
 
 // A task whose every result the database refuses is not tried again before this.
 constexpr absl::Duration kRefusedTaskDelay = absl::Minutes(1);
-constexpr int64_t kTaskBytes = 512;  // without the request
 
-int64_t BytesOf(const ActivityTask& task) {
-  return kTaskBytes + static_cast<int64_t>(task.request->size());
+NewMessage FailureMessage(const HeldTask& held, const TaskFailureDetails& details, absl::Time now) {
+  return orchestration::ActivityFailure(held.task.task_id, held.task.generation, details, now);
 }
 
 }  // namespace
 
-HeldTask* Dispatcher::FindTask(TaskKey key) {
-  auto found = tasks_.find(key);
-  return found == tasks_.end() ? nullptr : found->second.get();
-}
+// --- Leased
 
-void Dispatcher::Hold(ActivityTask task, LeaseToken instance_lease) {
-  if (LeaseTokenWorker(task.lease_token) != worker_) {
+void Activities::Hold(ActivityTask task, LeaseToken instance_lease) {
+  if (!step_.IsOwn(task.lease_token)) {
     // Leased under a registration that was lost meanwhile; the sweep may have come before it.
     TaskRelease release;
     release.key = task.key;
     release.instance_key = task.instance_key;
     release.lease_token = task.lease_token;
+    release.hub = task.hub;
+    release.instance_id = std::move(task.instance_id);
     release.place = {instance_lease, task.task_id};
-    Release(task.hub, std::move(task.instance_id), release);
+    releases_.Release(std::move(release));
     return;
   }
-  auto held = std::make_unique<HeldTask>();
-  held->hub = table_.HubOf(task.hub);
-  held->route = table_.RouteOf(*held->hub, WorkType::kActivity, task.name, task.version);
+  if (HeldTask* older = table_.Find(task.key)) {
+    // Asked for again, after an answer that was lost; else its lease is gone, or this one were not
+    // possible.
+    if (older->lease == task.lease_token) return;
+    Drop(*older, /*release=*/false);
+  }
+  auto held = std::make_unique<HeldTask>(step_.NewNumber(), std::move(task), instance_lease);
+  held->hub = matcher_.table().HubOf(held->task.hub);
+  held->route = matcher_.table().RouteOf(*held->hub, WorkType::kActivity, held->task.name,
+                                         held->task.version);
   ++held->route->users;
-  held->task = std::move(task);
-  held->instance_lease = instance_lease;
-  HeldTask& added = *held;
-  std::unique_ptr<HeldTask>& place = tasks_[added.task.key];
-  // Asked for again, after an answer that was lost.
-  if (place != nullptr) work_.Add(place->hub->work_bytes, -BytesOf(place->task));
-  work_.Add(added.hub->work_bytes, BytesOf(added.task));
-  place = std::move(held);
-  if (Poisoned(added.task.lost_leases)) {
-    PoisonTask(added);
+  HeldTask& added = *table_.Add(std::move(held));
+  if (step_.Poisoned(added.lost_leases)) {
+    Poison(added);
   } else {
     Queue(added);
   }
 }
 
-void Dispatcher::Queue(HeldTask& held) {
-  if (draining_) {
-    DropTask(held, /*release=*/true);
+void Activities::Queue(HeldTask& held) {
+  if (step_.draining) {
+    Drop(held, /*release=*/true);
     return;
   }
   if (held.route->streams.empty()) {
-    Orphan(held);
+    held.phase = HeldTask::Phase::kSetAside;
+    releases_.AddOrphan(held);
     return;
   }
+  releases_.RemoveOrphan(held);
   held.phase = HeldTask::Phase::kQueued;
-  held.route->tasks.Push(held.task.instance_key, held.task.key);
-  List(*held.route);
+  matcher_.EnqueueFairly(held, held.task.instance_key);
 }
 
-void Dispatcher::DropTask(HeldTask& held, bool release, absl::Duration delay) {
-  if (held.phase == HeldTask::Phase::kQueued) {
-    held.route->tasks.Erase(held.task.instance_key, held.task.key);
-  }
-  if (held.phase == HeldTask::Phase::kDispatched) ReturnTask(held);
+void Activities::Requeue(HeldTask& held) {
+  matcher_.Dequeue(held, held.task.instance_key);
+  Queue(held);
+}
+
+void Activities::Drop(HeldTask& held, bool release, absl::Duration delay) {
+  matcher_.Dequeue(held, held.task.instance_key);
+  releases_.RemoveOrphan(held);
+  if (held.phase == HeldTask::Phase::kDispatched) Return(held);
   if (release) {
     TaskRelease request;
-    request.key = held.task.key;
+    request.key = held.key();
     request.instance_key = held.task.instance_key;
-    request.lease_token = held.task.lease_token;
+    request.lease_token = held.lease;
     request.delay = delay;
     request.lost = held.loss_unsaved;
-    request.place = held.place();
-    Release(held.hub->id, held.task.instance_id, request);
+    request.hub = held.hub->id;
+    request.instance_id = held.instance_id();
+    request.place = held.inline_place();
+    releases_.Release(std::move(request));
   }
   for (DoneCallback& done : held.repeats) {
-    Reply(done, release ? absl::UnavailableError("the result could not be stored, send it again")
-                        : absl::OkStatus());
+    step_.Reply(done, release
+                          ? absl::UnavailableError("the result could not be stored, send it again")
+                          : absl::OkStatus());
   }
-  ForgetInline(held);
+  std::erase(held.hub->held_back, &held);
+  if (held.instance_lease != 0) {
+    Resident* resident = residency_.table().Find(held.task.instance_key, held.instance_lease);
+    if (resident != nullptr) ForgetInline(*resident, held.task.task_id, held.key());
+  }
   Route* route = held.route;
-  work_.Add(held.hub->work_bytes, -BytesOf(held.task));
-  tasks_.erase(held.task.key);
-  table_.Leave(route);
+  table_.Remove(held);
+  matcher_.table().Leave(route);
 }
 
-bool Dispatcher::Ambiguous(const HeldTask& held) const {
+void Activities::RequeueHeldBack(Hub& hub) {
+  for (HeldTask* held : std::exchange(hub.held_back, {})) Queue(*held);
+}
+
+// --- To a worker
+
+bool Activities::IsAmbiguous(const HeldTask& held) {
   const auto& unnamed = held.hub->unnamed_tasks;
-  return !unnamed.empty() && unnamed.contains({held.task.instance_id, held.task.task_id});
+  return !unnamed.empty() && unnamed.contains({held.instance_id(), held.task.task_id});
 }
 
-bool Dispatcher::OfferTask(HeldTask& held, Stream* stream, bool all_gave_back) {
-  const TaskKey key = held.task.key;
-  if (stream == nullptr && !all_gave_back) return false;
-  held.route->tasks.Erase(held.task.instance_key, key);
+Matcher::Needs Activities::NeedsOf(const HeldTask& held) {
+  Matcher::Needs needs;
+  LargeItems& large_items = matcher_.large_items();
+  if (held.item_bytes() <= LargeItems::kReceiveBytes ||
+      large_items.Failure(held.stored_id(), /*is_poisoned=*/false).has_value()) {
+    return needs;
+  }
+  needs.bytes = held.item_bytes();
+  needs.overdue = large_items.IsOverdue(held.stored_id(), step_.steady);
+  return needs;
+}
+
+bool Activities::Offer(HeldTask& held) {
+  const Matcher::Choice choice = matcher_.Choose(held, NeedsOf(held));
+  if (choice.stream == nullptr && !choice.all_gave_back) return false;
+  matcher_.Dequeue(held, held.task.instance_key);
   held.phase = HeldTask::Phase::kSetAside;
-  if (stream == nullptr) {
+  if (choice.stream == nullptr) {
     // Other daemons may have it at once; claims of this one leave it until a stream may try again.
-    unaccepted_.GaveBack(*held.route, key, held.task.instance_id);
-    DropTask(held, /*release=*/true);
-    return true;
+    unaccepted_.GaveBack(*held.route, held.key(), held.instance_id());
+    Drop(held, /*release=*/true);
+  } else if (IsAmbiguous(held)) {
+    held.hub->held_back.push_back(&held);
+  } else if (matcher_.large_items().Failure(held.stored_id(), /*is_poisoned=*/false)) {
+    Poison(held);
+  } else {
+    Send(held, *choice.stream);
   }
-  if (Ambiguous(held)) {
-    held_back_[held.hub->id].push_back(key);
-    return true;
-  }
-  if (large_items_.Failure({WorkType::kActivity, key}, /*is_poisoned=*/false).has_value()) {
-    PoisonTask(held);
-    return true;
-  }
-  held.phase = HeldTask::Phase::kDispatched;
-  held.stream = stream->id;
-  held.dispatch = ++last_dispatch_;
-  TakeCredit(*stream, WorkType::kActivity, key);
-  if (!stream->echoes_tokens()) {
-    held.unnamed = true;
-    held.hub->unnamed_tasks.insert({held.task.instance_id, held.task.task_id});
-  }
-  NoteSent(*stream, WorkType::kActivity, key, static_cast<int64_t>(held.task.request->size()));
-  Send(*stream, orchestration::EncodeActivityItem(
-                    held.task,
-                    FormatToken({WorkType::kActivity, key, held.task.lease_token, held.dispatch})));
   return true;
 }
 
-void Dispatcher::ReturnTask(HeldTask& held) {
-  FreeCredit(held.stream, WorkType::kActivity, held.task.key);
+void Activities::Send(HeldTask& held, Stream& stream) {
+  held.phase = HeldTask::Phase::kDispatched;
+  matcher_.TakeCredit(stream, held);
+  if (!stream.echoes_tokens()) {
+    held.unnamed = true;
+    held.hub->unnamed_tasks[{held.instance_id(), held.task.task_id}] = &held;
+  }
+  matcher_.SendItem(stream, held,
+                    orchestration::EncodeActivityItem(
+                        held.task, FormatToken({WorkType::kActivity, held.lease, held.dispatch})),
+                    held.item_bytes());
+}
+
+void Activities::Return(HeldTask& held) {
+  matcher_.FreeCredit(held);
   ForgetName(held);
 }
 
-void Dispatcher::ForgetName(HeldTask& held) {
-  if (!held.unnamed) return;
-  held.unnamed = false;
-  held.hub->unnamed_tasks.erase({held.task.instance_id, held.task.task_id});
+void Activities::ForgetName(HeldTask& held) {
+  if (!std::exchange(held.unnamed, false)) return;
+  held.hub->unnamed_tasks.erase({held.instance_id(), held.task.task_id});
   RequeueHeldBack(*held.hub);
 }
 
-void Dispatcher::RequeueHeldBack(Hub& hub) {
-  auto found = held_back_.find(hub.id);
-  if (found == held_back_.end()) return;
-  const std::vector<TaskKey> keys = std::move(found->second);
-  held_back_.erase(found);
-  for (TaskKey key : keys) {
-    HeldTask* held = FindTask(key);
-    if (held != nullptr && held->phase == HeldTask::Phase::kSetAside) Queue(*held);
-  }
-}
-
-void Dispatcher::LoseTask(HeldTask& held, bool charged) {
+void Activities::Lose(HeldTask& held, bool charged) {
   ForgetName(held);
   held.phase = HeldTask::Phase::kSetAside;
-  if (!charged) return Queue(held);
-  ++held.task.lost_leases;
+  if (!charged) {
+    Queue(held);
+    return;
+  }
+  ++held.lost_leases;
   held.loss_unsaved = true;
-  if (Poisoned(held.task.lost_leases)) {
-    PoisonTask(held);
-  } else if (const absl::Duration delay = RedeliveryDelay(held.task.lost_leases);
-             delay > absl::ZeroDuration()) {
-    DropTask(held, /*release=*/true, delay);
+  const absl::Duration delay = RedeliveryDelay(step_.limits, held.lost_leases);
+  if (step_.Poisoned(held.lost_leases)) {
+    Poison(held);
+  } else if (delay > absl::ZeroDuration()) {
+    Drop(held, /*release=*/true, delay);
   } else {
     Queue(held);
   }
 }
 
-void Dispatcher::PoisonTask(HeldTask& held) {
-  const LargeItems::Item item(WorkType::kActivity, held.task.key);
-  const auto too_large = large_items_.Failure(item, /*is_poisoned=*/true);
-  large_items_.Forget(item);
+void Activities::Poison(HeldTask& held) {
+  LargeItems& large_items = matcher_.large_items();
+  const auto too_large = large_items.Failure(held.stored_id(), /*is_poisoned=*/true);
+  large_items.Forget(held.stored_id());
   const TaskFailureDetails details =
       too_large.has_value()
           ? ServerFailure("WorkItemTooLarge", *too_large)
           : ServerFailure("PoisonMessage",
-                          absl::StrCat("The activity was given up after ", held.task.lost_leases,
+                          absl::StrCat("The activity was given up after ", held.lost_leases,
                                        " dispatches that no worker answered."));
-  EndHeld(held,
-          orchestration::ActivityFailure(held.task.task_id, held.task.generation, details, now_),
-          /*failed_by_server=*/true, nullptr);
+  End(held, FailureMessage(held, details, step_.now), /*failed_by_server=*/true, nullptr);
 }
 
-Dispatcher::Offered Dispatcher::OfferOf(const HeldTask& held) {
-  Offered offered{held.task.key};
-  const LargeItems::Item item(WorkType::kActivity, held.task.key);
-  const auto bytes = static_cast<int64_t>(held.task.request->size());
-  if (bytes <= LargeItems::kReceiveBytes ||
-      large_items_.Failure(item, /*is_poisoned=*/false).has_value()) {
-    return offered;
-  }
-  offered.bytes = bytes;
-  offered.overdue = large_items_.IsOverdue(item, steady_);
-  return offered;
+// --- From a worker
+
+HeldTask* Activities::FindAnswered(HubId hub, const std::string& token) {
+  const std::optional<CompletionToken> parsed = ParseToken(token);
+  if (!parsed.has_value() || parsed->type != WorkType::kActivity) return nullptr;
+  auto* held = static_cast<HeldTask*>(matcher_.FindInFlight(*parsed));
+  return held != nullptr && held->hub->id == hub ? held : nullptr;
 }
 
-UnstoredResult Dispatcher::ResultOf(HeldTask& held, NewMessage message, bool failed_by_server,
-                                    DoneCallback done) {
-  held.phase = HeldTask::Phase::kCompleting;
-  UnstoredResult result;
-  result.context = std::make_unique<TaskContext>();
-  TaskContext& context = *result.context;
-  context.hub = held.hub->id;
-  context.key = held.task.key;
-  context.lease_token = held.task.lease_token;
-  context.instance_key = held.task.instance_key;
-  context.instance_id = held.task.instance_id;
-  context.message = message;
-  context.failed_by_server = failed_by_server;
-  context.done = std::move(done);
-  TaskCompletion& completion = result.completion;
-  completion.key = held.task.key;
-  completion.lease_token = held.task.lease_token;
-  completion.instance_key = held.task.instance_key;
-  completion.generation = held.task.generation;
-  completion.place = held.place();
-  completion.message = std::move(message);
-  return result;
-}
-
-void Dispatcher::Store(UnstoredResult result) {
-  ++commits_in_flight_;
-  effects_->push_back(EndTask{std::move(result.completion), std::move(result.context)});
-}
-
-void Dispatcher::EndHeld(HeldTask& held, NewMessage message, bool failed_by_server,
-                         DoneCallback done) {
-  Store(ResultOf(held, std::move(message), failed_by_server, std::move(done)));
-}
-
-// --- From the worker
-
-HeldTask* Dispatcher::FindAnswered(HubId hub, const ActivityResponse& response) {
-  const std::string& token = response.completiontoken();
-  if (!token.empty()) {
-    const std::optional<CompletionToken> parsed = ParseToken(token);
-    if (!parsed.has_value() || parsed->type != WorkType::kActivity) return nullptr;
-    HeldTask* held = FindTask(parsed->key);
-    const bool match =
-        held != nullptr && held->hub->id == hub && held->phase == HeldTask::Phase::kDispatched &&
-        held->dispatch == parsed->dispatch && held->task.lease_token == parsed->lease;
-    return match ? held : nullptr;
-  }
-  // No token: exactly one task in flight must have these ids (2.5).
+HeldTask* Activities::FindUnnamed(HubId hub_id, const std::string& instance_id, int32_t task_id) {
+  const Hub* hub = matcher_.table().FindHub(hub_id);
+  if (hub == nullptr) return nullptr;
+  const auto unnamed = hub->unnamed_tasks.find({instance_id, task_id});
+  if (unnamed != hub->unnamed_tasks.end()) return unnamed->second;
+  // Of a stream that is known to echo tokens: exactly one in flight must have these ids (2.5).
   HeldTask* only = nullptr;
-  for (auto& [key, held] : tasks_) {
-    if (held->phase != HeldTask::Phase::kDispatched || held->hub->id != hub ||
-        held->task.task_id != response.taskid() ||
-        held->task.instance_id != response.instanceid()) {
+  for (const auto& [dispatch, in_flight] : matcher_.in_flight(WorkType::kActivity)) {
+    auto* held = static_cast<HeldTask*>(in_flight.item);
+    if (held->hub != hub || held->task.task_id != task_id || held->instance_id() != instance_id) {
       continue;
     }
     if (only != nullptr) return nullptr;
-    only = held.get();
+    only = held;
   }
   return only;
 }
 
-void Dispatcher::On(ActivityAnswered& event) {
-  HeldTask* held = FindAnswered(event.hub, event.response);
+void Activities::On(ActivityAnswered& event) {
+  ActivityResponse& response = event.response;
+  HeldTask* held = response.completiontoken().empty()
+                       ? FindUnnamed(event.hub, response.instanceid(), response.taskid())
+                       : FindAnswered(event.hub, response.completiontoken());
   if (held == nullptr && KeepRepeat(event)) return;
   if (held == nullptr) {
-    spdlog::debug("a stale answer for activity {} of instance {} is ignored",
-                  event.response.taskid(), event.response.instanceid());
-    Reply(event.done, absl::OkStatus());
+    spdlog::debug("a stale answer for activity {} of instance {} is ignored", response.taskid(),
+                  response.instanceid());
+    step_.Reply(event.done, absl::OkStatus());
     return;
   }
-  if (Stream* stream = table_.Find(held->stream); stream && !stream->abandoned.empty()) {
-    stream->abandoned.erase({WorkType::kActivity, held->task.key});
-  }
-  ReturnTask(*held);
-  event.response.set_taskid(held->task.task_id);
-  NewMessage message = orchestration::ActivityResult(std::move(event.response),
-                                                     held->task.generation, now_, limits_.turn);
+  matcher_.ForgetBackoff(*held);
+  Return(*held);
+  response.set_taskid(held->task.task_id);
+  NewMessage message = orchestration::ActivityResult(std::move(response), held->task.generation,
+                                                     step_.now, step_.limits.turn);
   if (GiveToTurn(*held, message, event.done)) return;
-  EndHeld(*held, std::move(message), /*failed_by_server=*/false, std::move(event.done));
+  End(*held, std::move(message), /*failed_by_server=*/false, std::move(event.done));
 }
 
-bool Dispatcher::KeepRepeat(ActivityAnswered& event) {
+bool Activities::KeepRepeat(ActivityAnswered& event) {
   const std::optional<CompletionToken> parsed = ParseToken(event.response.completiontoken());
   if (!parsed.has_value() || parsed->type != WorkType::kActivity) return false;
-  HeldTask* held = FindTask(parsed->key);
-  if (held == nullptr || held->hub->id != event.hub || held->dispatch != parsed->dispatch ||
-      held->task.lease_token != parsed->lease || held->phase != HeldTask::Phase::kCompleting) {
-    return false;
-  }
+  HeldTask* held = table_.FindCompleting(parsed->dispatch, parsed->lease);
+  if (held == nullptr || held->hub->id != event.hub) return false;
   held->repeats.push_back(std::move(event.done));
   return true;
 }
 
-void Dispatcher::AbandonTask(Abandoned& event) {
-  ActivityResponse named;  // finds by token only: an abandon names no instance
-  named.set_completiontoken(event.completion_token);
-  HeldTask* held = event.completion_token.empty() ? nullptr : FindAnswered(event.hub, named);
-  if (held != nullptr) {
-    Stream* stream = table_.Find(held->stream);
-    AddBackoff(*stream, WorkType::kActivity, held->task.key);
-    ReturnTask(*held);
+void Activities::On(Abandoned& event) {
+  // An abandon names no instance, so one without a token matches nothing.
+  if (HeldTask* held = FindAnswered(event.hub, event.completion_token)) {
+    matcher_.AddBackoff(*held);
+    Return(*held);
     held->phase = HeldTask::Phase::kSetAside;
     Queue(*held);
   }
-  Reply(event.done, absl::OkStatus());
+  step_.Reply(event.done, absl::OkStatus());
 }
 
-// --- From the store
+// --- To the turn of the parent
 
-void Dispatcher::On(TaskEnded& event) {
-  TaskContext& context = *event.context;
-  --commits_in_flight_;
-  HeldTask* held = FindTask(context.key);
-  if (held != nullptr && held->task.lease_token != context.lease_token) held = nullptr;
-  const bool in_turn = context.unstored_seq != 0 && SettleBeside(context, event.result);
+Resident* Activities::TakerOf(const HeldTask& held, Stream** stream) {
+  Resident* resident = residency_.table().Find(held.task.instance_key);
+  if (resident == nullptr || resident->state.generation != held.task.generation ||
+      resident->lost_leases > 0 || resident->awaits_read || resident->inbox.full()) {
+    return nullptr;
+  }
+  const bool waits =
+      resident->phase == Resident::Phase::kIdle && resident->inbox.next_due() > step_.now;
+  const bool joins = resident->phase == Resident::Phase::kReady && !resident->unstored.empty();
+  if (!waits && !joins) return nullptr;
+  const Matcher::Needs needs = dispatch::NeedsOf(*resident, step_, matcher_.large_items());
+  *stream = matcher_.Choose(*resident, needs).stream;
+  if (*stream == nullptr) return nullptr;
+  // Those that are ready already go first.
+  const Credits& credits = (*stream)->credits[Index(WorkType::kTurn)];
+  return joins || credits.free() > resident->route->waiting() ? resident : nullptr;
+}
+
+bool Activities::GiveToTurn(HeldTask& held, NewMessage& message, DoneCallback& done) {
+  if (step_.draining || step_.limits.result_hold_max <= absl::ZeroDuration()) return false;
+  Stream* stream = nullptr;
+  Resident* resident = TakerOf(held, &stream);
+  if (resident == nullptr || stream->result_waits.Skip()) return false;
+  residency_.results().Give(
+      ResultOf(held, std::move(message), /*failed_by_server=*/false, std::move(done)), *resident);
+  residency_.Reconsider(*resident);
+  return true;
+}
+
+// --- To the store
+
+UnstoredResult Activities::ResultOf(HeldTask& held, NewMessage message, bool failed_by_server,
+                                    DoneCallback done) {
+  table_.SetCompleting(held);
+  UnstoredResult result;
+  result.context = std::make_unique<TaskContext>();
+  result.context->failed_by_server = failed_by_server;
+  result.context->done = std::move(done);
+  TaskCompletion& completion = result.completion;
+  completion.key = held.key();
+  completion.lease_token = held.lease;
+  completion.instance_key = held.task.instance_key;
+  completion.hub = held.hub->id;
+  completion.instance_id = held.instance_id();
+  completion.generation = held.task.generation;
+  completion.place = held.inline_place();
+  completion.message = std::move(message);
+  return result;
+}
+
+void Activities::End(HeldTask& held, NewMessage message, bool failed_by_server, DoneCallback done) {
+  residency_.results().Store(ResultOf(held, std::move(message), failed_by_server, std::move(done)));
+}
+
+void Activities::EndStored(std::vector<UnstoredResult>& results) {
+  for (UnstoredResult& result : results) {
+    const TaskCompletion& completion = result.completion;
+    if (HeldTask* held = table_.Find(completion.key, completion.lease_token)) {
+      Drop(*held, /*release=*/false);
+    }
+    step_.Reply(result.context->done, absl::OkStatus());
+  }
+  results.clear();
+}
+
+void Activities::On(TaskEnded& event, bool in_turn) {
+  const TaskCompletion& completion = event.completion;
+  HeldTask* held = table_.Find(completion.key, completion.lease_token);
   if (!event.result.ok()) {
-    OnEndFailed(context, event.result.status(), held);
+    OnEndFailed(event, held);
     return;
   }
-  store_failures_.Succeeded({WorkType::kActivity, context.key});
-  if (held != nullptr) DropTask(*held, /*release=*/false);
+  retries_.StoreSucceeded({WorkType::kActivity, completion.key});
+  if (held != nullptr) Drop(*held, /*release=*/false);
   if (event.result->outcome == TaskOutcome::kOk) {
-    if (!in_turn)
-      ApplyDelivery(*table_.HubOf(context.hub), event.result->delivery, context.message);
+    if (!in_turn) mail_.Apply(completion.hub, event.result->delivery, completion.message);
   } else if (event.result->outcome == TaskOutcome::kLeaseLost) {
     // Perhaps it was this call, whose first answer got lost: then the message is in the inbox.
-    ReadAgain(context.instance_key);
+    mail_.ReadAgain(completion.instance_key);
   }
-  Reply(context.done, absl::OkStatus());
+  step_.Reply(event.context->done, absl::OkStatus());
 }
 
-void Dispatcher::OnEndFailed(TaskContext& context, const absl::Status& status, HeldTask* held) {
+void Activities::OnEndFailed(TaskEnded& event, HeldTask* held) {
+  TaskContext& context = *event.context;
+  const absl::Status& status = event.result.status();
+  const TaskKey key = event.completion.key;
   if (!absl::IsInvalidArgument(status)) {
     spdlog::warn(
         "ProcessingFailure (303): the result of activity {} of instance {} could not be "
         "stored, the activity is offered again: {}",
-        context.key, context.instance_id, status.ToString());
+        key, event.completion.instance_id, status.ToString());
     if (held != nullptr) {
-      DropTask(*held, /*release=*/true, StoreFailed(WorkType::kActivity, context.key));
+      Drop(*held, /*release=*/true, retries_.StoreFailed({WorkType::kActivity, key}));
     }
-    ReadAgain(context.instance_key);
-    Reply(context.done, absl::UnavailableError(status.message()));
+    mail_.ReadAgain(event.completion.instance_key);
+    step_.Reply(context.done, absl::UnavailableError(status.message()));
     return;
   }
   if (held == nullptr) {
-    Reply(context.done, absl::OkStatus());
+    step_.Reply(context.done, absl::OkStatus());
     return;
   }
   if (!context.failed_by_server) {
     // The same result would be refused for ever, so the activity fails (10.1).
-    EndHeld(*held,
-            orchestration::ActivityFailure(
-                held->task.task_id, held->task.generation,
-                ServerFailure("ResultRefused", absl::StrCat("The result cannot be stored: ",
-                                                            std::string(status.message()))),
-                now_),
-            /*failed_by_server=*/true, std::move(context.done));
+    const TaskFailureDetails details =
+        ServerFailure("ResultRefused",
+                      absl::StrCat("The result cannot be stored: ", std::string(status.message())));
+    End(*held, FailureMessage(*held, details, step_.now), /*failed_by_server=*/true,
+        std::move(context.done));
     return;
   }
   spdlog::error(
       "ProcessingFailure (303): activity {} of instance {}: not even its failure can be "
       "stored: {}",
-      context.key, context.instance_id, status.ToString());
-  DropTask(*held, /*release=*/true, kRefusedTaskDelay);
-  Reply(context.done, absl::OkStatus());
+      key, event.completion.instance_id, status.ToString());
+  Drop(*held, /*release=*/true, kRefusedTaskDelay);
+  step_.Reply(context.done, absl::OkStatus());
 }
 
 }  // namespace dt::dispatch

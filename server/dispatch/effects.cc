@@ -14,6 +14,20 @@ struct Runner {
   Store* store;
   const std::function<void(Event)>& post;
 
+  // Posts the letter with its answer as an event of this kind, with the context if it has one.
+  template <typename Answered>
+  auto Letter() {
+    return [post = post](auto letter, auto result) {
+      post(Answered{std::move(letter), std::move(result)});
+    };
+  }
+  template <typename Answered, typename Context>
+  auto Letter(std::unique_ptr<Context> context) {
+    return [post = post, context = std::move(context)](auto letter, auto result) mutable {
+      post(Answered{std::move(letter), std::move(result), std::move(context)});
+    };
+  }
+
   void operator()(WriteItem& effect) { effect.sink->Write(std::move(effect.frame)); }
   void operator()(FinishStream& effect) { effect.sink->Finish(std::move(effect.status)); }
   void operator()(Answer& effect) { std::move(effect.done)(std::move(effect.status)); }
@@ -36,12 +50,8 @@ struct Runner {
         });
   }
   void operator()(Commit& effect) {
-    store->CommitCheckpoint(
-        std::move(effect.checkpoint),
-        [post = post, context = std::move(effect.context)](
-            Checkpoint checkpoint, absl::StatusOr<CheckpointResult> result) mutable {
-          post(Committed{std::move(context), std::move(result), std::move(checkpoint)});
-        });
+    store->CommitCheckpoint(std::move(effect.checkpoint),
+                            Letter<Committed>(std::move(effect.context)));
   }
   void operator()(RewindTurn& effect) {
     TurnRewound answer{effect.turn.hub,         effect.turn.key,        effect.turn.lease_token,
@@ -56,30 +66,13 @@ struct Runner {
         ->Begin();
   }
   void operator()(Discard& effect) {
-    store->DiscardMessages(std::move(effect.request), [post = post](
-                                                          DiscardRequest request,
-                                                          absl::StatusOr<LeaseOutcome> result) {
-      post(Discarded{request.key, request.lease_token, request.release, request.hub,
-                     std::move(request.instance_id), std::move(request.seqs), std::move(result)});
-    });
+    store->DiscardMessages(std::move(effect.request), Letter<Discarded>());
   }
   void operator()(Create& effect) {
-    store->CreateInstance(
-        std::move(effect.instance),
-        [post = post, context = std::move(effect.context)](
-            NewInstance instance, absl::StatusOr<CreateResult> result) mutable {
-          post(Created{std::move(context), std::move(result), std::move(instance)});
-        });
+    store->CreateInstance(std::move(effect.instance), Letter<Created>(std::move(effect.context)));
   }
   void operator()(EndTask& effect) {
-    effect.completion.hub = effect.context->hub;
-    effect.completion.instance_id = effect.context->instance_id;
-    store->CompleteTask(
-        std::move(effect.completion),
-        [post = post, context = std::move(effect.context)](
-            TaskCompletion completion, absl::StatusOr<TaskResult> result) mutable {
-          post(TaskEnded{std::move(context), std::move(result), std::move(completion)});
-        });
+    store->CompleteTask(std::move(effect.completion), Letter<TaskEnded>(std::move(effect.context)));
   }
   void operator()(ReadNewMessages& effect) {
     store->ReadNewMessages(effect.worker, [post = post, worker = effect.worker](
@@ -95,32 +88,17 @@ struct Runner {
                      });
   }
   void operator()(ReleaseInstance& effect) {
-    store->ReleaseInstance(
-        std::move(effect.release),
-        [post = post](InstanceRelease release, absl::StatusOr<LeaseOutcome> result) {
-          post(InstanceReleased{std::move(release), std::move(result)});
-        });
+    store->ReleaseInstance(std::move(effect.release), Letter<InstanceReleased>());
   }
   void operator()(ReleaseTask& effect) {
-    effect.release.hub = effect.hub;
-    effect.release.instance_id = std::move(effect.instance_id);
-    store->ReleaseTask(std::move(effect.release),
-                       [post = post](TaskRelease release, absl::StatusOr<LeaseOutcome> result) {
-                         std::string instance_id = release.instance_id;
-                         post(TaskReleased{release.hub, std::move(instance_id), std::move(release),
-                                           std::move(result)});
-                       });
+    store->ReleaseTask(std::move(effect.release), Letter<TaskReleased>());
   }
   void operator()(Sweep&) {
     store->SweepDeadWorkers(
         [post = post](absl::StatusOr<int64_t> result) { post(Swept{std::move(result)}); });
   }
   void operator()(FindUnaccepted& effect) {
-    store->FindUnacceptedWork(
-        std::move(effect.search),
-        [post = post](const UnacceptedSearch& search, absl::StatusOr<UnacceptedWork> result) {
-          post(UnacceptedFound{search.hub, search.count_max, std::move(result)});
-        });
+    store->FindUnacceptedWork(std::move(effect.search), Letter<UnacceptedFound>());
   }
   void operator()(ReadStatus& effect) {
     std::string copy = effect.instance_id;

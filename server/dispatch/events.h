@@ -1,6 +1,7 @@
-// What the dispatcher is told (events) and what it wants done (effects), as values. An effect on
-// the store carries a context that comes back with the answer, so that the dispatcher looks nothing
-// up that it may have forgotten meanwhile, and every waiting caller is answered whatever happened.
+// What the dispatcher is told (events) and what it wants done (effects), as values. The store gives
+// each letter back with its answer (store.h), and with it comes the context of the effect, so that
+// the dispatcher looks nothing up that it may have forgotten meanwhile, and every waiting caller is
+// answered whatever happened.
 #ifndef DT_SERVER_DISPATCH_EVENTS_H_
 #define DT_SERVER_DISPATCH_EVENTS_H_
 
@@ -23,24 +24,8 @@ struct Reservation {
   int64_t bytes = 0;
 };
 
-// What is needed to make a resident of an instance that is created leased.
-struct InstanceSeed {
-  std::string instance_id;
-  std::string execution_id;
-  std::string name;
-  Payload version;
-  std::optional<ParentLink> parent;
-  NewMessage started;
-  LeaseToken lease_token = 0;  // 0 = created free: the other fields but the id are empty
-};
-
+// What comes back with the end of a task, beside the letter itself.
 struct TaskContext {
-  HubId hub = 0;
-  TaskKey key = 0;
-  LeaseToken lease_token = 0;
-  InstanceKey instance_key = 0;
-  std::string instance_id;
-  NewMessage message;
   // Not 0: the number under which the turn in flight has the message already (UnstoredResult).
   int64_t unstored_seq = 0;
   bool failed_by_server = false;
@@ -48,7 +33,7 @@ struct TaskContext {
 };
 
 // The result of an activity that an inbox here has under a number of its own and the store does not
-// have yet (unstored_results.cc).
+// have yet (unstored_results.h).
 struct UnstoredResult {
   int64_t seq = 0;  // below 0, as no number of the store
   TaskCompletion completion;
@@ -64,38 +49,20 @@ struct TurnAnswer {
   DoneCallback done;
 };
 
-// What is kept of a checkpoint while it is in the store, to hand its products on in memory.
+// What comes back with a checkpoint, beside the letter itself.
 struct CommitContext {
-  InstanceKey key = 0;
-  HubId hub = 0;
-  std::string instance_id;
-  LeaseToken lease_token = 0;
-  LeaseToken product_token = 0;  // of the tasks and children created leased; 0 = none
-  Generation generation = 0;
-  bool ends = false;
-  bool continues = false;  // as new
-  bool terminates_subtree = false;
   bool failed_by_server = false;
   orchestration::StateDelta delta;
-  std::vector<int64_t> consumed;
-  std::vector<NewMessage> own_messages;
-  std::vector<AddressedMessage> messages;
-  std::optional<NewMessage> parent_message;
-  InstanceKey parent_key = 0;
-  std::vector<AddressedMessage> terminations;
-  std::vector<InstanceSeed> children;
-  std::vector<NewMessage> conflicts;  // parallel to children
-  std::vector<NewTask> tasks;
+  LeaseToken product_token = 0;         // of the tasks and children created leased; 0 = none
   std::vector<UnstoredResult> results;  // that this checkpoint stores
   std::vector<Reservation> reservations;
   DoneCallback done;  // null when no worker waits
 };
 
+// What comes back with a creation, beside the letter itself.
 struct CreateContext {
-  HubId hub = 0;
-  InstanceSeed seed;
   std::optional<Reservation> reservation;
-  InstanceKey early_key = 0;  // not 0: its first turn is under way
+  int64_t early = 0;  // not 0: the number of the resident whose first turn is under way
   Callback<CreateResult> done;
 };
 
@@ -177,9 +144,9 @@ struct TasksClaimed {
   absl::StatusOr<TaskClaimResult> result;
 };
 struct Committed {
-  std::unique_ptr<CommitContext> context;
+  Checkpoint checkpoint;
   absl::StatusOr<CheckpointResult> result;
-  Checkpoint checkpoint;  // as it was sent
+  std::unique_ptr<CommitContext> context;
 };
 struct TurnRewound {
   HubId hub = 0;
@@ -190,23 +157,18 @@ struct TurnRewound {
   absl::Status status;  // Aborted: the lease was lost
 };
 struct Discarded {
-  InstanceKey key = 0;
-  LeaseToken lease_token = 0;
-  bool released = false;
-  HubId hub = 0;
-  std::string instance_id;
-  std::vector<int64_t> seqs;
+  DiscardRequest request;
   absl::StatusOr<LeaseOutcome> result;
 };
 struct Created {
-  std::unique_ptr<CreateContext> context;
+  NewInstance instance;
   absl::StatusOr<CreateResult> result;
-  NewInstance instance;  // as it was sent
+  std::unique_ptr<CreateContext> context;
 };
 struct TaskEnded {
-  std::unique_ptr<TaskContext> context;
+  TaskCompletion completion;
   absl::StatusOr<TaskResult> result;
-  TaskCompletion completion;  // as it was sent, with the hub and the instance
+  std::unique_ptr<TaskContext> context;
 };
 struct NewMessagesRead {
   WorkerId worker = 0;
@@ -222,8 +184,6 @@ struct InstanceReleased {
   absl::StatusOr<LeaseOutcome> result;
 };
 struct TaskReleased {
-  HubId hub = 0;
-  std::string instance_id;
   TaskRelease release;
   absl::StatusOr<LeaseOutcome> result;
 };
@@ -231,8 +191,7 @@ struct Swept {
   absl::StatusOr<int64_t> result;
 };
 struct UnacceptedFound {
-  HubId hub = 0;
-  int64_t count_max = 0;  // of the search
+  UnacceptedSearch search;
   absl::StatusOr<UnacceptedWork> result;
 };
 struct StatusRead {
@@ -313,8 +272,6 @@ struct ReleaseInstance {
   InstanceRelease release;
 };
 struct ReleaseTask {
-  HubId hub = 0;
-  std::string instance_id;
   TaskRelease release;
 };
 struct Sweep {};

@@ -1,21 +1,9 @@
-// Inline tasks: activities that a worker here runs at once. Under the lease of their instance they
-// need no row of their own. They end with a turn of it (unstored_results.cc) or, as most of a large
-// fan-out do, by a message to it, and the store sees no more of them than their ids and the
-// history.
-//
-// Rules
-//   * Only tasks that the history describes whole, small ones, and not too many of one instance.
-//     Its hot row carries their ids through every turn, and whoever must make rows reads its
-//     history.
-//   * What this daemon runs keeps running when the instance is given up, ends or continues as new:
-//     the same call gives it a row, under the key and the lease that it has here.
-//   * Where it is not known whether that call has happened, the store finds the task in either
-//     place (InlinePlace).
+#include "server/dispatch/inline_tasks.h"
+
 #include <algorithm>
 #include <limits>
 
 #include "absl/container/flat_hash_set.h"
-#include "server/dispatch/dispatcher.h"
 
 namespace dt::dispatch {
 namespace {
@@ -42,7 +30,7 @@ bool EndsLease(const Checkpoint& checkpoint) {
 
 }  // namespace
 
-void Dispatcher::ChooseInlineTasks(const Resident& resident, Checkpoint& checkpoint) const {
+void ChooseInlineTasks(const Resident& resident, Checkpoint& checkpoint) {
   std::vector<NewTask>& tasks = checkpoint.tasks;
   const auto& older = resident.inline_tasks;
   if (EndsLease(checkpoint) || tasks.size() + older.size() > kInlineTasksMax) return;
@@ -58,8 +46,7 @@ void Dispatcher::ChooseInlineTasks(const Resident& resident, Checkpoint& checkpo
   }
 }
 
-std::vector<KeptTask> Dispatcher::Outliving(const Resident& resident,
-                                            const Checkpoint& checkpoint) {
+std::vector<KeptTask> Outliving(const Resident& resident, const Checkpoint& checkpoint) {
   if (!EndsLease(checkpoint)) return {};
   std::vector<KeptTask> kept = resident.KeptTasks();
   const absl::flat_hash_set<int32_t> completed(checkpoint.completed_inline_tasks.begin(),
@@ -69,30 +56,16 @@ std::vector<KeptTask> Dispatcher::Outliving(const Resident& resident,
   return kept;
 }
 
-void Dispatcher::HoldInline(Resident* resident, ActivityTask task) {
-  if (resident == nullptr) {
-    // The instance was given up behind this checkpoint, and the task became free with it.
-    WorkFree(*table_.HubOf(task.hub), WorkType::kActivity, steady_);
-    return;
-  }
-  task.key = MakeTaskKey(worker_, ++last_task_key_);
-  resident->inline_tasks[task.task_id] = {task.task_id, task.key, task.lease_token};
-  Hold(std::move(task), resident->lease);
-}
-
-bool Dispatcher::IsInline(const Resident& resident, const TaskCompletion& completion) {
+bool IsInline(const Resident& resident, const TaskCompletion& completion) {
   const auto found = resident.inline_tasks.find(completion.place.task_id);
   return completion.place.instance_lease == resident.lease &&
          found != resident.inline_tasks.end() && found->second.key == completion.key;
 }
 
-void Dispatcher::ForgetInline(const HeldTask& held) {
-  if (held.instance_lease == 0) return;
-  Resident* resident = residents_.Find(held.task.instance_key, held.instance_lease);
-  if (resident == nullptr) return;
-  const auto found = resident->inline_tasks.find(held.task.task_id);
-  if (found != resident->inline_tasks.end() && found->second.key == held.task.key) {
-    resident->inline_tasks.erase(found);
+void ForgetInline(Resident& resident, int32_t task_id, TaskKey key) {
+  const auto found = resident.inline_tasks.find(task_id);
+  if (found != resident.inline_tasks.end() && found->second.key == key) {
+    resident.inline_tasks.erase(found);
   }
 }
 

@@ -11,7 +11,7 @@ constexpr int64_t kTookUnit = 1 << 20;
 
 }  // namespace
 
-bool LargeItems::IsOverdue(const Item& item, absl::Time now) {
+bool LargeItems::IsOverdue(StoredId item, absl::Time now) {
   if (waits_.size() >= kWaitsMax) {
     // What nobody asks for any more is somebody else's now, or gone.
     absl::erase_if(waits_,
@@ -23,28 +23,28 @@ bool LargeItems::IsOverdue(const Item& item, absl::Time now) {
 }
 
 void LargeItems::Sent(Stream& stream, const Item& item, int64_t bytes, absl::Time now) {
-  stream.trial = StreamTrial{item.first, item.second, bytes, now + kTrial};
+  stream.trial = StreamTrial{item.dispatch, item.stored_id(), bytes, now + kTrial};
   deadlines_.insert(now + kTrial);
 }
 
-void LargeItems::Answered(Stream& stream, const Item& item) {
-  if (!stream.trial.has_value() || Item(stream.trial->type, stream.trial->key) != item) return;
+void LargeItems::Answered(Stream& stream, int64_t dispatch) {
+  if (!stream.trial.has_value() || stream.trial->dispatch != dispatch) return;
   // Limits are round, and items of one kind differ a little.
   const int64_t took = (stream.trial->bytes + kTookUnit - 1) / kTookUnit * kTookUnit;
   stream.took_bytes = std::max(stream.took_bytes, took);
+  waits_.erase(stream.trial->item);
   stream.trial.reset();
-  waits_.erase(item);
 }
 
-void LargeItems::BrokeStream(const Item& item, int64_t bytes, absl::Time now) {
-  Wait& wait = waits_[item];
+void LargeItems::BrokeStream(const StreamTrial& trial, absl::Time now) {
+  Wait& wait = waits_[trial.item];
   wait.since = now;  // it waits for a stream of its own once more
-  wait.bytes = bytes;
+  wait.bytes = trial.bytes;
   ++wait.streams;
   deadlines_.insert(now + kPatience);
 }
 
-std::optional<std::string> LargeItems::Failure(const Item& item, bool is_poisoned) const {
+std::optional<std::string> LargeItems::Failure(StoredId item, bool is_poisoned) const {
   const auto found = waits_.find(item);
   if (found == waits_.end() || found->second.streams < (is_poisoned ? 1 : kStreamsMax)) {
     return std::nullopt;

@@ -12,7 +12,6 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <utility>
 
 #include "absl/container/btree_set.h"
 #include "absl/container/flat_hash_map.h"
@@ -32,8 +31,6 @@ class LargeItems {
   static constexpr absl::Duration kPatience = absl::Minutes(1);
   static constexpr int kStreamsMax = 3;
 
-  using Item = std::pair<WorkType, int64_t>;  // a turn's instance, or a task
-
   // Whether the worker of this stream is not known to take so much.
   static bool IsLargeFor(const Stream& stream, int64_t bytes) {
     return bytes > kReceiveBytes && bytes > stream.took_bytes;
@@ -44,18 +41,18 @@ class LargeItems {
   }
 
   // The item could go now if a stream were free for it; whether it has waited too long for that.
-  bool IsOverdue(const Item& item, absl::Time now);
-  // It is on its way.
+  bool IsOverdue(StoredId item, absl::Time now);
+  // It is on its way, by its last dispatch.
   void Sent(Stream& stream, const Item& item, int64_t bytes, absl::Time now);
-  // Its worker has answered, so it has taken it.
-  void Answered(Stream& stream, const Item& item);
+  // The worker has answered this dispatch, so it has taken the item, if it was the one on trial.
+  void Answered(Stream& stream, int64_t dispatch);
   // Its stream has ended within the trial.
-  void BrokeStream(const Item& item, int64_t bytes, absl::Time now);
+  void BrokeStream(const StreamTrial& trial, absl::Time now);
   // Why the item fails, when so many streams have ended at it, or one has and it has no more leases
   // to lose; nullopt for all others.
-  std::optional<std::string> Failure(const Item& item, bool is_poisoned) const;
+  std::optional<std::string> Failure(StoredId item, bool is_poisoned) const;
   // It has ended.
-  void Forget(const Item& item) { waits_.erase(item); }
+  void Forget(StoredId item) { waits_.erase(item); }
 
   // Whether something may be sent that could not before. NextDeadline: when that will be.
   bool OnTime(absl::Time now);
@@ -72,7 +69,7 @@ class LargeItems {
   static constexpr size_t kWaitsMax = 1000;
   static constexpr absl::Duration kForgetAfter = absl::Hours(1);
 
-  absl::flat_hash_map<Item, Wait> waits_;
+  absl::flat_hash_map<StoredId, Wait> waits_;
   absl::btree_multiset<absl::Time> deadlines_;
 };
 

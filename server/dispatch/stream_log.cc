@@ -93,7 +93,7 @@ StreamLog::Lines StreamLog::OnTime(absl::Time now) {
     }
     const absl::Time forget_at = std::max(gone_at, worker.blinked_at + kQuiet);
     if (now >= forget_at) {
-      workers_.erase(it++);
+      it = workers_.erase(it);
       continue;
     }
     next_ = std::min(next_, worker.closed_line.empty() ? forget_at : gone_at);

@@ -11,7 +11,7 @@
 #include <string_view>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
+#include "absl/container/btree_map.h"
 #include "absl/time/time.h"
 #include "server/dispatch/dispatch_thread.h"
 
@@ -51,7 +51,7 @@ class StreamLog {
   std::string KeyOf(const StreamOptions& stream) const;
   void Add(std::string line, absl::Time now, Lines* lines);
 
-  absl::flat_hash_map<std::string, Worker> workers_;
+  absl::btree_map<std::string, Worker> workers_;
   absl::Time next_ = absl::InfiniteFuture();
   absl::Time interval_since_ = absl::InfinitePast();
   int64_t lines_ = 0;  // in this interval

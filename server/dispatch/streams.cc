@@ -28,9 +28,7 @@ std::vector<int64_t> Pool::GivenBack(absl::Time now, absl::Time* until) const {
   for (const auto& [item, backoff] : streams.front()->abandoned) {
     if (item.first != type) continue;
     absl::Time first = absl::InfiniteFuture();
-    for (const Stream* stream : streams) {
-      first = std::min(first, stream->BackoffUntil(type, item.second));
-    }
+    for (const Stream* stream : streams) first = std::min(first, stream->BackoffUntil(item));
     if (first <= now) continue;
     keys.push_back(item.second);
     *until = std::min(*until, first);
@@ -38,9 +36,9 @@ std::vector<int64_t> Pool::GivenBack(absl::Time now, absl::Time* until) const {
   return keys;
 }
 
-absl::Time Stream::BackoffUntil(WorkType type, int64_t key) const {
+absl::Time Stream::BackoffUntil(StoredId item) const {
   if (abandoned.empty()) return absl::InfinitePast();
-  auto found = abandoned.find({type, key});
+  auto found = abandoned.find(item);
   return found == abandoned.end() ? absl::InfinitePast() : found->second.until;
 }
 
@@ -50,22 +48,17 @@ int Pool::free() const {
   return sum;
 }
 
-void FairQueue::Push(InstanceKey instance, TaskKey task) {
+int64_t FairRanks::Enter(InstanceKey instance) {
   Member& member = members_[instance];
   const int64_t rank = std::max(now_rank_, member.waiting > 0 ? member.last_rank + 1 : now_rank_);
   member.last_rank = rank;
   ++member.waiting;
-  ranks_[task] = rank;
-  order_.insert({rank, task});
+  return rank;
 }
 
-void FairQueue::Erase(InstanceKey instance, TaskKey task) {
-  auto rank = ranks_.find(task);
-  if (rank == ranks_.end()) return;
-  now_rank_ = std::max(now_rank_, rank->second);
-  order_.erase({rank->second, task});
-  ranks_.erase(rank);
-  auto member = members_.find(instance);
+void FairRanks::Leave(InstanceKey instance, int64_t rank) {
+  now_rank_ = std::max(now_rank_, rank);
+  const auto member = members_.find(instance);
   if (--member->second.waiting == 0) members_.erase(member);
 }
 
@@ -125,12 +118,14 @@ void StreamTable::Join(Stream& stream, WorkType type) {
     auto pool = std::make_unique<Pool>(type, filters);
     same = hub.pools.insert(filters.has_value() ? hub.pools.begin() : hub.pools.end(),
                             std::move(pool));
+    served_[hub.id] = &hub;
   }
   (*same)->streams.push_back(&stream);
   // What waits gets the new stream at once (2.8).
   (*same)->next_claim = absl::InfinitePast();
   (*same)->empty_claims = 0;
   stream.pools[Index(type)] = same->get();
+  // In any order: each route has a list of its own.
   for (auto& [key, route] : hub.routes[Index(type)]) {
     JoinRoute(stream, *route);
   }
@@ -178,6 +173,7 @@ std::unique_ptr<Stream> StreamTable::Close(StreamId id) {
   };
   leave(hub.streams);
   for (WorkType type : {WorkType::kTurn, WorkType::kActivity}) {
+    // In any order: each route has a list of its own.
     for (auto& [key, route] : hub.routes[Index(type)]) {
       leave(route->streams);
       route->misspelling.erase(stream.get());
@@ -193,6 +189,7 @@ void StreamTable::DropUnusedPools(Hub& hub) {
       std::remove_if(hub.pools.begin(), hub.pools.end(),
                      [](const auto& pool) { return pool->streams.empty() && !pool->claiming; }),
       hub.pools.end());
+  if (hub.pools.empty()) served_.erase(hub.id);
 }
 
 Route* StreamTable::RouteOf(Hub& hub, WorkType type, const std::string& name,

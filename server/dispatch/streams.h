@@ -17,7 +17,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -27,7 +26,9 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/container/inlined_vector.h"
 #include "absl/time/time.h"
+#include "server/dispatch/backoff.h"
 #include "server/dispatch/dispatch_thread.h"
+#include "server/dispatch/item.h"
 #include "server/dispatch/tokens.h"
 #include "server/dispatch/vain_hints.h"
 
@@ -35,6 +36,8 @@ namespace dt::dispatch {
 
 struct Hub;
 struct Pool;
+struct HeldTask;
+struct Resident;
 
 // Whether the filters let this work pass (9.2-9.5).
 enum class Match : int8_t { kNone, kOtherCase, kExact };
@@ -71,8 +74,8 @@ struct AbandonBackoff {
 
 // A large item on its way to a worker that may refuse it (large_items.h).
 struct StreamTrial {
-  WorkType type = WorkType::kTurn;
-  int64_t key = 0;
+  int64_t dispatch = 0;
+  StoredId item;
   int64_t bytes = 0;
   absl::Time until;
 };
@@ -86,12 +89,11 @@ struct Stream {
   Pool* pools[kWorkTypes] = {nullptr, nullptr};  // null: accepts nothing of this type
   absl::Time last_write;
   int64_t last_dispatch = 0;                       // of the last item that it got
-  absl::btree_set<int64_t> in_flight[kWorkTypes];  // keys of instances and of tasks
-  absl::flat_hash_map<std::pair<WorkType, int64_t>, AbandonBackoff> abandoned;
+  absl::btree_set<int64_t> in_flight[kWorkTypes];  // numbers of the dispatches
+  absl::btree_map<StoredId, AbandonBackoff> abandoned;
   // A worker that answers a turn only after the activity before it was acknowledged lets results
-  // wait in vain. `results_to_skip` of them are then stored at once; more each time.
-  int results_in_vain = 0;
-  int results_to_skip = 0;
+  // wait in vain. Some of them are then stored at once (unstored_results.h).
+  Skips result_waits{64, 6};
 
   int64_t took_bytes =
       0;  // the largest item that was large for the worker, and that it has answered
@@ -103,7 +105,7 @@ struct Stream {
   bool echoes_tokens() const { return options.library != ClientLibrary::kGo; }
   int unanswered() const { return credits[0].in_flight + credits[1].in_flight; }
   // When this stream may get the item again; InfinitePast when it never gave it back.
-  absl::Time BackoffUntil(WorkType type, int64_t key) const;
+  absl::Time BackoffUntil(StoredId item) const;
 };
 
 // The streams of one filter set. One claim at a time serves all pools of a hub that have room.
@@ -133,17 +135,13 @@ struct Pool {
   int free() const;
 };
 
-// Tasks that are leased here and wait for a credit. Tasks of different instances take turns, so
-// that a large fan-out does not hold up a small one.
-class FairQueue {
+// Ranks by which the items of a route take turns between instances, so that a large fan-out does
+// not hold up a small one.
+class FairRanks {
  public:
-  bool empty() const { return order_.empty(); }
-  size_t size() const { return order_.size(); }
-  void Push(InstanceKey instance, TaskKey task);
-  void Erase(InstanceKey instance, TaskKey task);
-  // (rank, key), first to go first.
-  using Entry = std::pair<int64_t, TaskKey>;
-  const absl::btree_set<Entry>& entries() const { return order_; }
+  // Of one item more of this instance.
+  int64_t Enter(InstanceKey instance);
+  void Leave(InstanceKey instance, int64_t rank);
 
  private:
   struct Member {
@@ -151,9 +149,7 @@ class FairQueue {
     int waiting = 0;
   };
   int64_t now_rank_ = 0;  // of what left last
-  absl::btree_set<Entry> order_;
   absl::flat_hash_map<InstanceKey, Member> members_;
-  absl::flat_hash_map<TaskKey, int64_t> ranks_;
 };
 
 struct Route {
@@ -165,14 +161,13 @@ struct Route {
   std::vector<Stream*> streams;
   // Those of them that accept the name in another case only: they come last (9.5).
   absl::flat_hash_set<const Stream*> misspelling;
-  int users = 0;  // residents or tasks that point here
-  // Residents with due messages, first to go first: (visible_at, seq, instance).
-  absl::btree_set<std::tuple<absl::Time, int64_t, InstanceKey>> ready;
-  FairQueue tasks;
+  int users = 0;  // items that point here, and the hub's list
+  // Turns by the time of their first message, tasks by their ranks.
+  absl::btree_set<QueuePlace> queue;
+  FairRanks ranks;
   bool listed = false;  // in Hub::waiting
 
-  bool empty() const { return ready.empty() && tasks.empty(); }
-  int64_t waiting() const { return static_cast<int64_t>(ready.size() + tasks.size()); }
+  int64_t waiting() const { return static_cast<int64_t>(queue.size()); }
 };
 
 struct Hub {
@@ -194,12 +189,11 @@ struct Hub {
   // By name, NUL and version; per type of work.
   absl::flat_hash_map<std::string, std::unique_ptr<Route>> routes[kWorkTypes];
   std::vector<Route*> waiting[kWorkTypes];  // those with work, and a few that have none any more
-  absl::flat_hash_map<std::string, InstanceKey> residents;
-  // After early starts that were refused (early_starts.cc).
-  int early_starts_to_skip = 0;
-  int early_starts_in_vain = 0;
-  // (instance id, task id) of the activities in flight on streams that echo no tokens (2.6).
-  absl::flat_hash_set<std::pair<std::string, int32_t>> unnamed_tasks;
+  absl::flat_hash_map<std::string, Resident*> residents;  // by instance id
+  Skips early_starts{16, 6};                              // that were refused (starts.h)
+  // By (instance id, task id): the activities in flight on streams that echo no tokens (2.6).
+  absl::flat_hash_map<std::pair<std::string, int32_t>, HeldTask*> unnamed_tasks;
+  std::vector<HeldTask*> held_back;  // until one of the unnamed tasks has ended (tasks.h)
   bool dirty = false;
 };
 
@@ -226,6 +220,8 @@ class StreamTable {
 
   const absl::btree_map<StreamId, std::unique_ptr<Stream>>& streams() const { return streams_; }
   const absl::btree_map<HubId, std::unique_ptr<Hub>>& hubs() const { return hubs_; }
+  // The hubs that have pools, so those with workers here or claims under way.
+  const absl::btree_map<HubId, Hub*>& served() const { return served_; }
 
  private:
   void Join(Stream& stream, WorkType type);
@@ -234,6 +230,7 @@ class StreamTable {
 
   const int items_default_;
   absl::btree_map<HubId, std::unique_ptr<Hub>> hubs_;
+  absl::btree_map<HubId, Hub*> served_;
   absl::btree_map<StreamId, std::unique_ptr<Stream>> streams_;
   std::string scratch_;  // for route keys
 };

@@ -26,8 +26,8 @@ bool TakeColon(std::string_view& text) {
 }  // namespace
 
 std::string FormatToken(const CompletionToken& token) {
-  return fmt::format("{}:{}:{}:{}", token.type == WorkType::kTurn ? 'o' : 'a', token.key,
-                     token.lease, token.dispatch);
+  return fmt::format("{}:{}:{}", token.type == WorkType::kTurn ? 'o' : 'a', token.lease,
+                     token.dispatch);
 }
 
 std::optional<CompletionToken> ParseToken(std::string_view text) {
@@ -35,14 +35,11 @@ std::optional<CompletionToken> ParseToken(std::string_view text) {
   CompletionToken token;
   token.type = text.front() == 'o' ? WorkType::kTurn : WorkType::kActivity;
   text.remove_prefix(1);
-  for (int64_t* number : {&token.key, &token.lease, &token.dispatch}) {
+  for (int64_t* number : {&token.lease, &token.dispatch}) {
     if (!TakeColon(text)) return std::nullopt;
-    // The key of an early start is below 0 (early_starts.cc).
-    const bool early = number == &token.key && !text.empty() && text.front() == '-';
-    if (early) text.remove_prefix(1);
     const std::optional<int64_t> taken = TakeNumber(text);
     if (!taken.has_value()) return std::nullopt;
-    *number = early ? -*taken : *taken;
+    *number = *taken;
   }
   if (!text.empty()) return std::nullopt;
   return token;

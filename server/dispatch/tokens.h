@@ -1,10 +1,10 @@
 // Completion tokens: what a worker sends back to say which dispatch it answers. Opaque to workers,
 // strictly parsed here, so that only what this code wrote is taken for a token.
 //
-// Form: <kind>:<key>:<lease token>:<dispatch>, kind "o" (turn of the instance <key>) or "a"
-// (activity task <key>), numbers in decimal. The lease token is the fence of the database; the
-// dispatch number is never used twice by a process, so a token of an earlier dispatch under the
-// same lease is stale.
+// Form: <kind>:<lease token>:<dispatch>, kind "o" (a turn) or "a" (an activity task), numbers in
+// decimal. The dispatch number finds the work item; a process never uses one twice, so a token of
+// an earlier dispatch under the same lease is stale. The lease token, the fence of the database,
+// tells it from the same number of another process.
 #ifndef DT_SERVER_DISPATCH_TOKENS_H_
 #define DT_SERVER_DISPATCH_TOKENS_H_
 
@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "storage/records.h"
 
@@ -22,9 +23,11 @@ enum class WorkType : int8_t { kTurn = 0, kActivity = 1 };
 inline constexpr int kWorkTypes = 2;
 constexpr int Index(WorkType type) { return static_cast<int>(type); }
 
+// What the store calls a work item: the key of its instance, or of its task.
+using StoredId = std::pair<WorkType, int64_t>;
+
 struct CompletionToken {
   WorkType type = WorkType::kTurn;
-  int64_t key = 0;
   LeaseToken lease = 0;
   int64_t dispatch = 0;
 };

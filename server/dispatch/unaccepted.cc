@@ -86,13 +86,13 @@ void UnacceptedWatch::OnTime(absl::Time now, const StreamTable& table,
       watched.asking = true;
       effects.push_back(FindUnaccepted{std::move(search)});
     } else if (!watched.given_back.empty()) {
-      OnFound({id, search.count_max, UnacceptedWork()}, hub.get(), now);
+      OnFound({std::move(search), UnacceptedWork()}, hub.get(), now);
     }
   }
 }
 
 void UnacceptedWatch::OnFound(const UnacceptedFound& found, const Hub* hub, absl::Time now) {
-  auto entry = hubs_.find(found.hub);
+  auto entry = hubs_.find(found.search.hub);
   if (entry == hubs_.end()) return;
   Watched& watched = entry->second;
   watched.asking = false;
@@ -105,8 +105,8 @@ void UnacceptedWatch::OnFound(const UnacceptedFound& found, const Hub* hub, absl
   const UnacceptedWork& work = *found.result;
   if (work.turns.empty() && work.tasks.empty() && watched.given_back.empty()) return;
   watched.next_log = now + limits_.unaccepted_log_interval;
-  LogWaiting(*hub, WorkType::kTurn, work.turns, found.count_max, now);
-  LogWaiting(*hub, WorkType::kActivity, work.tasks, found.count_max, now);
+  LogWaiting(*hub, WorkType::kTurn, work.turns, found.search.count_max, now);
+  LogWaiting(*hub, WorkType::kActivity, work.tasks, found.search.count_max, now);
   for (const auto& [named, given_back] : std::exchange(watched.given_back, {})) {
     const auto& [type, name, version] = named;
     spdlog::warn(

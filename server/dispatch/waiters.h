@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/btree_map.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/container/inlined_vector.h"
@@ -49,7 +50,7 @@ class Waiters {
   void Remove(WaitId id, absl::StatusOr<KnownRow> result, std::vector<Effect>& effects);
 
   const DispatchLimits& limits_;
-  absl::flat_hash_map<WaitId, Wait> waits_;
+  absl::btree_map<WaitId, Wait> waits_;
   absl::flat_hash_map<Target, absl::InlinedVector<WaitId, 1>> by_target_;
   absl::flat_hash_set<Target> asked_;  // reads in flight
   Deadlines<WaitId> looks_;

@@ -133,6 +133,18 @@ absl::StatusOr<InstanceState> StateFromClaim(const Claim& claim) {
   return state;
 }
 
+InstanceState StateOfNew(const NewInstance& instance, InstanceKey key) {
+  InstanceState state;
+  state.key = key;
+  state.hub = instance.hub;
+  state.instance_id = instance.instance_id;
+  state.execution_id = instance.execution_id;
+  state.name = instance.name;
+  state.version = instance.version;
+  state.parent = instance.parent;
+  return state;
+}
+
 void ApplyCheckpoint(StateDelta delta, InstanceState& state) {
   state.turn = delta.turn;
   state.status = delta.status;

@@ -66,6 +66,8 @@ struct InstanceState {
 // cannot be read, or has events but no ExecutionStarted, yields kDataLoss (RULES.md 3.4, first
 // row).
 absl::StatusOr<InstanceState> StateFromClaim(const Claim& claim);
+// The state of an instance that is created with this key, before its first turn.
+InstanceState StateOfNew(const NewInstance& instance, InstanceKey key);
 
 // What a committed turn changes in the state of its instance. Made by FinishTurn, used up by
 // ApplyCheckpoint; a delta instead of a second state, so that a turn costs what it changes and not

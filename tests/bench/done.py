@@ -7,7 +7,7 @@ import aged
 import idle
 import kill
 import loads
-from runs import CURRENT, Bench, Load, Outcome
+from runs import CURRENT, Bench, Load, Outcome, comparison
 from servers import figures, note
 from tables import Metric, Table, median, medians, paired_ratio, ratio, verdict_table
 
@@ -135,5 +135,6 @@ def done(bench: Bench) -> Outcome:
     table.notes.append("PostgreSQL's own recovery took "
                        f"{medians(kill_runs['PostgreSQL'])['back_seconds']:.1f} s.")
     measured = {metric.name: value for metric, value in lines}
-    return Outcome([table], dict(metrics=measured, runs=runs, counted=counted, idle=idle_runs,
+    tables = [table, comparison("done", runs)] if len(bench.builds) > 1 else [table]
+    return Outcome(tables, dict(metrics=measured, runs=runs, counted=counted, idle=idle_runs,
                                  kill=kill_runs))

@@ -3,9 +3,7 @@
 
 #include <cstdint>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
-#include "server/dispatch/holds.h"
 #include "tests/dispatch/fixture.h"
 
 namespace dt::testing {
@@ -15,35 +13,6 @@ absl::Time AtSecond(int64_t seconds) { return absl::UnixEpoch() + absl::Seconds(
 
 // Of all the queues of a dispatcher together.
 constexpr size_t kEndedMax = 6 * dispatch::Deadlines<int64_t>::kEndedMax;
-constexpr size_t kHoldsEndedMax = 2 * dispatch::Holds::kEndedMax;
-
-TEST_CASE("holds_pure what has ended is forgotten, and the others end in their order") {
-  absl::flat_hash_map<int64_t, int64_t> dispatches;  // of those that count, by key
-  dispatch::Holds holds([&dispatches](int64_t key, int64_t dispatch) {
-    const auto found = dispatches.find(key);
-    return found != dispatches.end() && found->second == dispatch;
-  });
-  dispatches[0] = 1;
-  holds.Begin(0, 1, AtSecond(1));
-  for (int64_t id = 1; id <= 1000; ++id) {
-    dispatches[id] = id + 1;
-    holds.Begin(id, id + 1, AtSecond(1 + id));
-    CHECK(static_cast<int64_t>(holds.size()) <= 2 * 4 + 2 * dispatch::Holds::kEndedMax);
-    if (id == 500) continue;
-    holds.End();
-    dispatches.erase(id);
-  }
-  CHECK(holds.next() == AtSecond(1));
-  CHECK(!holds.Take(AtSecond(0)).has_value());
-  dispatches[0] = 2000;  // it was sent again
-  holds.End();
-  holds.Begin(0, 2000, AtSecond(2000));
-  CHECK(holds.Take(AtSecond(1500)) == 500);
-  CHECK(!holds.Take(AtSecond(1500)).has_value());
-  CHECK(holds.Take(AtSecond(2000)) == 0);
-  CHECK(holds.size() == 0);
-  CHECK(holds.next() == absl::InfiniteFuture());
-}
 
 TEST_CASE("ended_leaves_nothing_pure one that lives on keeps none of those that ended behind it") {
   dispatch::Deadlines<int64_t> deadlines;
@@ -92,11 +61,11 @@ TEST_CASE("ended_behind_held an activity that is held for hours keeps nothing of
     one.daemon.RunWorkers({stream}, functions);
   }
   CHECK(one.database.Count().live == 1);
-  CHECK(one.daemon.dispatcher().Count().deadlines <= 2 * before + kEndedMax + kHoldsEndedMax);
+  CHECK(one.daemon.dispatcher().Count().deadlines <= 2 * before + kEndedMax);
   one.daemon.Answer(one.hub, RunActivity(functions, held));
   one.daemon.RunWorkers({stream}, functions);
   CHECK(one.Output("held") == "1");
-  CHECK(one.daemon.dispatcher().Count().deadlines <= kHoldsEndedMax);
+  CHECK(one.daemon.dispatcher().Count().deadlines <= kEndedMax);
 }
 
 TEST_CASE("ended_behind_wait a call that waits for an hour keeps nothing of those that end") {
@@ -112,7 +81,7 @@ TEST_CASE("ended_behind_wait a call that waits for an hour keeps nothing of thos
     one.daemon.Post(dispatch::WaitCancelled{wait});
     one.daemon.Settle();
   }
-  CHECK(one.daemon.dispatcher().Count().deadlines <= 2 * before + kEndedMax + kHoldsEndedMax);
+  CHECK(one.daemon.dispatcher().Count().deadlines <= 2 * before + kEndedMax);
   CHECK(!answers[200].has_value());
 }
 

@@ -1,5 +1,5 @@
 // First turns that go to a worker before their instance is created
-// (server/dispatch/early_starts.cc).
+// (server/dispatch/starts.h).
 #include "absl/strings/str_cat.h"
 #include "tests/dispatch/fixture.h"
 
@@ -156,38 +156,22 @@ TEST_CASE("early_start_orphan no stream is left when it is created") {
   CHECK(one.Output(kChain) == "1");
 }
 
-TEST_CASE("early_start_orphan_behind_others it is given back although others were before it") {
-  constexpr int kReleasesAtOnce = 400;
+TEST_CASE("early_start_abandoned it is forgotten, and comes back with its creation") {
   OneDaemon one;
   const Functions functions = SomeFunctions(one.clock);
-  dispatch::StreamOptions listens;
-  listens.orchestration_filters = std::vector<NameFilter>{{"listen", {}}};
-  listens.orchestrations_max = kReleasesAtOnce;
-  dispatch::StreamOptions chains;
-  chains.orchestration_filters = std::vector<NameFilter>{{"chain", {}}};
-  const FakeStream first = one.daemon.Open(one.hub, listens);
-  const FakeStream second = one.daemon.Open(one.hub, chains);
-  for (int i = 0; i < kReleasesAtOnce; ++i) {
-    one.daemon.Start(one.hub, absl::StrCat("by hand ", i), "Listen", "");
-  }
+  const FakeStream stream = one.daemon.Open(one.hub);
   one.daemon.Settle();
   one.daemon.Start(one.hub, kChain, "Chain", "1");
   one.daemon.Turn();
-  const WorkItem item = second.sink->Take().value();
-  one.daemon.Close(first);
-  one.daemon.Turn();  // as many as may be are on the way to the store
+  const WorkItem item = stream.sink->Take().value();
   one.daemon.Post(dispatch::Abandoned{dispatch::WorkType::kTurn, one.hub, item.completiontoken(),
                                       [](const absl::Status&) {}});
-  one.daemon.Close(second);
   one.daemon.Turn();
-  REQUIRE(one.daemon.dispatcher().Count().residents == 1);
-  one.daemon.Settle();
   CHECK(one.daemon.dispatcher().Count().residents == 0);
-  CHECK(one.database.Count().leased_instances == 0);
-  const FakeStream third = one.daemon.Open(one.hub);
-  one.Pass(absl::Seconds(5));
-  one.daemon.RunWorkers({third}, functions);
+  CHECK(one.daemon.dispatcher().Count().items_in_flight == 0);
+  one.daemon.RunWorkers({stream}, functions);
   CHECK(one.Output(kChain) == "1");
+  CHECK(one.database.Count().leased_instances == 0);
 }
 
 TEST_CASE("early_start_event an event that overtakes the answer to the creation is not lost") {

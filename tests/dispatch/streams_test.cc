@@ -103,10 +103,11 @@ TEST_CASE("stream_drop_many thousands are given back in parts, and go on where a
 
   SECTION("a worker that is back at once gets most of them without a call of the store") {
     one.daemon.Turn();
+    CHECK(one.daemon.dispatcher().Count().residents > kInstances / 2);
+    CHECK(one.daemon.dispatcher().Count().residents < kInstances);
     const FakeStream second = one.daemon.Open(one.hub, options);
     one.daemon.Turn();
     CHECK(second.sink->waiting() > kInstances / 2);
-    CHECK(second.sink->waiting() < kInstances);
     one.daemon.RunWorkers({second}, functions);
   }
   SECTION("without one, all of them are free for other daemons") {

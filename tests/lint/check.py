@@ -17,6 +17,7 @@ import yaml
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CASES = ROOT / "tests" / "cases.txt"
 RULES = ROOT / "server" / "RULES.md"
+DISPATCH = ROOT / "server" / "dispatch"
 DESCRIPTIONS = ROOT / "sql" / "logic" / "zz_descriptions.sql"
 FILE_LINES_MAX = 600
 # Spelled in two parts, so that this file passes its own check.
@@ -159,6 +160,25 @@ def link_faults(path):
                 yield f"line {line_number}: {page.name} has no heading {heading}"
 
 
+def order_faults(path):
+    """The dispatcher repeats a run exactly: nothing it does follows the order of a hash table."""
+    lines = path.read_text().splitlines()
+    for number, line in enumerate(lines, 1):
+        walked = (re.search(r"\bfor \(.* : .*?(\w+)(?:\[[^]]*\](?:\(.*\))?)*\)(?: |$)", line) or
+                  re.search(r"(\w+)\.begin\(\)", line))
+        if walked and walked[1] in hash_tables(path.stem) and "In any order:" not in lines[number - 2]:
+            yield (f"line {number}: walks the hash table {walked[1]}. Walk something that has an order, or say in the "
+                   f'line before "// In any order: " and why it does not matter')
+
+
+@functools.cache
+def hash_tables(stem):
+    """What the dispatcher keeps in hash tables: what these files do, and the fields that others see."""
+    kept = re.compile(r"\bflat_hash_(?:map|set)<[^;()]*>\s+(\w+)")
+    return {name for path in DISPATCH.glob("*.*") for name in kept.findall(path.read_text())
+            if path.stem == stem or path.suffix == ".h" and not name.endswith("_")}
+
+
 @functools.cache
 def headings_of(page):
     """The headings of a page, as links name them."""
@@ -184,6 +204,8 @@ def checks_of(path):
         yield yaml_faults
     if path.suffix in CODE:
         yield code_faults
+    if path.parent == DISPATCH and path.suffix in CODE:
+        yield order_faults
     if path.suffix in (".cc", ".h", ".sql"):
         yield citation_faults
     if path.suffix == ".md":

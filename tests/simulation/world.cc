@@ -163,6 +163,7 @@ void World::StartDaemon(size_t index) {
   limits.result_hold_max = absl::Milliseconds(std::vector<int>{0, 20, 1000}[Pick(3)]);
   daemon.daemon =
       std::make_unique<FakeDaemon>(daemon.faults.get(), daemon.store.get(), limits, random_());
+  daemon.daemon->WriteDown(&transcript_, absl::StrCat("daemon ", index, ".", lives_[index]));
   daemon.streams.clear();
 }
 

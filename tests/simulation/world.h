@@ -30,6 +30,8 @@ class World {
   explicit World(WorldOptions options);
   // Runs everything and checks the invariants; an empty string, or what is wrong.
   std::string Run();
+  // What all daemons did, in order.
+  const Transcript& transcript() const { return transcript_; }
 
  private:
   struct Daemon {
@@ -78,6 +80,7 @@ class World {
   FakeClock clock_;
   MemoryDatabase database_;
   HubId hub_ = 0;
+  Transcript transcript_;
   Functions functions_;
   std::vector<Daemon> daemons_;
   std::vector<int> lives_;

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <utility>
 
+#include "absl/strings/str_format.h"
 #include "server/orchestration/requests.h"
 
 namespace dt::testing {
@@ -20,9 +21,11 @@ T Checked(absl::StatusOr<T> value) {
 
 }  // namespace
 
+std::string CountedIds::NewExecutionId() { return absl::StrFormat("%016x%016x", seed_, ++last_); }
+
 FakeDaemon::FakeDaemon(Store* store, MemoryStore* steps, dispatch::DispatchLimits limits,
                        uint64_t seed)
-    : store_(store), steps_(steps), dispatcher_(std::move(limits), &ids_, seed) {
+    : store_(store), steps_(steps), ids_(seed), dispatcher_(std::move(limits), &ids_, seed) {
   store_->Start(this);
 }
 
@@ -35,6 +38,7 @@ bool FakeDaemon::Turn() {
   std::vector<dispatch::Event> events;
   events.swap(events_);
   dispatcher_.Step(events, now, steady, effects_);
+  if (transcript_ != nullptr) transcript_->Add(now, name_, effects_);
   dispatch::RunEffects(effects_, store_, [this](dispatch::Event event) { Post(std::move(event)); });
   return true;
 }

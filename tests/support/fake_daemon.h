@@ -9,10 +9,10 @@
 #include <vector>
 
 #include "server/dispatch/dispatcher.h"
-#include "server/orchestration/random_ids.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/fake_worker.h"
 #include "tests/support/memory_store.h"
+#include "tests/support/transcript.h"
 
 namespace dt::testing {
 
@@ -21,6 +21,17 @@ struct FakeStream {
   dispatch::StreamId id = 0;
   HubId hub = 0;
   std::shared_ptr<FakeSink> sink;
+};
+
+// Ids that look like random ones, and are the same in each run.
+class CountedIds : public orchestration::IdSource {
+ public:
+  explicit CountedIds(uint64_t seed) : seed_(seed) {}
+  std::string NewExecutionId() override;
+
+ private:
+  const uint64_t seed_;
+  uint64_t last_ = 0;
 };
 
 class FakeDaemon : public StoreObserver {
@@ -68,6 +79,11 @@ class FakeDaemon : public StoreObserver {
   void RunWorkers(const std::vector<FakeStream>& streams, const Functions& functions);
 
   dispatch::Dispatcher& dispatcher() { return dispatcher_; }
+  // From now on it writes down what it does, under this name; `transcript` must outlive it.
+  void WriteDown(Transcript* transcript, std::string name) {
+    transcript_ = transcript;
+    name_ = std::move(name);
+  }
   // Answers that were given, of all calls.
   int answers() const { return answers_; }
 
@@ -80,13 +96,15 @@ class FakeDaemon : public StoreObserver {
 
   Store* const store_;
   MemoryStore* const steps_;
-  orchestration::RandomIds ids_;
+  CountedIds ids_;
   dispatch::Dispatcher dispatcher_;
   std::vector<dispatch::Event> events_;
   std::vector<dispatch::Effect> effects_;
   uint64_t last_id_ = 0;
   absl::Duration steady_ahead_ = absl::ZeroDuration();  // of the store's clock
   int answers_ = 0;
+  Transcript* transcript_ = nullptr;
+  std::string name_;
 };
 
 }  // namespace dt::testing

@@ -1,0 +1,36 @@
+// Inline tasks: activities that a worker here runs at once. Under the lease of their instance they
+// need no row of their own. They end with a turn of it (unstored_results.h) or, as most of a large
+// fan-out do, by a message to it, and the store sees no more of them than their ids and the
+// history.
+//
+// Rules
+//   * Only tasks that the history describes whole, small ones, and not too many of one instance.
+//     Its hot row carries their ids through every turn, and whoever must make rows reads its
+//     history.
+//   * What this daemon runs keeps running when the instance is given up, ends or continues as new:
+//     the same call gives it a row, under the key and the lease that it has here.
+//   * Where it is not known whether that call has happened, the store finds the task in either
+//     place (InlinePlace).
+//
+// Pure.
+#ifndef DT_SERVER_DISPATCH_INLINE_TASKS_H_
+#define DT_SERVER_DISPATCH_INLINE_TASKS_H_
+
+#include <vector>
+
+#include "server/dispatch/residents.h"
+
+namespace dt::dispatch {
+
+// Marks those of the checkpoint's tasks that are inline.
+void ChooseInlineTasks(const Resident& resident, Checkpoint& checkpoint);
+// The inline tasks that outlive the lease of their instance, or its generation.
+std::vector<KeptTask> Outliving(const Resident& resident, const Checkpoint& checkpoint);
+// Whether the task that has ended is an inline one of this resident.
+bool IsInline(const Resident& resident, const TaskCompletion& completion);
+// The task with this id and key is none of the resident's any more.
+void ForgetInline(Resident& resident, int32_t task_id, TaskKey key);
+
+}  // namespace dt::dispatch
+
+#endif  // DT_SERVER_DISPATCH_INLINE_TASKS_H_
