@@ -5,7 +5,7 @@
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_join.h"
-#include "server/config.h"
+#include "fmt/format.h"
 
 namespace dt {
 namespace {
@@ -32,6 +32,7 @@ constexpr char kUsage[] = R"(durabletask-sidecar: Durable Task orchestrations, k
 
 Flags of all verbs:
   --help             this text
+  --help-all         the same with all settings
   --version          as the verb
   --config FILE      settings as TOML (environment DURABLETASK_CONFIG)
   --print-config     print the effective settings, secrets masked, and exit
@@ -73,8 +74,9 @@ absl::Status UnknownArgument(const std::string& argument) {
     return absl::InvalidArgumentError("'" + argument +
                                       "' is no verb; `durabletask-sidecar --help` lists them");
   }
-  std::vector<std::string> names = {"--help",    "--version", "--config", "--print-config",
-                                    "--address", "--tls",     "--live",   "--yes"};
+  std::vector<std::string> names = {"--help",   "--help-all",     "--version",
+                                    "--config", "--print-config", "--address",
+                                    "--tls",    "--live",         "--yes"};
   for (const Setting& setting : Settings()) names.push_back("--" + setting.flag);
   return absl::InvalidArgumentError(
       UnknownKeyMessage("flag", argument.substr(0, argument.find('=')), names));
@@ -118,6 +120,8 @@ absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv) 
   CommandLine line;
   bool help = false;
   app.add_flag("--help,-h", help);
+  bool help_all = false;
+  app.add_flag("--help-all", help_all);
   bool version = false;
   app.add_flag("--version,-V", version);
   app.add_option("--config", line.config_file);
@@ -133,9 +137,13 @@ absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv) 
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    if (!help && !version) return absl::InvalidArgumentError(error.what());
+    if (!help && !help_all && !version) return absl::InvalidArgumentError(error.what());
   }
-  if (help) return CommandLine{};
+  if (help || help_all) {
+    CommandLine asked;
+    asked.verb = help_all ? CommandVerb::kHelpAll : CommandVerb::kHelp;
+    return asked;
+  }
   if (version) {
     CommandLine asked;
     asked.verb = CommandVerb::kVersion;
@@ -153,6 +161,15 @@ absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv) 
   return line;
 }
 
-std::string HelpText() { return std::string(kUsage) + SettingsHelp(); }
+std::string HelpText(SettingsShown shown) {
+  std::string text = kUsage + SettingsHelp(shown);
+  if (shown == SettingsShown::kCommon) {
+    text += fmt::format(
+        "\nThese are the settings that most need, of {}: durabletask-sidecar --help-all and\n"
+        "deploy/SETTINGS.md show all of them.\n",
+        Settings().size());
+  }
+  return text;
+}
 
 }  // namespace dt

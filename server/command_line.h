@@ -8,11 +8,13 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "server/config.h"
 
 namespace dt {
 
 enum class CommandVerb {
   kHelp,
+  kHelpAll,
   kVersion,
   kServe,
   kDev,
@@ -41,8 +43,9 @@ struct CommandLine {
 // kInvalidArgument with a message for the user.
 absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv);
 
-// What `--help` prints: verbs, and every setting.
-std::string HelpText();
+// What `--help` prints: verbs, the settings that people need, and where the others are; and what
+// `--help-all` prints: all of them.
+std::string HelpText(SettingsShown shown);
 
 }  // namespace dt
 

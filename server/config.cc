@@ -234,10 +234,11 @@ std::string PrintConfig(const LoadedConfig& loaded) {
   return out;
 }
 
-std::string SettingsHelp() {
+std::string SettingsHelp(SettingsShown shown) {
   const Config defaults;
   std::string out;
   for (const Setting& setting : Settings()) {
+    if (shown == SettingsShown::kCommon && !setting.common) continue;
     const std::string value = setting.get(defaults);
     out += fmt::format("  --{}{}\n      {}\n      environment {}, file [{}] {}{}\n", setting.flag,
                        setting.kind == SettingKind::kBool ? "[=true|false]" : " VALUE",

@@ -1,7 +1,7 @@
 // What the daemon can be told, and where it was told: flags > environment > file > defaults.
 //
-// One table (settings.cc) makes the flags, the environment variables, the file keys, --help and the
-// page deploy/SETTINGS.md. The defaults are those of the option structs themselves, so they are
+// One table (settings.cc) makes the flags, the environment variables, the file keys, --help-all and
+// the page deploy/SETTINGS.md. The defaults are those of the option structs themselves, so they are
 // written down once. Every limit has a name with its unit.
 #ifndef DT_SERVER_CONFIG_H_
 #define DT_SERVER_CONFIG_H_
@@ -59,6 +59,7 @@ struct Setting {
   // What it says of a malformed value quotes nothing of a secret.
   std::function<absl::Status(Config&, std::string_view)> set;
   std::function<std::string(const Config&)> get;
+  bool common = false;  // one of the few that --help shows
 
   std::string name() const { return section + "." + key; }
   std::string environment() const;  // DURABLETASK_SECTION_KEY
@@ -93,8 +94,9 @@ std::string UnknownKeyMessage(std::string_view what, std::string_view key,
 
 // The effective settings as TOML, secrets masked, each with its origin as a comment.
 std::string PrintConfig(const LoadedConfig& loaded);
-// The settings for --help.
-std::string SettingsHelp();
+// Settings as they are written on the command line.
+enum class SettingsShown { kCommon, kAll };
+std::string SettingsHelp(SettingsShown shown);
 // The settings as a markdown table.
 std::string SettingsMarkdown();
 

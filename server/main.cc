@@ -110,7 +110,8 @@ int RunWithDatabase(const CommandLine& line, const Config& config) {
 }
 
 int Run(const CommandLine& line) {
-  if (line.verb == CommandVerb::kHelp) return Report(HelpText());
+  if (line.verb == CommandVerb::kHelp) return Report(HelpText(SettingsShown::kCommon));
+  if (line.verb == CommandVerb::kHelpAll) return Report(HelpText(SettingsShown::kAll));
   if (line.verb == CommandVerb::kVersion)
     return Report(fmt::format("{} ({})\n", Version(), Commit()));
   if (line.verb == CommandVerb::kConfigDocs) return Report(SettingsMarkdown());

@@ -138,6 +138,12 @@ inline Setting Named(std::string flag, Setting setting) {
   return setting;
 }
 
+// A setting that nearly everybody who runs a daemon looks for.
+inline Setting Common(Setting setting) {
+  setting.common = true;
+  return setting;
+}
+
 inline Setting Secret(Setting setting) {
   setting.secret = true;
   return setting;

@@ -12,6 +12,7 @@ namespace dt {
 namespace {
 
 using setting_kinds::Bool;
+using setting_kinds::Common;
 using setting_kinds::List;
 using setting_kinds::Malformed;
 using setting_kinds::Mode;
@@ -145,12 +146,12 @@ std::string GetPreparedStatements(const Config& config) {
 }
 
 void AddDatabase(std::vector<Setting>& rows) {
-  rows.push_back(Named(
+  rows.push_back(Common(Named(
       "postgres",
       With(SetUrl, Secret(Text("postgres", "url", FIELD(store.connection.url),
                                "PostgreSQL as a URL (postgresql://user@host/database, special "
                                "characters percent-encoded) or key=value string; empty: the PG* "
-                               "variables, or in `dev` a private PostgreSQL")))));
+                               "variables, or in `dev` a private PostgreSQL"))))));
   rows.push_back(
       With(SetSchemaName, Text("postgres", "schema", FIELD(store.schema),
                                "schema that holds everything; one database may hold several")));
@@ -182,23 +183,23 @@ void AddDatabase(std::vector<Setting>& rows) {
       With(SetListenUrl,
            Secret(Text("postgres", "listen-url", FIELD(store.listen_url),
                        "a direct connection for LISTEN, past a pooler; empty: postgres-url"))));
-  rows.push_back(
+  rows.push_back(Common(
       Bool("schema", "up", FIELD(schema_up),
-           "create or migrate the schema at start; otherwise `serve` only checks its version"));
-  rows.push_back(
+           "create or migrate the schema at start; otherwise `serve` only checks its version")));
+  rows.push_back(Common(
       Named("data-dir", Text("dev", "data-dir", FIELD(data_dir),
-                             "directory of the private PostgreSQL of `dev`, kept between runs")));
+                             "directory of the private PostgreSQL of `dev`, kept between runs"))));
 }
 
 void AddHubs(std::vector<Setting>& rows) {
-  rows.push_back(Named(
-      "hubs", List("hubs", "names", FIELD(hub_names), "task hubs that are created at start")));
+  rows.push_back(Common(Named(
+      "hubs", List("hubs", "names", FIELD(hub_names), "task hubs that are created at start"))));
   rows.push_back(Text("hubs", "default", FIELD(service.hubs.default_name),
                       "task hub of calls that name none"));
-  rows.push_back(Bool(
+  rows.push_back(Common(Bool(
       "hubs", "create-unknown", FIELD(service.hubs.create_unknown),
       "create a task hub on its first use, with access control on that of its admin; otherwise the "
-      "answer is NOT_FOUND (`dev`: true)"));
+      "answer is NOT_FOUND (`dev`: true)")));
   rows.push_back(
       Bool("hubs", "deletion-enabled", FIELD(service.hub_deletion_enabled),
            "allow DeleteTaskHub and CreateTaskHub with recreateIfExists, which delete data"));
@@ -211,8 +212,8 @@ void AddHubs(std::vector<Setting>& rows) {
 
 void AddServer(std::vector<Setting>& rows) {
   rows.push_back(
-      Named("listen", List("listen", "addresses", FIELD(server.addresses),
-                           "addresses to listen on, host:port or unix:path, any number")));
+      Common(Named("listen", List("listen", "addresses", FIELD(server.addresses),
+                                  "addresses to listen on, host:port or unix:path, any number"))));
   rows.push_back(Mode("listen", "unix-mode", FIELD(server.unix_mode),
                       "mode of unix sockets, whatever the umask: 660 lets their group connect, 666 "
                       "everybody on this machine"));
@@ -236,10 +237,10 @@ void AddServer(std::vector<Setting>& rows) {
 
 void AddSecurity(std::vector<Setting>& rows) {
   rows.push_back(
-      Text("listen", "tls-certificate-file", FIELD(server.tls.certificate_file),
-           "certificate chain as PEM; with it all addresses but unix sockets speak TLS"));
-  rows.push_back(Text("listen", "tls-key-file", FIELD(server.tls.key_file),
-                      "its private key as PEM, not encrypted"));
+      Common(Text("listen", "tls-certificate-file", FIELD(server.tls.certificate_file),
+                  "certificate chain as PEM; with it all addresses but unix sockets speak TLS")));
+  rows.push_back(Common(Text("listen", "tls-key-file", FIELD(server.tls.key_file),
+                             "its private key as PEM, not encrypted")));
   rows.push_back(
       Text("listen", "tls-client-ca-file", FIELD(server.tls.client_ca_file),
            "authorities of client certificates as PEM; without an access file every call then "
@@ -251,9 +252,9 @@ void AddSecurity(std::vector<Setting>& rows) {
       Named("insecure", Bool("listen", "insecure", FIELD(server.insecure),
                              "listen also where others can connect without TLS and "
                              "authentication, with a warning; otherwise only on this machine")));
-  rows.push_back(
+  rows.push_back(Common(
       Text("access", "file", FIELD(access.file),
-           "who may do what, see deploy/ACCESS.md; empty: whoever can connect may do everything"));
+           "who may do what, see deploy/ACCESS.md; empty: whoever can connect may do everything")));
   rows.push_back(Time("access", "reload-seconds", absl::Seconds(1), FIELD(access.reload_interval),
                       1, 86400, "how often the access file is looked at for changes"));
 }
@@ -424,8 +425,8 @@ void AddRest(std::vector<Setting>& rows) {
                       86400, "how long a stopping daemon waits for the work items in flight"));
   rows.push_back(Time("shutdown", "grace-seconds-max", absl::Seconds(1), FIELD(shutdown_grace), 0,
                       86400, "how long it then waits for calls in progress"));
-  rows.push_back(With(SetLogLevel, Text("log", "level", FIELD(log_level),
-                                        "trace, debug, info, warning, error or off")));
+  rows.push_back(Common(With(SetLogLevel, Text("log", "level", FIELD(log_level),
+                                               "trace, debug, info, warning, error or off"))));
   Setting format{"log",
                  "format",
                  "",

@@ -211,14 +211,35 @@ TEST_CASE(
     CHECK(setting.get(config) == setting.get(defaults));
     CHECK(names.insert(setting.flag).second);
     CHECK(names.insert(setting.environment()).second);
-    CHECK(HelpText().find("--" + setting.flag) != std::string::npos);
+    CHECK(HelpText(SettingsShown::kAll).find("--" + setting.flag) != std::string::npos);
     CHECK(SettingsMarkdown().find("`" + setting.name() + "`") != std::string::npos);
   }
+}
+
+TEST_CASE("help_shows_the_settings_that_people_need_and_says_where_the_rest_is") {
+  const std::string help = HelpText(SettingsShown::kCommon);
+  int common = 0;
+  for (const Setting& setting : Settings()) {
+    INFO(setting.name());
+    // With what follows its name, so that no longer flag that begins so is taken for it.
+    const bool shown = help.find("\n  --" + setting.flag + " VALUE\n") != std::string::npos ||
+                       help.find("\n  --" + setting.flag + "[=true|false]\n") != std::string::npos;
+    CHECK(shown == setting.common);
+    common += setting.common ? 1 : 0;
+  }
+  CHECK(common == 10);
+  CHECK(help.find("--help-all") != std::string::npos);
+  CHECK(help.find("deploy/SETTINGS.md") != std::string::npos);
+  const std::string all = HelpText(SettingsShown::kAll);
+  CHECK(all.find("deploy/SETTINGS.md show all") == std::string::npos);
+  CHECK(all.size() > 3 * help.size());
 }
 
 TEST_CASE("command_line: verbs, lists, switches") {
   CHECK(Parse({}).verb == CommandVerb::kHelp);
   CHECK(Parse({"serve", "--help"}).verb == CommandVerb::kHelp);
+  CHECK(Parse({"--help-all"}).verb == CommandVerb::kHelpAll);
+  CHECK(Parse({"serve", "--nonsense", "--help-all", "--help"}).verb == CommandVerb::kHelpAll);
   CHECK(Parse({"schema", "up"}).verb == CommandVerb::kSchemaUp);
   CHECK(Parse({"config", "docs"}).verb == CommandVerb::kConfigDocs);
   CHECK(Parse({"token"}).verb == CommandVerb::kToken);
