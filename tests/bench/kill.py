@@ -1,8 +1,8 @@
 """W13: kill -9 of the daemon, of PostgreSQL and of the worker at full load.
 
-What is killed is started again at once on the same host. All times count from the kill, and say when
-something was back: the worker says when it asked for work and when it got some, the database's own
-records say when turns and ends were committed; all of them share a clock. Afterwards every
+What is killed is started again at once on the same host. All times count from the kill, and say
+when something was back: the worker says when it asked for work and when it got some, the database's
+own records say when turns and ends were committed; all of them share a clock. Afterwards every
 orchestration that was started must have completed, with the output that it must have.
 """
 
@@ -22,9 +22,9 @@ from runs import Bench, Outcome
 from servers import DTBENCH, SIDECAR, note, start
 from tables import Column, figure_table, medians, seconds_to_rate
 
-sys.path.insert(0, str(machine.ROOT / "tests" / "recovery"))
+sys.path.insert(0, str(machine.ROOT / "tests" / "support"))
 os.environ.setdefault("DTPG_SIDECAR", str(SIDECAR))
-from processes import Daemon, Postgres, eventually  # noqa: E402
+from processes import House, Postgres, eventually  # noqa: E402
 
 DATABASE = "kill"
 COMPLETED = 1  # OrchestrationStatus
@@ -68,21 +68,18 @@ class Served:
     first_item_time: float
 
 
-class House:
+class FragileHouse(House):
     """A PostgreSQL and a daemon that can be killed, each by itself."""
 
     def __init__(self, directory: pathlib.Path):
         directory.mkdir(mode=0o755)
-        self.postgres = Postgres(directory)
+        super().__init__(Postgres(directory), DATABASE)
         self.postgres.create_database(DATABASE)
-        self.daemon = Daemon(DATABASE, self.postgres.url(DATABASE), directory, "--schema-up")
+        self.daemon = self.add_daemon("--schema-up")
 
     def close(self) -> None:
-        self.daemon.stop()
+        super().close()
         self.postgres.stop()
-
-    def query(self, sql: str) -> list[dict]:
-        return self.postgres.query(DATABASE, sql)
 
     def psql(self, sql: str) -> str | None:
         """What psql prints; None while PostgreSQL is away."""
@@ -96,14 +93,16 @@ class House:
 
     def flight(self) -> Flight | None:
         """None while PostgreSQL is away."""
-        found = self.psql("select count(*), count(*) filter (where turn > 0) from dt.ReadyInstances")
+        found = self.psql("select count(*), count(*) filter (where turn > 0)"
+                          " from dt.ReadyInstances")
         return None if found is None else Flight(*map(int, found.split("|")))
 
 
 class Starter(threading.Thread):
-    """Keeps so many orchestrations in flight, whatever happens to the daemon: it starts them by SQL."""
+    """Keeps so many orchestrations in flight, whatever happens to the daemon: it starts them by
+    SQL."""
 
-    def __init__(self, house: House, in_flight: int):
+    def __init__(self, house: FragileHouse, in_flight: int):
         super().__init__(daemon=True)
         self._house, self._in_flight = house, in_flight
         self._stopping = threading.Event()
@@ -137,7 +136,8 @@ class Worker(threading.Thread):
         super().__init__(daemon=True)
         host, port = address.split(":")
         self._socket_address = (host, int(port))
-        self._command = [DTBENCH, "--serve", "--address", address, "--worker-orchestrations", credits,
+        self._command = [DTBENCH, "--serve", "--address", address,
+                         "--worker-orchestrations", credits,
                          "--worker-activities", credits]
         self._stopping = threading.Event()
         self._process: subprocess.Popen | None = None
@@ -178,9 +178,9 @@ class Worker(threading.Thread):
             self.join()
 
 
-def strike(house: House, worker: Worker, what: str) -> dict:
-    """Kills it and starts it again; returns, by the clock, when that was, when what was killed was back,
-    and from when on what is committed is the work of the time after."""
+def strike(house: FragileHouse, worker: Worker, what: str) -> dict:
+    """Kills it and starts it again; returns, by the clock, when that was, when what was killed was
+    back, and from when on what is committed is the work of the time after."""
     killed = time.time()
     if what == "PostgreSQL":
         house.postgres.kill()
@@ -202,30 +202,31 @@ def strike(house: House, worker: Worker, what: str) -> dict:
     return dict(killed=killed, back=back, since=since, first_item_seconds=since - killed)
 
 
-def completed(house: House) -> int:
+def completed(house: FragileHouse) -> int:
     [row] = house.query("select count(*) as n from dt.Instances where completed_time is not null")
     return row["n"]
 
 
-def wait_for_completed(house: House, count: int) -> None:
+def wait_for_completed(house: FragileHouse, count: int) -> None:
     deadline = time.monotonic() + DRAIN_SECONDS
     while (found := completed(house)) < count:
         assert time.monotonic() < deadline, f"only {found} orchestrations have ended"
         time.sleep(REFILL_SECONDS)
 
 
-def wait_for_begun(house: House, count: int) -> Flight:
+def wait_for_begun(house: FragileHouse, count: int) -> Flight:
     """Until so many have begun and not ended, at this moment."""
     deadline = time.monotonic() + FLIGHT_SECONDS
     while (flight := house.flight()) is None or flight.begun < count:
         assert time.monotonic() < deadline, (
-            f"{flight} and not {count} begun within {FLIGHT_SECONDS} s: the load ends them faster than"
+            f"{flight} and not {count} begun within {FLIGHT_SECONDS} s: the load ends them faster"
+            f" than"
             " SQL starts others")
         time.sleep(BIN_SECONDS)
     return flight
 
 
-def times(house: House, event: dict) -> dict:
+def times(house: FragileHouse, event: dict) -> dict:
     """What the database's records say about the time after the kill."""
     killed, since = (f"to_timestamp({event[name]!r})" for name in ("killed", "since"))
     [first] = house.query(
@@ -253,7 +254,7 @@ def times(house: House, event: dict) -> dict:
         full_rate_seconds=seconds_to_rate(counts, BIN_SECONDS, RATE_SHARE * before["rate"]))
 
 
-def check(house: House, started: int) -> None:
+def check(house: FragileHouse, started: int) -> None:
     """Every orchestration has completed with the output that it must have."""
     deadline = time.monotonic() + DRAIN_SECONDS
     unfinished = ("select count(*) as n from dt.Instances where completed_time is null"
@@ -261,9 +262,9 @@ def check(house: House, started: int) -> None:
     while (left := house.query(unfinished)[0]["n"]) > 0:
         assert time.monotonic() < deadline, f"{left} orchestrations do not end"
         time.sleep(0.2)
-    rows = house.query("select instance_id, runtime_status, encode(output, 'escape') as output"
+    rows = house.query("select instance_id, stored_status, encode(output, 'escape') as output"
                        " from dt.Instances where instance_id like 'kill-%'")
-    found = {row["instance_id"]: (row["runtime_status"], row["output"]) for row in rows}
+    found = {row["instance_id"]: (row["stored_status"], row["output"]) for row in rows}
     wanted = {name: (COMPLETED, output) for name, output in outputs(range(started)).items()}
     wrong = [name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name)]
     assert not wrong, (f"{len(wrong)} of {started} orchestrations are lost or wrong, such as "
@@ -271,7 +272,7 @@ def check(house: House, started: int) -> None:
 
 
 def run(bench: Bench, what: str, in_flight: int) -> dict:
-    house = House(bench.directory(f"kill-{what.lower()}"))
+    house = FragileHouse(bench.directory(f"kill-{what.lower()}"))
     started = round(in_flight * SPARE_SHARE)
     starter, worker = Starter(house, started), Worker(house.daemon.address, started)
     try:

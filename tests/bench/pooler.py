@@ -1,5 +1,6 @@
-"""Chains by the ways of a daemon to PostgreSQL, in turns: with statements prepared, without, and through a PgBouncer in
-either mode. Printed are medians of the ratios to the first way, turn by turn, since the machine may be shared."""
+"""Chains by the ways of a daemon to PostgreSQL, in turns: with statements prepared, without, and
+through a PgBouncer in either mode. Printed are medians of the ratios to the first way, turn by
+turn, since the machine may be shared."""
 
 import argparse
 import json
@@ -13,13 +14,14 @@ import tempfile
 
 BUILD = pathlib.Path(os.environ["DTPG_BUILD"])
 os.environ.setdefault("DTPG_SIDECAR", str(BUILD / "durabletask-sidecar"))
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "recovery"))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 # These need DTPG_SIDECAR and the path.
 from poolers import Pooler  # noqa: E402
 from processes import Daemon, Postgres, schema_up  # noqa: E402
 
 DATABASE = "bench"
-FIGURES = ("orchestrations_per_second", "postgres_cpu_seconds_per_1000", "daemon_cpu_seconds_per_1000",
+FIGURES = ("orchestrations_per_second", "postgres_cpu_seconds_per_1000",
+           "daemon_cpu_seconds_per_1000",
            "latency_ms_p50", "commits_per_orchestration")
 
 
@@ -27,7 +29,8 @@ def measure(postgres: Postgres, url: str, options: tuple, in_flight: int, second
     daemon = Daemon("bench", url, postgres.directory, *options)
     try:
         run = subprocess.run(
-            [BUILD / "dtbench", "--address", daemon.address, "--postgres", postgres.url(DATABASE), "--in-flight",
+            [BUILD / "dtbench", "--address", daemon.address, "--postgres", postgres.url(DATABASE),
+             "--in-flight",
              str(in_flight), "--seconds", str(seconds), "--warmup-seconds", "1", "--json"],
             check=True, capture_output=True, text=True)
     finally:
@@ -50,7 +53,8 @@ def main() -> None:
         postgres.create_database(DATABASE)
         direct = postgres.url(DATABASE)
         schema_up(direct)
-        ways = {"prepared": (direct, ()), "not prepared": (direct, ("--postgres-prepared-statements", "off"))}
+        ways = {"prepared": (direct, ()),
+                "not prepared": (direct, ("--postgres-prepared-statements", "off"))}
         for mode in ("transaction", "session"):
             poolers.append(Pooler(postgres, directory / mode, mode))
             ways[f"pooler, {mode}"] = (poolers[-1].url(DATABASE), ("--postgres-listen-url", direct))
@@ -59,11 +63,14 @@ def main() -> None:
             found: dict[str, list] = {name: [] for name in ways}
             for _ in range(arguments.repetitions):
                 for name, (url, options) in ways.items():
-                    found[name].append(measure(postgres, url, options, in_flight, arguments.seconds))
+                    found[name].append(measure(postgres, url, options, in_flight,
+                                               arguments.seconds))
             for name, runs in found.items():
-                ratios = [statistics.median(run[i] / first[i] for run, first in zip(runs, found["prepared"]))
+                ratios = [statistics.median(run[i] / first[i]
+                                            for run, first in zip(runs, found["prepared"]))
                           for i in range(len(FIGURES))]
-                print(in_flight, "|", name, "|", " | ".join(f"{ratio:.2f}" for ratio in ratios), flush=True)
+                print(in_flight, "|", name, "|", " | ".join(f"{ratio:.2f}" for ratio in ratios),
+                      flush=True)
     finally:
         for pooler in poolers:
             pooler.stop()

@@ -34,9 +34,10 @@ def free_port() -> int:
 
 
 def start(arguments: list, **options) -> subprocess.Popen:
-    """A child that ends with this program, however that ends. Not by a function for the child to run:
-    Python would then call gRPC's fork handlers in it (tests/recovery/processes.py)."""
-    return subprocess.Popen(["setpriv", "--pdeathsig", "TERM", "--", *map(str, arguments)], **options)
+    """A child that ends with this program, however that ends. Not by a function for the child to
+    run: Python would then call gRPC's fork handlers in it (tests/support/processes.py)."""
+    return subprocess.Popen(["setpriv", "--pdeathsig", "TERM", "--", *map(str, arguments)],
+                            **options)
 
 
 class Server:

@@ -1,22 +1,10 @@
-import pathlib
-import shutil
-import tempfile
-
 import pytest
 
-from processes import Postgres
+from processes import private_postgres
 
 
 @pytest.fixture(scope="session")
 def postgres():
     """One PostgreSQL for all tests; each makes a database of its own."""
-    directory = pathlib.Path(tempfile.mkdtemp(prefix="dt-recovery-"))
-    directory.chmod(0o755)
-    server = None
-    try:
-        server = Postgres(directory)
+    with private_postgres("dt-recovery-") as server:
         yield server
-    finally:
-        if server:
-            server.stop()
-        shutil.rmtree(directory)

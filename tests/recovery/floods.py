@@ -14,7 +14,8 @@ from processes import SECONDS, eventually
 MIB = 1 << 20
 HUB = (("taskhub", "greedy"),)
 ONLY_TURNS = pb.WorkItemFilters(orchestrations=[pb.OrchestrationFilter(name="large")])
-OPTIONS = [("grpc.max_receive_message_length", 100 * MIB), ("grpc.max_send_message_length", 100 * MIB)]
+OPTIONS = [("grpc.max_receive_message_length", 100 * MIB),
+           ("grpc.max_send_message_length", 100 * MIB)]
 
 
 @contextlib.contextmanager
@@ -28,15 +29,18 @@ def start(stub: TaskHubSidecarServiceStub, name: str, count: int, input_bytes: i
     value = StringValue(value="x" * input_bytes)
     ids = [f"{name}-{i}" for i in range(count)]
     for instance_id in ids:
-        stub.StartInstance(pb.CreateInstanceRequest(instanceId=instance_id, name="large", input=value),
+        stub.StartInstance(pb.CreateInstanceRequest(instanceId=instance_id, name="large",
+                                                    input=value),
                            metadata=HUB)
     return ids
 
 
 def open_stream(stub: TaskHubSidecarServiceStub):
-    """A worker stream for as many turns as there may be; whoever does not iterate it does not read."""
+    """A worker stream for as many turns as there may be; whoever does not iterate it does not
+    read."""
     return stub.GetWorkItems(
-        pb.GetWorkItemsRequest(maxConcurrentOrchestrationWorkItems=1000, workItemFilters=ONLY_TURNS),
+        pb.GetWorkItemsRequest(maxConcurrentOrchestrationWorkItems=1000,
+                               workItemFilters=ONLY_TURNS),
         metadata=HUB)
 
 
@@ -63,7 +67,8 @@ def answer_with_tasks(stub: TaskHubSidecarServiceStub, item: pb.WorkItem, tasks:
 
 @contextlib.contextmanager
 def unread_histories(address: str, count: int, events: int, event_bytes: int) -> Iterator[None]:
-    """Instances with large histories, each with a turn that is due, for a worker that does not read."""
+    """Instances with large histories, each with a turn that is due, for a worker that does not
+    read."""
     with client(address) as stub:
         reading = open_stream(stub)
         ids = start(stub, "history", count, 1)
@@ -92,7 +97,8 @@ def endless_parts(address: str, count: int, part_bytes: int) -> Iterator[None]:
                     instanceId=item.orchestratorRequest.instanceId,
                     completionToken=item.completionToken, isPartial=True,
                     chunkIndex=Int32Value(value=index), actions=[pb.OrchestratorAction(
-                        id=index + 1, scheduleTask=pb.ScheduleTaskAction(name="never", input=value))])
+                        id=index + 1,
+                        scheduleTask=pb.ScheduleTaskAction(name="never", input=value))])
                 index += 1
                 try:
                     stub.CompleteOrchestratorTask(part, metadata=HUB)
@@ -104,7 +110,8 @@ def endless_parts(address: str, count: int, part_bytes: int) -> Iterator[None]:
     with client(address) as stub:
         stream = open_stream(stub)
         start(stub, "parts", count, 1)
-        threads = [threading.Thread(target=answer, args=[item]) for _, item in zip(range(count), stream)]
+        threads = [threading.Thread(target=answer, args=[item])
+                   for _, item in zip(range(count), stream)]
         for thread in threads:
             thread.start()
         try:
@@ -128,7 +135,8 @@ def unread_answers(address: str, calls: int, output_bytes: int) -> Iterator[None
                                              ("grpc.http2.bdp_probe", 0),
                                              ("grpc.use_local_subchannel_pool", 1)]) as channel:
             # As a stream of answers: whoever does not iterate over it does not read.
-            ask = channel.unary_stream(path, request_serializer=pb.GetInstanceRequest.SerializeToString)
+            ask = channel.unary_stream(path,
+                                       request_serializer=pb.GetInstanceRequest.SerializeToString)
             unread = [ask(request, metadata=HUB) for _ in range(calls)]
             eventually(lambda: any(call.done() for call in unread), "an answer is refused")
             [refused] = {call.code() for call in unread if call.done()}

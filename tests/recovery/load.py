@@ -47,7 +47,8 @@ def large_order(ctx, number):
 
 
 def reported_order(ctx, number):
-    """The same, but its last step reports the results to this process, since nothing of it is kept."""
+    """The same, but its last step reports the results to this process, since nothing of it is
+    kept."""
     results = yield from order(ctx, number)
     yield ctx.call_activity("report", input=[number, results])
 

@@ -1,5 +1,5 @@
-"""One hub fills the memory of a daemon that has 1 GiB, as the manifests give it: the daemon lives, and the
-other hub is served."""
+"""One hub fills the memory of a daemon that has 1 GiB, as the manifests give it: the daemon lives,
+and the other hub is served."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ import pytest
 import floods
 from load import order, outputs, start_orchestrations
 from processes import eventually
-from test_recovery import House
+from test_recovery import LoadedHouse
 
 LIMIT = 1 << 30
 ORDERS = 20
@@ -19,8 +19,8 @@ GROUPS = (pathlib.Path("/sys/fs/cgroup/memory"), pathlib.Path("/sys/fs/cgroup"))
 
 @contextlib.contextmanager
 def control_group(name: str):
-    """A control group with LIMIT bytes, or None where we may make none: then the daemon is told its limit,
-    and what it had at most is all that is checked."""
+    """A control group with LIMIT bytes, or None where we may make none: then the daemon is told its
+    limit, and what it had at most is all that is checked."""
     for parent, file in zip(GROUPS, ("memory.limit_in_bytes", "memory.max")):
         group = parent / f"{name}-{os.getpid()}"
         try:
@@ -74,7 +74,7 @@ FLOODS = {
 
 @pytest.mark.parametrize("flood", FLOODS)
 def test_memory(postgres, group, flood):
-    house = House(postgres, f"memory_{flood}")
+    house = LoadedHouse(postgres, f"memory_{flood}")
     try:
         limit = () if group else ("--memory-bytes-max", str(LIMIT // 4 * 3))
         daemon = house.add_daemon("--hubs-create-unknown=true", *limit, prefix=in_group(group))

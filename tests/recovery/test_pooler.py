@@ -1,11 +1,11 @@
-"""Daemons behind a PgBouncer, in either mode: under load, while the pooler's sessions with PostgreSQL and the daemon
-are killed; and hints between daemons past it."""
+"""Daemons behind a PgBouncer, in either mode: under load, while the pooler's sessions with
+PostgreSQL and the daemon are killed; and hints between daemons past it."""
 
 import pytest
 
 from load import ACTIVITIES, outputs, start_orchestrations
 from poolers import Pooler
-from test_recovery import House, check_all
+from test_recovery import LoadedHouse, check_all
 
 LOAD = 200  # orchestrations
 FOUND = "gives sessions to others between transactions: settings travel"
@@ -21,16 +21,16 @@ def mode(request):
 def house(postgres, mode, request):
     name = request.node.originalname.removeprefix("test_") + "_" + mode
     pooler = Pooler(postgres, postgres.directory / name, mode)
-    house = House(postgres, name, pooler.url(name))
+    house = LoadedHouse(postgres, name, pooler.url(name))
     yield house
     house.close()
     pooler.stop()
 
 
-def end_sessions(house: House) -> None:
+def end_sessions(house: LoadedHouse) -> None:
     """Ends all sessions of the pooler and of the daemons with the database."""
-    ended = house.query("select count(pg_terminate_backend(pid))::int as n from pg_stat_activity where datname ="
-                        " current_database() and pid <> pg_backend_pid()")
+    ended = house.query("select count(pg_terminate_backend(pid))::int as n from pg_stat_activity"
+                        " where datname = current_database() and pid <> pg_backend_pid()")
     print(f"ended: {ended}")
     assert ended[0]["n"] > 0
 
@@ -57,9 +57,10 @@ def test_pooler_under_load(house, mode):
 
 
 def test_pooler_and_hints_past_it(house):
-    """What one daemon accepts is done by another at once, although that one polls every ten minutes."""
-    options = ("--postgres-listen-url", house.postgres.url(house.database), "--poll-ms-min", "600000",
-               "--poll-ms-max", "600000")
+    """What one daemon accepts is done by another at once, although that one polls every ten
+    minutes."""
+    options = ("--postgres-listen-url", house.postgres.url(house.database),
+               "--poll-ms-min", "600000", "--poll-ms-max", "600000")
     back = house.add_daemon(*options)
     house.add_worker(back)
     # The first look comes with the worker; when this has run, there is no other.

@@ -1,70 +1,52 @@
 """kill -9 in the middle of 500 running orchestrations, or of one with 400 running activities.
 
-Whatever is killed: all orchestrations complete, each activity's result is recorded once, the outputs are
-made of exactly these results, and nothing is left in the queues. Activities may run more than once; that is
-what "at least once" means, and how often is printed.
+Whatever is killed: all orchestrations complete, each activity's result is recorded once, the
+outputs are made of exactly these results, and nothing is left in the queues. Activities may run
+more than once; that is what "at least once" means, and how often is printed.
 """
 
 import json
 import time
-from collections.abc import Sequence
 
 import pytest
 
 from load import (ACTIVITIES, LARGE_FAN_OUT, ORCHESTRATIONS, Reports, Steps, large_order, outputs,
                   reported_order, start_orchestrations, start_worker)
-from processes import Daemon, eventually, schema_up
+from processes import Daemon, House, eventually, schema_up
 
 # A third of the activities: every orchestration runs, and none has been through.
 KILL_AT = ORCHESTRATIONS * ACTIVITIES // 3
 
 
-class House:
-    """A database with daemons and workers on it, and what was started there."""
+class LoadedHouse(House):
+    """A new database with daemons and workers on it, and what was started there."""
 
     def __init__(self, postgres, name: str, url: str | None = None):
-        """`url`: the way of the daemons to the database, if it is not the direct one."""
-        self.postgres = postgres
-        self.database = name
-        self._url = url or postgres.url(name)
+        super().__init__(postgres, name, url)
         postgres.create_database(name)
         schema_up(self._url)
         self.steps = Steps()
         self.reports = Reports()
-        self.daemons: list[Daemon] = []
         self._workers = []
-
-    def add_daemon(self, *options: str, prefix: Sequence[str] = ()) -> Daemon:
-        name = f"{self.database}-{len(self.daemons)}"
-        daemon = Daemon(name, self._url, self.postgres.directory,
-                        *options, prefix=prefix)
-        self.daemons.append(daemon)
-        return daemon
 
     def add_worker(self, daemon: Daemon) -> None:
         self._workers.append(start_worker(daemon.address, self.steps, self.reports))
-
-    def query(self, sql: str) -> list[dict]:
-        return self.postgres.query(self.database, sql)
 
     def close(self) -> None:
         self.steps.let_go()
         for worker in self._workers:
             worker.stop()
-        statuses = [daemon.stop() for daemon in self.daemons]
-        for daemon in self.daemons:
-            print(f"--- the end of {daemon.log.name}:\n{daemon.log.read_text()[-4000:]}")
-        assert all(status in (0, None) for status in statuses), f"exit statuses {statuses}"
+        super().close()
 
 
 @pytest.fixture
 def house(postgres, request):
-    house = House(postgres, request.node.name.removeprefix("test_"))
+    house = LoadedHouse(postgres, request.node.name.removeprefix("test_"))
     yield house
     house.close()
 
 
-def check_in_the_middle(house: House) -> None:
+def check_in_the_middle(house: LoadedHouse) -> None:
     """What the database shows now is a run that is neither beginning nor ending."""
     [counts] = house.query(
         "select count(*) filter (where RuntimeStatus = 'Running') as running,"
@@ -73,7 +55,7 @@ def check_in_the_middle(house: House) -> None:
     assert counts["running"] >= ORCHESTRATIONS // 2
 
 
-def check_history(house: House, found: dict[str, list], activities: int) -> None:
+def check_history(house: LoadedHouse, found: dict[str, list], activities: int) -> None:
     """Each activity was scheduled once and has one result, the one that the output shows."""
     events = house.query(
         "select InstanceID, EventType, TaskID, Payload from dt.vHistory"
@@ -95,7 +77,8 @@ def check_history(house: House, found: dict[str, list], activities: int) -> None
         assert sorted(results) == sorted(output), instance_id
 
 
-def check_all(house: House, address: str, ids: list[str], activities: int = ACTIVITIES) -> None:
+def check_all(house: LoadedHouse, address: str, ids: list[str],
+              activities: int = ACTIVITIES) -> None:
     begin = time.monotonic()
     found = dict(zip(ids, outputs(address, ids), strict=True))
     print(f"all completed {time.monotonic() - begin:.1f} s after the service was back;"
@@ -123,7 +106,8 @@ def test_kill_daemon(house):
 
 
 def test_kill_daemon_in_large_fan_out(house):
-    """The activities of a fan-out run in the daemon without rows of their own; the next makes them."""
+    """The activities of a fan-out run in the daemon without rows of their own; the next makes
+    them."""
     daemon = house.add_daemon()
     half = LARGE_FAN_OUT // 2
     house.steps.hold_from(half)
@@ -132,7 +116,7 @@ def test_kill_daemon_in_large_fan_out(house):
     house.steps.wait_for(half)
     daemon.kill()
     [running] = house.query("select count(*) as n from dt.ReadyInstances r"
-                            " cross join dt._IdsIn(r.inline_tasks)")
+                            " cross join dt.__IdsIn(r.inline_tasks)")
     assert running["n"] > half
     house.steps.let_go()
     daemon.start()
@@ -163,19 +147,20 @@ def test_kill_one_of_two_daemons(house):
     check_all(house, survivor.address, ids)
 
 
-def leaders(house: House) -> list[Daemon]:
+def leaders(house: LoadedHouse) -> list[Daemon]:
     """The daemons that have said that they apply retention, the dead ones too."""
     return [daemon for daemon in house.daemons
             if "this daemon applies retention" in daemon.log.read_text()]
 
 
-def purged(house: House) -> int:
+def purged(house: LoadedHouse) -> int:
     [row] = house.query("select sum(PurgedTotal)::int as n from dt.vRetention")
     return row["n"]
 
 
 def test_retention_outlives_its_leader(house):
-    """What completes is removed at once by one of two daemons; that one is killed, the other goes on."""
+    """What completes is removed at once by one of two daemons; that one is killed, the other goes
+    on."""
     options = ("--retention-enabled", "--retention-completed-hours", "0",
                "--retention-grace-seconds", "0", "--retention-interval-seconds", "1")
     for _ in range(2):

@@ -1,13 +1,12 @@
-"""One PostgreSQL for all tests, and databases in which the schema "dt" is installed by psql alone."""
+"""One PostgreSQL for all tests, and databases in which the schema "dt" is installed by psql
+alone."""
 
 import pathlib
-import shutil
 import subprocess
-import tempfile
 
 import pytest
 
-from processes import Postgres
+from processes import Postgres, private_postgres
 
 HERE = pathlib.Path(__file__).resolve().parent
 SQL = HERE.parents[2] / "sql"
@@ -27,19 +26,11 @@ def psql(postgres: Postgres, database: str, *arguments: str, role: str = "postgr
 @pytest.fixture(scope="session")
 def postgres():
     """The server. Its template database has the schema, the logins of the tests and their hubs."""
-    directory = pathlib.Path(tempfile.mkdtemp(prefix="dt-sql-"))
-    directory.chmod(0o755)
-    server = None
-    try:
-        server = Postgres(directory, role="postgres", fsync="off")
+    with private_postgres("dt-sql-", role="postgres", fsync="off") as server:
         server.create_database(TEMPLATE)
         psql(server, TEMPLATE, "-f", str(SQL / "install.sql"))
         psql(server, TEMPLATE, "-f", str(HERE / "logins.sql"), "-f", str(HERE / "bindings.sql"))
         yield server
-    finally:
-        if server:
-            server.stop()
-        shutil.rmtree(directory)
 
 
 @pytest.fixture

@@ -1,5 +1,5 @@
-"""What SQL users start and signal is run by a real daemon, whose login has the role dt_daemon and no more,
-and by a worker of the real Python SDK."""
+"""What SQL users start and signal is run by a real daemon, whose login has the role dt_daemon and
+no more, and by a worker of the real Python SDK."""
 
 import json
 import logging
@@ -12,7 +12,7 @@ from durabletask.client import OrchestrationStatus, TaskHubGrpcClient
 from durabletask.worker import TaskHubGrpcWorker
 
 from conftest import psql
-from processes import SECONDS, Daemon, eventually
+from processes import SECONDS, House, eventually
 
 
 LIMA = '["Lima"]'
@@ -34,13 +34,13 @@ def parent(ctx, _):
     return (yield ctx.call_sub_orchestrator(greet, input=["child"], instance_id="child"))
 
 
-class House:
-    """A daemon of the hub "shop" and a worker on it, and the SQL of the login "app", which is bound to it."""
+class Shop(House):
+    """A daemon of the hub "shop" and a worker on it, and the SQL of the login "app", which is bound
+    to it."""
 
     def __init__(self, postgres, database: str, *options: str):
-        self._postgres, self._database = postgres, database
-        self.daemon = Daemon(database, postgres.url(database, "service"), postgres.directory,
-                             *options, hub="shop")
+        super().__init__(postgres, database, postgres.url(database, "service"), "shop", "app")
+        self.daemon = self.add_daemon(*options)
         logger = logging.getLogger("durabletask")
         self.worker = TaskHubGrpcWorker(host_address=self.daemon.address, logger=logger)
         for orchestrator in (greet, parent):
@@ -50,23 +50,21 @@ class House:
         self.client = TaskHubGrpcClient(host_address=self.daemon.address, logger=logger)
 
     def sql(self, sql: str, role: str = "app") -> None:
-        psql(self._postgres, self._database, "-c", sql, role=role)
-
-    def rows(self, sql: str) -> list[dict]:
-        return self._postgres.query(self._database, sql, "app")
+        psql(self.postgres, self.database, "-c", sql, role=role)
 
     def until(self, instance_id: str, condition: str) -> None:
         """Waits until vInstances says so of the instance."""
-        eventually(lambda: self.rows(f"select 1 from dt.vInstances where InstanceID = '{instance_id}'"
-                                     f" and {condition}"), f"{instance_id}: {condition}")
+        eventually(lambda: self.query("select 1 from dt.vInstances"
+                                      f" where InstanceID = '{instance_id}'"
+                                      f" and {condition}"), f"{instance_id}: {condition}")
 
     def open_session(self) -> "Session":
-        return Session(self._postgres, self._database)
+        return Session(self.postgres, self.database)
 
     def close(self) -> None:
         self.client.close()
         self.worker.stop()
-        assert self.daemon.stop() == 0, self.daemon.log.read_text()
+        super().close()
 
 
 class Session:
@@ -74,7 +72,8 @@ class Session:
 
     def __init__(self, postgres, database: str):
         self._psql = subprocess.Popen(
-            [postgres.bin / "psql", "-XqAt", "-v", "ON_ERROR_STOP=1", postgres.url(database, "app")],
+            [postgres.bin / "psql", "-XqAt", "-v", "ON_ERROR_STOP=1",
+             postgres.url(database, "app")],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
 
     def run(self, sql: str) -> None:
@@ -95,12 +94,13 @@ class Session:
 
 @pytest.fixture
 def house(postgres, database, request):
-    """Options of the daemon come from the test's mark "options", settings of the database from "settings"."""
+    """Options of the daemon come from the test's mark "options", settings of the database from
+    "settings"."""
     options = request.node.get_closest_marker("options")
     settings = request.node.get_closest_marker("settings")
     for name, value in (settings.kwargs.items() if settings else ()):
         psql(postgres, database, "-c", f"alter database {database} set {name} = '{value}'")
-    house = House(postgres, database, *(options.args if options else ()))
+    house = Shop(postgres, database, *(options.args if options else ()))
     yield house
     house.close()
 
@@ -120,13 +120,15 @@ def test_an_orchestration_of_sql_runs_like_one_of_the_sdk(house):
     for state in states:
         assert state.runtime_status == OrchestrationStatus.COMPLETED, state.failure_details
         assert json.loads(state.serialized_output) == [["Hello, Lima!", "Hello, Oslo!"], {"n": 1}]
-    seen = ("name", "version", "inputtext", "outputtext", "customstatustext", "runtimestatus", "tags",
+    seen = ("name", "version", "inputtext", "outputtext", "customstatustext", "runtimestatus",
+            "tags",
             "parentinstanceid", "scheduledstart", "failuredetails", "tracecontext")
-    by_sdk, by_sql = house.rows("select * from dt.vInstances order by InstanceID")
+    by_sdk, by_sql = house.query("select * from dt.vInstances order by InstanceID")
     assert {name: by_sdk[name] for name in seen} == {name: by_sql[name] for name in seen}
 
     def history(instance_id):
-        return house.rows("select EventType, TaskID, Name, RuntimeStatus, Payload from dt.vHistory "
+        return house.query("select EventType, TaskID, Name, RuntimeStatus, Payload "
+                           "from dt.vHistory "
                           f"where InstanceID = '{instance_id}' "
                           # Which of the two activities ends first is not said.
                           "order by EventType, TaskID")
@@ -136,9 +138,10 @@ def test_an_orchestration_of_sql_runs_like_one_of_the_sdk(house):
 
 
 @pytest.mark.settings(
-    default_transaction_isolation="serializable", array_nulls="off", standard_conforming_strings="off",
-    backslash_quote="off", transform_null_equals="on", quote_all_identifiers="on", exit_on_error="on",
-    TimeZone="Asia/Kathmandu", DateStyle="German", IntervalStyle="sql_standard", bytea_output="escape",
+    default_transaction_isolation="serializable", array_nulls="off",
+    standard_conforming_strings="off", backslash_quote="off", transform_null_equals="on",
+    quote_all_identifiers="on", exit_on_error="on", TimeZone="Asia/Kathmandu", DateStyle="German",
+    IntervalStyle="sql_standard", bytea_output="escape",
     extra_float_digits="-15", client_encoding="LATIN1", search_path="", row_security="off",
     idle_session_timeout="5s")
 def test_an_orchestration_of_sql_runs_the_same_whatever_the_database_sets(house):
@@ -146,10 +149,13 @@ def test_an_orchestration_of_sql_runs_the_same_whatever_the_database_sets(house)
 
 
 def test_a_daemon_sees_what_is_committed_and_nothing_else(house):
-    house.sql(f"begin; select dt.CreateInstance('greet', InstanceID => 'never', InputText => '{LIMA}'); "
+    house.sql("begin; "
+              f"select dt.CreateInstance('greet', InstanceID => 'never', InputText => '{LIMA}'); "
               "rollback")
-    house.sql(f"begin; select dt.CreateInstance('greet', InstanceID => 'once', InputText => '{LIMA}'); "
-              "select dt.RaiseEvent('go on', 'once', '1'); select dt.RaiseEvent('go on', 'once', '2'); "
+    house.sql("begin; "
+              f"select dt.CreateInstance('greet', InstanceID => 'once', InputText => '{LIMA}'); "
+              "select dt.RaiseEvent('go on', 'once', '1'); "
+              "select dt.RaiseEvent('go on', 'once', '2'); "
               "commit")
     house.until("once", '''RuntimeStatus = 'Completed' and OutputText = '[["Hello, Lima!"], 1]' ''')
     house.sql(f"select dt.CreateInstance('greet', InstanceID => 'twice', InputText => '{LIMA}')")
@@ -157,7 +163,7 @@ def test_a_daemon_sees_what_is_committed_and_nothing_else(house):
     house.sql("begin; select dt.RaiseEvent('go on', 'twice', '1'); rollback; "
               "select dt.RaiseEvent('go on', 'twice', '2')")
     house.until("twice", '''OutputText = '[["Hello, Lima!"], 2]' ''')
-    assert [row["instanceid"] for row in house.rows(
+    assert [row["instanceid"] for row in house.query(
         "select InstanceID from dt.vInstances order by 1")] == ["once", "twice"]
 
 
@@ -172,7 +178,7 @@ def test_sql_suspends_resumes_and_terminates_what_runs(house):
     for instance_id in ("parent", "child"):
         house.until(instance_id, """RuntimeStatus = 'Terminated' and OutputText = '"over"'""")
     house.sql("select dt.PurgeInstanceStateByID('{parent}', true)", role="manager")
-    assert house.rows("select 1 from dt.vInstances") == []
+    assert house.query("select 1 from dt.vInstances") == []
 
 
 def test_a_transaction_that_is_not_ended_holds_up_nobody_else(house):

@@ -34,7 +34,8 @@ class Pooler:
             user = dict(user=account.pw_uid, group=account.pw_gid, extra_groups=[])
             os.chown(directory, account.pw_uid, account.pw_gid)
         with open(directory / "pgbouncer.log", "wb") as log:
-            self._process = subprocess.Popen([*dies_with_tests("KILL"), PROGRAM, settings], stdout=log,
+            self._process = subprocess.Popen([*dies_with_tests("KILL"), PROGRAM, settings],
+                                             stdout=log,
                                              stderr=log, cwd=directory, **user)
         eventually(self._listens, "the pooler listens")
 

@@ -1,15 +1,19 @@
-"""The processes under test: a private PostgreSQL, and daemons on it. All die with this process."""
+"""The processes under test, for all tests that have some: a private PostgreSQL, and daemons on it.
+All die with this process."""
 
+import contextlib
 import glob
 import json
 import os
 import pathlib
 import pwd
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 SECONDS = 60  # The bound of every wait; a test that needs so long has failed.
@@ -27,9 +31,10 @@ def eventually(condition: Callable[[], Any], what: str) -> Any:
 
 
 def dies_with_tests(signal_name: str) -> list[str]:
-    """What a command line begins with so that the kernel sends the signal when the tests end, however
-    they end. A function for the child to run before its exec would not do: Python then calls gRPC's fork
-    handlers in it, and they end the child now and then while a worker runs in this process.
+    """What a command line begins with so that the kernel sends the signal when the tests end,
+    however they end. A function for the child to run before its exec would not do: Python then
+    calls gRPC's fork handlers in it, and they end the child now and then while a worker runs in
+    this process.
     """
     return ["setpriv", "--pdeathsig", signal_name, "--"]
 
@@ -41,8 +46,9 @@ def free_port() -> int:
 
 
 class Postgres:
-    """A PostgreSQL server of our own, reached by a unix socket in its directory. The variable DTPG_TEST_POSTGRES names
-    the directory of its programs, where that is another than that of the clients."""
+    """A PostgreSQL server of our own, reached by a unix socket in its directory. The variable
+    DTPG_TEST_POSTGRES names the directory of its programs, where that is another than that of the
+    clients."""
 
     def __init__(self, directory: pathlib.Path, role: str = ROLE, **settings: str):
         self._settings = [f"--{name}={value}" for name, value in settings.items()]
@@ -102,13 +108,28 @@ class Postgres:
         return json.loads(done.stdout)
 
     def create_database(self, name: str, *options: str) -> None:
-        subprocess.run([self.bin / "createdb", "-h", self.directory, "-U", self.role, *options, name],
-                       check=True)
+        subprocess.run([self.bin / "createdb", "-h", self.directory, "-U", self.role,
+                        *options, name], check=True)
+
+
+@contextlib.contextmanager
+def private_postgres(prefix: str, role: str = ROLE, **settings: str) -> Iterator[Postgres]:
+    """A server for as long as the context lasts, in a temporary directory that goes with it."""
+    directory = pathlib.Path(tempfile.mkdtemp(prefix=prefix))
+    directory.chmod(0o755)  # the user of PostgreSQL passes through it
+    server = None
+    try:
+        server = Postgres(directory, role, **settings)
+        yield server
+    finally:
+        if server:
+            server.stop()
+        shutil.rmtree(directory)
 
 
 class Daemon:
-    """One `durabletask-sidecar serve` on a port that it keeps over restarts. `prefix`: what its command
-    line begins with, such as a program that makes it live in a control group."""
+    """One `durabletask-sidecar serve` on a port that it keeps over restarts. `prefix`: what its
+    command line begins with, such as a program that makes it live in a control group."""
 
     def __init__(self, name: str, url: str, directory: pathlib.Path, *options: str,
                  hub: str = ROLE, prefix: Sequence[str] = ()):
@@ -122,8 +143,8 @@ class Daemon:
     def start(self) -> None:
         with open(self.log, "ab") as log:
             self._process = subprocess.Popen(
-                [*dies_with_tests("KILL"), *self._prefix, SIDECAR, "serve", "--listen", self.address,
-                 *self._arguments],
+                [*dies_with_tests("KILL"), *self._prefix, SIDECAR, "serve", "--listen",
+                 self.address, *self._arguments],
                 stdout=log, stderr=log)
         eventually(self._serves, f"the daemon serves; its log: {self.log}")
 
@@ -143,11 +164,42 @@ class Daemon:
         self._process.wait()
 
     def stop(self) -> int | None:
-        """Asks it to end, as an operator would; its exit status, or None if it was killed before."""
+        """Asks it to end, as an operator would; its exit status, or None if it was killed
+        before."""
         if self._process.poll() is not None:
             return None
         self._process.terminate()
         return self._process.wait(SECONDS)
+
+
+class House:
+    """A database with daemons on it. `url`: the way of the daemons to the database, if it is not
+    the direct one; `login`: who asks the queries, if not the owner of everything."""
+
+    def __init__(self, postgres: Postgres, database: str, url: str | None = None,
+                 hub: str = ROLE, login: str | None = None):
+        self.postgres = postgres
+        self.database = database
+        self.daemons: list[Daemon] = []
+        self._url = url or postgres.url(database)
+        self._hub = hub
+        self._login = login
+
+    def add_daemon(self, *options: str, prefix: Sequence[str] = ()) -> Daemon:
+        daemon = Daemon(f"{self.database}-{len(self.daemons)}", self._url, self.postgres.directory,
+                        *options, hub=self._hub, prefix=prefix)
+        self.daemons.append(daemon)
+        return daemon
+
+    def query(self, sql: str) -> list[dict]:
+        return self.postgres.query(self.database, sql, self._login)
+
+    def close(self) -> None:
+        """Ends the daemons that run, all of which must end well."""
+        statuses = [daemon.stop() for daemon in self.daemons]
+        ends = "".join(f"--- the end of {daemon.log.name}:\n{daemon.log.read_text()[-4000:]}\n"
+                       for daemon in self.daemons)
+        assert all(status in (0, None) for status in statuses), f"exit statuses {statuses}\n{ends}"
 
 
 def schema_up(url: str) -> None:
