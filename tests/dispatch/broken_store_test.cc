@@ -37,7 +37,7 @@ TEST_CASE("failure_delays_forget_pure what fails no more is forgotten, what stil
 }
 
 TEST_CASE("claims_refused a hub whose claims are refused backs off, and other hubs go on") {
-  FaultyDaemon one;
+  OneDaemon one;
   const Functions functions = SomeFunctions(one.clock);
   const HubId other = *one.database.ResolveHub("other", true);
   const FakeStream stream = one.daemon.Open(one.hub);
@@ -70,7 +70,7 @@ TEST_CASE("claims_refused a hub whose claims are refused backs off, and other hu
 }
 
 TEST_CASE("releases_refused what is given back is offered to the store less and less often") {
-  FaultyDaemon one;
+  OneDaemon one;
   const FakeStream stream = one.daemon.Open(one.hub);
   one.daemon.Start(one.hub, "c", "Chain", "1");
   one.daemon.Settle();
@@ -90,7 +90,7 @@ TEST_CASE("answers_refused a turn or an activity that cannot be stored comes lat
   CAPTURE(static_cast<int>(verb));
   dispatch::DispatchLimits limits;
   limits.result_hold_max = absl::ZeroDuration();  // each result is stored by itself
-  FaultyDaemon one(limits);
+  OneDaemon one(limits);
   const Functions functions = SomeFunctions(one.clock);
   const FakeStream stream = one.daemon.Open(one.hub);
   one.daemon.Start(one.hub, "c", "Chain", "2");
@@ -109,7 +109,7 @@ TEST_CASE("answers_refused a turn or an activity that cannot be stored comes lat
 }
 
 TEST_CASE("reads_refused hints do not make a read that fails come sooner") {
-  FaultyDaemon one;
+  OneDaemon one;
   const Functions functions = SomeFunctions(one.clock);
   const FakeStream stream = one.daemon.Open(one.hub);
   one.daemon.Start(one.hub, "l", "Listen", "");

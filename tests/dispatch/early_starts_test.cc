@@ -99,7 +99,7 @@ TEST_CASE("early_start_refused a turn of what exists already changes nothing") {
 }
 
 TEST_CASE("early_start_fails nothing is left of a creation that failed, or was not known to work") {
-  FaultyDaemon one;
+  OneDaemon one;
   const bool applied = GENERATE(false, true);
   const Functions functions = SomeFunctions(one.clock);
   const FakeStream stream = one.daemon.Open(one.hub);

@@ -1,68 +1,14 @@
-// What most tests of the dispatcher begin with: a clock, a database, one daemon, one hub.
+// What most tests of the dispatcher begin with: one daemon, and functions for its workers.
 #ifndef DT_TESTS_DISPATCH_FIXTURE_H_
 #define DT_TESTS_DISPATCH_FIXTURE_H_
 
-#include <memory>
 #include <string>
 #include <vector>
 
 #include "tests/support/catch.h"
-#include "tests/support/fake_daemon.h"
-#include "tests/support/fault_store.h"
+#include "tests/support/working_daemon.h"
 
 namespace dt::testing {
-
-struct OneDaemon {
-  explicit OneDaemon(dispatch::DispatchLimits limits = {})
-      : database(clock.Reader()),
-        store(&database, MemoryStore::Mode::kStepped),
-        daemon(&store, &store, std::move(limits)),
-        hub(*database.ResolveHub("default", /*create=*/true)) {}
-
-  // Lets time pass in steps, so that everything that is due in between happens in its order.
-  void Pass(absl::Duration time, absl::Duration step = absl::Milliseconds(100)) {
-    for (absl::Duration passed; passed < time; passed += step) {
-      clock.Advance(step);
-      store.Heartbeat();
-      daemon.Settle();
-    }
-  }
-  InstanceRow Row(const std::string& instance_id) {
-    return database.ReadInstance(hub, instance_id, /*payloads=*/true).value();
-  }
-  std::string Output(const std::string& instance_id) { return Row(instance_id).output.value(); }
-
-  FakeClock clock;
-  MemoryDatabase database;
-  MemoryStore store;
-  FakeDaemon daemon;
-  HubId hub;
-};
-
-// One daemon behind a FaultStore.
-struct FaultyDaemon {
-  explicit FaultyDaemon(dispatch::DispatchLimits limits = {})
-      : database(clock.Reader()),
-        store(&database, MemoryStore::Mode::kStepped),
-        faults(&store, 1),
-        daemon(&faults, &store, std::move(limits)),
-        hub(*database.ResolveHub("default", true)) {}
-
-  void Pass(absl::Duration time) {
-    for (absl::Duration passed; passed < time; passed += absl::Milliseconds(100)) {
-      clock.Advance(absl::Milliseconds(100));
-      store.Heartbeat();
-      daemon.Settle();
-    }
-  }
-
-  FakeClock clock;
-  MemoryDatabase database;
-  MemoryStore store;
-  FaultStore faults;
-  FakeDaemon daemon;
-  HubId hub;
-};
 
 // Activities "Echo" (its input), and orchestrators:
 //   Chain   input n: n activities one after the other, output "1,2,..,n"

@@ -49,7 +49,7 @@ TEST_CASE("result_with_turn one checkpoint stores the turn and the result that i
 
 TEST_CASE("result_repeated the same answer again is acknowledged by the same commit") {
   const bool fails = GENERATE(false, true);
-  FaultyDaemon one;
+  OneDaemon one;
   const Functions functions = SomeFunctions(one.clock);
   const FakeStream stream = one.daemon.Open(one.hub);
   one.daemon.Start(one.hub, "c", "Chain", "1");
@@ -184,7 +184,7 @@ TEST_CASE("result_checkpoint_fails the result is not lost with the checkpoint") 
   const bool applied = GENERATE(false, true);
   const bool refused = GENERATE(false, true);
   if (applied && refused) return;
-  FaultyDaemon one;
+  OneDaemon one;
   const Functions functions = SomeFunctions(one.clock);
   const FakeStream stream = one.daemon.Open(one.hub);
   GivenResult given(one, stream, functions);
@@ -201,7 +201,7 @@ TEST_CASE("result_checkpoint_fails the result is not lost with the checkpoint") 
 }
 
 TEST_CASE("result_store_fails a result that cannot be stored takes its turn back") {
-  FaultyDaemon one;
+  OneDaemon one;
   const Functions functions = SomeFunctions(one.clock);
   const FakeStream stream = one.daemon.Open(one.hub);
   GivenResult given(one, stream, functions);

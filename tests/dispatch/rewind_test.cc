@@ -53,7 +53,7 @@ TEST_CASE("rewind_action the next turn is on the new history, and goes through a
 
 TEST_CASE("rewind_answer_lost the turn comes again, rewound or not, and later each time") {
   const bool applied = GENERATE(false, true);
-  FaultyDaemon one;
+  OneDaemon one;
   const Functions functions = SomeFunctions(one.clock);
   const FakeStream stream = one.daemon.Open(one.hub);
   WorkItem item = SecondTurn(one.daemon, one.hub, stream, functions);

@@ -94,13 +94,8 @@ NewInstance ChainInstance(HubId hub, const std::string& id, orchestration::Rando
   return orchestration::BuildStart(request, hub, absl::Now(), ids, {})->instance;
 }
 
-// A dispatcher that runs, on a store with a thread.
+// A daemon that runs, with a hub and what its workers do.
 struct World {
-  World() : hub(*database.ResolveHub("default", true)), dispatch(&store, {}) {
-    dispatch.Start();
-    store.Start(&dispatch);
-  }
-  ~World() { store.Stop(); }
   void Open(const std::shared_ptr<dispatch::WorkItemSink>& worker) {
     dispatch::StreamOptions options;
     options.hub = hub;
@@ -110,10 +105,10 @@ struct World {
   FakeClock no_clock;
   const Functions functions = SomeFunctions(no_clock);
   orchestration::RandomIds ids;
-  MemoryDatabase database = MemoryDatabase([] { return absl::Now(); });
-  const HubId hub;
-  MemoryStore store = MemoryStore(&database, MemoryStore::Mode::kThread);
-  DispatchThread dispatch;
+  RunningDaemon daemon;
+  MemoryDatabase& database = daemon.database();
+  DispatchThread& dispatch = daemon.dispatch();
+  const HubId hub = *database.ResolveHub("default", true);
 };
 
 TEST_CASE("dispatch_thread chains from start to end through mailbox, store and worker threads") {

@@ -214,7 +214,7 @@ TEST_CASE("big_fan_in more results than an inbox in memory holds") {
 }
 
 TEST_CASE("complete_fails_in_database the caller hears of it and the item comes again") {
-  FaultyDaemon one;
+  OneDaemon one;
   const Functions functions = SomeFunctions(one.clock);
   const FakeStream stream = one.daemon.Open(one.hub);
   one.daemon.Start(one.hub, "c", "Chain", "1");
@@ -237,7 +237,7 @@ TEST_CASE("complete_fails_in_database the caller hears of it and the item comes 
 }
 
 TEST_CASE("commit_answer_lost what a checkpoint leased is found again") {
-  FaultyDaemon one;
+  OneDaemon one;
   const Functions functions = SomeFunctions(one.clock);
   const FakeStream stream = one.daemon.Open(one.hub);
   one.daemon.Start(one.hub, "f", "FanOut", "5");
@@ -256,7 +256,7 @@ TEST_CASE("commit_answer_lost what a checkpoint leased is found again") {
 }
 
 TEST_CASE("start_answer_lost an instance that was created leased is found again") {
-  FaultyDaemon one;
+  OneDaemon one;
   const Functions functions = SomeFunctions(one.clock);
   const FakeStream stream = one.daemon.Open(one.hub);
   one.daemon.Settle();
@@ -271,7 +271,7 @@ TEST_CASE("start_answer_lost an instance that was created leased is found again"
 }
 
 TEST_CASE("claim_answer_lost what a claim leased is found again") {
-  FaultyDaemon one;
+  OneDaemon one;
   const Functions functions = SomeFunctions(one.clock);
   one.daemon.Start(one.hub, "c", "Chain", "1");
   one.daemon.Settle();
@@ -284,7 +284,7 @@ TEST_CASE("claim_answer_lost what a claim leased is found again") {
 }
 
 TEST_CASE("checkpoint_refused a turn that can never be stored fails its orchestration") {
-  FaultyDaemon one;
+  OneDaemon one;
   const Functions functions = SomeFunctions(one.clock);
   const FakeStream stream = one.daemon.Open(one.hub);
   one.daemon.Start(one.hub, "c", "Chain", "1");
@@ -301,7 +301,7 @@ TEST_CASE("checkpoint_refused a turn that can never be stored fails its orchestr
 }
 
 TEST_CASE("result_refused a result that can never be stored fails the activity") {
-  FaultyDaemon one;
+  OneDaemon one;
   const Functions functions = SomeFunctions(one.clock);
   const FakeStream stream = one.daemon.Open(one.hub);
   one.daemon.Start(one.hub, "c", "Chain", "1");

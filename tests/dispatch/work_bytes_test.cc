@@ -204,7 +204,7 @@ TEST_CASE(
 }
 
 TEST_CASE("claims_too_slow a claim that takes too long is followed by smaller ones") {
-  FaultyDaemon one;
+  OneDaemon one;
   const Functions functions = SomeFunctions(one.clock);
   const FakeStream stream = one.daemon.Open(one.hub);
   one.daemon.Settle();

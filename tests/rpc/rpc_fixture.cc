@@ -15,17 +15,9 @@ std::unique_ptr<grpc::ClientContext> NewContext(const Metadata& metadata) {
   return context;
 }
 
-TestServer::TestServer(TestServerOptions options)
-    : database_([] { return absl::Now(); }), memory_store_(&database_, MemoryStore::Mode::kThread) {
-  Store* store = &memory_store_;
-  if (options.wrap_store) {
-    wrapped_store_ = options.wrap_store(store);
-    store = wrapped_store_.get();
-  }
-  dispatch_ = std::make_unique<dispatch::DispatchThread>(store, options.dispatch);
-  dispatch_->Start();
-  store->Start(dispatch_.get());
-  service_ = std::make_unique<rpc::SidecarService>(store, dispatch_.get(), options.service);
+TestServer::TestServer(TestServerOptions options) : daemon_(options.dispatch, options.wrap_store) {
+  service_ =
+      std::make_unique<rpc::SidecarService>(&daemon_.store(), &daemon_.dispatch(), options.service);
   absl::Notification created;
   service_->CreateHub("default", [&](absl::StatusOr<HubId> hub) {
     REQUIRE(hub.ok());
@@ -50,8 +42,7 @@ TestServer::TestServer(TestServerOptions options)
 TestServer::~TestServer() {
   Drain();
   server_->Shutdown(absl::ZeroDuration());
-  if (wrapped_store_ != nullptr) wrapped_store_->Stop();
-  memory_store_.Stop();
+  daemon_.StopStore();
 }
 
 std::shared_ptr<grpc::Channel> TestServer::NewChannel(const std::string& user_agent) const {

@@ -5,7 +5,6 @@
 #define DT_TESTS_RPC_RPC_FIXTURE_H_
 
 #include <deque>
-#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -19,12 +18,11 @@
 #include "grpcpp/client_context.h"
 #include "grpcpp/security/credentials.h"
 #include "proto/orchestrator_service.grpc.pb.h"
-#include "server/dispatch/dispatch_thread.h"
 #include "server/rpc/access_control.h"
 #include "server/rpc/guarded_service.h"
 #include "server/rpc/server.h"
 #include "server/rpc/sidecar_service.h"
-#include "tests/support/memory_store.h"
+#include "tests/support/working_daemon.h"
 
 namespace dt::testing {
 
@@ -42,8 +40,7 @@ struct TestServerOptions {
   rpc::ServerOptions server;
   rpc::AccessOptions access;
   dispatch::DispatchLimits dispatch;
-  // Puts a store of the test in front of the one in memory.
-  std::function<std::unique_ptr<Store>(Store*)> wrap_store;
+  RunningDaemon::WrapStore wrap_store;
 };
 
 class TestServer {
@@ -56,9 +53,9 @@ class TestServer {
   std::shared_ptr<grpc::Channel> NewChannel(const std::string& user_agent = "") const;
   std::shared_ptr<grpc::Channel> NewChannel(
       const std::shared_ptr<grpc::ChannelCredentials>& credentials) const;
-  MemoryDatabase& database() { return database_; }
+  MemoryDatabase& database() { return daemon_.database(); }
   rpc::Server& server() { return *server_; }
-  void Drain() { dispatch_->Drain(absl::Milliseconds(100)); }
+  void Drain() { daemon_.dispatch().Drain(absl::Milliseconds(100)); }
 
   // Starts an orchestration and returns its id; fails the test otherwise.
   std::string Start(const std::string& name, const std::string& instance_id = "",
@@ -67,10 +64,7 @@ class TestServer {
                           const Metadata& metadata = {});
 
  private:
-  MemoryDatabase database_;
-  MemoryStore memory_store_;
-  std::unique_ptr<Store> wrapped_store_;
-  std::unique_ptr<dispatch::DispatchThread> dispatch_;
+  RunningDaemon daemon_;
   std::unique_ptr<rpc::SidecarService> service_;
   std::unique_ptr<rpc::AccessControl> access_;
   std::unique_ptr<rpc::GuardedService> guarded_service_;
