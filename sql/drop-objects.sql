@@ -2,7 +2,8 @@
 -- the functions by the names that this project gives, the tables and views one by one. No CASCADE.
 drop function GetInstanceHistory(text, boolean),
   QuerySingleOrchestration(text, text, boolean, boolean);
-drop view vInstances, vHistory, vRetention, vWaitingWork, _InstanceHistory, _Instances, _RetentionPlan;
+drop view vInstances, vHistory, vRetention, vWaitingWork, __InstanceHistory, __Instances,
+  __RetentionPlan;
 drop table Versions, GlobalSettings, TaskHubBindings, TaskHubs, Workers, Instances, ReadyInstances,
   NewEvents, NewTasks, History, Payloads, Entities, EntityLockRequests, Leaders, RetentionPolicies,
   RetentionWalks, HubDeletions;

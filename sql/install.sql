@@ -10,7 +10,8 @@ begin isolation level read committed;
 \ir transaction-settings.sql
 -- Nothing is looked up where others may put functions and operators.
 set local search_path = pg_catalog, pg_temp;
-select pg_advisory_xact_lock(hashtextextended('durabletask-postgres', 0) # hashtextextended(:'schema', 0)) \g /dev/null
+select pg_advisory_xact_lock(hashtextextended('durabletask-postgres', 0)
+                             # hashtextextended(:'schema', 0)) \g /dev/null
 create schema if not exists :"schema";
 set local search_path = :"schema", pg_temp;
 \ir check-schema.sql
@@ -24,19 +25,20 @@ select to_regclass('Versions') is null as fresh \gset
 \ir logic/checkpoint.sql
 \ir logic/clock.sql
 \ir logic/events.sql
+\ir logic/fence.sql
 \ir logic/hub_deletions.sql
 \ir logic/inline_tasks.sql
 \ir logic/instances.sql
 \ir logic/orchestrations.sql
 \ir logic/payloads.sql
-\ir logic/people.sql
-\ir logic/people_purge.sql
 \ir logic/purge.sql
 \ir logic/queries.sql
 \ir logic/retention.sql
 \ir logic/rewind.sql
 \ir logic/scale.sql
 \ir logic/settings.sql
+\ir logic/sql_api.sql
+\ir logic/sql_api_purge.sql
 \ir logic/terminations.sql
 \ir logic/views.sql
 \ir logic/waiting.sql

@@ -1,16 +1,16 @@
 -- Rights, applied after the logic at every upgrade (a function that was dropped and made again is
--- executable by PUBLIC until this runs), and alone at every `schema up` of what is up to date: roles may have been
--- made since. Then it locks nothing that others hold for long. Roles belong to the whole cluster; none of them can log in by
--- itself. They are granted to logins, but for the first, which is granted to nobody:
---   <schema>_owner    owns what runs with rights of its own: the views and the functions of SQL users
---   <schema>_daemon   what durabletask-sidecar needs: rows and functions, no change of the schema
---   <schema>_reader   SQL users who look: the views and the reading functions, of their own hub
---   <schema>_runtime  SQL users who also start, signal and terminate orchestrations, of their own hub
---   <schema>_admin    SQL users who look, purge and set retention, of their own hub; those who are bound to no hub also
---                     set settings and bind logins to hubs
--- Without the right to make roles, the rights of those that exist are set, and the others are named in a
--- warning. What <schema>_owner should own then belongs to the installing role: it works the same, with
--- more rights than it needs.
+-- executable by PUBLIC until this runs), and alone at every `schema up` of what is up to date:
+-- roles may have been made since. Then it locks nothing that others hold for long. Roles belong to
+-- the whole cluster; none of them can log in by itself. They are granted to logins, but for the
+--   first, which is granted to nobody: <schema>_owner    owns what runs with rights of its own: the
+--   views and the functions of SQL users <schema>_daemon   what durabletask-sidecar needs: rows and
+--   functions, no change of the schema <schema>_reader   SQL users who look: the views and the
+--   reading functions, of their own hub <schema>_runtime  SQL users who also start, signal and
+--   terminate orchestrations, of their own hub <schema>_admin    SQL users who look, purge and set
+--                     retention, of their own hub; those who are bound to no hub also set settings
+-- and bind logins to hubs Without the right to make roles, the rights of those that exist are set,
+-- and the others are named in a warning. What <schema>_owner should own then belongs to the
+-- installing role: it works the same, with more rights than it needs.
 do $$
 declare
   v_schema text := current_schema();
@@ -48,12 +48,14 @@ begin
     return;
   end if;
 
-  execute format('grant select on Versions, Workers, Leaders, RetentionWalks, HubDeletions to %I', v_owner);
+  execute format('grant select on Versions, Workers, Leaders, RetentionWalks, HubDeletions to %I',
+                 v_owner);
   execute format('grant select, insert, update, delete on TaskHubs, GlobalSettings, TaskHubBindings,
                   Instances, ReadyInstances, NewEvents, NewTasks, History, Payloads, Entities,
                   EntityLockRequests, RetentionPolicies to %I', v_owner);
   execute format('grant execute on all functions in schema %I to %I', v_schema, v_owner);
-  -- To give something away one must be a member of the new owner, who must be allowed to have it here.
+  -- To give something away one must be a member of the new owner, who must be allowed to have it
+  -- here.
   v_new_owner := to_regrole(quote_ident(v_owner));
   if not exists (select from pg_proc p
                  where p.pronamespace = quote_ident(v_schema)::regnamespace and p.prosecdef
@@ -101,9 +103,9 @@ declare
     purgeinstancestate, setglobalsetting, bindtaskhub, unbindtaskhub, gettaskhubbindings,
     setretention, removeretention}';
   -- What the views call runs with the rights of whoever reads them; it reads no table.
-  c_decode constant text[] := '{_assemble, _astext, _decodeevents, _eventtypename, _int4, _iscut,
-    _payloadcuts, _statusname, _statusnow, _now, _later, _clockshift, _pbfields, _pbfield, _pbnumberfield, _pbwrapped,
-    _pbtime}';
+  c_decode constant text[] := '{__assemble, __astext, __decodeevents, __eventtypename, __int4,
+    __iscut, __payloadcuts, __statusname, __statusnow, _now, __later, __clockshift, __pbfields,
+    __pbfield, __pbnumberfield, __pbwrapped, __pbtime}';
   v_role text;
   v_names text[];
   v_routine record;

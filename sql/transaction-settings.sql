@@ -1,7 +1,8 @@
--- Run first in the transaction that installs, upgrades or drops: for that transaction all settings on which the
--- statements depend have the values for which they are written, whatever the role, the database or the server sets.
--- The transaction itself begins with "isolation level read committed", which cannot be set here any more.
--- How long it waits for others, and for calls that use the tables.
+-- Run first in the transaction that installs, upgrades or drops: for that transaction all settings
+-- on which the statements depend have the values for which they are written, whatever the role, the
+-- database or the server sets. The transaction itself begins with "isolation level read committed",
+-- which cannot be set here any more. How long it waits for others, and for calls that use the
+-- tables.
 set local lock_timeout = '60s';
 set local statement_timeout = 0;
 set local idle_in_transaction_session_timeout = 0;

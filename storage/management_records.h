@@ -13,7 +13,7 @@
 
 namespace dt {
 
-// One instance as people and clients see it.
+// One instance as clients see it.
 struct InstanceRow {
   InstanceKey key = 0;
   std::string instance_id;

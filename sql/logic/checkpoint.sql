@@ -13,18 +13,19 @@
 --     key, token, turn, generation, flags, history, first_event, event_count: columns of the items;
 --         flags: 1 ends, 2 releases, 4 has a next generation; history: a position in p_bytes
 --     consumed_item, consumed_seq: columns of the consumed messages
---     done_item, done_task, done_token: columns of activity tasks that go, as their results are in the
---         turn's history and in no inbox
+--     done_item, done_task, done_token: columns of activity tasks that go, as their results are in
+--         the turn's history and in no inbox
 --     inline_new: a column of the items: ids of new inline tasks (logic/inline_tasks.sql), each an
---         int4multirange in text form or null; inline_done: a column of the items: the id of one whose result is in the turn's
---         history, or null; inline_done_item, inline_done_id: columns of the further ones
---     kept_item, kept_id, kept_task, kept_token: columns of inline tasks of items that end, begin a next
---         generation or release: they get rows, under these keys and leases
---     task_item, task_number, task_id, task_version, task_request, task_token: columns of new tasks;
---         task_name: their names, a JSON array; task_number counts those of one item from 0, and each
---         has its place (see the column) a hundredth of a second behind the one before;
---         task_execution: where items have a next generation, a JSON array too: the execution ids of
---         their tasks, '' for those of others
+--         int4multirange in text form or null; inline_done: a column of the items: the id of one
+--         whose result is in the turn's history, or null; inline_done_item, inline_done_id: columns
+--         of the further ones
+--     kept_item, kept_id, kept_task, kept_token: columns of inline tasks of items that end, begin a
+--         next generation or release: they get rows, under these keys and leases
+--     task_item, task_number, task_id, task_version, task_request, task_token: columns of new
+--         tasks; task_name: their names, a JSON array; task_number counts those of one item from 0,
+--         and each has its place (see the column) a hundredth of a second behind the one before;
+--         task_execution: where items have a next generation, a JSON array too: the execution ids
+--         of their tasks, '' for those of others
 --     updates: [{item, status, custom_status_kind, custom_status, trace_kind, trace, output,
 --               output_payload, failure}]
 --     generations: [{item, execution_id, version, input, input_payload, saved_custom_status}]
@@ -32,22 +33,24 @@
 --     messages: [{item, id, generation, at, type, event}]
 --     parents: [{item, key, parent_generation, generation, at, type, event}]
 --     terminations: [{item, id, reason, generation, at, type, event}]
---     subtrees: [{item, key, parent_generation, reason, type, event}]: what is live below the instances
---         ends, see _TerminateBelow; no rows tell about it
---     children: [{item, ...as _InsertInstances..., conflict: {generation, at, type, event}}]
---     child_messages, child_terminations: as messages and terminations, to children of the same item:
---         they act when the children are made, the others before
+--     subtrees: [{item, key, parent_generation, reason, type, event}]: what is live below the
+--         instances ends, see __TerminateBelow; no rows tell about it
+--     children: [{item, ...as __InsertInstances..., conflict: {generation, at, type, event}}]
+--     child_messages, child_terminations: as messages and terminations, to children of the same
+--         item: they act when the children are made, the others before
 --     payloads: [{item, id, data}]: of the items' own history, messages, tasks, output and input;
---         entries of the lists for others name theirs themselves, see _StoreEntryPayloads}
---   What every turn has comes as columns, arrays in PostgreSQL's text form: they cost a fraction of a
---   list of records.
+--         entries of the lists for others name theirs themselves, see __StoreEntryPayloads}
+--   What every turn has comes as columns, arrays in PostgreSQL's text form: they cost a fraction of
+--   a list of records.
 --   A list may be absent; its statements are then not run. *_kind: 0 keep, 1 set, 2 clear.
 --
--- The fence: the token holds the instance and the turn is the next one. All consumed messages must be
--- there, and all completed tasks under their leases; if one is missing, the call fails with P0D01 and is
--- repeated item by item. In a deleted hub all are gone.
--- Locks: own and target hot rows by key, then the rest in the order of README.md. Repeat: by (token,
--- turn), also after the end of the instance or of the lease.
+-- The fence: the token holds the instance and the turn is the next one. All consumed messages must
+-- be there, and all completed tasks under their leases; if one is missing, the call fails with
+-- P0D01 and is repeated item by item. In a deleted hub all are gone.
+-- Locks: own and target hot rows by key, then the rest in the order of README.md. Repeat: by
+-- (token, turn), also after the end of the instance or of the lease.
+-- Over 70 lines: what every turn needs stands here; a call more would cost one that comes alone 7 %
+-- (README.md, "Names of functions").
 create or replace function _CheckpointOrchestration(p_hub int, p_batch jsonb, p_bytes bytea[])
 returns table (part smallint, item int, number int, outcome smallint, key bigint, token bigint,
                seq bigint, at timestamptz)
@@ -61,68 +64,34 @@ declare
   v_turns bigint[] := p_batch ->> 'turn';
   v_generations int[] := p_batch ->> 'generation';
   v_flags int[] := p_batch ->> 'flags';
-  v_consumed_items int[] := p_batch ->> 'consumed_item';
-  v_consumed_seqs bigint[] := p_batch ->> 'consumed_seq';
   v_lists jsonb := p_batch;
-  v_fenced int[];
   v_outcomes smallint[];
   v_locked bigint[];
-  v_worker bigint := v_tokens[1] >> 40;
-  v_expected bigint;
-  v_deleted bigint;
 begin
-  if _LiveHub(p_hub) is null then
-    return query
-      select 0::smallint, n, null::int, 3::smallint, null::bigint, null::bigint, null::bigint, v_now
-      from generate_series(1, cardinality(v_keys)) n;
-    return;
-  end if;
-  if p_batch ?| '{messages,parents,terminations,subtrees,children}' then
-    v_locked := _LockTargets(p_hub, p_batch, v_keys);
-  end if;
-
-  v_fenced := _FenceTurns(v_keys, v_tokens, v_turns, v_generations, v_flags,
-                          p_batch ->> 'inline_new', p_batch ->> 'inline_done');
-  if cardinality(v_fenced) = cardinality(v_keys) then
-    v_outcomes := array_fill(0::smallint, array[cardinality(v_keys)]);
+  if __LiveHub(p_hub) is null then
+    v_outcomes := array_fill(3::smallint, array[cardinality(v_keys)]);
   else
-    v_outcomes := _FenceOutcomes(v_keys, v_tokens, v_turns, v_fenced);
+    if p_batch ?| '{messages,parents,terminations,subtrees,children}' then
+      v_locked := __LockTargets(p_hub, p_batch, v_keys);
+    end if;
+    v_outcomes := __FenceTurns(v_keys, v_tokens, v_turns, v_generations, v_flags,
+                               p_batch ->> 'inline_new', p_batch ->> 'inline_done');
   end if;
   return query
     select 0::smallint, o.ord::int, null::int, o.outcome, null::bigint, null::bigint, null::bigint,
            v_now
     from unnest(v_outcomes) with ordinality o(outcome, ord);
-  v_expected := cardinality(v_consumed_items);
   if 0 <> all (v_outcomes) then
     return;
   elsif 0 <> any (v_outcomes) then
-    v_lists := coalesce(_OnlyItems(p_batch, v_outcomes), '{}');
-    select count(*) into v_expected from unnest(v_consumed_items) c(item)
-    where v_outcomes[c.item] = 0;
+    v_lists := coalesce(__OnlyItems(p_batch, v_outcomes), '{}');
   end if;
 
-  if v_expected > 0 then
-    delete from NewEvents e
-    using unnest(v_consumed_items, v_consumed_seqs) c(item, seq)
-    where e.instance_key = any (array[v_keys[c.item]]) and e.seq = c.seq and v_outcomes[c.item] = 0;
-    get diagnostics v_deleted = row_count;
-    if v_deleted <> v_expected then
-      raise exception 'a consumed message is gone' using errcode = 'P0D01';
-    end if;
+  if p_batch ->> 'consumed_item' <> '{}' or p_batch ?| '{done_item,inline_done_item}' then
+    perform __ConsumeInputs(v_keys, v_tokens, v_outcomes, p_batch);
   end if;
-
-  if p_batch ? 'inline_done_item' then
-    perform _EndInlineTasks(array_agg(v_keys[c.item]), array_agg(c.id), array_agg(v_tokens[c.item]))
-    from unnest((p_batch ->> 'inline_done_item')::int[], (p_batch ->> 'inline_done_id')::int[])
-      c(item, id)
-    where v_outcomes[c.item] = 0;
-  end if;
-  if p_batch ? 'done_item' then
-    perform _EndTasks(v_keys, v_outcomes, p_batch);
-  end if;
-
   if v_lists ? 'payloads' then
-    perform _StorePayloads(v_keys, v_lists -> 'payloads', p_bytes);
+    perform __StorePayloads(v_keys, v_lists -> 'payloads', p_bytes);
   end if;
   insert into History (instance_key, turn, committed_time, first_event, event_count, events)
     select c.key, c.turn, v_now, c.first_event, c.event_count, v_bytes[c.history]
@@ -131,111 +100,119 @@ begin
                 v_outcomes)
       c(key, turn, first_event, event_count, history, flags, outcome)
     where c.outcome = 0 and c.history is not null and c.flags & 4 = 0;
-
   if v_lists ?| '{messages,parents,terminations,subtrees,children}' then
-    return query select * from _CheckpointMessages(p_hub, v_lists, p_bytes, v_keys, v_now,
-                                                   v_worker, v_locked);
+    return query select * from __CheckpointMessages(p_hub, v_lists, p_bytes, v_keys, v_now,
+                                                    v_tokens[1] >> 40, v_locked);
   end if;
   if v_lists ? 'own' then
-    return query
-    with inserted as (
-      insert into NewEvents (instance_key, visible_at, generation, event_type, event)
-      select v_keys[c.item],
-             -- The first messages of a next generation come before all that already waits.
-             case when c.at is null and v_flags[c.item] & 4 = 4 then '-infinity'
-                  else greatest(v_now, _Time(c.at)) end, c.generation, c.type, v_bytes[c.event]
-      from jsonb_to_recordset(v_lists -> 'own')
-        c(item int, generation int, at bigint, type smallint, event int)
-      returning seq, visible_at)
-    select 1::smallint, null::int, (row_number() over ())::int, 0::smallint, null::bigint,
-           null::bigint, n.seq, n.visible_at
-    from inserted n;
+    return query select * from __CheckpointOwn(v_keys, v_flags, v_lists -> 'own', p_bytes, v_now);
   end if;
-
   if p_batch ? 'kept_item' then
-    perform _KeepInlineTasks(v_keys, v_outcomes, p_batch);
+    perform __KeepInlineTasks(v_keys, v_outcomes, p_batch);
   end if;
   if 0 <> any (v_flags) then
-    perform _CheckpointEnds(v_keys, v_generations, v_flags, v_outcomes, v_lists -> 'generations',
-                            p_bytes, v_now);
+    perform __CheckpointEnds(v_keys, v_generations, v_flags, v_outcomes, v_lists -> 'generations',
+                             p_bytes, v_now);
   end if;
   if p_batch ? 'task_item' then
-    return query
-    with inserted as (
-      insert into NewTasks (instance_key, hub_id, generation, task_id, name, version, request,
-                            lease_token, ready_at, place, execution_id)
-      select v_keys[c.item], p_hub, v_generations[c.item], c.task_id,
-             p_batch -> 'task_name' ->> (c.ord::int - 1), v_bytes[c.version], v_bytes[c.request],
-             c.token, v_now, v_now + c.number * interval '10 ms',
-             nullif(p_batch -> 'task_execution' ->> (c.ord::int - 1), '')
-      from unnest((p_batch ->> 'task_item')::int[], (p_batch ->> 'task_number')::int[],
-                  (p_batch ->> 'task_id')::int[], (p_batch ->> 'task_version')::int[],
-                  (p_batch ->> 'task_request')::int[], (p_batch ->> 'task_token')::bigint[])
-        with ordinality c(item, number, task_id, version, request, token, ord)
-      where v_outcomes[c.item] = 0
-      returning task_key)
-    select 6::smallint, null::int, (row_number() over ())::int, 0::smallint, n.task_key,
-           null::bigint, null::bigint, null::timestamptz
-    from inserted n;
+    return query select * from __CheckpointTasks(p_hub, v_keys, v_generations, v_outcomes, p_batch,
+                                                 p_bytes, v_now);
   end if;
-
   if v_lists ? 'updates' then
-    perform _CheckpointUpdates(v_keys, v_tokens, v_turns, v_flags, v_lists -> 'updates', p_bytes,
-                               v_now);
+    perform __CheckpointUpdates(v_keys, v_tokens, v_turns, v_flags, v_lists -> 'updates', p_bytes,
+                                v_now);
   end if;
-  -- Released and not ended. Last, so that it sees every message of this call.
+  -- Last, so that it sees every message of this call.
   if 2 = any (v_flags) or 6 = any (v_flags) then
-    perform _FreeInstances(f.keys, array_fill(null::timestamptz, array[cardinality(f.keys)]),
-                           array_fill(0, array[cardinality(f.keys)]))
-    from (select array_agg(c.key) as keys from unnest(v_keys, v_flags, v_outcomes)
-            c(key, flags, outcome)
-          where c.flags & 3 = 2 and c.outcome = 0) f
-    where f.keys is not null;
+    perform __FreeReleased(v_keys, v_flags, v_outcomes);
   end if;
 end $$;
 
--- _FenceTurns: the lock, the fence and the turn in one heap-only update of each hot row, by one probe of
--- the primary key. Whoever held a row first leaves the newest one to be compared. Parallel arrays as of
--- _CheckpointOrchestration; returns the positions of those that passed. Locks: hot rows by key.
-create or replace function _FenceTurns(p_keys bigint[], p_tokens bigint[], p_turns bigint[],
-                                       p_generations int[], p_flags int[], p_inline_new text,
-                                       p_inline_done text)
-returns int[] language plpgsql set search_path from current set enable_seqscan = off as $$
+-- __FenceTurns: the lock, the fence and the turn in one heap-only update of each hot row, by one
+-- probe of the primary key. Whoever held a row first leaves the newest one to be compared. Parallel
+-- arrays as of _CheckpointOrchestration; returns the outcomes of the items. Locks: hot rows by key.
+create or replace function __FenceTurns(p_keys bigint[], p_tokens bigint[], p_turns bigint[],
+                                        p_generations int[], p_flags int[], p_inline_new text,
+                                        p_inline_done text)
+returns smallint[] language plpgsql set search_path from current set enable_seqscan = off as $$
 declare
   v_inline_new text[] := p_inline_new;
   v_inline_done int[] := p_inline_done;
   v_fenced int[];
 begin
-  -- A turn that comes alone is one that somebody waits for, and this is the same at a third of the cost.
+  -- A turn that comes alone is one that somebody waits for, and this is the same at a third of the
+  -- cost.
   if cardinality(p_keys) = 1 then
     update ReadyInstances r
       set turn = p_turns[1], lost_leases = 0,
-          inline_tasks = _InlineAfter(r.inline_tasks, v_inline_done[1], v_inline_new[1]),
+          inline_tasks = __InlineAfter(r.inline_tasks, v_inline_done[1], v_inline_new[1]),
           generation = case when p_flags[1] & 4 = 4 then p_generations[1] + 1
                             else r.generation end,
           released_token = case when p_flags[1] & 2 = 2 then p_tokens[1] else r.released_token end
-    where r.instance_key = p_keys[1] and r.lease_token = p_tokens[1] and r.turn = p_turns[1] - 1;
-    return case when found then '{1}' else '{}' end;
+    where r.instance_key = p_keys[1]
+      and __HoldsTurn(r.lease_token, r.turn, p_tokens[1], p_turns[1]);
+    if found then
+      return '{0}';
+    end if;
+  else
+    with fenced as (
+      update ReadyInstances r
+        set turn = c.turn, lost_leases = 0,
+            inline_tasks = __InlineAfter(r.inline_tasks, c.inline_done, c.inline_new),
+            generation = case when c.flags & 4 = 4 then c.generation + 1 else r.generation end,
+            released_token = case when c.flags & 2 = 2 then c.token else r.released_token end
+      from (select * from unnest(p_keys, p_tokens, p_turns, p_generations, p_flags, v_inline_new,
+                                 v_inline_done) with ordinality
+              u(key, token, turn, generation, flags, inline_new, inline_done, ord)
+            order by u.key) c
+      where r.instance_key = any (array[c.key])
+        and __HoldsTurn(r.lease_token, r.turn, c.token, c.turn)
+      returning c.ord)
+    select array_agg(f.ord) into v_fenced from fenced f;
+    if cardinality(v_fenced) = cardinality(p_keys) then
+      return array_fill(0::smallint, array[cardinality(p_keys)]);
+    end if;
   end if;
-  with fenced as (
-    update ReadyInstances r
-      set turn = c.turn, lost_leases = 0,
-          inline_tasks = _InlineAfter(r.inline_tasks, c.inline_done, c.inline_new),
-          generation = case when c.flags & 4 = 4 then c.generation + 1 else r.generation end,
-          released_token = case when c.flags & 2 = 2 then c.token else r.released_token end
-    from (select * from unnest(p_keys, p_tokens, p_turns, p_generations, p_flags, v_inline_new,
-                               v_inline_done) with ordinality
-            u(key, token, turn, generation, flags, inline_new, inline_done, ord)
-          order by u.key) c
-    where r.instance_key = any (array[c.key]) and r.lease_token = c.token and r.turn = c.turn - 1
-    returning c.ord)
-  select coalesce(array_agg(f.ord), '{}') into v_fenced from fenced f;
-  return v_fenced;
+  return __FenceOutcomes(p_keys, p_tokens, p_turns, coalesce(v_fenced, '{}'));
 end $$;
 
--- _EndTasks: takes out the tasks whose results committed turns bring along. Caller holds the hot rows of
--- their instances. Locks: class 3 by key.
-create or replace function _EndTasks(p_keys bigint[], p_outcomes smallint[], p_batch jsonb)
+-- __ConsumeInputs: takes out what committed turns have used up: messages, and tasks whose results
+-- they bring along. P0D01 if one is gone. Caller holds the hot rows. Locks: class 3, tasks by key.
+create or replace function __ConsumeInputs(p_keys bigint[], p_tokens bigint[],
+                                           p_outcomes smallint[], p_batch jsonb)
+returns void language plpgsql set search_path from current set enable_seqscan = off as $$
+declare
+  v_items int[] := p_batch ->> 'consumed_item';
+  v_expected bigint := cardinality(v_items);
+  v_deleted bigint;
+begin
+  if 0 <> any (p_outcomes) then
+    select count(*) into v_expected from unnest(v_items) c(item) where p_outcomes[c.item] = 0;
+  end if;
+  if v_expected > 0 then
+    delete from NewEvents e
+    using unnest(v_items, (p_batch ->> 'consumed_seq')::bigint[]) c(item, seq)
+    where e.instance_key = any (array[p_keys[c.item]]) and e.seq = c.seq
+      and p_outcomes[c.item] = 0;
+    get diagnostics v_deleted = row_count;
+    if v_deleted <> v_expected then
+      raise exception 'a consumed message is gone' using errcode = 'P0D01';
+    end if;
+  end if;
+  if p_batch ? 'inline_done_item' then
+    perform __EndInlineTasks(array_agg(p_keys[c.item]), array_agg(c.id),
+                             array_agg(p_tokens[c.item]))
+    from unnest((p_batch ->> 'inline_done_item')::int[], (p_batch ->> 'inline_done_id')::int[])
+      c(item, id)
+    where p_outcomes[c.item] = 0;
+  end if;
+  if p_batch ? 'done_item' then
+    perform __EndTasks(p_keys, p_outcomes, p_batch);
+  end if;
+end $$;
+
+-- __EndTasks: the part of __ConsumeInputs for tasks that have a row.
+create or replace function __EndTasks(p_keys bigint[], p_outcomes smallint[], p_batch jsonb)
 returns void language plpgsql set search_path from current set enable_seqscan = off as $$
 declare
   v_items int[] := p_batch ->> 'done_item';
@@ -251,18 +228,87 @@ begin
                      (p_batch ->> 'done_token')::bigint[]) u(item, task, token)
          where p_outcomes[u.item] = 0
          order by 1, 2) c
-  where t.instance_key = any (array[c.key]) and t.task_key = c.task and t.lease_token = c.token;
+  where t.instance_key = any (array[c.key]) and t.task_key = c.task
+    and __Holds(t.lease_token, c.token);
   get diagnostics v_deleted = row_count;
   if v_deleted <> v_expected then
     raise exception 'a completed task is gone' using errcode = 'P0D01';
   end if;
 end $$;
 
--- _LockTargets: locks, in one sorted statement, the hot rows of the checkpointed instances and of all
--- whom they write to: addressed instances, parents, terminated instances and existing instances with
--- the id of a child, each of the latter two with its parent, and what is live below those that end all of
--- it. Returns the keys of those it locked.
-create or replace function _LockTargets(p_hub int, p_batch jsonb, p_own bigint[]) returns bigint[]
+-- __CheckpointOwn: what committed turns put into their own inboxes. Rows as
+-- _CheckpointOrchestration.
+create or replace function __CheckpointOwn(p_keys bigint[], p_flags int[], p_own jsonb,
+                                           p_bytes bytea[], p_now timestamptz)
+returns table (part smallint, item int, number int, outcome smallint, key bigint, token bigint,
+               seq bigint, at timestamptz)
+language plpgsql set search_path from current set enable_seqscan = off as $$
+#variable_conflict use_column
+declare
+  v_bytes bytea[] := p_bytes;
+begin
+  return query
+    with inserted as (
+      insert into NewEvents (instance_key, visible_at, generation, event_type, event)
+      select p_keys[c.item],
+             -- The first messages of a next generation come before all that already waits.
+             case when c.at is null and p_flags[c.item] & 4 = 4 then '-infinity'
+                  else greatest(p_now, __Time(c.at)) end, c.generation, c.type, v_bytes[c.event]
+      from jsonb_to_recordset(p_own)
+        c(item int, generation int, at bigint, type smallint, event int)
+      returning seq, visible_at)
+    select 1::smallint, null::int, (row_number() over ())::int, 0::smallint, null::bigint,
+           null::bigint, n.seq, n.visible_at
+    from inserted n;
+end $$;
+
+-- __CheckpointTasks: the new tasks of committed turns. Rows as _CheckpointOrchestration.
+create or replace function __CheckpointTasks(p_hub int, p_keys bigint[], p_generations int[],
+                                             p_outcomes smallint[], p_batch jsonb, p_bytes bytea[],
+                                             p_now timestamptz)
+returns table (part smallint, item int, number int, outcome smallint, key bigint, token bigint,
+               seq bigint, at timestamptz)
+language plpgsql set search_path from current set enable_seqscan = off as $$
+#variable_conflict use_column
+declare
+  v_bytes bytea[] := p_bytes;
+begin
+  return query
+    with inserted as (
+      insert into NewTasks (instance_key, hub_id, generation, task_id, name, version, request,
+                            lease_token, ready_at, place, execution_id)
+      select p_keys[c.item], p_hub, p_generations[c.item], c.task_id,
+             p_batch -> 'task_name' ->> (c.ord::int - 1), v_bytes[c.version], v_bytes[c.request],
+             c.token, p_now, p_now + c.number * interval '10 ms',
+             nullif(p_batch -> 'task_execution' ->> (c.ord::int - 1), '')
+      from unnest((p_batch ->> 'task_item')::int[], (p_batch ->> 'task_number')::int[],
+                  (p_batch ->> 'task_id')::int[], (p_batch ->> 'task_version')::int[],
+                  (p_batch ->> 'task_request')::int[], (p_batch ->> 'task_token')::bigint[])
+        with ordinality c(item, number, task_id, version, request, token, ord)
+      where p_outcomes[c.item] = 0
+      returning task_key)
+    select 6::smallint, null::int, (row_number() over ())::int, 0::smallint, n.task_key,
+           null::bigint, null::bigint, null::timestamptz
+    from inserted n;
+end $$;
+
+-- __FreeReleased: gives up the leases of committed items that release and did not end.
+create or replace function __FreeReleased(p_keys bigint[], p_flags int[], p_outcomes smallint[])
+returns void language plpgsql set search_path from current set enable_seqscan = off as $$
+begin
+  perform __FreeInstances(f.keys, array_fill(null::timestamptz, array[cardinality(f.keys)]),
+                          array_fill(0, array[cardinality(f.keys)]))
+  from (select array_agg(c.key) as keys from unnest(p_keys, p_flags, p_outcomes)
+          c(key, flags, outcome)
+        where c.flags & 3 = 2 and c.outcome = 0) f
+  where f.keys is not null;
+end $$;
+
+-- __LockTargets: locks, in one sorted statement, the hot rows of the checkpointed instances and of
+-- all whom they write to: addressed instances, parents, terminated instances and existing instances
+-- with the id of a child, each of the latter two with its parent, and what is live below those that
+-- end all of it. Returns the keys of those it locked.
+create or replace function __LockTargets(p_hub int, p_batch jsonb, p_own bigint[]) returns bigint[]
 language plpgsql set search_path from current set enable_seqscan = off as $$
 declare
   v_found bigint[];
@@ -270,10 +316,10 @@ declare
   v_locked bigint[];
 begin
   if p_batch ?| '{messages,terminations,subtrees,children}' then
-    v_found := _FindInstances(p_hub, p_batch -> 'messages')
-      || _FindInstances(p_hub, p_batch -> 'terminations')
-      || _LiveBelowAll(p_batch -> 'subtrees')
-      || _FindInstances(p_hub, p_batch -> 'children');
+    v_found := __FindInstances(p_hub, p_batch -> 'messages')
+      || __FindInstances(p_hub, p_batch -> 'terminations')
+      || __LiveBelowAll(p_batch -> 'subtrees')
+      || __FindInstances(p_hub, p_batch -> 'children');
     select array_agg(k.key) into v_keys
     from Instances i cross join lateral (values (i.instance_key), (i.parent_key)) k(key)
     where i.instance_key = any (v_found) and k.key is not null;
@@ -286,16 +332,16 @@ begin
   return coalesce(v_locked, '{}');
 end $$;
 
--- _FenceOutcomes: the outcomes of items of which only those in p_fenced passed the fence. Some may have no
--- hot row any more: an ended instance knows the token and turn that ended it.
-create or replace function _FenceOutcomes(p_keys bigint[], p_tokens bigint[], p_turns bigint[],
-                                          p_fenced int[])
+-- __FenceOutcomes: the outcomes of items of which only those in p_fenced passed the fence. Some may
+-- have no hot row any more: an ended instance knows the token and turn that ended it.
+create or replace function __FenceOutcomes(p_keys bigint[], p_tokens bigint[], p_turns bigint[],
+                                           p_fenced int[])
 returns smallint[] language plpgsql set search_path from current set enable_seqscan = off as $$
 begin
   return (
     select array_agg((case
         when c.ord = any (p_fenced) then 0
-        when r.lease_token = c.token and r.turn = c.turn then 1
+        when __Holds(r.lease_token, c.token) and r.turn = c.turn then 1
         when r.released_token = c.token and r.turn >= c.turn then 1
         when r.instance_key is not null then 2
         when i.last_token = c.token and i.last_turn = c.turn then 1
@@ -305,9 +351,10 @@ begin
     left join Instances i on i.instance_key = any (array[c.key]));
 end $$;
 
--- _OnlyItems: the lists of a batch without what belongs to items that are not committed. Lists that
--- become empty are left out; "item" still counts over the whole batch. Columns are left as they are.
-create or replace function _OnlyItems(p_batch jsonb, p_outcomes smallint[]) returns jsonb
+-- __OnlyItems: the lists of a batch without what belongs to items that are not committed. Lists
+-- that become empty are left out; "item" still counts over the whole batch. Columns are left as
+-- they are.
+create or replace function __OnlyItems(p_batch jsonb, p_outcomes smallint[]) returns jsonb
 language plpgsql set search_path from current set enable_seqscan = off as $$
 begin
   return (
@@ -320,12 +367,12 @@ begin
           group by l.key) k);
 end $$;
 
--- _CheckpointMessages: what committed turns write to other instances: messages, results for parents,
--- terminations, children, and what children get at once. Rows as _CheckpointOrchestration. Caller holds
--- all hot rows, p_locked.
-create or replace function _CheckpointMessages(p_hub int, p_batch jsonb, p_bytes bytea[],
-                                               p_keys bigint[], p_now timestamptz, p_worker bigint,
-                                               p_locked bigint[])
+-- __CheckpointMessages: what committed turns write to other instances: messages, results for
+-- parents, terminations, children, and what children get at once. Rows as _CheckpointOrchestration.
+-- Caller holds all hot rows, p_locked.
+create or replace function __CheckpointMessages(p_hub int, p_batch jsonb, p_bytes bytea[],
+                                                p_keys bigint[], p_now timestamptz, p_worker bigint,
+                                                p_locked bigint[])
 returns table (part smallint, item int, number int, outcome smallint, key bigint, token bigint,
                seq bigint, at timestamptz)
 language plpgsql set search_path from current set enable_seqscan = off as $$
@@ -336,25 +383,25 @@ begin
   if p_batch ? 'messages' then
     return query
       select 2::smallint, null::int, d.item, d.outcome, d.key, d.token, d.seq, d.at
-      from _Deliver(p_hub, p_batch -> 'messages', p_bytes, p_now, p_worker, p_locked) d;
+      from __Deliver(p_hub, p_batch -> 'messages', p_bytes, p_now, p_worker, p_locked) d;
   end if;
   if p_batch ? 'parents' then
     return query
       select 3::smallint, null::int, d.item, d.outcome, d.key, d.token, d.seq, d.at
-      from _Deliver(p_hub, p_batch -> 'parents', p_bytes, p_now, p_worker, p_locked) d;
+      from __Deliver(p_hub, p_batch -> 'parents', p_bytes, p_now, p_worker, p_locked) d;
   end if;
   if p_batch ? 'terminations' then
     return query
       select 4::smallint, null::int, t.item, t.outcome, t.key, t.token, t.seq, t.at
-      from _Terminate(p_hub, p_batch -> 'terminations', p_bytes, p_now, p_worker, p_locked) t;
+      from __Terminate(p_hub, p_batch -> 'terminations', p_bytes, p_now, p_worker, p_locked) t;
   end if;
   if p_batch ? 'subtrees' then
-    perform _TerminateBelow(p_batch -> 'subtrees', p_bytes, p_now, p_locked);
+    perform __TerminateBelow(p_batch -> 'subtrees', p_bytes, p_now, p_locked);
   end if;
   if p_batch ? 'children' then
     for part, number, outcome, key, seq, at in
       select 5::smallint, c.number, c.outcome, c.key, c.seq, p_now
-      from _CheckpointChildren(p_hub, p_batch -> 'children', p_bytes, p_keys, p_now, p_locked) c
+      from __CheckpointChildren(p_hub, p_batch -> 'children', p_bytes, p_keys, p_now, p_locked) c
     loop
       -- Whoever makes a hot row holds it.
       if outcome in (0, 1) then
@@ -366,21 +413,22 @@ begin
   if p_batch ? 'child_messages' then
     return query
       select 7::smallint, null::int, d.item, d.outcome, d.key, d.token, d.seq, d.at
-      from _Deliver(p_hub, p_batch -> 'child_messages', p_bytes, p_now, p_worker, v_locked) d;
+      from __Deliver(p_hub, p_batch -> 'child_messages', p_bytes, p_now, p_worker, v_locked) d;
   end if;
   if p_batch ? 'child_terminations' then
     return query
       select 8::smallint, null::int, t.item, t.outcome, t.key, t.token, t.seq, t.at
-      from _Terminate(p_hub, p_batch -> 'child_terminations', p_bytes, p_now, p_worker, v_locked) t;
+      from __Terminate(p_hub, p_batch -> 'child_terminations', p_bytes, p_now, p_worker,
+                       v_locked) t;
   end if;
 end $$;
 
--- _CheckpointChildren: creates the children of committed turns. A child whose id belongs to a live
--- instance (or to an earlier child of this batch) is not created: its conflict message goes into the
--- inbox of its parent, p_keys[item], and "seq" is that message.
-create or replace function _CheckpointChildren(p_hub int, p_children jsonb, p_bytes bytea[],
-                                               p_keys bigint[], p_now timestamptz,
-                                               p_locked bigint[])
+-- __CheckpointChildren: creates the children of committed turns. A child whose id belongs to a live
+-- instance (or to an earlier child of this batch) is not created: its conflict message goes into
+-- the inbox of its parent, p_keys[item], and "seq" is that message.
+create or replace function __CheckpointChildren(p_hub int, p_children jsonb, p_bytes bytea[],
+                                                p_keys bigint[], p_now timestamptz,
+                                                p_locked bigint[])
 returns table (number int, outcome smallint, key bigint, seq bigint)
 language plpgsql set search_path from current set enable_seqscan = off as $$
 #variable_conflict use_column
@@ -397,7 +445,7 @@ begin
         group by c.id) f;
   for number, outcome, key, seq in
     select v_firsts[n.item], n.outcome, n.key, n.seq
-    from _InsertInstances(
+    from __InsertInstances(
       p_hub, (select jsonb_agg(p_children -> (f.ord - 1) order by f.ord)
               from unnest(v_firsts) f(ord)), p_bytes, p_now, p_locked) n
     where n.outcome in (0, 1, 2)
@@ -409,7 +457,7 @@ begin
     with inserted as (
       insert into NewEvents (instance_key, visible_at, generation, event_type, event)
       select p_keys[(c.child ->> 'item')::int],
-             greatest(p_now, _Time((c.child #>> '{conflict,at}')::bigint)),
+             greatest(p_now, __Time((c.child #>> '{conflict,at}')::bigint)),
              (c.child #>> '{conflict,generation}')::int, (c.child #>> '{conflict,type}')::smallint,
              v_bytes[(c.child #>> '{conflict,event}')::int]
       from jsonb_array_elements(p_children) with ordinality c(child, ord)
@@ -425,21 +473,18 @@ begin
   end if;
 end $$;
 
--- _CheckpointEnds: for committed items that end, begin the next generation or release. Ended: hot row,
--- inbox and free tasks go; a recursive termination that came too late goes on to what is below. Next generation: history, messages, free tasks and payloads of the old one go;
--- messages without generation stay, and carried-over ones that no turn has been given yet are carried
--- on. Released: the lease is freed later, by _FreeInstances, when all messages are in.
-create or replace function _CheckpointEnds(p_keys bigint[], p_generations int[], p_flags int[],
-                                           p_outcomes smallint[], p_next_rows jsonb,
-                                           p_bytes bytea[], p_now timestamptz)
+-- __CheckpointEnds: for committed items that end or begin the next generation (see
+-- __EndOrchestrations and __EndGenerations). Those that release are freed later, by __FreeReleased,
+-- when all messages are in.
+create or replace function __CheckpointEnds(p_keys bigint[], p_generations int[], p_flags int[],
+                                            p_outcomes smallint[], p_next_rows jsonb,
+                                            p_bytes bytea[], p_now timestamptz)
 returns void language plpgsql set search_path from current set enable_seqscan = off as $$
 declare
   v_bytes bytea[] := p_bytes;
   v_ended bigint[];
   v_next bigint[];
   v_next_generations int[];
-  v_terminated bigint[];
-  v_terminations bytea[];
 begin
   select array_agg(c.key) filter (where c.flags & 1 = 1),
          array_agg(c.key) filter (where c.flags & 4 = 4),
@@ -448,37 +493,10 @@ begin
   from unnest(p_keys, p_generations, p_flags, p_outcomes) c(key, generation, flags, outcome)
   where c.outcome = 0 and c.flags & 5 <> 0;
   if v_ended is not null then
-    delete from ReadyInstances r where r.instance_key = any (v_ended);
-    with gone as (
-      delete from NewEvents e where e.instance_key = any (v_ended)
-      returning e.instance_key, e.event_type, e.event)
-    select array_agg(g.instance_key), array_agg(g.event) into v_terminated, v_terminations
-    from gone g where g.event_type = 5;  -- ExecutionTerminated
-    delete from NewTasks t where t.instance_key = any (v_ended) and coalesce(t.lease_token, 0) = 0;
-    if v_terminated is not null then
-      perform _PassTerminations(v_terminated, v_terminations, p_now);
-    end if;
+    perform __EndOrchestrations(v_ended, p_now);
   end if;
   if v_next is not null then
-    delete from History h where h.instance_key = any (v_next);
-    -- EventRaised (17) and ExecutionSuspended (21) are bound to a generation only when they were carried
-    -- over into it. New numbers put them behind what this turn carries over.
-    with old as (
-      delete from NewEvents e using unnest(v_next, v_next_generations) c(key, generation)
-      where e.instance_key = any (array[c.key]) and e.generation <= c.generation
-      returning e.instance_key, e.seq, c.generation + 1 as next_generation, e.event_type, e.event)
-    insert into NewEvents (instance_key, visible_at, generation, event_type, event)
-      select o.instance_key, '-infinity', o.next_generation, o.event_type, o.event
-      from old o where o.event_type in (17, 21)
-      order by o.seq;
-    delete from NewTasks t using unnest(v_next, v_next_generations) c(key, generation)
-      where t.instance_key = any (array[c.key]) and t.generation <= c.generation
-        and coalesce(t.lease_token, 0) = 0;
-    -- Those that somebody runs keep the execution id that they were created under.
-    update NewTasks t
-      set execution_id = (select i.execution_id from Instances i
-                          where i.instance_key = any (array[t.instance_key]))
-      where t.instance_key = any (v_next) and coalesce(t.execution_id, '') = '';
+    perform __EndGenerations(v_next, v_next_generations);
     update Instances i
       set execution_id = c.execution_id, generation = p_generations[c.item] + 1,
           version = v_bytes[c.version], input = v_bytes[c.input], input_payload = c.input_payload,
@@ -488,7 +506,7 @@ begin
         c(item int, execution_id text, version int, input int, input_payload uuid,
           saved_custom_status int)
       where i.instance_key = any (array[p_keys[c.item]]);
-    perform _DropPayloads(v_next);
+    perform __DropPayloads(v_next);
     -- Ids count from 0 again.
     update ReadyInstances r set inline_tasks = null
       where r.instance_key = any (v_next) and r.inline_tasks <> '{}';
@@ -501,16 +519,64 @@ begin
   end if;
 end $$;
 
--- _CheckpointUpdates: the visible changes of committed turns.
-create or replace function _CheckpointUpdates(p_keys bigint[], p_tokens bigint[], p_turns bigint[],
-                                              p_flags int[], p_updates jsonb, p_bytes bytea[],
-                                              p_now timestamptz)
+-- __EndOrchestrations: takes out the hot rows, inboxes and free tasks of instances that end with a
+-- turn. A recursive termination that came too late goes on to what is below. Caller holds their hot
+-- rows.
+create or replace function __EndOrchestrations(p_keys bigint[], p_now timestamptz) returns void
+language plpgsql set search_path from current set enable_seqscan = off as $$
+declare
+  v_terminated bigint[];
+  v_terminations bytea[];
+begin
+  delete from ReadyInstances r where r.instance_key = any (p_keys);
+  with gone as (
+    delete from NewEvents e where e.instance_key = any (p_keys)
+    returning e.instance_key, e.event_type, e.event)
+  select array_agg(g.instance_key), array_agg(g.event) into v_terminated, v_terminations
+  from gone g where g.event_type = 5;  -- ExecutionTerminated
+  delete from NewTasks t where t.instance_key = any (p_keys) and coalesce(t.lease_token, 0) = 0;
+  if v_terminated is not null then
+    perform __PassTerminations(v_terminated, v_terminations, p_now);
+  end if;
+end $$;
+
+-- __EndGenerations: takes out the history, messages and free tasks of the generations that end
+-- (parallel arrays). Messages without generation stay, and carried-over ones that no turn has been
+-- given yet are carried on. Caller holds the hot rows.
+create or replace function __EndGenerations(p_keys bigint[], p_generations int[]) returns void
+language plpgsql set search_path from current set enable_seqscan = off as $$
+begin
+  delete from History h where h.instance_key = any (p_keys);
+  -- EventRaised (17) and ExecutionSuspended (21) are bound to a generation only when they were
+  -- carried over into it. New numbers put them behind what this turn carries over.
+  with old as (
+    delete from NewEvents e using unnest(p_keys, p_generations) c(key, generation)
+    where e.instance_key = any (array[c.key]) and e.generation <= c.generation
+    returning e.instance_key, e.seq, c.generation + 1 as next_generation, e.event_type, e.event)
+  insert into NewEvents (instance_key, visible_at, generation, event_type, event)
+    select o.instance_key, '-infinity', o.next_generation, o.event_type, o.event
+    from old o where o.event_type in (17, 21)
+    order by o.seq;
+  delete from NewTasks t using unnest(p_keys, p_generations) c(key, generation)
+    where t.instance_key = any (array[c.key]) and t.generation <= c.generation
+      and coalesce(t.lease_token, 0) = 0;
+  -- Those that somebody runs keep the execution id that they were created under.
+  update NewTasks t
+    set execution_id = (select i.execution_id from Instances i
+                        where i.instance_key = any (array[t.instance_key]))
+    where t.instance_key = any (p_keys) and coalesce(t.execution_id, '') = '';
+end $$;
+
+-- __CheckpointUpdates: the visible changes of committed turns.
+create or replace function __CheckpointUpdates(p_keys bigint[], p_tokens bigint[], p_turns bigint[],
+                                               p_flags int[], p_updates jsonb, p_bytes bytea[],
+                                               p_now timestamptz)
 returns void language plpgsql set search_path from current set enable_seqscan = off as $$
 declare
   v_bytes bytea[] := p_bytes;
 begin
   update Instances i
-  set runtime_status = u.status, last_updated_time = p_now,
+  set stored_status = u.status, last_updated_time = p_now,
       custom_status = case u.custom_status_kind when 1 then v_bytes[u.custom_status]
                       when 2 then null else i.custom_status end,
       orchestration_trace_context = case u.trace_kind when 1 then v_bytes[u.trace]

@@ -3,11 +3,11 @@
 -- Flags and outcomes are numbers of storage/records.h: DeliveryOutcome, CreateOutcome,
 -- CheckpointOutcome, RuntimeStatus.
 
--- _WakeInstances: after messages were added to these instances (parallel arrays): a free instance
--- becomes ready no later than its message, one that is held (not_before = infinity) only by a message that
--- ends that; the holder of a lease, unless it is the caller, is told to read its inbox. Caller holds the hot
--- rows' locks.
-create or replace function _WakeInstances(p_keys bigint[], p_at timestamptz[], p_worker bigint)
+-- __WakeInstances: after messages were added to these instances (parallel arrays): a free instance
+-- becomes ready no later than its message, one that is held (not_before = infinity) only by a
+-- message that ends that; the holder of a lease, unless it is the caller, is told to read its
+-- inbox. Caller holds the hot rows' locks.
+create or replace function __WakeInstances(p_keys bigint[], p_at timestamptz[], p_worker bigint)
 returns void language plpgsql set search_path from current set enable_seqscan = off as $$
 begin
   update ReadyInstances r
@@ -19,31 +19,32 @@ begin
   from (select n.key, min(n.at) as at from unnest(p_keys, p_at) n(key, at) group by n.key) m
   where r.instance_key = any (array[m.key])
     and case when r.lease_token is null
-             then (r.not_before is distinct from 'infinity' or _EndsHold(m.key))
+             then (r.not_before is distinct from 'infinity' or __EndsHold(m.key))
                   and (r.next_due is null or r.next_due > greatest(m.at, r.not_before))
              else r.lease_token >> 40 is distinct from p_worker
                   and (r.owner_wake is null or r.owner_wake > m.at) end;
 end $$;
 
--- _EndsHold: whether a message for this instance waits that goes on with what is held until it is resumed or
--- terminated: ExecutionTerminated (5) or ExecutionResumed (22).
-create or replace function _EndsHold(p_key bigint) returns boolean
+-- __EndsHold: whether a message for this instance waits that goes on with what is held until it is
+-- resumed or terminated: ExecutionTerminated (5) or ExecutionResumed (22).
+create or replace function __EndsHold(p_key bigint) returns boolean
 language plpgsql stable set search_path from current set enable_seqscan = off as $$
 begin
   return exists (select from NewEvents e where e.instance_key = p_key and e.event_type in (5, 22));
 end $$;
 
--- _FreeInstances: gives up the leases of these instances and recomputes when they are due, by a
--- statement of its own, so that it sees every message. Inline tasks get free rows. Caller holds the hot
--- rows' locks.
+-- __FreeInstances: gives up the leases of these instances and recomputes when they are due, by a
+-- statement of its own, so that it sees every message. Inline tasks get free rows. Caller holds the
+-- hot rows' locks.
 --   p_not_before  per instance: back-off, null = none; infinity: until it is resumed or terminated
 --   p_lost        per instance: 1 adds to lost_leases
-create or replace function _FreeInstances(p_keys bigint[], p_not_before timestamptz[], p_lost int[])
+create or replace function __FreeInstances(p_keys bigint[], p_not_before timestamptz[],
+                                           p_lost int[])
 returns void language plpgsql set search_path from current set enable_seqscan = off as $$
 begin
   if exists (select from ReadyInstances r
              where r.instance_key = any (p_keys) and r.inline_tasks <> '{}') then
-    perform _FreeInlineTasks(p_keys, 0);
+    perform __FreeInlineTasks(p_keys, 0);
   end if;
   update ReadyInstances r
   set lease_token = null, owner_wake = null, inline_tasks = null, not_before = f.not_before,
@@ -52,19 +53,19 @@ begin
       next_due = case when f.due is not null and f.not_before is distinct from 'infinity'
                       then greatest(f.due, f.not_before) end
   from (select n.key, n.lost,
-               case when n.not_before is distinct from 'infinity' or not _EndsHold(n.key)
+               case when n.not_before is distinct from 'infinity' or not __EndsHold(n.key)
                     then n.not_before end as not_before,
                (select min(e.visible_at) from NewEvents e where e.instance_key = n.key) as due
         from unnest(p_keys, p_not_before, p_lost) n(key, not_before, lost)) f
   where r.instance_key = any (array[f.key]);
 end $$;
 
--- _LockFreeInstances: locks up to p_max due instances of the hub and kind, earliest first, whatever
--- their names. keys: those, none = null; next_due: when nothing is due, the time when something is.
--- The first probe of the index is the whole of an idle poll.
-create or replace function _LockFreeInstances(p_hub int, p_kind smallint, p_max int,
-                                              p_excluded bigint[], p_now timestamptz,
-                                              out keys bigint[], out next_due timestamptz)
+-- __LockFreeInstances: locks up to p_max due instances of the hub and kind, earliest first,
+-- whatever their names. keys: those, none = null; next_due: when nothing is due, the time when
+-- something is. The first probe of the index is the whole of an idle poll.
+create or replace function __LockFreeInstances(p_hub int, p_kind smallint, p_max int,
+                                               p_excluded bigint[], p_now timestamptz,
+                                               out keys bigint[], out next_due timestamptz)
 language plpgsql set search_path from current set enable_seqscan = off as $$
 #variable_conflict use_column
 begin
@@ -84,11 +85,11 @@ begin
   end if;
 end $$;
 
--- _SplitFilters: filters as pairs of a name and an accepted version, and names of which any version
--- is accepted. An absent version is the same as an empty one.
+-- __SplitFilters: filters as pairs of a name and an accepted version, and names of which any
+-- version is accepted. An absent version is the same as an empty one.
 --   p_filters [{name, versions}], names in lower case
-create or replace function _SplitFilters(p_filters jsonb, out names text[], out versions bytea[],
-                                         out any_version text[])
+create or replace function __SplitFilters(p_filters jsonb, out names text[], out versions bytea[],
+                                          out any_version text[])
 language plpgsql immutable set search_path from current as $$
 begin
   select array_agg(f.name) filter (where v.version is not null),
@@ -99,12 +100,13 @@ begin
   left join lateral unnest(f.versions) v(version) on true;
 end $$;
 
--- _LockNamedInstances: as _LockFreeInstances, for the names and versions that filters accept: one
+-- __LockNamedInstances: as __LockFreeInstances, for the names and versions that filters accept: one
 -- probe of the index for each, and for a name of any version one for each version that has free
 -- instances. Work that no filter accepts costs nothing.
-create or replace function _LockNamedInstances(p_hub int, p_kind smallint, p_filters jsonb,
-                                               p_max int, p_excluded bigint[], p_now timestamptz,
-                                               out keys bigint[], out next_due timestamptz)
+-- Over 70 lines: a call more would cost an idle poll 7 % (README.md, "Names of functions").
+create or replace function __LockNamedInstances(p_hub int, p_kind smallint, p_filters jsonb,
+                                                p_max int, p_excluded bigint[], p_now timestamptz,
+                                                out keys bigint[], out next_due timestamptz)
 language plpgsql set search_path from current set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
@@ -115,7 +117,7 @@ declare
   v_found bigint[];
   v_locked bigint[];
 begin
-  select * into v_split from _SplitFilters(p_filters);
+  select * into v_split from __SplitFilters(p_filters);
   with recursive any_version as (
     -- The earliest of the first version, then of the next one, and so on.
     select n.name, f.version, f.next_due
@@ -179,11 +181,11 @@ begin
   end loop;
 end $$;
 
--- _TurnsWithin: the first of these instances, in their order, whose next turns read p_bytes together at
--- most, and how many that are; with p_first, the first whatever it reads. None = null.
-create or replace function _TurnsWithin(p_keys bigint[], p_until timestamptz, p_max_messages int,
-                                        p_bytes bigint, p_first boolean,
-                                        out keys bigint[], out bytes bigint)
+-- __TurnsWithin: the first of these instances, in their order, whose next turns read p_bytes
+-- together at most, and how many that are; with p_first, the first whatever it reads. None = null.
+create or replace function __TurnsWithin(p_keys bigint[], p_until timestamptz, p_max_messages int,
+                                         p_bytes bigint, p_first boolean,
+                                         out keys bigint[], out bytes bigint)
 language plpgsql set search_path from current set enable_seqscan = off as $$
 #variable_conflict use_column
 begin
@@ -192,25 +194,28 @@ begin
         from unnest(p_keys) with ordinality c(key, ord)
         cross join lateral (
           select coalesce(sum(l.length), 0) as bytes
-          from ((select _WholeLength(e.event) as length from NewEvents e
+          from ((select __WholeLength(e.event) as length from NewEvents e
                  where e.instance_key = c.key and e.visible_at <= p_until
                  order by e.visible_at, e.seq limit p_max_messages)
                 union all
-                select _WholeLength(h.events) from History h where h.instance_key = c.key) l) w) s
+                select __WholeLength(h.events) from History h where h.instance_key = c.key) l) w) s
   where s.total <= p_bytes or (p_first and s.ord = 1);
 end $$;
 
--- _LockNextOrchestration: leases due instances of the hub, earliest first, and reads what their next
--- turn needs. Each group takes up to its own "max": of what its filters accept, or without filters of
--- everything. Rows by "part": 0 an instance, 1 a message of it (due ones, in inbox order), 2 a chunk
--- of its history, 3 a group (number, from 1; count = how many it took; due = when the next free
--- instance for it is due, where that is known; more = the bytes of the claim have cut it). Of an instance,
--- "due" is its earliest message that was not read and "more" tells that the limits cut due ones.
+-- _LockNextOrchestration: leases due instances of the hub, earliest first, and reads what their
+-- next turn needs. Each group takes up to its own "max": of what its filters accept, or without
+-- filters of everything. Rows by "part": 0 an instance, 1 a message of it (due ones, in inbox
+-- order), 2 a chunk of its history, 3 a group (number, from 1; count = how many it took; due = when
+-- the next free instance for it is due, where that is known; more = the bytes of the claim have cut
+-- it). Of an instance, "due" is its earliest message that was not read and "more" tells that the
+-- limits cut due ones.
 --   p_batch {token, kind, groups: [{max, filters: [{name, versions}], excluded: keys that are not
 --            taken}], max_messages, max_bytes, total_bytes, repeat, again}
 -- total_bytes: of all messages and chunks together, but for the first instance; absent = no limit.
--- P0D02: the hub was deleted. Locks: hot rows, SKIP LOCKED. Repeat: with "again" set, what the token already holds is returned
--- instead of something new; with "repeat" set, nothing new is ever taken.
+-- P0D02: the hub was deleted. Locks: hot rows, SKIP LOCKED. Repeat: with "again" set, what the
+-- token already holds is returned instead of something new; with "repeat" set, nothing new is ever
+-- taken.
+-- Over 70 lines: a call more would cost an idle poll 7 % (README.md, "Names of functions").
 create or replace function _LockNextOrchestration(p_hub int, p_batch jsonb, p_bytes bytea[])
 returns table (part smallint, key bigint, number bigint, generation int, type int, count int,
                due timestamptz, data bytea, instance_id text, execution_id text, name text,
@@ -231,12 +236,13 @@ declare
   v_within record;
   v_keys bigint[];
 begin
-  perform _RequireHub(p_hub);
+  perform __RequireHub(p_hub);
   if p_batch ?| '{again,repeat}' then
     select array_agg(r.instance_key) into v_keys
-    from ReadyInstances r where r.hub_id = p_hub and r.lease_token = v_token;
+    from ReadyInstances r where r.hub_id = p_hub and __Holds(r.lease_token, v_token);
   end if;
   if v_keys is null and not p_batch ? 'repeat' then
+    part := 3;
     for v_group in
       select g.ord, (g.item ->> 'max')::int as max, g.item -> 'filters' as filters,
              coalesce(g.item ->> 'excluded', '{}')::bigint[] as excluded
@@ -244,14 +250,14 @@ begin
     loop
       if v_group.filters is null then
         select * into v_taken
-        from _LockFreeInstances(p_hub, v_kind, v_group.max, v_group.excluded, v_now);
+        from __LockFreeInstances(p_hub, v_kind, v_group.max, v_group.excluded, v_now);
       else
         select * into v_taken
-        from _LockNamedInstances(p_hub, v_kind, v_group.filters, v_group.max, v_group.excluded,
-                                 v_now);
+        from __LockNamedInstances(p_hub, v_kind, v_group.filters, v_group.max, v_group.excluded,
+                                  v_now);
       end if;
       select * into v_within
-      from _TurnsWithin(v_taken.keys, v_now, v_max_messages, v_bytes_left, v_keys is null);
+      from __TurnsWithin(v_taken.keys, v_now, v_max_messages, v_bytes_left, v_keys is null);
       if v_within.keys is not null then
         update ReadyInstances r
         set lease_token = v_token, next_due = null, not_before = null, owner_wake = null
@@ -259,12 +265,11 @@ begin
         v_keys := v_keys || v_within.keys;
         v_bytes_left := v_bytes_left - v_within.bytes;
       end if;
-      return query
-        select 3::smallint, null::bigint, v_group.ord, null::int, null::int,
-               coalesce(cardinality(v_within.keys), 0), v_taken.next_due,
-               null::bytea, null, null, null, null::bytea, null::smallint, null::bytea, null::bytea,
-               null::bytea, null::bigint, null::int, null::int, null, null::smallint,
-               coalesce(cardinality(v_within.keys), 0) < coalesce(cardinality(v_taken.keys), 0);
+      number := v_group.ord;
+      count := coalesce(cardinality(v_within.keys), 0);
+      due := v_taken.next_due;
+      more := count < coalesce(cardinality(v_taken.keys), 0);
+      return next;
     end loop;
   end if;
 
@@ -273,7 +278,7 @@ begin
     return query
       select 0::smallint, r.instance_key, r.turn, r.generation, r.kind::int, 0,
              case when m.more then m.more_due else f.due end, null::bytea,
-             i.instance_id, i.execution_id, i.name, i.version, _StatusNow(i.runtime_status, r.turn),
+             i.instance_id, i.execution_id, i.name, i.version, __StatusNow(i.stored_status, r.turn),
              i.custom_status, i.saved_custom_status, i.orchestration_trace_context, i.parent_key,
              i.parent_generation, i.parent_task_id, i.parent_instance_id, r.lost_leases, m.more
       from unnest(v_keys) with ordinality c(key, ord)
@@ -284,20 +289,20 @@ begin
       cross join lateral (
         select coalesce(bool_or(not w.taken), false) as more,
                min(w.visible_at) filter (where not w.taken) as more_due
-        from _DueMessages(c.key, v_now, v_max_messages, v_max_bytes) w) m
+        from __DueMessages(c.key, v_now, v_max_messages, v_max_bytes) w) m
       order by c.ord;
     return query
       select 1::smallint, c.key, w.seq, w.generation, w.event_type::int, 0, w.visible_at,
-             _Read(c.key, w.event),
+             __Read(c.key, w.event),
              null, null, null, null::bytea, null::smallint, null::bytea, null::bytea, null::bytea,
              null::bigint, null::int, null::int, null, null::smallint, null::boolean
       from unnest(v_keys) with ordinality c(key, ord)
-      cross join lateral _DueMessages(c.key, v_now, v_max_messages, v_max_bytes) w
+      cross join lateral __DueMessages(c.key, v_now, v_max_messages, v_max_bytes) w
       where w.taken
       order by c.ord, w.visible_at, w.seq;
     return query
       select 2::smallint, h.instance_key, h.turn, null::int, h.first_event, h.event_count,
-             null::timestamptz, _Read(c.key, h.events),
+             null::timestamptz, __Read(c.key, h.events),
              null, null, null, null::bytea, null::smallint, null::bytea, null::bytea, null::bytea,
              null::bigint, null::int, null::int, null, null::smallint, null::boolean
       from unnest(v_keys) with ordinality c(key, ord)
@@ -306,11 +311,12 @@ begin
   end if;
 end $$;
 
--- _DueMessages: the messages of one instance that are due at p_until, in inbox order, up to one more
--- than p_max; "taken" is false for those beyond the limits. The first is always taken. The events are
--- as they are stored, perhaps cut. Stable: as of the statement that calls it, so that _Read finds their payloads.
-create or replace function _DueMessages(p_key bigint, p_until timestamptz, p_max int,
-                                        p_max_bytes bigint)
+-- __DueMessages: the messages of one instance that are due at p_until, in inbox order, up to one
+-- more than p_max; "taken" is false for those beyond the limits. The first is always taken. The
+-- events are as they are stored, perhaps cut. Stable: as of the statement that calls it, so that
+-- __Read finds their payloads.
+create or replace function __DueMessages(p_key bigint, p_until timestamptz, p_max int,
+                                         p_max_bytes bigint)
 returns table (seq bigint, visible_at timestamptz, generation int, event_type smallint,
                event bytea, taken boolean)
 language plpgsql stable set search_path from current set enable_seqscan = off as $$
@@ -320,18 +326,18 @@ begin
     select d.seq, d.visible_at, d.generation, d.event_type, d.event,
            d.number = 1 or (d.number <= p_max and d.total_bytes <= p_max_bytes)
     from (select e.seq, e.visible_at, e.generation, e.event_type, e.event,
-                 row_number() over w as number, sum(_WholeLength(e.event)) over w as total_bytes
+                 row_number() over w as number, sum(__WholeLength(e.event)) over w as total_bytes
           from (select n.* from NewEvents n
                 where n.instance_key = p_key and n.visible_at <= p_until
                 order by n.visible_at, n.seq limit p_max + 1) e
           window w as (order by e.visible_at, e.seq)) d;
 end $$;
 
--- _ReadNewMessages: the inboxes of the instances leased by a worker that somebody else wrote to, and
--- forgets that they are new. Rows as _ReadInbox.
+-- _ReadNewMessages: the inboxes of the instances leased by a worker that somebody else wrote to,
+-- and forgets that they are new. Rows as _ReadInbox.
 --   p_batch {worker, max_messages, max_bytes, all, again}
--- Locks: hot rows, SKIP LOCKED; with "again" or "all", before that and only until it has them, all of the
--- worker by key. Repeat: with "again" or "all" set, every instance of the worker is read.
+-- Locks: hot rows, SKIP LOCKED; with "again" or "all", before that and only until it has them, all
+-- of the worker by key. Repeat: with "again" or "all" set, every instance of the worker is read.
 create or replace function _ReadNewMessages(p_hub int, p_batch jsonb, p_bytes bytea[])
 returns table (key bigint, token bigint, seq bigint, generation int, event_type smallint,
                visible_at timestamptz, event bytea, more boolean)
@@ -344,9 +350,10 @@ declare
   v_keys bigint[];
 begin
   if p_batch ?| '{again,all}' then
-    -- A lost session of this daemon may still commit what it has written; whoever has locked its rows
-    -- has seen its end. Kept while thousands of inboxes are read, the locks would hold up every
-    -- checkpoint beyond its patience; so they go at once, with a subtransaction that is rolled back.
+    -- A lost session of this daemon may still commit what it has written; whoever has locked its
+    -- rows has seen its end. Kept while thousands of inboxes are read, the locks would hold up
+    -- every checkpoint beyond its patience; so they go at once, with a subtransaction that is
+    -- rolled back.
     select array_agg(r.instance_key) into v_all from ReadyInstances r
     where r.lease_token between v_first and v_last;
     begin
@@ -357,8 +364,8 @@ begin
     end;
   end if;
   -- Found without an order, so that no other index than the one for this query is of use; an idle
-  -- poll ends here. A row that somebody keeps locked, as SQL users may, does not hold up the others:
-  -- its owner_wake stays, and the next poll finds it.
+  -- poll ends here. A row that somebody keeps locked, as SQL users may, does not hold up the
+  -- others: its owner_wake stays, and the next poll finds it.
   select array_agg(l.instance_key) into v_keys
   from (select r.instance_key from ReadyInstances r
         where r.lease_token between v_first and v_last and r.owner_wake is not null
@@ -374,16 +381,16 @@ begin
   end if;
   return query
     select r.instance_key, r.lease_token, w.seq, w.generation, w.event_type, w.visible_at,
-           _Read(r.instance_key, w.event), not w.taken
+           __Read(r.instance_key, w.event), not w.taken
     from ReadyInstances r
-    cross join lateral _DueMessages(r.instance_key, 'infinity', (p_batch ->> 'max_messages')::int,
-                                    (p_batch ->> 'max_bytes')::bigint) w
+    cross join lateral __DueMessages(r.instance_key, 'infinity', (p_batch ->> 'max_messages')::int,
+                                     (p_batch ->> 'max_bytes')::bigint) w
     where r.instance_key = any (v_keys) and r.lease_token between v_first and v_last
     order by r.instance_key, w.visible_at, w.seq;
 end $$;
 
--- _ReadInbox: all messages, due and future, of leased instances, in inbox order and capped; rows with
--- "more" are beyond the cap and not to be delivered. No rows: an empty inbox or a lost lease.
+-- _ReadInbox: all messages, due and future, of leased instances, in inbox order and capped; rows
+-- with "more" are beyond the cap and not to be delivered. No rows: an empty inbox or a lost lease.
 --   p_batch {items: [{key, token}], max_messages, max_bytes}
 -- Locks: none. Repeat: yes.
 create or replace function _ReadInbox(p_hub int, p_batch jsonb, p_bytes bytea[])
@@ -394,18 +401,19 @@ language plpgsql set search_path from current set enable_seqscan = off as $$
 begin
   return query
     select r.instance_key, r.lease_token, w.seq, w.generation, w.event_type, w.visible_at,
-           _Read(r.instance_key, w.event), not w.taken
+           __Read(r.instance_key, w.event), not w.taken
     from jsonb_to_recordset(p_batch -> 'items') c(key bigint, token bigint)
-    join ReadyInstances r on r.instance_key = any (array[c.key]) and r.lease_token = c.token
-    cross join lateral _DueMessages(r.instance_key, 'infinity', (p_batch ->> 'max_messages')::int,
-                                    (p_batch ->> 'max_bytes')::bigint) w
+    join ReadyInstances r on r.instance_key = any (array[c.key]) and __Holds(r.lease_token, c.token)
+    cross join lateral __DueMessages(r.instance_key, 'infinity', (p_batch ->> 'max_messages')::int,
+                                     (p_batch ->> 'max_bytes')::bigint) w
     order by c.key, w.visible_at, w.seq;
 end $$;
 
 -- _AbandonOrchestrations: gives leases up. One row per item: outcome 0 released, 1 lease lost.
 --   p_batch {items: [{key, token, delay, held, lost}], kept: [{item, id, task, token}]}
--- delay in microseconds; held: until it is resumed or terminated, whatever the delay; "held" and "lost" are left out when false; kept: inline tasks that somebody runs, which
--- get rows under these keys and leases
+-- delay in microseconds; held: until it is resumed or terminated, whatever the delay; "held" and
+-- "lost" are left out when false; kept: inline tasks that somebody runs, which get rows under these
+-- keys and leases
 -- Locks: hot rows by key. Repeat: the second time is "lease lost".
 create or replace function _AbandonOrchestrations(p_hub int, p_batch jsonb, p_bytes bytea[])
 returns table (item int, outcome smallint)
@@ -427,25 +435,26 @@ begin
         from rows from (jsonb_to_recordset(p_batch -> 'items')
                           as (key bigint, token bigint, delay bigint, held boolean, lost boolean))
           with ordinality c(key, token, delay, held, lost, ord)
-        join ReadyInstances r on r.instance_key = any (array[c.key]) and r.lease_token = c.token
+        join ReadyInstances r on r.instance_key = any (array[c.key])
+          and __Holds(r.lease_token, c.token)
         order by c.key for no key update of r) l;
   if v_keys is not null then
     if p_batch ? 'kept' then
-      perform _StoreInlineTasks(array_agg(v_keys[array_position(v_items, c.item)]), array_agg(c.id),
-                                array_agg(c.task), array_agg(c.token), array_agg(0),
-                                array_agg(null::timestamptz))
+      perform __StoreInlineTasks(array_agg(v_keys[array_position(v_items, c.item)]),
+                                 array_agg(c.id), array_agg(c.task), array_agg(c.token),
+                                 array_agg(0), array_agg(null::timestamptz))
       from jsonb_to_recordset(p_batch -> 'kept') c(item int, id int, task bigint, token bigint)
       where c.item = any (v_items);
     end if;
-    perform _FreeInstances(v_keys, v_not_before, v_lost);
+    perform __FreeInstances(v_keys, v_not_before, v_lost);
   end if;
   return query
     select n, (case when n = any (v_items) then 0 else 1 end)::smallint
     from generate_series(1, jsonb_array_length(p_batch -> 'items')) n;
 end $$;
 
--- _DiscardEventsAndUnlockInstance: consumes messages that no turn wants, and gives the lease up where
--- "release" is set. One row per item: outcome 0 done, 1 lease lost.
+-- _DiscardEventsAndUnlockInstance: consumes messages that no turn wants, and gives the lease up
+-- where "release" is set. One row per item: outcome 0 done, 1 lease lost.
 --   p_batch {items: [{key, token, seqs, release}]}
 -- Locks: hot rows by key, then the messages. Repeat: yes while the lease stands.
 create or replace function _DiscardEventsAndUnlockInstance(p_hub int, p_batch jsonb,
@@ -464,7 +473,8 @@ begin
         from rows from (jsonb_to_recordset(p_batch -> 'items')
                           as (key bigint, token bigint, release boolean))
           with ordinality c(key, token, release, ord)
-        join ReadyInstances r on r.instance_key = any (array[c.key]) and r.lease_token = c.token
+        join ReadyInstances r on r.instance_key = any (array[c.key])
+          and __Holds(r.lease_token, c.token)
         order by c.key for no key update of r) l;
   if v_keys is not null then
     delete from NewEvents e
@@ -476,8 +486,8 @@ begin
     where e.instance_key = any (array[d.key]) and e.seq = d.seq;
   end if;
   if v_release is not null then
-    perform _FreeInstances(v_release, array_fill(null::timestamptz, array[cardinality(v_release)]),
-                           array_fill(0, array[cardinality(v_release)]));
+    perform __FreeInstances(v_release, array_fill(null::timestamptz, array[cardinality(v_release)]),
+                            array_fill(0, array[cardinality(v_release)]));
   end if;
   return query
     select n, (case when n = any (v_items) then 0 else 1 end)::smallint

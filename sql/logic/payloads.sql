@@ -1,50 +1,50 @@
 -- Large values by reference. A value above the threshold (a setting of the daemon, which does the
--- cutting) is stored once per instance in Payloads, and cut out of the events and requests that hold
--- it: a message, the task and the history then share one copy.
+-- cutting) is stored once per instance in Payloads, and cut out of the events and requests that
+-- hold it: a message, the task and the history then share one copy.
 --
 -- The cut form of a serialized message is
 --     0x00 | length of the whole (4 bytes) | number of cuts (4 bytes)
 --          | for each cut: where in the rest it was (4 bytes), payload_id (16 bytes)
 --          | the rest of the message
--- with numbers in big-endian order. No serialized message begins with 0x00, because there is no field
--- number 0, so the first byte tells the forms apart. payload_id is made of the SHA-256 of the value: an
--- instance that stores a value again, as when an activity's result moves from the inbox into the
--- history, refers to the copy that is there.
+-- with numbers in big-endian order. No serialized message begins with 0x00, because there is no
+-- field number 0, so the first byte tells the forms apart. payload_id is made of the SHA-256 of the
+-- value: an instance that stores a value again, as when an activity's result moves from the inbox
+-- into the history, refers to the copy that is there.
 --
 -- Payloads live as long as their instance; a next generation keeps those that it still refers to.
 
--- _IsCut: whether this is the cut form of a message. _Int4: four of its bytes, from p_at (0-based).
--- _WholeLength: the length of a message in either form.
-create or replace function _IsCut(p_data bytea) returns boolean
+-- __IsCut: whether this is the cut form of a message. __Int4: four of its bytes, from p_at
+-- (0-based). __WholeLength: the length of a message in either form.
+create or replace function __IsCut(p_data bytea) returns boolean
 language sql immutable parallel safe
 return substr(p_data, 1, 1) = E'\\x00'::bytea;
 
-create or replace function _Int4(p_data bytea, p_at int) returns int
+create or replace function __Int4(p_data bytea, p_at int) returns int
 language sql immutable parallel safe
 return (get_byte(p_data, p_at) << 24) | (get_byte(p_data, p_at + 1) << 16)
      | (get_byte(p_data, p_at + 2) << 8) | get_byte(p_data, p_at + 3);
 
-create or replace function _WholeLength(p_data bytea) returns int
+create or replace function __WholeLength(p_data bytea) returns int
 language sql immutable parallel safe
-return case when _IsCut(p_data) then _Int4(p_data, 1) else length(p_data) end;
+return case when __IsCut(p_data) then __Int4(p_data, 1) else length(p_data) end;
 
--- _PayloadCuts: the cuts of a message in cut form, in order.
-create or replace function _PayloadCuts(p_data bytea)
+-- __PayloadCuts: the cuts of a message in cut form, in order.
+create or replace function __PayloadCuts(p_data bytea)
 returns table (number int, cut_at int, payload_id uuid)
 language plpgsql immutable strict parallel safe set search_path from current as $$
 #variable_conflict use_column
 begin
   return query
-    select n, _Int4(p_data, 9 + 20 * n), encode(substr(p_data, 14 + 20 * n, 16), 'hex')::uuid
-    from generate_series(0, _Int4(p_data, 5) - 1) n;
+    select n, __Int4(p_data, 9 + 20 * n), encode(substr(p_data, 14 + 20 * n, 16), 'hex')::uuid
+    from generate_series(0, __Int4(p_data, 5) - 1) n;
 end $$;
 
--- _Assemble: the whole message of a cut form, out of its payloads in any order (parallel arrays).
-create or replace function _Assemble(p_data bytea, p_ids uuid[], p_payloads bytea[]) returns bytea
+-- __Assemble: the whole message of a cut form, out of its payloads in any order (parallel arrays).
+create or replace function __Assemble(p_data bytea, p_ids uuid[], p_payloads bytea[]) returns bytea
 language plpgsql immutable parallel safe set search_path from current as $$
 declare
   v_data bytea := p_data || ''::bytea;  -- out of line no more: every part below reads from it
-  v_count int := _Int4(v_data, 5);
+  v_count int := __Int4(v_data, 5);
   v_body int := 10 + 20 * v_count;      -- 1-based
   v_whole bytea;
 begin
@@ -53,37 +53,38 @@ begin
     into v_whole
   from (select c.number, coalesce(lag(c.cut_at) over (order by c.number), 0) as start,
                c.cut_at as stop, u.payload
-        from _PayloadCuts(v_data) c
+        from __PayloadCuts(v_data) c
         join unnest(p_ids, p_payloads) u(payload_id, payload) on u.payload_id = c.payload_id) p;
-  if length(v_whole) is distinct from _Int4(v_data, 1) then
+  if length(v_whole) is distinct from __Int4(v_data, 1) then
     raise exception 'a stored message of % bytes lacks some of its % payloads',
-      _Int4(v_data, 1), v_count using errcode = 'data_corrupted';
+      __Int4(v_data, 1), v_count using errcode = 'data_corrupted';
   end if;
   return v_whole;
 end $$;
 
--- _Whole: a message of an instance in its whole form, whichever it is stored in. _Read: the same, for
--- use in a query: asks no function for what is whole already.
--- Stable: the payloads are as the statement sees them that found the message. A later commit may have dropped
--- them with their generation. So what a statement reads messages by must not see more than itself, either.
-create or replace function _Whole(p_key bigint, p_data bytea) returns bytea
+-- __Whole: a message of an instance in its whole form, whichever it is stored in. __Read: the same,
+-- for use in a query: asks no function for what is whole already.
+-- Stable: the payloads are as the statement sees them that found the message. A later commit may
+-- have dropped them with their generation. So what a statement reads messages by must not see more
+-- than itself, either.
+create or replace function __Whole(p_key bigint, p_data bytea) returns bytea
 language plpgsql stable set search_path from current set enable_seqscan = off as $$
 begin
-  return (select _Assemble(p_data, array_agg(p.payload_id), array_agg(p.data))
+  return (select __Assemble(p_data, array_agg(p.payload_id), array_agg(p.data))
           from Payloads p
           where p.instance_key = p_key
-            and p.payload_id = any (array(select c.payload_id from _PayloadCuts(p_data) c)));
+            and p.payload_id = any (array(select c.payload_id from __PayloadCuts(p_data) c)));
 end $$;
 
-create or replace function _Read(p_key bigint, p_data bytea) returns bytea
+create or replace function __Read(p_key bigint, p_data bytea) returns bytea
 language sql stable
-return case when _IsCut(p_data) then _Whole(p_key, p_data) else p_data end;
+return case when __IsCut(p_data) then __Whole(p_key, p_data) else p_data end;
 
--- _StorePayloads: stores the payloads of instances; what is there already is not written again. Caller
--- holds the hot rows of the instances, or has just created them.
+-- __StorePayloads: stores the payloads of instances; what is there already is not written again.
+-- Caller holds the hot rows of the instances, or has just created them.
 --   p_keys      the instances, by item; null = not stored
 --   p_payloads  [{item, id, data}]; data is a position in p_bytes
-create or replace function _StorePayloads(p_keys bigint[], p_payloads jsonb, p_bytes bytea[])
+create or replace function __StorePayloads(p_keys bigint[], p_payloads jsonb, p_bytes bytea[])
 returns void language plpgsql set search_path from current set enable_seqscan = off as $$
 declare
   v_bytes bytea[] := p_bytes;
@@ -96,22 +97,22 @@ begin
     on conflict (instance_key, payload_id) do nothing;
 end $$;
 
--- _StoreEntryPayloads: the same for entries of a list that name their payloads themselves.
+-- __StoreEntryPayloads: the same for entries of a list that name their payloads themselves.
 -- Callers ask jsonb_path_exists(p_entries, '$[*].payloads') first, because that is rare.
 --   p_entries  [{..., payloads: {id: position in p_bytes}}], parallel to p_keys
-create or replace function _StoreEntryPayloads(p_keys bigint[], p_entries jsonb, p_bytes bytea[])
+create or replace function __StoreEntryPayloads(p_keys bigint[], p_entries jsonb, p_bytes bytea[])
 returns void language plpgsql set search_path from current set enable_seqscan = off as $$
 begin
-  perform _StorePayloads(
+  perform __StorePayloads(
     p_keys, (select jsonb_agg(jsonb_build_object('item', c.ord, 'id', e.key, 'data', e.value))
              from rows from (jsonb_to_recordset(p_entries) as (payloads jsonb))
                with ordinality c(payloads, ord)
              cross join lateral jsonb_each(c.payloads) e), p_bytes);
 end $$;
 
--- _DropPayloads: removes what the current generation of these instances does not refer to. An instance
--- without payloads costs a probe of an index. Caller holds their hot rows.
-create or replace function _DropPayloads(p_keys bigint[]) returns void
+-- __DropPayloads: removes what the current generation of these instances does not refer to. An
+-- instance without payloads costs a probe of an index. Caller holds their hot rows.
+create or replace function __DropPayloads(p_keys bigint[]) returns void
 language plpgsql set search_path from current set enable_seqscan = off as $$
 begin
   if not exists (select from Payloads p where p.instance_key = any (p_keys)) then
@@ -123,12 +124,12 @@ begin
     where i.instance_key = any (p_keys) and v.payload_id is not null
     union all
     select e.instance_key, c.payload_id
-    from NewEvents e cross join lateral _PayloadCuts(e.event) c
-    where e.instance_key = any (p_keys) and _IsCut(e.event)
+    from NewEvents e cross join lateral __PayloadCuts(e.event) c
+    where e.instance_key = any (p_keys) and __IsCut(e.event)
     union all
     select t.instance_key, c.payload_id
-    from NewTasks t cross join lateral _PayloadCuts(t.request) c
-    where t.instance_key = any (p_keys) and _IsCut(t.request))
+    from NewTasks t cross join lateral __PayloadCuts(t.request) c
+    where t.instance_key = any (p_keys) and __IsCut(t.request))
   delete from Payloads p
   where p.instance_key = any (p_keys)
     and not exists (select from used u

@@ -1,12 +1,14 @@
--- Rewind: FAILED orchestrations go on from a rewritten history. What to write is decided by the daemon
--- from what _ReadRewindSources returns; _RewindInstances writes it if all is still as it was found.
+-- Rewind: FAILED orchestrations go on from a rewritten history. What to write is decided by the
+-- daemon from what _ReadRewindSources returns; _RewindInstances writes it if all is still as it was
+-- found.
 
--- _ReadRewindSources: what a rewind must know of instances. Rows by "part": 0 an instance that exists
--- (tasks = the ids of its activities in flight, as an array in text form), 1 a chunk of the history of a
--- FAILED one (number = its turn), in order.
+-- _ReadRewindSources: what a rewind must know of instances. Rows by "part": 0 an instance that
+-- exists (tasks = the ids of its activities in flight, as an array in text form), 1 a chunk of the
+-- history of a FAILED one (number = its turn), in order.
 --   p_batch {ids: [...]}
 create or replace function _ReadRewindSources(p_hub int, p_batch jsonb, p_bytes bytea[])
-returns table (item int, part smallint, key bigint, execution_id text, generation int, number bigint,
+returns table (item int, part smallint, key bigint, execution_id text, generation int,
+               number bigint,
                name text, version bytea, status smallint, custom_status bytea,
                saved_custom_status bytea, trace_context bytea, parent_key bigint,
                parent_generation int, parent_task_id int, parent_instance_id text, output bytea,
@@ -19,38 +21,40 @@ declare
 begin
   select array_agg(i.instance_key order by c.ord), array_agg(c.ord::int order by c.ord)
     into v_found, v_items
-  from unnest(_FindInstances(p_hub, p_batch -> 'ids')) with ordinality c(key, ord)
+  from unnest(__FindInstances(p_hub, p_batch -> 'ids')) with ordinality c(key, ord)
   join Instances i on i.instance_key = any (array[c.key]) and i.kind = 0;
   return query
     select f.item, 0::smallint, i.instance_key, i.execution_id, i.generation,
            greatest(i.last_turn, (select max(h.turn) from History h
                                   where h.instance_key = i.instance_key)),
-           i.name, i.version, _StatusNow(i.runtime_status, r.turn), i.custom_status,
-           i.saved_custom_status, i.orchestration_trace_context, i.parent_key, i.parent_generation, i.parent_task_id,
+           i.name, i.version, __StatusNow(i.stored_status, r.turn), i.custom_status,
+           i.saved_custom_status, i.orchestration_trace_context, i.parent_key, i.parent_generation,
+           i.parent_task_id,
            i.parent_instance_id,
            coalesce(i.output, (select p.data from Payloads p
                                where p.instance_key = i.instance_key
                                  and p.payload_id = i.output_payload)),
            i.failure,
-           _TasksOf(i.instance_key), null::int, null::int, null::bytea
+           __TasksOf(i.instance_key), null::int, null::int, null::bytea
     from unnest(v_found, v_items) f(key, item)
     join Instances i on i.instance_key = any (array[f.key])
     left join ReadyInstances r on r.instance_key = any (array[f.key]);
   return query
     select f.item, 1::smallint, i.instance_key, null, null::int, h.turn, null, null::bytea,
-           null::smallint, null::bytea, null::bytea, null::bytea, null::bigint, null::int, null::int,
-           null, null::bytea, null::bytea, null::int[], h.first_event, h.event_count,
-           _Read(h.instance_key, h.events)
+           null::smallint, null::bytea, null::bytea, null::bytea, null::bigint, null::int,
+           null::int, null, null::bytea, null::bytea, null::int[], h.first_event, h.event_count,
+           __Read(h.instance_key, h.events)
     from unnest(v_found, v_items) f(key, item)
-    -- By key and not by the index of those that did not end well, which the bare status would allow.
-    join Instances i on i.instance_key = any (array[f.key]) and coalesce(i.runtime_status, 0) = 3
+    -- By key and not by the index of those that did not end well, which the bare status would
+    -- allow.
+    join Instances i on i.instance_key = any (array[f.key]) and coalesce(i.stored_status, 0) = 3
     join History h on h.instance_key = any (array[i.instance_key])
     order by f.item, h.turn;
 end $$;
 
--- _TasksOf: the ids of the activities of an instance's current generation that are in flight, in order.
--- Older generations may have some as well, whose results nobody awaits.
-create or replace function _TasksOf(p_key bigint) returns int[]
+-- __TasksOf: the ids of the activities of an instance's current generation that are in flight, in
+-- order. Older generations may have some as well, whose results nobody awaits.
+create or replace function __TasksOf(p_key bigint) returns int[]
 language plpgsql stable set search_path from current set enable_seqscan = off as $$
 begin
   return array(select t.task_id from NewTasks t
@@ -58,27 +62,28 @@ begin
                                 and i.generation = t.generation
                where t.instance_key = p_key
                union all
-               select i.id from ReadyInstances r cross join _IdsIn(r.inline_tasks) i(id)
+               select i.id from ReadyInstances r cross join __IdsIn(r.inline_tasks) i(id)
                where r.instance_key = p_key
                order by 1);
 end $$;
 
--- _RewindInstances: rewinds FAILED instances, all or none, and one that is live under the lease of its
--- checkpoint. One row: outcome 0 rewound (also when an earlier call did it), 1 something is not as it
--- was found, 2 a live one is not under that lease or at that turn any more; then nothing was written.
+-- _RewindInstances: rewinds FAILED instances, all or none, and one that is live under the lease of
+-- its checkpoint. One row: outcome 0 rewound (also when an earlier call did it), 1 something is not
+-- as it was found, 2 a live one is not under that lease or at that turn any more; then nothing was
+-- written.
 --   p_batch {as _CheckpointOrchestration: the first turn of the new life of each;
---            rewinds: [{key, found_execution_id, found_tasks: [...], execution_id, dropped_tasks: [...],
---                     live}], the same items; "live" is left out when it is false. The activities
---                     "dropped_tasks" (ids) of a FAILED one go, wherever they run. Of a live one all of
---                     the history goes, and all messages of its generation but carried-over ones and
---                     consumed ones;
+--            rewinds: [{key, found_execution_id, found_tasks: [...], execution_id, dropped_tasks:
+--                     [...], live}], the same items; "live" is left out when it is false. The
+--                     activities "dropped_tasks" (ids) of a FAILED one go, wherever they run. Of a
+--                     live one all of the history goes, and all messages of its generation but
+--                     carried-over ones and consumed ones;
 --            found_children: [{key, status}]; a status of a live one only tells that it is live;
---            chunks: [{item, turn, first_event, event_count, events}]: history that changes; without
---                    events only its place, with an event_count of 0 it goes;
---            chunk_payloads: see _StorePayloads}
--- A child that ends, or an activity that completes, while its parent is FAILED tells nobody. Whoever
--- ends one holds its hot row or its task, which are locked here: so it has either ended by now, and is
--- not as it was found, or it will see its parent live.
+--            chunks: [{item, turn, first_event, event_count, events}]: history that changes;
+--                    without events only its place, with an event_count of 0 it goes;
+--            chunk_payloads: see __StorePayloads}
+-- A child that ends, or an activity that completes, while its parent is FAILED tells nobody.
+-- Whoever ends one holds its hot row or its task, which are locked here: so it has either ended by
+-- now, and is not as it was found, or it will see its parent live.
 -- Locks: hot rows of live children; rows of Instances; tasks; then as _CheckpointOrchestration.
 -- Repeat: by execution id.
 create or replace function _RewindInstances(p_hub int, p_batch jsonb, p_bytes bytea[])
@@ -86,7 +91,6 @@ returns table (outcome smallint)
 language plpgsql set search_path from current set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
-  v_bytes bytea[] := p_bytes;
   v_keys bigint[] := p_batch ->> 'key';
   v_turns bigint[] := p_batch ->> 'turn';
   v_tokens bigint[] := p_batch ->> 'token';
@@ -104,8 +108,8 @@ begin
   perform 1 from NewTasks t where t.instance_key = any (v_keys)
     order by t.instance_key, t.task_key for no key update;
 
-  outcome := _RewindOutcome(p_batch);
-  if outcome = 0 and _LiveHub(p_hub) is null then
+  outcome := __RewindOutcome(p_batch);
+  if outcome = 0 and __LiveHub(p_hub) is null then
     outcome := 2;
   end if;
   if outcome <> 0 then
@@ -114,16 +118,7 @@ begin
     return;
   end if;
 
-  delete from History h
-    using jsonb_to_recordset(p_batch -> 'chunks') c(item int, turn bigint, event_count int)
-    where h.instance_key = any (array[v_keys[c.item]]) and h.turn = c.turn and c.event_count = 0;
-  perform _StorePayloads(v_keys, p_batch -> 'chunk_payloads', p_bytes);
-  update History h
-    set first_event = c.first_event, event_count = c.event_count,
-        events = coalesce(v_bytes[c.events], h.events)
-    from jsonb_to_recordset(p_batch -> 'chunks')
-      c(item int, turn bigint, first_event int, event_count int, events int)
-    where h.instance_key = any (array[v_keys[c.item]]) and h.turn = c.turn;
+  perform __RewriteHistories(v_keys, p_batch, p_bytes);
   update Instances i set execution_id = c.execution_id
     from jsonb_to_recordset(p_batch -> 'rewinds') c(key bigint, execution_id text)
     where i.instance_key = any (array[c.key]);
@@ -134,16 +129,17 @@ begin
   select coalesce(array_agg(c.key) filter (where c.live), '{}') into v_live
   from jsonb_to_recordset(p_batch -> 'rewinds') c(key bigint, live boolean);
   if p_batch ? 'kept_item' then  -- while the history still tells what they are
-    perform _KeepInlineTasks(v_keys, null, p_batch);
+    perform __KeepInlineTasks(v_keys, null, p_batch);
   end if;
   delete from History h where h.instance_key = any (v_live);
-  -- EventRaised (17) and ExecutionSuspended (21) are bound to a generation when they are carried over.
+  -- EventRaised (17) and ExecutionSuspended (21) are bound to a generation when they are carried
+  -- over.
   delete from NewEvents e
     where e.instance_key = any (v_live) and e.generation is not null
       and e.event_type not in (17, 21)
       and not exists (select from unnest(v_consumed_items, v_consumed_seqs) c(item, seq)
                       where v_keys[c.item] = e.instance_key and c.seq = e.seq);
-  perform _DropPayloads(v_live);
+  perform __DropPayloads(v_live);
   insert into ReadyInstances (instance_key, hub_id, lease_token, turn, generation, kind, lower_name,
                               version)
     select i.instance_key, p_hub, c.token, c.turn - 1, i.generation, i.kind,
@@ -158,9 +154,28 @@ begin
   return next;
 end $$;
 
--- _RewindOutcome: 0 all is as it was found, 1 the rewind has been done before, 2 neither, 3 a live
+-- __RewriteHistories: the part of _RewindInstances for history that changes: chunks and
+-- chunk_payloads. Caller holds the locks.
+create or replace function __RewriteHistories(p_keys bigint[], p_batch jsonb, p_bytes bytea[])
+returns void language plpgsql set search_path from current set enable_seqscan = off as $$
+declare
+  v_bytes bytea[] := p_bytes;
+begin
+  delete from History h
+    using jsonb_to_recordset(p_batch -> 'chunks') c(item int, turn bigint, event_count int)
+    where h.instance_key = any (array[p_keys[c.item]]) and h.turn = c.turn and c.event_count = 0;
+  perform __StorePayloads(p_keys, p_batch -> 'chunk_payloads', p_bytes);
+  update History h
+    set first_event = c.first_event, event_count = c.event_count,
+        events = coalesce(v_bytes[c.events], h.events)
+    from jsonb_to_recordset(p_batch -> 'chunks')
+      c(item int, turn bigint, first_event int, event_count int, events int)
+    where h.instance_key = any (array[p_keys[c.item]]) and h.turn = c.turn;
+end $$;
+
+-- __RewindOutcome: 0 all is as it was found, 1 the rewind has been done before, 2 neither, 3 a live
 -- instance is not under the lease and at the turn of its checkpoint. Caller holds the locks.
-create or replace function _RewindOutcome(p_batch jsonb) returns smallint
+create or replace function __RewindOutcome(p_batch jsonb) returns smallint
 language plpgsql stable set search_path from current set enable_seqscan = off as $$
 declare
   v_done bigint;
@@ -168,9 +183,9 @@ declare
 begin
   select count(*) filter (where i.execution_id = c.execution_id),
          count(*) filter (where i.instance_key is null
-                          or (i.runtime_status <> 3 and c.live is null)
+                          or (i.stored_status <> 3 and c.live is null)
                           or i.execution_id is distinct from c.found_execution_id
-                          or c.found_tasks is distinct from _TasksOf(c.key))
+                          or c.found_tasks is distinct from __TasksOf(c.key))
     into v_done, v_changed
   from jsonb_to_recordset(p_batch -> 'rewinds')
     c(key bigint, found_execution_id text, found_tasks int[], execution_id text, live boolean)
@@ -182,8 +197,8 @@ begin
       select from rows from (jsonb_to_recordset(p_batch -> 'rewinds') as (key bigint, live boolean))
         with ordinality c(key, live, ord)
       left join ReadyInstances r on r.instance_key = any (array[c.key])
-        and r.lease_token = ((p_batch ->> 'token')::bigint[])[c.ord]
-        and r.turn = ((p_batch ->> 'turn')::bigint[])[c.ord] - 1
+        and __HoldsTurn(r.lease_token, r.turn, ((p_batch ->> 'token')::bigint[])[c.ord],
+                        ((p_batch ->> 'turn')::bigint[])[c.ord])
       where c.live and r.instance_key is null) then
     return 3;
   end if;
@@ -192,7 +207,7 @@ begin
       left join Instances i on i.instance_key = any (array[c.key])
       where i.instance_key is null
         or case when c.status in (0, 6, 7) then i.completed_time is not null
-                else i.runtime_status <> c.status end) then
+                else i.stored_status <> c.status end) then
     return 2;
   end if;
   return 0;

@@ -1,11 +1,12 @@
 -- How much work waits, for scalers: of the caller's own hub. Locks: none. Repeat: yes.
 
--- _CountWork: the live instances of a hub that have a message due, suspended ones too, and its activity
--- tasks that are due; leased or not, so that busy workers are not scaled away. Two counts of their own:
--- an instance that waits for a time-out counts by its activity alone. A back-off or a scheduled start
--- makes a free instance due later. Free ones are a range of an index; of leased ones the table is read,
--- because an index of them would cost every claim more than this, which is asked for now and then.
-create or replace function _CountWork(p_hub int, out instances bigint, out tasks bigint)
+-- __CountWork: the live instances of a hub that have a message due, suspended ones too, and its
+-- activity tasks that are due; leased or not, so that busy workers are not scaled away. Two counts
+-- of their own: an instance that waits for a time-out counts by its activity alone. A back-off or a
+-- scheduled start makes a free instance due later. Free ones are a range of an index; of leased
+-- ones the table is read, because an index of them would cost every claim more than this, which is
+-- asked for now and then.
+create or replace function __CountWork(p_hub int, out instances bigint, out tasks bigint)
 language plpgsql set search_path from current as $$
 declare
   v_now timestamptz := _Now();
@@ -28,11 +29,11 @@ end $$;
 create or replace function GetScaleMetric() returns int
 language plpgsql security definer set search_path from current as $$
 begin
-  return (select least(w.instances + w.tasks, 2147483647) from _CountWork(_OwnHub(false)) w);
+  return (select least(w.instances + w.tasks, 2147483647) from __CountWork(__OwnHub(false)) w);
 end $$;
 
--- GetScaleRecommendation: how many workers the caller's hub needs, when each takes so many orchestrations
--- and activities at a time (at least 1); 0 when there is nothing to do.
+-- GetScaleRecommendation: how many workers the caller's hub needs, when each takes so many
+-- orchestrations and activities at a time (at least 1); 0 when there is nothing to do.
 create or replace function GetScaleRecommendation(MaxOrchestrationsPerWorker real,
                                                   MaxActivitiesPerWorker real) returns int
 language plpgsql security definer set search_path from current as $$
@@ -43,11 +44,12 @@ declare
 begin
   if v_orchestrations is null or v_orchestrations = 'NaN'
      or v_activities is null or v_activities = 'NaN' then
-    raise exception 'MaxOrchestrationsPerWorker is % and MaxActivitiesPerWorker is %, not two numbers',
+    raise exception
+      'MaxOrchestrationsPerWorker is % and MaxActivitiesPerWorker is %, not two numbers',
       coalesce(v_orchestrations::text, 'null'), coalesce(v_activities::text, 'null')
       using errcode = '22023';
   end if;
   return (select least(ceil(w.instances / greatest(v_orchestrations, 1))
                        + ceil(w.tasks / greatest(v_activities, 1)), 2147483647)
-          from _CountWork(_OwnHub(false)) w);
+          from __CountWork(__OwnHub(false)) w);
 end $$;

@@ -1,10 +1,10 @@
 -- Hubs, who is in which of them, settings and versions.
 
--- CurrentTaskHub: the hub of an SQL user: the one that the login is bound to (BindTaskHub); else, in
--- TaskHubMode 1 (default), the one with the name of the login; in TaskHubMode 0 the one with the application
--- name, which the client sets itself and which therefore is no security boundary. A name longer than 50
--- characters becomes its first 16, "__" and its MD5 as 32 upper-case hex digits. SET ROLE does not change the
--- login, which is session_user.
+-- CurrentTaskHub: the hub of an SQL user: the one that the login is bound to (BindTaskHub); else,
+-- in TaskHubMode 1 (default), the one with the name of the login; in TaskHubMode 0 the one with the
+-- application name, which the client sets itself and which therefore is no security boundary. A
+-- name longer than 50 characters becomes its first 16, "__" and its MD5 as 32 upper-case hex
+-- digits. SET ROLE does not change the login, which is session_user.
 create or replace function CurrentTaskHub() returns text language plpgsql stable security definer
 set search_path from current as $$
 declare
@@ -32,24 +32,26 @@ create or replace function BindTaskHub(RoleName text, TaskHub text) returns void
 language plpgsql security definer set search_path from current as $$
 #variable_conflict use_column
 begin
-  perform _RequireUnbound('BindTaskHub');
+  perform __RequireUnbound('BindTaskHub');
   if not exists (select from pg_roles r where r.rolname = BindTaskHub.RoleName) then
     raise exception 'no role "%"', BindTaskHub.RoleName using errcode = 'DT001';
   elsif coalesce(BindTaskHub.TaskHub, '') = '' then
     raise exception 'TaskHub is %', case when BindTaskHub.TaskHub is null then 'null'
                                          else 'empty' end using errcode = '22023';
   end if;
-  perform _CheckText('TaskHub', BindTaskHub.TaskHub, 100);
+  perform __CheckText('TaskHub', BindTaskHub.TaskHub, 100);
   insert into TaskHubBindings as b (role_name, task_hub)
     values (BindTaskHub.RoleName, BindTaskHub.TaskHub)
     on conflict (role_name) do update
       set task_hub = excluded.task_hub, timestamp = clock_timestamp(),
           last_modified_by = session_user;
-  perform _LogAction('BindTaskHub', BindTaskHub.TaskHub, format('login "%s"', BindTaskHub.RoleName));
+  perform __LogAction('BindTaskHub', BindTaskHub.TaskHub,
+                      format('login "%s"', BindTaskHub.RoleName));
 end $$;
 
--- UnbindTaskHub: TaskHubMode is in force again for the login, which may be dropped by now. False if it was not
--- bound. A login that has bound itself may take that back. Locks: the binding. Repeat: yes.
+-- UnbindTaskHub: TaskHubMode is in force again for the login, which may be dropped by now. False if
+-- it was not bound. A login that has bound itself may take that back. Locks: the binding. Repeat:
+-- yes.
 create or replace function UnbindTaskHub(RoleName text) returns boolean
 language plpgsql security definer set search_path from current as $$
 #variable_conflict use_column
@@ -58,13 +60,13 @@ begin
     where b.role_name = UnbindTaskHub.RoleName
       and b.role_name = session_user::text and b.last_modified_by = session_user::text;
   if not found then
-    perform _RequireUnbound('UnbindTaskHub');
+    perform __RequireUnbound('UnbindTaskHub');
     delete from TaskHubBindings b where b.role_name = UnbindTaskHub.RoleName;
     if not found then
       return false;
     end if;
   end if;
-  perform _LogAction('UnbindTaskHub', null, format('login "%s"', UnbindTaskHub.RoleName));
+  perform __LogAction('UnbindTaskHub', null, format('login "%s"', UnbindTaskHub.RoleName));
   return true;
 end $$;
 
@@ -74,13 +76,13 @@ returns table (RoleName text, TaskHub text, LastModifiedTime timestamptz, LastMo
 language plpgsql stable security definer set search_path from current as $$
 #variable_conflict use_column
 begin
-  perform _RequireUnbound('GetTaskHubBindings');
+  perform __RequireUnbound('GetTaskHubBindings');
   return query select b.role_name, b.task_hub, b.timestamp, b.last_modified_by
                from TaskHubBindings b order by b.role_name;
 end $$;
 
--- _RequireUnbound: what concerns all hubs is refused to a login that is bound to one of them.
-create or replace function _RequireUnbound(p_what text) returns void
+-- __RequireUnbound: what concerns all hubs is refused to a login that is bound to one of them.
+create or replace function __RequireUnbound(p_what text) returns void
 language plpgsql stable set search_path from current as $$
 declare
   v_hub text;
@@ -98,25 +100,27 @@ begin
   end if;
 end $$;
 
--- _LogAction: a line of PostgreSQL's log for what somebody does by SQL, as the daemon logs what comes by gRPC.
--- p_hub: null for what concerns all hubs.
-create or replace function _LogAction(p_action text, p_hub text, p_what text) returns void
+-- __LogAction: a line of PostgreSQL's log for what somebody does by SQL, as the daemon logs what
+-- comes by gRPC. p_hub: null for what concerns all hubs.
+create or replace function __LogAction(p_action text, p_hub text, p_what text) returns void
 language plpgsql set search_path from current as $$
 begin
   raise log 'ManagementAction (316): %, %: %; by "%"', p_action,
-    case when p_hub is null then 'all hubs' else format('hub "%s"', p_hub) end, p_what, session_user;
+    case when p_hub is null then 'all hubs' else format('hub "%s"', p_hub) end, p_what,
+      session_user;
 end $$;
 
 -- SetGlobalSetting: for administrators. Known names and values are checked.
 --   TaskHubMode     1: the hub of an SQL user has the name of the login; 0: the application name
---   NotifyOnCommit  1: what people start or signal by SQL is told to the daemons at the commit; 0: they find it
---                   by polling. A commit that notifies holds a lock of the whole cluster
+--   NotifyOnCommit  1: what the SQL API starts or signals is told to the daemons at the commit; 0:
+--                   they find it by polling. A commit that notifies holds a lock of the whole
+--   cluster
 -- Locks: the setting. Repeat: yes.
 create or replace function SetGlobalSetting(Name text, Value text) returns void
 language plpgsql security definer set search_path from current as $$
 #variable_conflict use_column
 begin
-  perform _RequireUnbound('SetGlobalSetting');
+  perform __RequireUnbound('SetGlobalSetting');
   if $1 is null or $1 not in ('TaskHubMode', 'NotifyOnCommit') then
     raise exception 'unknown setting "%": there are TaskHubMode and NotifyOnCommit', $1
       using errcode = 'DT001';
@@ -126,7 +130,7 @@ begin
   insert into GlobalSettings as s (name, value) values ($1, $2)
     on conflict (name) do update
       set value = excluded.value, timestamp = clock_timestamp(), last_modified_by = session_user;
-  perform _LogAction('SetGlobalSetting', null, format('%s = %s', $1, $2));
+  perform __LogAction('SetGlobalSetting', null, format('%s = %s', $1, $2));
 end $$;
 
 -- _GetVersions: the installed versions, newest first by their numbers, not by time.
@@ -153,11 +157,11 @@ begin
   return v_hub;
 end $$;
 
--- _LockHubs: whoever creates the first instances of a tree in a hub holds the table of hubs shared until its
--- commit, and whoever deletes a hub alone: so nothing is created that the deletion does not see. A lock on
--- the row of the hub would be written by every creation; and an advisory lock can be taken by whoever can
--- connect, so an SQL user of another hub could keep it.
-create or replace function _LockHubs(p_alone boolean) returns void
+-- __LockHubs: whoever creates the first instances of a tree in a hub holds the table of hubs shared
+-- until its commit, and whoever deletes a hub alone: so nothing is created that the deletion does
+-- not see. A lock on the row of the hub would be written by every creation; and an advisory lock
+-- can be taken by whoever can connect, so an SQL user of another hub could keep it.
+create or replace function __LockHubs(p_alone boolean) returns void
 language plpgsql set search_path from current as $$
 begin
   if p_alone then

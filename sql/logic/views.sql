@@ -1,27 +1,29 @@
--- What SQL users look at. All filter by CurrentTaskHub() and are barriers: a condition of the user is
--- not evaluated on rows of other hubs. New columns are appended only. The daemon reads no view.
+-- What SQL users look at. All filter by CurrentTaskHub() and are barriers: a condition of the user
+-- is not evaluated on rows of other hubs. New columns are appended only. The daemon reads no view.
 
--- _Instances: the instances of all hubs as people see them. For the view and the function below only.
-create or replace view _Instances as
+-- __Instances: the instances of all hubs as vInstances shows them. For the view and the function
+-- below only.
+create or replace view __Instances as
 select h.name as TaskHub, i.instance_id as InstanceID, i.execution_id as ExecutionID,
-       i.name as Name, _AsText(i.version) as Version, i.created_time as CreatedTime,
+       i.name as Name, __AsText(i.version) as Version, i.created_time as CreatedTime,
        case when i.completed_time is not null then i.last_updated_time
             else greatest(i.last_updated_time,
                           (select c.committed_time from History c
                            where c.instance_key = i.instance_key
                            order by c.turn desc limit 1)) end as LastUpdatedTime,
        i.completed_time as CompletedTime,
-       _StatusName(_StatusNow(i.runtime_status, r.turn)) as RuntimeStatus,
-       _AsText(_PbField(i.trace_context, 1)) as TraceContext,
-       _AsText(i.custom_status) as CustomStatusText,
-       _AsText(coalesce(i.input, (select p.data from Payloads p
-                                  where p.instance_key = i.instance_key
-                                    and p.payload_id = i.input_payload))) as InputText,
-       _AsText(coalesce(i.output, (select p.data from Payloads p
+       __StatusName(__StatusNow(i.stored_status, r.turn)) as RuntimeStatus,
+       __AsText(__PbField(i.trace_context, 1)) as TraceContext,
+       __AsText(i.custom_status) as CustomStatusText,
+       __AsText(coalesce(i.input, (select p.data from Payloads p
                                    where p.instance_key = i.instance_key
-                                     and p.payload_id = i.output_payload))) as OutputText,
+                                     and p.payload_id = i.input_payload))) as InputText,
+       __AsText(coalesce(i.output, (select p.data from Payloads p
+                                    where p.instance_key = i.instance_key
+                                      and p.payload_id = i.output_payload))) as OutputText,
        i.parent_instance_id as ParentInstanceID, i.tags as Tags,
-       nullif(concat_ws(': ', _AsText(_PbField(i.failure, 1)), _AsText(_PbField(i.failure, 2))), '')
+       nullif(concat_ws(': ', __AsText(__PbField(i.failure, 1)), __AsText(__PbField(i.failure, 2))),
+              '')
          as FailureDetails,
        w.host as LockedBy, w.lease_until as LockExpiration, i.scheduled_start as ScheduledStart
 from Instances i
@@ -35,11 +37,12 @@ select i.TaskHub, i.InstanceID, i.ExecutionID, i.Name, i.Version, i.CreatedTime,
        i.CompletedTime, i.RuntimeStatus, i.TraceContext, i.CustomStatusText, i.InputText,
        i.OutputText, i.ParentInstanceID, i.Tags, i.FailureDetails, i.LockedBy, i.LockExpiration,
        i.ScheduledStart
-from _Instances i
+from __Instances i
 where i.TaskHub = CurrentTaskHub();
 
--- QuerySingleOrchestration: one instance of the caller's hub, as vInstances shows it; no row if there is
--- none, or if it has another ExecutionID than the one asked for. Input and output only when asked for.
+-- QuerySingleOrchestration: one instance of the caller's hub, as vInstances shows it; no row if
+-- there is none, or if it has another ExecutionID than the one asked for. Input and output only
+-- when asked for.
 create or replace function QuerySingleOrchestration(InstanceID text,
                                                     ExecutionID text default null,
                                                     FetchInput boolean default true,
@@ -51,7 +54,7 @@ language sql stable security definer set search_path from current as $$
          case when $3 then i.InputText end, case when $4 then i.OutputText end,
          i.ParentInstanceID, i.Tags, i.FailureDetails, i.LockedBy, i.LockExpiration,
          i.ScheduledStart
-  from _Instances i
+  from __Instances i
   where i.TaskHub = CurrentTaskHub() and i.InstanceID = $1
     and ($2 is null or i.ExecutionID = $2)
 $$;
@@ -69,39 +72,40 @@ join History c on c.instance_key = i.instance_key
 -- A payload is joined by the rights of the view's owner, not by a function, which would have the
 -- reader's.
 cross join lateral (
-  select case when _IsCut(c.events)
-              then (select _Assemble(c.events, array_agg(p.payload_id), array_agg(p.data))
+  select case when __IsCut(c.events)
+              then (select __Assemble(c.events, array_agg(p.payload_id), array_agg(p.data))
                     from Payloads p
                     where p.instance_key = c.instance_key
-                      and p.payload_id in (select u.payload_id from _PayloadCuts(c.events) u))
+                      and p.payload_id in (select u.payload_id from __PayloadCuts(c.events) u))
               else c.events end as events) w
-cross join lateral _DecodeEvents(w.events) e
+cross join lateral __DecodeEvents(w.events) e
 where h.name = CurrentTaskHub();
 
--- vRetention: what happens to ended instances, a row per status. Keep null = kept for ever; SetBy null = by
--- the settings of the daemon that leads. PassedOver were due, but belong to a live orchestration.
+-- vRetention: what happens to ended instances, a row per status. Keep null = kept for ever; SetBy
+-- null = by the settings of the daemon that leads. PassedOver were due, but belong to a live
+-- orchestration.
 create or replace view vRetention with (security_barrier) as
-select p.hub as TaskHub, _StatusName(p.status) as RuntimeStatus, p.keep as Keep, p.set_by as SetBy,
+select p.hub as TaskHub, __StatusName(p.status) as RuntimeStatus, p.keep as Keep, p.set_by as SetBy,
        w.last_run as LastRun, coalesce(w.purged_total, 0) as PurgedTotal,
        coalesce(w.passed_over, 0) as PassedOver, o.completed_time as OldestCompletedTime,
-       _Later(o.completed_time, p.keep) as NextDue, d.host as LedBy,
+       __Later(o.completed_time, p.keep) as NextDue, d.host as LedBy,
        case when d.worker_id is not null then l.since end as LedSince
-from _RetentionPlan p
+from __RetentionPlan p
 join Leaders l on l.role = 'retention'
 left join Workers d on d.worker_id = l.worker_id and d.lease_until >= _Now()
 left join RetentionWalks w on w.hub_id = p.hub_id and w.status = p.status
 left join lateral (
-  select i.runtime_status, i.completed_time from Instances i
-  where i.hub_id = p.hub_id and i.runtime_status >= p.status and i.completed_time is not null
-  order by i.runtime_status, i.completed_time limit 1) o on o.runtime_status = p.status
+  select i.stored_status, i.completed_time from Instances i
+  where i.hub_id = p.hub_id and i.stored_status >= p.status and i.completed_time is not null
+  order by i.stored_status, i.completed_time limit 1) o on o.stored_status = p.status
 where p.hub = CurrentTaskHub();
 
--- vWaitingWork: the work of the caller's hub that is due and that no worker has, a row per name and version. Kind
--- is Orchestration (turns) or Activity. Under load some waits for a moment; what stays is accepted by no worker's
--- filters, or there are too few workers, or none. WaitingSince and InstanceID are of the one that has waited for
--- longest.
+-- vWaitingWork: the work of the caller's hub that is due and that no worker has, a row per name and
+-- version. Kind is Orchestration (turns) or Activity. Under load some waits for a moment; what
+-- stays is accepted by no worker's filters, or there are too few workers, or none. WaitingSince and
+-- InstanceID are of the one that has waited for longest.
 create or replace view vWaitingWork with (security_barrier) as
-select h.name as TaskHub, 'Orchestration' as Kind, o.name as Name, _AsText(w.version) as Version,
+select h.name as TaskHub, 'Orchestration' as Kind, o.name as Name, __AsText(w.version) as Version,
        w.waiting as Waiting, w.since as WaitingSince, o.instance_id as InstanceID
 from (select r.hub_id, r.lower_name, r.version, count(*) as waiting, min(r.next_due) as since
       from ReadyInstances r
@@ -116,7 +120,7 @@ cross join lateral (
   order by r.next_due limit 1) o
 where h.name = CurrentTaskHub()
 union all
-select h.name, 'Activity', o.name, _AsText(w.version), w.waiting, w.since, o.instance_id
+select h.name, 'Activity', o.name, __AsText(w.version), w.waiting, w.since, o.instance_id
 from (select t.hub_id, lower(t.name) as lower_name, coalesce(t.version, '') as version,
              count(*) as waiting, min(t.ready_at) as since
       from NewTasks t
@@ -131,9 +135,9 @@ cross join lateral (
   order by t.ready_at limit 1) o
 where h.name = CurrentTaskHub();
 
--- _InstanceHistory: the row type of GetInstanceHistory, for the events of all hubs. For nobody but
+-- __InstanceHistory: the row type of GetInstanceHistory, for the events of all hubs. For nobody but
 -- that function.
-create or replace view _InstanceHistory as
+create or replace view __InstanceHistory as
 select i.instance_id as InstanceID, i.execution_id as ExecutionID,
        (c.first_event + e.event_index)::bigint as SequenceNumber, e.event_type as EventType,
        e.name as Name, e.runtime_status as RuntimeStatus, e.task_id as TaskID,
@@ -146,25 +150,25 @@ join History c on c.instance_key = i.instance_key
 -- A payload is joined by the rights of the view's owner, not by a function, which would have the
 -- reader's.
 cross join lateral (
-  select case when _IsCut(c.events)
-              then (select _Assemble(c.events, array_agg(p.payload_id), array_agg(p.data))
+  select case when __IsCut(c.events)
+              then (select __Assemble(c.events, array_agg(p.payload_id), array_agg(p.data))
                     from Payloads p
                     where p.instance_key = c.instance_key
-                      and p.payload_id in (select u.payload_id from _PayloadCuts(c.events) u))
+                      and p.payload_id in (select u.payload_id from __PayloadCuts(c.events) u))
               else c.events end as events) w
-cross join lateral _DecodeEvents(w.events) e;
+cross join lateral __DecodeEvents(w.events) e;
 
--- GetInstanceHistory: the events of an instance's current generation in order, one row each. A missing
--- instance has no rows. Payloads only when asked for.
+-- GetInstanceHistory: the events of an instance's current generation in order, one row each. A
+-- missing instance has no rows. Payloads only when asked for.
 create or replace function GetInstanceHistory(InstanceID text,
                                               GetInputsAndOutputs boolean default false)
-returns setof _InstanceHistory
+returns setof __InstanceHistory
 language sql stable security definer set search_path from current as $$
   select v.InstanceID, v.ExecutionID, v.SequenceNumber, v.EventType, v.Name,
          v.RuntimeStatus, v.TaskID, v.Timestamp, v.IsPlayed, v.VisibleTime, v.Reason,
          case when $2 then v.PayloadText end, v.PayloadID, v.ParentInstanceID, v.Version,
          v.TraceContext, v.Tags, v.HubID, v.Turn
-  from _InstanceHistory v
+  from __InstanceHistory v
   where v.HubID = (select h.hub_id from TaskHubs h where h.name = CurrentTaskHub())
     and v.InstanceID = $1
   order by v.Turn, v.SequenceNumber

@@ -1,7 +1,8 @@
--- Daemon processes and their leases. A lease token is worker id << 40 plus a counter, so the leases of
--- a worker are a range of tokens; all of them live and die with the row of Workers.
+-- Daemon processes and their leases. A lease token is worker id << 40 plus a counter, so the leases
+-- of a worker are a range of tokens; all of them live and die with the row of Workers.
 
--- _RegisterWorker: a new row for a process; returns its worker id. p_lease: how long without renewal.
+-- _RegisterWorker: a new row for a process; returns its worker id. p_lease: how long without
+-- renewal.
 create or replace function _RegisterWorker(p_host text, p_process text, p_version text,
                                            p_lease interval)
 returns table (worker_id bigint, now timestamptz)
@@ -28,34 +29,35 @@ begin
   return next;
 end $$;
 
--- _UnregisterWorker: frees what the worker still holds, without counting a lost lease, and forgets it. What
--- somebody keeps locked is left to the sweeps of other daemons, as of a dead one. For a process that writes
--- nothing any more. Returns how many items were freed. Repeat: yes.
--- Locks: own row, as a sweep does first; then as _FreeWorkers.
+-- _UnregisterWorker: frees what the worker still holds, without counting a lost lease, and forgets
+-- it. What somebody keeps locked is left to the sweeps of other daemons, as of a dead one. For a
+-- process that writes nothing any more. Returns how many items were freed. Repeat: yes.
+-- Locks: own row, as a sweep does first; then as __FreeWorkers.
 create or replace function _UnregisterWorker(p_worker bigint) returns bigint
 language plpgsql set search_path from current as $$
 declare
   v_freed bigint;
 begin
   perform 1 from Workers w where w.worker_id = p_worker for update;
-  v_freed := _FreeWorkers(array[p_worker], 0);
+  v_freed := __FreeWorkers(array[p_worker], 0);
   update Workers w set lease_until = '-infinity', started = _Now() where w.worker_id = p_worker;
-  delete from Workers w where w.worker_id = p_worker and not _HoldsLeases(w.worker_id);
+  delete from Workers w where w.worker_id = p_worker and not __HoldsLeases(w.worker_id);
   return v_freed;
 end $$;
 
--- _HoldsLeases: whether anything is still leased by the worker. Scans both tables.
-create or replace function _HoldsLeases(p_worker bigint) returns boolean
+-- __HoldsLeases: whether anything is still leased by the worker. Scans both tables.
+create or replace function __HoldsLeases(p_worker bigint) returns boolean
 language plpgsql stable set search_path from current as $$
 begin
   return exists (select from ReadyInstances r where r.lease_token >> 40 = p_worker)
     or exists (select from NewTasks t where t.lease_token >> 40 = p_worker);
 end $$;
 
--- _LockLeasedInstances: locks the hot rows that are leased by workers and returns their keys. A last statement of
--- a dead process may still hold some of them for a moment, which is waited for. What is locked for longer, by an
--- SQL user's transaction, does not keep the others from their next holder: it is left out.
-create or replace function _LockLeasedInstances(p_workers bigint[]) returns bigint[]
+-- __LockLeasedInstances: locks the hot rows that are leased by workers and returns their keys. A
+-- last statement of a dead process may still hold some of them for a moment, which is waited for.
+-- What is locked for longer, by an SQL user's transaction, does not keep the others from their next
+-- holder: it is left out.
+create or replace function __LockLeasedInstances(p_workers bigint[]) returns bigint[]
 language plpgsql set search_path from current set lock_timeout = '200ms' as $$
 begin
   return array(select r.instance_key from ReadyInstances r
@@ -67,9 +69,9 @@ exception when lock_not_available then
                order by r.instance_key for no key update skip locked);
 end $$;
 
--- _LockLeasedTasks: the same for tasks, by both keys.
-create or replace function _LockLeasedTasks(p_workers bigint[], out instances bigint[],
-                                            out tasks bigint[])
+-- __LockLeasedTasks: the same for tasks, by both keys.
+create or replace function __LockLeasedTasks(p_workers bigint[], out instances bigint[],
+                                             out tasks bigint[])
 language plpgsql set search_path from current set lock_timeout = '200ms' as $$
 begin
   select array_agg(l.instance_key), array_agg(l.task_key) into instances, tasks
@@ -83,19 +85,20 @@ exception when lock_not_available then
         order by t.instance_key, t.task_key for no key update skip locked) l;
 end $$;
 
--- _RedeliveryDelay: how long something waits that was lost so many times in a row: the first time not
--- at all (null), then 1 s, 2 s, 4 s and so on, up to a minute. What kills its daemon must not go round
--- at the speed of the sweeps.
-create or replace function _RedeliveryDelay(p_lost int) returns interval
+-- __RedeliveryDelay: how long something waits that was lost so many times in a row: the first time
+-- not at all (null), then 1 s, 2 s, 4 s and so on, up to a minute. What kills its daemon must not
+-- go round at the speed of the sweeps.
+create or replace function __RedeliveryDelay(p_lost int) returns interval
 language sql immutable parallel safe
 return case when p_lost > 1 then least(60, 1 << least(p_lost - 2, 10)) * interval '1 second' end;
 
--- _FreeWorkers: frees all instances and tasks leased by workers; returns how many. With p_lost = 1 they
--- count as lost, and those that were lost before wait for a while. Scans both tables: they have no
--- index of leased rows, because only this rare call needs it.
+-- __FreeWorkers: frees all instances and tasks leased by workers; returns how many. With p_lost = 1
+-- they count as lost, and those that were lost before wait for a while. Scans both tables: they
+-- have no index of leased rows, because only this rare call needs it.
 -- Inline tasks count like the tasks that they become. What others keep locked is left leased.
--- Locks: hot rows by key, of all workers in one order, then tasks by key; SKIP LOCKED after a moment.
-create or replace function _FreeWorkers(p_workers bigint[], p_lost int) returns bigint
+-- Locks: hot rows by key, of all workers in one order, then tasks by key; SKIP LOCKED after a
+-- moment.
+create or replace function __FreeWorkers(p_workers bigint[], p_lost int) returns bigint
 language plpgsql set search_path from current as $$
 declare
   v_now timestamptz := _Now();
@@ -105,15 +108,15 @@ declare
   v_tasks bigint;
 begin
   select array_agg(r.instance_key),
-         array_agg(case when p_lost > 0 then v_now + _RedeliveryDelay(r.lost_leases + p_lost) end)
+         array_agg(case when p_lost > 0 then v_now + __RedeliveryDelay(r.lost_leases + p_lost) end)
     into v_keys, v_not_before
-  from unnest(_LockLeasedInstances(p_workers)) l(key)
+  from unnest(__LockLeasedInstances(p_workers)) l(key)
   join ReadyInstances r on r.instance_key = any (array[l.key]);
   if v_keys is not null then
-    perform _FreeInlineTasks(v_keys, p_lost);
-    perform _FreeInstances(v_keys, v_not_before, array_fill(p_lost, array[cardinality(v_keys)]));
+    perform __FreeInlineTasks(v_keys, p_lost);
+    perform __FreeInstances(v_keys, v_not_before, array_fill(p_lost, array[cardinality(v_keys)]));
   end if;
-  select * into v_locked from _LockLeasedTasks(p_workers);
+  select * into v_locked from __LockLeasedTasks(p_workers);
   update NewTasks t
     set lease_token = null, lost_leases = least(t.lost_leases + p_lost, 32767),
         ready_at = v_now + coalesce(d.delay, '0'),
@@ -121,17 +124,18 @@ begin
     from unnest(v_locked.instances, v_locked.tasks) l(instance_key, task_key)
     join NewTasks o on o.instance_key = any (array[l.instance_key]) and o.task_key = l.task_key
     cross join lateral (
-      select case when p_lost > 0 then _RedeliveryDelay(o.lost_leases + p_lost) end as delay) d
+      select case when p_lost > 0 then __RedeliveryDelay(o.lost_leases + p_lost) end as delay) d
     where t.instance_key = o.instance_key and t.task_key = o.task_key;
   get diagnostics v_tasks = row_count;
   return coalesce(cardinality(v_keys), 0) + v_tasks;
 end $$;
 
--- _SweepExpired: frees what dead workers held: those of p_dead (which the caller found dead on its own
--- host) and those whose lease has run out. Returns how many items were freed. A swept row stays for a
--- while, marked by lease_until = -infinity, and is swept again: a statement of the dead process may
--- still have been running and have left new leases behind, or somebody had locked what it held.
--- Locks: rows of Workers (SKIP LOCKED), then as _FreeWorkers. Repeat: yes.
+-- _SweepExpired: frees what dead workers held: those of p_dead (which the caller found dead on its
+-- own host) and those whose lease has run out. Returns how many items were freed. A swept row stays
+-- for a while, marked by lease_until = -infinity, and is swept again: a statement of the dead
+-- process may still have been running and have left new leases behind, or somebody had locked what
+-- it held.
+-- Locks: rows of Workers (SKIP LOCKED), then as __FreeWorkers. Repeat: yes.
 create or replace function _SweepExpired(p_dead bigint[]) returns bigint
 language plpgsql set search_path from current as $$
 declare
@@ -146,10 +150,10 @@ begin
   if v_workers is null then
     return 0;
   end if;
-  v_freed := _FreeWorkers(v_workers, 1);
+  v_freed := __FreeWorkers(v_workers, 1);
   delete from Workers w
     where w.worker_id = any (v_workers) and w.lease_until = '-infinity'
-      and w.started < v_now - interval '2 minutes' and not _HoldsLeases(w.worker_id);
+      and w.started < v_now - interval '2 minutes' and not __HoldsLeases(w.worker_id);
   -- "started" is from now on the time of the first sweep.
   update Workers w set lease_until = '-infinity', started = v_now
     where w.worker_id = any (v_workers) and w.lease_until > '-infinity';

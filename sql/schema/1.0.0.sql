@@ -2,19 +2,20 @@
 -- the target schema the first of search_path (README.md, "The schema name").
 --
 -- Rules of the model
---   * A row of ReadyInstances (the "hot row") exists exactly while its instance is not terminal. All
---     lease and readiness churn happens there; the wide row of Instances is written only when
+--   * A row of ReadyInstances (the "hot row") exists exactly while its instance is not terminal.
+--     All lease and readiness churn happens there; the wide row of Instances is written only when
 --     something visible changes.
---   * Everything of an instance hangs on instance_key, which is new when an instance id is used again.
+--   * Everything of an instance hangs on instance_key, which is new when an instance id is used
+--     again.
 --   * No foreign keys: they would add locks and index probes to every message.
 --   * An index exists only for the query in the comment above it.
---   * Queue tables are vacuumed after a fixed number of dead rows, without cost delay, and are never
---     truncated by vacuum (its exclusive lock stalls the queue). Lower fill factors leave room for
---     heap-only updates.
+--   * Queue tables are vacuumed after a fixed number of dead rows, without cost delay, and are
+--     never truncated by vacuum (its exclusive lock stalls the queue). Lower fill factors leave
+--     room for heap-only updates.
 --
 -- Large values are stored in Payloads, once per instance. Messages, requests and history then hold
--- their cut form (logic/payloads.sql), inputs and outputs a payload_id in the column with the suffix
--- _payload; at most one of the two columns is not null.
+-- their cut form (logic/payloads.sql), inputs and outputs a payload_id in the column with the
+-- suffix _payload; at most one of the two columns is not null.
 
 -- The installed versions; the comment on the table tells whose functions they are.
 create table Versions (
@@ -56,7 +57,7 @@ create table HubDeletions (
   hub_id int primary key,
   name text collate "C" not null,        -- that it had; a new hub may have it by now
   deleted_time timestamptz not null,
-  worker_id bigint not null default 0,   -- who removes it, as long as that one lives; 0 = nobody yet
+  worker_id bigint not null default 0,   -- who removes it, as long as it lives; 0 = nobody yet
   removed bigint not null default 0,     -- instances
   next_run timestamptz not null default '-infinity',
   -- How far it has come with the hub's instances, in the order (created_time, instance_key).
@@ -64,8 +65,8 @@ create table HubDeletions (
   position_key bigint not null default 0
 ) with (fillfactor = 50);
 
--- One row per daemon process. lease_until is the heartbeat that all leases of the process share: the
--- upper bits of a lease token are the worker_id, so no lease has an expiry of its own.
+-- One row per daemon process. lease_until is the heartbeat that all leases of the process share:
+-- the upper bits of a lease token are the worker_id, so no lease has an expiry of its own.
 create table Workers (
   worker_id bigint generated always as identity primary key,
   host text not null,
@@ -76,8 +77,8 @@ create table Workers (
   lease_until timestamptz not null
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 
--- Who does what only one daemon at a time may do. A role has no expiry of its own: it is free when its
--- worker is gone or Workers.lease_until is over.
+-- Who does what only one daemon at a time may do. A role has no expiry of its own: it is free when
+-- its worker is gone or Workers.lease_until is over.
 create table Leaders (
   role text collate "C" primary key,  -- 'retention'
   worker_id bigint not null,
@@ -100,8 +101,8 @@ create table RetentionPolicies (
   constraint retentionpolicies_keep check (keep >= interval '0')
 );
 
--- How far retention has come with the ended instances of a hub and status. A walk over them goes from
--- the oldest to the youngest that is due, over several calls; position is where it stands.
+-- How far retention has come with the ended instances of a hub and status. A walk over them goes
+-- from the oldest to the youngest that is due, over several calls; position is where it stands.
 create table RetentionWalks (
   hub_id int not null,
   status smallint not null,
@@ -115,7 +116,8 @@ create table RetentionWalks (
   primary key (hub_id, status)
 ) with (fillfactor = 50);
 
--- An orchestration or entity as people see it, live or ended: written only when something visible changes.
+-- An orchestration or entity as the views show it, live or ended: written only when something
+-- visible changes.
 create table Instances (
   instance_key bigint generated always as identity primary key,
   created_time timestamptz not null,
@@ -134,8 +136,8 @@ create table Instances (
   trace_context bytea,
   tags jsonb,
   -- The columns that turns change lie together, so that WAL holds only this middle part of the row.
-  -- Pending also stands for Running, of an instance that has had a turn: see _StatusNow.
-  runtime_status smallint not null,
+  -- Not yet the status that everybody sees: see __StatusNow.
+  stored_status smallint not null,  -- a RuntimeStatus; Pending (6) also stands for Running
   last_updated_time timestamptz not null,  -- of this row; a live instance's turns may be newer
   completed_time timestamptz,
   last_token bigint,
@@ -149,7 +151,8 @@ create table Instances (
   input bytea,
   input_payload uuid,
   constraint instances_id_length check (octet_length(instance_id) <= 2048)
-) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05,
+) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05,
+        autovacuum_analyze_scale_factor = 0.05,
         toast.autovacuum_vacuum_scale_factor = 0.05);
 -- Every verb that names an instance by id; reuse of an id is decided here.
 create unique index instances_id on Instances (hub_id, instance_id);
@@ -158,22 +161,22 @@ create unique index instances_id on Instances (hub_id, instance_id);
 create index instances_created on Instances (hub_id, created_time);
 create index instances_live on Instances (hub_id, created_time) where completed_time is null;
 create index instances_unsuccessful on Instances (hub_id, created_time)
-  where runtime_status in (3, 4, 5);
+  where stored_status in (3, 4, 5);
 -- Purge, rewind and termination of descendants: the children of an instance.
 create index instances_parent on Instances (parent_key) where parent_key is not null;
--- Retention: the ended instances of one status, oldest first, so that those of another status, which
--- may be kept for longer, never lie in the way. ListInstanceIds, purge by completed time: those of
--- several statuses, merged.
-create index instances_ended on Instances (hub_id, runtime_status, completed_time, instance_key)
+-- Retention: the ended instances of one status, oldest first, so that those of another status,
+-- which may be kept for longer, never lie in the way. ListInstanceIds, purge by completed time:
+-- those of several statuses, merged.
+create index instances_ended on Instances (hub_id, stored_status, completed_time, instance_key)
   where completed_time is not null;
 
 -- The hot rows. While leased, next_due is not maintained: whoever frees the lease recomputes it.
 create table ReadyInstances (
   instance_key bigint primary key,
   lease_token bigint,           -- null = free
-  next_due timestamptz,         -- of a free row: greatest(earliest message, not_before); null = nothing
-  not_before timestamptz,       -- back-off or scheduled start: not ready before this; infinity: see _EndsHold
-  owner_wake timestamptz,       -- of a leased row: earliest message that its holder has not been given
+  next_due timestamptz,         -- of a free row: the later of the earliest message and not_before
+  not_before timestamptz,       -- back-off or scheduled start; infinity: see __EndsHold
+  owner_wake timestamptz,       -- of a leased row: earliest message that its holder was not given
   turn bigint not null default 0,     -- last committed turn over all generations: the fence
   inline_tasks int4multirange,  -- of a leased row: ids of activity tasks without a row in NewTasks
   released_token bigint,        -- token of the checkpoint that released last, for its repeat
@@ -181,7 +184,8 @@ create table ReadyInstances (
   generation int not null default 0,
   kind smallint not null default 0,
   lost_leases smallint not null default 0,  -- since the last commit
-  -- What filters of workers look at: the name in (ASCII) lower case; a version that is absent is ''.
+  -- What filters of workers look at: the name in (ASCII) lower case; a version that is absent is
+  -- ''.
   lower_name text collate "C" not null,
   version bytea not null default ''
 ) with (fillfactor = 35, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000,
@@ -217,16 +221,16 @@ create table NewEvents (
 create unique index newevents_request on NewEvents (instance_key, request_id)
   where request_id is not null;
 
--- Activity tasks. The key leads with the instance, so that one index finds a task and all tasks of an
--- instance. There is no index of leased tasks: only the sweep of a dead daemon looks for them.
+-- Activity tasks. The key leads with the instance, so that one index finds a task and all tasks of
+-- an instance. There is no index of leased tasks: only the sweep of a dead daemon looks for them.
 create table NewTasks (
   instance_key bigint not null,
   task_key bigint generated always as identity,
   lease_token bigint,           -- null = free
   ready_at timestamptz not null,  -- not free before this
-  -- Its place among the free tasks; null = it waits for ready_at and has none. The place of the n-th
-  -- task of one turn is a little later than that of the one before, so that a large fan-out does not
-  -- stand before all that comes after it. A place in the future holds nothing up.
+  -- Its place among the free tasks; null = it waits for ready_at and has none. The place of the
+  -- n-th task of one turn is a little later than that of the one before, so that a large fan-out
+  -- does not stand before all that comes after it. A place in the future holds nothing up.
   place timestamptz,
   hub_id int not null,
   generation int not null,
@@ -255,9 +259,9 @@ create index newtasks_named
 create index newtasks_delayed on NewTasks (hub_id, ready_at)
   where lease_token is null and place is null;
 
--- One row per turn of the current generation: the events of the turn as they go on the wire, each with
--- the tag of OrchestratorRequest.pastEvents (0x1A) and its length before it; perhaps cut. The history of
--- an older generation is deleted by the checkpoint that begins the next one.
+-- One row per turn of the current generation: the events of the turn as they go on the wire, each
+-- with the tag of OrchestratorRequest.pastEvents (0x1A) and its length before it; perhaps cut. The
+-- history of an older generation is deleted by the checkpoint that begins the next one.
 create table History (
   instance_key bigint not null,
   turn bigint not null,

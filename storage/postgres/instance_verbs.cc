@@ -18,7 +18,7 @@ absl::StatusOr<size_t> ItemIndex(const Result& result, int row, int column, size
   return static_cast<size_t>(item - 1);
 }
 
-// The outcome of _Deliver for Delivery::unread; no DeliveryOutcome has this number.
+// The outcome of __Deliver for Delivery::unread; no DeliveryOutcome has this number.
 constexpr int64_t kOkButUnread = 6;
 
 Delivery DeliveryColumns::Read(const Result& result, int row) const {

@@ -157,14 +157,14 @@ struct DeliveryColumns {
 // The columns parent_key, parent_generation, parent_task_id and parent_instance_id.
 std::optional<ParentLink> ReadParent(const Result& result, int row);
 
-// The members of a batch that say what to search for, as _SearchCondition takes them.
+// The members of a batch that say what to search for, as __SearchCondition takes them.
 void EncodeSearch(const InstanceSearch& search, Envelope& envelope);
-// Filters as _SplitFilters takes them, the value of `key`.
+// Filters as __SplitFilters takes them, the value of `key`.
 void EncodeFilters(std::string_view key, const std::vector<NameFilter>& filters,
                    Envelope& envelope);
-// A new instance as _InsertInstances takes it, with its payloads, without its braces.
+// A new instance as __InsertInstances takes it, with its payloads, without its braces.
 void EncodeNewInstance(const NewInstance& instance, Envelope& envelope);
-// A termination as _Terminate takes it, with its payloads, without its braces.
+// A termination as __Terminate takes it, with its payloads, without its braces.
 void EncodeTermination(const Termination& termination, Envelope& envelope);
 size_t BytesOf(const NewMessage& message);
 size_t BytesOf(const NewInstance& instance);

@@ -1,8 +1,8 @@
--- Fills a hub with ended and waiting instances, as dtbench leaves them behind: run by aged.py through
--- psql with the variables instances, waiting, batch and days. What an ended instance looks like is copied
--- from one that dtbench ran; every second has one chunk of history, the others two, and one of ten
--- thousand has FAILED. Ids are random, and the times of creation lie evenly in the days before the first
--- instance of dtbench.
+-- Fills a hub with ended and waiting instances, as dtbench leaves them behind: run by aged.py
+-- through psql with the variables instances, waiting, batch and days. What an ended instance looks
+-- like is copied from one that dtbench ran; every second has one chunk of history, the others two,
+-- and one of ten thousand has FAILED. Ids are random, and the times of creation lie evenly in the
+-- days before the first instance of dtbench.
 set search_path = dt, pg_temp;
 
 create temporary table Template as
@@ -19,13 +19,14 @@ language plpgsql as $$
 declare
   v_base bigint := nextval(pg_get_serial_sequence('dt.Instances', 'instance_key'));
 begin
-  perform setval(pg_get_serial_sequence('dt.Instances', 'instance_key'), v_base + p_last - p_first + 1);
+  perform setval(pg_get_serial_sequence('dt.Instances', 'instance_key'),
+                 v_base + p_last - p_first + 1);
   insert into Instances (instance_key, created_time, hub_id, generation, kind, instance_id,
-                         execution_id, name, version, runtime_status, last_updated_time,
+                         execution_id, name, version, stored_status, last_updated_time,
                          completed_time, last_token, last_turn, output, input, trace_context, tags)
     overriding system value
     select v_base + n - p_first, c.created, t.hub_id, 0, 0, md5('aged' || n), md5('execution' || n),
-           t.name, t.version, case when n % 10000 = 0 then 3 else t.runtime_status end,
+           t.name, t.version, case when n % 10000 = 0 then 3 else t.stored_status end,
            c.created + interval '1 s',
            c.created + interval '1 s', t.last_token, t.last_turn, t.output, t.input,
            t.trace_context, t.tags
@@ -45,7 +46,7 @@ from generate_series(1, :instances, :batch) f \gexec
 
 -- Half of the waiting instances have a timer, half wait for an event.
 with waiting as (
-  insert into Instances (created_time, hub_id, instance_id, execution_id, name, runtime_status,
+  insert into Instances (created_time, hub_id, instance_id, execution_id, name, stored_status,
                          last_updated_time, input)
     select t.until, t.hub_id, 'waiting-' || n, md5('waiting' || n), t.name, 6, t.until, t.input
     from Template t cross join generate_series(1, :waiting) n

@@ -87,7 +87,7 @@ TEST_CASE("sql_filtered_claim_pays_for_what_it_takes") {
   Fill(*connection);
   MustBeOk(connection->RunScript(
       "insert into dt.Instances (instance_key, hub_id, instance_id, name, version, created_time, "
-      "last_updated_time, runtime_status) overriding system value "
+      "last_updated_time, stored_status) overriding system value "
       "select n, 1, n::text, 'Wanted', 'v3', now(), now(), 6 from generate_series(200001, 200003) "
       "n; "
       "insert into dt.ReadyInstances (instance_key, hub_id, next_due, lower_name, version) "

@@ -29,7 +29,7 @@ std::unique_ptr<Connection> NewSchemaWithHubs() {
 void AddWhole(Connection& connection, int hub, int count, bool same_time = false) {
   MustBeOk(connection.RunScript(absl::StrCat(
       "with added as (insert into dt.Instances (hub_id, instance_id, name, created_time, "
-      "last_updated_time, runtime_status) select ",
+      "last_updated_time, stored_status) select ",
       hub, ", gen_random_uuid(), 'Work', now() + ", same_time ? "0" : "n",
       " * interval '1 us', now(), 0 from generate_series(1, ", count,
       ") n returning instance_key as key), "
@@ -134,7 +134,7 @@ TEST_CASE("sql_deleted_hub_offers_no_work_and_answers_no_reads") {
   auto connection = NewSchemaWithHubs();
   AddWhole(*connection, 1, 1);
   MustBeOk(connection->RunScript(
-      "update dt.Instances set instance_id = 'i', completed_time = now(), runtime_status = 3"));
+      "update dt.Instances set instance_id = 'i', completed_time = now(), stored_status = 3"));
   const std::string groups = R"('{"token": 77, "kind": 0, "max_messages": 9, "max_bytes": 99999, )"
                              R"("groups": [{"max": 5}]}', '{}')";
   const std::string id = R"('{"items": [{"id": "i", "after_turn": 0, "max_bytes": 99}]}', '{}')";
@@ -184,7 +184,7 @@ TEST_CASE("sql_deleted_hub_has_no_rewind_that_began_before") {
   auto connection = NewSchemaWithHubs();
   MustBeOk(connection->RunScript(
       "insert into dt.Instances (hub_id, instance_id, execution_id, name, created_time, "
-      "last_updated_time, completed_time, runtime_status) values (1, 'i', 'first', 'Work', now(), "
+      "last_updated_time, completed_time, stored_status) values (1, 'i', 'first', 'Work', now(), "
       "now(), now(), 3); select dt._DeleteHub('going')"));
   const Result outcome =
       Run(*connection,
@@ -201,7 +201,7 @@ TEST_CASE("sql_cleaning_a_hub_does_not_pass_what_it_removed_again_and_again") {
   constexpr int kInstances = 20000;
   MustBeOk(connection->RunScript(absl::StrCat(
       "insert into dt.Instances (hub_id, instance_id, name, created_time, last_updated_time, "
-      "completed_time, runtime_status) select 1, n, 'Work', now() + n * interval '1 us', now(), "
+      "completed_time, stored_status) select 1, n, 'Work', now() + n * interval '1 us', now(), "
       "now(), 1 from generate_series(1, ",
       kInstances, ") n; select dt._DeleteHub('going')")));
   auto other = PostgresFixture::Connect(std::string(connection->options().url));

@@ -1,4 +1,4 @@
-// The calls that daemons and people make all the time use their indexes, from an empty hub to one
+// The calls that daemons and SQL users make all the time use their indexes, from an empty hub to one
 // that keeps a million instances, and with plans that were made when the tables were empty. What
 // they look at is counted in pages. (sql/RULES.md 5.14, 6.22-6.24, 10)
 #include <string>
@@ -35,7 +35,7 @@ std::string Rows(int64_t from, int64_t to) {
   const std::string numbers = absl::StrCat("generate_series(", from + 1, ", ", to, ") n");
   return absl::StrCat(
       "insert into Instances (instance_key, hub_id, instance_id, execution_id, name, created_time, "
-      "last_updated_time, completed_time, runtime_status, last_turn) overriding system value "
+      "last_updated_time, completed_time, stored_status, last_turn) overriding system value "
       "select n, 1, case when n % 1000 = 1 then 'rare-' else 'order-' end || n, 'e', 'Work', c, ",
       "c + interval '1 h', case when n % 100 > 0 then c + interval '1 h' end, "
       "case when n % 100 = 0 then 6 when n % 10000 = 7 then 3 else 1 end, 1 from ",
@@ -75,7 +75,7 @@ std::string WorkRows() {
   const std::string numbers = absl::StrCat("generate_series(1, ", 3 * kWork, ") n");
   return absl::StrCat(
       "insert into Instances (instance_key, hub_id, instance_id, execution_id, name, created_time, "
-      "last_updated_time, runtime_status) overriding system value "
+      "last_updated_time, stored_status) overriding system value "
       "select 10000000 + n, 2, 'work-' || n, 'e', 'Work', now(), now(), 0 from ",
       numbers, "; ",
       "insert into ReadyInstances (instance_key, hub_id, next_due, lower_name, turn, lease_token, "
@@ -255,12 +255,12 @@ std::vector<Call> ByKey() {
        20 * kPagesPerProbe},
       {"look at what to rewind", CallOf("_ReadRewindSources", 1, "\"ids\": [\"order-7\"]"), 2,
        8 * kPagesPerProbe},
-      {"next of a deleted hub", "select * from dt._OldestOfHub(1, '-infinity', 0, 100)", 1,
+      {"next of a deleted hub", "select * from dt.__OldestOfHub(1, '-infinity', 0, 100)", 1,
        3 * kPagesPerProbe + 100},
       {"next of a deleted hub, deep",
-       absl::StrCat("select * from dt._OldestOfHub(1, ", kBegin, " + interval '500 s', 500, 100)"),
+       absl::StrCat("select * from dt.__OldestOfHub(1, ", kBegin, " + interval '500 s', 500, 100)"),
        1, 3 * kPagesPerProbe + 100},
-      {"look whether all of a hub is gone", "select * from dt._ForgetHub(1)", 1,
+      {"look whether all of a hub is gone", "select * from dt.__ForgetHub(1)", 1,
        4 * kPagesPerProbe},
       {"look for deleted hubs",
        CallOf("_CleanHubs", 0, "\"worker\": 1, \"rows\": 100, \"pause\": 0"), 1, kPagesPerProbe},

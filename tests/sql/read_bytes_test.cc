@@ -14,7 +14,7 @@ using postgres::Result;
 void FillReadable(Connection& connection) {
   MustBeOk(connection.RunScript(
       "insert into dt.Instances (instance_key, hub_id, instance_id, name, created_time, "
-      "last_updated_time, runtime_status, input, input_payload) overriding system value "
+      "last_updated_time, stored_status, input, input_payload) overriding system value "
       "select n, 1, chr(96 + n), 'Wanted', now(), now(), 1, "
       "case when n % 2 = 1 then convert_to(repeat('x', 1000), 'UTF8') end, "
       "case when n % 2 = 0 then lpad(n::text, 32, '0')::uuid end from generate_series(1, 4) n; "

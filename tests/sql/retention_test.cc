@@ -30,7 +30,7 @@ std::unique_ptr<Connection> NewHubs() {
 void AddEnded(Connection& connection, int hub, int status, const std::string& ago, int count = 1) {
   MustBeOk(connection.RunScript(absl::StrCat(
       "insert into dt.Instances (hub_id, instance_id, name, created_time, last_updated_time, "
-      "completed_time, runtime_status) select ",
+      "completed_time, stored_status) select ",
       hub, ", gen_random_uuid(), 'Work', now(), now(), now() - interval '", ago,
       "' + n * interval '1 us', ", status, " from generate_series(1, ", count, ") n")));
 }
@@ -241,14 +241,14 @@ TEST_CASE("sql_retention_passes_over_what_others_have_locked") {
   CHECK(Run(*connection, "select passed_over from dt.RetentionWalks").Int(0, 0) == 1);
   // Its holder brings it back to life: it has not ended any more, and stays.
   MustBeOk(holder->RunScript(
-      "update dt.Instances set runtime_status = 0, completed_time = null where instance_key = 2; "
+      "update dt.Instances set stored_status = 0, completed_time = null where instance_key = 2; "
       "commit"));
   MustBeOk(connection->RunScript("set dt.clock_shift = '1 s'"));
   CHECK(Apply(*connection, Call(R"("3": 0)")) == "leads");
   CHECK(Count(*connection, "Instances") == 1);
   // And is found when it ends again.
   MustBeOk(holder->RunScript(
-      "update dt.Instances set runtime_status = 3, completed_time = now() where instance_key = 2"));
+      "update dt.Instances set stored_status = 3, completed_time = now() where instance_key = 2"));
   CHECK(Apply(*connection, Call(R"("3": 0)")) == "mine 3 1; leads");
 }
 

@@ -1,5 +1,5 @@
-// The SQL itself: decoding of stored events for people, plans of the hot verbs, and installation by
-// psql alone.
+// The SQL itself: decoding of stored events for the views, plans of the hot verbs, and installation
+// by psql alone.
 #include <cstdlib>
 #include <string>
 
@@ -32,7 +32,7 @@ void StoreHistory(Connection& connection, const OrchestratorRequest& request) {
   Run(connection,
       "with h as (insert into dt.TaskHubs (name) values (dt.CurrentTaskHub()) returning hub_id), "
       "i as (insert into dt.Instances (hub_id, instance_id, name, created_time, "
-      "last_updated_time, runtime_status) select hub_id, 'one', 'Work', now(), now(), 1 from h "
+      "last_updated_time, stored_status) select hub_id, 'one', 'Work', now(), now(), 1 from h "
       "returning instance_key) "
       "insert into dt.History (instance_key, turn, committed_time, first_event, "
       "event_count, events) "
@@ -88,15 +88,15 @@ TEST_CASE("sql_history_shows_one_row_per_event") {
 
 TEST_CASE("sql_history_of_odd_bytes_is_no_error") {
   auto connection = NewSchema();
-  const Result cut = Run(*connection, "select * from dt._DecodeEvents('\\x1aff')");
+  const Result cut = Run(*connection, "select * from dt.__DecodeEvents('\\x1aff')");
   CHECK(cut.rows() == 0);
   // A kind of event that this version does not know shows as its field number.
   const Result unknown = Run(*connection,
-                             "select event_type from dt._DecodeEvents("
-                             "dt._PbBytes(3, dt._PbNumber(1, 5) || dt._PbBytes(99, 'x')))");
+                             "select event_type from dt.__DecodeEvents("
+                             "dt.__PbBytes(3, dt.__PbNumber(1, 5) || dt.__PbBytes(99, 'x')))");
   REQUIRE(unknown.rows() == 1);
   CHECK(unknown.Text(0, 0) == "99");
-  const Result text = Run(*connection, "select dt._AsText('\\x61ff00'), dt._AsText('')");
+  const Result text = Run(*connection, "select dt.__AsText('\\x61ff00'), dt.__AsText('')");
   CHECK(text.Text(0, 0) == "a\\377\\000");
   CHECK(text.Text(0, 1) == "");
 }
@@ -104,7 +104,7 @@ TEST_CASE("sql_history_of_odd_bytes_is_no_error") {
 TEST_CASE("sql_written_event_is_what_the_protocol_says") {
   auto connection = NewSchema();
   const Result row = Run(*connection,
-                         "select dt._ChildFailedEvent('2023-11-14 22:13:20.123456+00', 300, "
+                         "select dt.__ChildFailedEvent('2023-11-14 22:13:20.123456+00', 300, "
                          "'OrchestrationReplaced', 'it was')");
   HistoryEvent event;
   REQUIRE(event.ParseFromString(std::string(row.Bytes(0, 0))));
@@ -116,6 +116,32 @@ TEST_CASE("sql_written_event_is_what_the_protocol_says") {
   CHECK(failed.taskscheduledid() == 300);
   CHECK(failed.failuredetails().errortype() == "OrchestrationReplaced");
   CHECK(failed.failuredetails().errormessage() == "it was");
+}
+
+TEST_CASE("sql_fence_is_a_part_of_the_statement_that_asks_it") {
+  auto connection = NewSchema();
+  const auto plan = [&](const std::string& condition) {
+    const Result rows =
+        Run(*connection,
+            absl::StrCat("explain (costs off) select from dt.ReadyInstances r where ", condition));
+    std::string text;
+    for (int row = 0; row < rows.rows(); ++row) text.append(rows.Text(row, 0)).append("\n");
+    return text;
+  };
+  // The plan is that of the comparison itself: nothing is called for each row.
+  CHECK(plan("dt.__Holds(r.lease_token, '7')") == plan("r.lease_token = '7'"));
+  CHECK(plan("dt.__HoldsTurn(r.lease_token, r.turn, '7', '3')") ==
+        plan("r.lease_token = '7' and r.turn = '2'"));
+  const Result held = Run(*connection,
+                          "select dt.__Holds(7, 7), dt.__Holds(7, 8), dt.__Holds(null, 7), "
+                          "dt.__HoldsTurn(7, 2, 7, 3), dt.__HoldsTurn(7, 3, 7, 3), "
+                          "dt.__HoldsTurn(8, 2, 7, 3)");
+  CHECK(held.Bool(0, 0));
+  CHECK(!held.Bool(0, 1));
+  CHECK(held.IsNull(0, 2));
+  CHECK(held.Bool(0, 3));
+  CHECK(!held.Bool(0, 4));
+  CHECK(!held.Bool(0, 5));
 }
 
 TEST_CASE("sql_views_show_the_own_hub_only") {

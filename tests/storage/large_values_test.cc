@@ -353,7 +353,7 @@ TEST_CASE("rewind_by_the_worker_keeps_the_payloads_that_are_referred_to") {
   CHECK(*found.history[0].events == chunk);
 }
 
-TEST_CASE("people_see_large_values_whole_and_purge_removes_them") {
+TEST_CASE("sql_users_see_large_values_whole_and_purge_removes_them") {
   LoneDaemon lone;
   const std::string text(kLarge, 'a');
   const Claim claim = lone.Start(text);

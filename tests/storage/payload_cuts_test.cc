@@ -99,7 +99,7 @@ TEST_CASE("cut_and_put_back") {
   params.Bytea(cut->bytes);
   params.Bytea(chunk);
   const postgres::Result read = ValueOf(connection->ExecuteOnce(
-      "select dt._Read(1, $1), dt._WholeLength($1), dt._Read(1, $2), dt._WholeLength($2), "
+      "select dt.__Read(1, $1), dt.__WholeLength($1), dt.__Read(1, $2), dt.__WholeLength($2), "
       "       (select count(*) from dt.Payloads)::int",
       params));
   CHECK(read.Bytes(0, 0) == chunk);
@@ -112,7 +112,7 @@ TEST_CASE("cut_and_put_back") {
   MustBeOk(connection->RunScript("delete from dt.Payloads where length(data) = 70"));
   postgres::Params again;
   again.Bytea(cut->bytes);
-  const auto hole = connection->ExecuteOnce("select dt._Read(1, $1)", again);
+  const auto hole = connection->ExecuteOnce("select dt.__Read(1, $1)", again);
   CHECK_FALSE(hole.ok());
 }
 

@@ -35,7 +35,7 @@ NewMessage ChildTerminated(const ParentLink& parent, const Payload& reason, absl
   return message;
 }
 
-// As sql's _RedeliveryDelay.
+// As sql's __RedeliveryDelay.
 absl::Duration RedeliveryDelay(int lost_leases) {
   if (lost_leases <= 1) return absl::ZeroDuration();
   return absl::Seconds(std::min(60, 1 << std::min(lost_leases - 2, 10)));

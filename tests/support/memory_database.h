@@ -159,7 +159,7 @@ class MemoryDatabase {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Delivery TerminateOne(WorkerId worker, HubId hub, Termination termination)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Ends what is live below the ended instance, as sql's _TerminateBelow.
+  // Ends what is live below the ended instance, as sql's __TerminateBelow.
   void TerminateBelow(const Instance& above, const SubtreeTermination& termination)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // The recursive terminations that the instance will not be given any more if it ends now.

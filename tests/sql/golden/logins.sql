@@ -1,5 +1,5 @@
--- The logins of the golden tests, made once in the cluster (as the roles of the schema "dt" are). Which of
--- them is bound to which hub is a matter of each database: bindings.sql.
+-- The logins of the golden tests, made once in the cluster (as the roles of the schema "dt" are).
+-- Which of them is bound to which hub is a matter of each database: bindings.sql.
 create role app login in role dt_runtime;
 create role viewer login in role dt_reader;
 create role manager login in role dt_admin;

@@ -1,4 +1,5 @@
-"""sql/NAME.sql prints what expected/NAME.out says; psql echoes the statements, so that it can be read."""
+"""sql/NAME.sql prints what expected/NAME.out says; psql echoes the statements, so that it can be
+read."""
 
 import os
 import pathlib

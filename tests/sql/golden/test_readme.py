@@ -1,5 +1,6 @@
-"""The examples of sql/README.md: each block of SQL after "<!-- example: LOGIN -->" is run as that login, in
-the order of the document, and prints what the block of text after it shows, if there is one (but for empty lines)."""
+"""The examples of sql/README.md: each block of SQL after "<!-- example: LOGIN -->" is run as that
+login, in the order of the document, and prints what the block of text after it shows, if there is
+one (but for empty lines)."""
 
 import re
 
@@ -31,7 +32,7 @@ def test_the_examples_print_what_they_show(postgres):
 
 
 def test_every_function_has_an_example(postgres):
-    """And none is forgotten: what people may call is what the roles may."""
+    """And none is forgotten: what the SQL API has is what the roles may call."""
     text = "\n".join(sql for _, sql, _ in examples())
     missing = [name for name in FUNCTIONS if not re.search(rf"\bdt\.{name}\b", text)]
     assert missing == []

@@ -1,9 +1,9 @@
--- What the specs have, do and see: schema t, on top of an installed schema dt. A spec holds SQL between
--- braces and may hold none itself, so lists are texts separated by blanks: 'a b'.
+-- What the specs have, do and see: schema t, on top of an installed schema dt. A spec holds SQL
+-- between braces and may hold none itself, so lists are texts separated by blanks: 'a b'.
 --
--- Instances are named by id where a client names them and by key where a daemon does. After t.reset()
--- keys, message numbers and task keys count from 1, in the order in which the spec makes them.
--- A worker is a number; all its leases have the token t.token(worker).
+-- Instances are named by id where a client names them and by key where a daemon does. After
+-- t.reset() keys, message numbers and task keys count from 1, in the order in which the spec makes
+-- them. A worker is a number; all its leases have the token t.token(worker).
 create schema t;
 set search_path = t;
 
@@ -29,10 +29,12 @@ begin
 end $$;
 
 -- instances: what pending and running ones have in common.
-create procedure t.instances(p_ids text, p_parent text, p_status int, p_turn int) language plpgsql as $$
+create procedure t.instances(p_ids text, p_parent text, p_status int, p_turn int)
+language plpgsql as $$
 begin
-  insert into dt.Instances (hub_id, instance_id, execution_id, name, created_time, last_updated_time,
-                            runtime_status, parent_key, parent_generation, parent_task_id)
+  insert into dt.Instances (hub_id, instance_id, execution_id, name, created_time,
+                            last_updated_time,
+                            stored_status, parent_key, parent_generation, parent_task_id)
     select 1, i.id, 'first', 'Work', now(), now(), p_status, t.key_of(p_parent),
            case when p_parent is not null then 0 end, case when p_parent is not null then 1 end
     from unnest(t.list(p_ids)) i(id);
@@ -67,9 +69,11 @@ create procedure t.large_history(p_id text) language plpgsql as $$
 declare
   v_payload uuid := 'aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa';
 begin
-  insert into dt.Payloads (instance_key, payload_id, data) values (t.key_of(p_id), v_payload, ' is large');
+  insert into dt.Payloads (instance_key, payload_id, data)
+    values (t.key_of(p_id), v_payload, ' is large');
   update dt.History h
-    set events = '\x00'::bytea || int4send(13) || int4send(1) || int4send(4) || uuid_send(v_payload) || 'turn'
+    set events = '\x00'::bytea || int4send(13) || int4send(1) || int4send(4) || uuid_send(v_payload)
+      || 'turn'
     where h.instance_key = t.key_of(p_id);
 end $$;
 
@@ -80,7 +84,7 @@ begin
   call t.running(p_ids, null, p_parent);
   delete from dt.ReadyInstances r using unnest(t.list(p_ids)) i(id)
     where r.instance_key = t.key_of(i.id);
-  update dt.Instances i set runtime_status = p_status, completed_time = now(), last_turn = 1
+  update dt.Instances i set stored_status = p_status, completed_time = now(), last_turn = 1
     where i.instance_id = any (t.list(p_ids));
 end $$;
 
@@ -94,9 +98,11 @@ begin
 end $$;
 
 -- tasks: activity tasks of an instance, numbered from 1, leased by a worker or free.
-create procedure t.tasks(p_id text, p_count int, p_worker bigint default null) language plpgsql as $$
+create procedure t.tasks(p_id text, p_count int, p_worker bigint default null)
+language plpgsql as $$
 begin
-  insert into dt.NewTasks (instance_key, hub_id, generation, task_id, name, ready_at, place, lease_token)
+  insert into dt.NewTasks (instance_key, hub_id, generation, task_id, name, ready_at, place,
+                           lease_token)
     select t.key_of(p_id), 1, 0, n, 'Act', now(), now(), t.token(p_worker)
     from generate_series(1, p_count) n;
 end $$;
@@ -116,7 +122,8 @@ return (array['ok', 'not found', 'ended', null, 'ended now', null, 'ok, unread']
   [p_outcome + 1];
 
 -- start: clients start instances. An id in use is replaced if its instance has ended, or always.
-create function t.start(p_ids text, p_execution text default 'second', p_always boolean default false,
+create function t.start(p_ids text, p_execution text default 'second',
+                        p_always boolean default false,
                         p_worker bigint default null)
 returns text language plpgsql as $$
 declare
@@ -148,7 +155,8 @@ begin
       from unnest(v_ids) with ordinality i(id, ord))), array[p_event::bytea]) d);
 end $$;
 
-create function t.terminate(p_ids text, p_worker bigint default 9) returns text language plpgsql as $$
+create function t.terminate(p_ids text, p_worker bigint default 9) returns text
+language plpgsql as $$
 declare
   v_ids text[] := t.list(p_ids);
 begin
@@ -184,9 +192,10 @@ begin
           where p.part in (0, 1) group by p.key order by p.key) c), 'nothing');
 end $$;
 
--- checkpoint: one turn of one instance. p_ends is a final status, p_below ends what is live below it, too;
--- consumed are numbers of messages.
-create function t.checkpoint(p_key bigint, p_worker bigint, p_turn bigint, p_consumed text default '',
+-- checkpoint: one turn of one instance. p_ends is a final status, p_below ends what is live below
+-- it, too; consumed are numbers of messages.
+create function t.checkpoint(p_key bigint, p_worker bigint, p_turn bigint,
+                             p_consumed text default '',
                              p_ends int default null, p_releases boolean default false,
                              p_next boolean default false, p_messages text default '',
                              p_parent bigint default null, p_children text default '',
@@ -224,7 +233,8 @@ begin
   if p_children <> '' then
     v_batch := v_batch || jsonb_build_object('children', (
       select jsonb_agg(jsonb_build_object(
-               'item', 1, 'id', i.id, 'execution_id', 'child of ' || p_key, 'name', 'Work', 'type', 3, 'event', 3,
+               'item', 1, 'id', i.id, 'execution_id', 'child of ' || p_key, 'name', 'Work',
+               'type', 3, 'event', 3,
                'replaceable', 58, 'parent_key', p_key, 'parent_generation', 0, 'parent_task_id', 1,
                'conflict', '{"generation": 0, "type": 11, "event": 5}'::jsonb) order by i.ord)
       from unnest(t.list(p_children)) with ordinality i(id, ord)));
@@ -252,32 +262,36 @@ begin
   return (
     select string_agg(case c.part
         when 0 then (array['committed', 'already', 'lease lost', 'gone'])[c.outcome + 1]
-        when 2 then 'message ' || t.delivery(c.outcome) when 3 then 'parent ' || t.delivery(c.outcome)
+        when 2 then 'message ' || t.delivery(c.outcome)
+        when 3 then 'parent ' || t.delivery(c.outcome)
         when 4 then 'termination ' || coalesce(t.delivery(c.outcome), 'notice')
         when 5 then 'child ' || (array['created', 'replaced', 'already', 'conflict'])[c.outcome + 1]
       end, ', ' order by c.part, c.number)
     from dt._CheckpointOrchestration(1, v_batch, array[
       'turn ' || p_turn, p_event, 'started', 'child result', 'child conflict', 'terminate']::bytea[]
-      || dt._HistoryEvent('2024-01-01 00:00:00+00', 5, dt._PbNumber(2, 1))) c);
+      || dt.__HistoryEvent('2024-01-01 00:00:00+00', 5, dt.__PbNumber(2, 1))) c);
 end $$;
 
 create function t.abandon(p_key bigint, p_worker bigint, p_delay interval default '0')
 returns text language sql as $$
   select (array['released', 'lease lost'])[a.outcome + 1]
-  from dt._AbandonOrchestrations(1, jsonb_build_object('items', jsonb_build_array(jsonb_build_object(
-    'key', p_key, 'token', t.token(p_worker),
-    'delay', (extract(epoch from p_delay) * 1000000)::bigint))), null) a
+  from dt._AbandonOrchestrations(1, jsonb_build_object('items', jsonb_build_array(
+    jsonb_build_object('key', p_key, 'token', t.token(p_worker),
+                       'delay', (extract(epoch from p_delay) * 1000000)::bigint))), null) a
 $$;
 
-create function t.discard(p_key bigint, p_worker bigint, p_seqs text) returns text language sql as $$
+create function t.discard(p_key bigint, p_worker bigint, p_seqs text) returns text
+language sql as $$
   select (array['discarded', 'lease lost'])[a.outcome + 1]
   from dt._DiscardEventsAndUnlockInstance(1, jsonb_build_object('items', jsonb_build_array(
     jsonb_build_object('key', p_key, 'token', t.token(p_worker),
                        'seqs', to_jsonb(t.list(p_seqs)::bigint[]), 'release', true))), null) a
 $$;
 
--- read_new: what a worker's daemon reads of the inboxes that others wrote to, or of all of its inboxes.
-create function t.read_new(p_worker bigint, p_all boolean default false) returns text language sql as $$
+-- read_new: what a worker's daemon reads of the inboxes that others wrote to, or of all of its
+-- inboxes.
+create function t.read_new(p_worker bigint, p_all boolean default false) returns text
+language sql as $$
   select coalesce(string_agg(i.instance_id || ': ' || convert_from(m.event, 'UTF8'), ', '
                              order by m.key, m.visible_at, m.seq), 'nothing')
   from dt._ReadNewMessages(1, jsonb_build_object('worker', p_worker, 'max_messages', 10,
@@ -301,7 +315,8 @@ declare
   v_same int := cardinality(v_tasks);
 begin
   -- What a daemon knows from its claim.
-  select array_agg((select n.instance_key from dt.NewTasks n where n.task_key = c.task) order by c.ord)
+  select array_agg((select n.instance_key from dt.NewTasks n where n.task_key = c.task)
+                   order by c.ord)
     into v_keys from unnest(v_tasks) with ordinality c(task, ord);
   return (
     select string_agg(v_tasks[c.item] || ': ' ||
@@ -392,7 +407,8 @@ begin
   if p_recreated <> '' then
     v_batch := v_batch || jsonb_build_object('children', (
       select jsonb_agg(jsonb_build_object(
-               'item', 1, 'id', i.id, 'execution_id', 'child of ' || p_key, 'name', 'Work', 'type', 3, 'event', 3,
+               'item', 1, 'id', i.id, 'execution_id', 'child of ' || p_key, 'name', 'Work',
+               'type', 3, 'event', 3,
                'replaceable', 58, 'parent_key', p_key, 'parent_generation', 0, 'parent_task_id', 1,
                'conflict', '{"generation": 0, "type": 11, "event": 4}'::jsonb) order by i.ord)
       from unnest(t.list(p_recreated)) with ordinality i(id, ord)));
@@ -448,7 +464,7 @@ returns table (instance text, execution text, status text, lease text, due text,
 language plpgsql as $$
 begin
   return query
-    select i.instance_id, i.execution_id, dt._StatusName(i.runtime_status),
+    select i.instance_id, i.execution_id, dt.__StatusName(i.stored_status),
            case when r.instance_key is null then '-' when r.lease_token is null then 'free'
                 else 'worker ' || (r.lease_token >> 40)
                      || case when r.owner_wake is not null then ', to read' else '' end end,

@@ -1,4 +1,5 @@
--- The functions belong to the transaction of their caller: all of it or nothing, with its business data.
+-- The functions belong to the transaction of their caller: all of it or nothing, with its business
+-- data.
 \set SHOW_CONTEXT never
 \pset null '(null)'
 create table orders (id int primary key, state text);
@@ -44,7 +45,7 @@ rollback to before_more;
 commit;
 \c - postgres
 select d.event_type, d.payload
-from dt.NewEvents e, dt._DecodeEvents(dt._PbBytes(3, e.event)) d order by e.seq;
+from dt.NewEvents e, dt.__DecodeEvents(dt.__PbBytes(3, e.event)) d order by e.seq;
 \c - app
 
 -- A failed call leaves its caller a choice, as any statement does.
@@ -68,7 +69,8 @@ create trigger ship after insert on orders for each row execute function ship();
 insert into orders select n, 'bulk' from generate_series(10, 12) n;
 select InstanceID, InputText from dt.vInstances where InputText = 'bulk' order by InstanceID;
 
--- Isolation levels. Above read committed only what would delete the inbox of a live instance is refused.
+-- Isolation levels. Above read committed only what would delete the inbox of a live instance is
+-- refused.
 begin isolation level serializable;
 insert into orders values (20, 'serializable');
 select dt.RaiseEvent('paid', 'order-20');

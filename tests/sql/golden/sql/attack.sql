@@ -1,5 +1,5 @@
--- What a login without any rights in dt tries by functions of its own, which fit better than PostgreSQL's. Each of
--- them says with whose rights it ran; none may be heard.
+-- What a login without any rights in dt tries by functions of its own, which fit better than
+-- PostgreSQL's. Each of them says with whose rights it ran; none may be heard.
 \set SHOW_CONTEXT never
 create role mallory login;
 grant create on schema public to mallory;
@@ -13,7 +13,8 @@ end $$;
 create schema trap;
 grant usage on schema trap to public;
 -- In both schemas of the victims' paths: better matches, and the same names.
-select format('create function %s.%s language sql as ''select public.caught()::%s''', s.name, f.head, f.kind)
+select format('create function %s.%s language sql as ''select public.caught()::%s''', s.name,
+              f.head, f.kind)
 from (values ('public'), ('trap')) s(name),
      (values ('convert_from(bytea, text) returns text', 'text'),
              ('encode(bytea, text) returns text', 'text'),
@@ -23,8 +24,8 @@ from (values ('public'), ('trap')) s(name),
              ('convert_to(text, text) returns bytea', 'bytea'),
              ('length(text, text) returns int', 'int'),
              ('_now() returns timestamptz', 'timestamptz'),
-             ('_astext(bytea) returns text', 'text'),
-             ('_pbfield(bytea, int) returns bytea', 'bytea'),
+             ('__astext(bytea) returns text', 'text'),
+             ('__pbfield(bytea, int) returns bytea', 'bytea'),
              ('lower(varchar) returns text', 'text')) f(head, kind) \gexec
 
 -- A superuser who has all that on the path installs again, reads, and starts something.
@@ -35,16 +36,19 @@ set search_path = trap, public, dt;
 \set ON_ERROR_STOP off
 \set ECHO all
 set application_name = 'shop';
-select InstanceID from dt.CreateInstance('Ship', InputText => '"Lima"', InstanceID => 'bait', Version => '1.0');
+select InstanceID
+from dt.CreateInstance('Ship', InputText => '"Lima"', InstanceID => 'bait', Version => '1.0');
 select dt.RaiseEvent('go', 'bait', '"now"');
-select InstanceID, Version, InputText, CustomStatusText from dt.vInstances where InstanceID = 'bait';
+select InstanceID, Version, InputText, CustomStatusText from dt.vInstances
+where InstanceID = 'bait';
 select count(*) >= 0 as history from dt.vHistory;
 select count(*) > 0 as waits from dt.vWaitingWork where Version = '1.0';
 select count(*) >= 0 as single from dt.QuerySingleOrchestration('bait');
 select count(*) >= 0 as events from dt.GetInstanceHistory('bait', true);
 select dt.TerminateInstance('bait');
 
--- A schema that mallory has prepared is refused: her own, and one in which she may or could make something.
+-- A schema that mallory has prepared is refused: her own, and one in which she may or could make
+-- something.
 \c - mallory
 create schema hers;
 \c - postgres

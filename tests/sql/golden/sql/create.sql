@@ -26,7 +26,7 @@ select i.instance_id, e.event_type, e.generation, d.event_type, d.task_id, d.nam
        d.occurred = i.created_time or d.occurred between i.created_time - interval '1 min'
                                                      and i.created_time as now
 from dt.NewEvents e join dt.Instances i using (instance_key),
-     dt._DecodeEvents(dt._PbBytes(3, e.event)) d
+     dt.__DecodeEvents(dt.__PbBytes(3, e.event)) d
 order by 1;
 \c - app
 

@@ -1,5 +1,5 @@
--- A hub is deleted: SQL users see nothing of it at once, though its rows are removed later, and its name is that of
--- a new, empty hub. "service" is a daemon.
+-- A hub is deleted: SQL users see nothing of it at once, though its rows are removed later, and its
+-- name is that of a new, empty hub. "service" is a daemon.
 \set SHOW_CONTEXT never
 \pset null '(null)'
 \c - app
@@ -12,7 +12,8 @@ select dt.SetRetention('Failed', interval '1 day');
 select InstanceID from dt.CreateInstance('Vault', InstanceID => 'secret');
 \c - postgres
 insert into dt.History (instance_key, turn, committed_time, first_event, event_count, events)
-select i.instance_key, 1, now(), 0, 1, dt._PbBytes(3, dt._HistoryEvent(now(), 17, dt._PbText(1, 'code')))
+select i.instance_key, 1, now(), 0, 1,
+       dt.__PbBytes(3, dt.__HistoryEvent(now(), 17, dt.__PbText(1, 'code')))
 from dt.Instances i where i.instance_id = 'live';
 
 \c - service
@@ -50,6 +51,8 @@ select hub, removed, total, age > 0 as later, ended, more
 from dt._CleanHubs(0, '{"worker": 1, "rows": 100, "pause": 1000000}', '{}');
 select * from dt._CleanHubs(0, '{"worker": 1, "rows": 100, "pause": 1000000}', '{}');
 \c - postgres
-select h.name, i.instance_id, i.name from dt.Instances i join dt.TaskHubs h using (hub_id) order by 1;
-select (select count(*) from dt.HubDeletions) as deletions, (select count(*) from dt.History) as turns,
+select h.name, i.instance_id, i.name from dt.Instances i join dt.TaskHubs h using (hub_id)
+order by 1;
+select (select count(*) from dt.HubDeletions) as deletions,
+       (select count(*) from dt.History) as turns,
        (select count(*) from dt.RetentionPolicies) as policies;

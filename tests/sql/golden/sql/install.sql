@@ -4,8 +4,8 @@ create role maker login createrole;
 create role plain login;
 select format('grant create on database %I to maker, plain', current_database()) \gexec
 
--- A login that may make roles, and is no superuser: it gives the views and functions of SQL users away to a
--- role of their own, and can install again.
+-- A login that may make roles, and is no superuser: it gives the views and functions of SQL users
+-- away to a role of their own, and can install again.
 \c - maker
 \set schema made
 \set ECHO none
@@ -66,9 +66,11 @@ select pg_get_userbyid(p.proowner) as owner, count(*) from pg_proc p
 where p.pronamespace = 'plain'::regnamespace and p.prosecdef group by 1;
 select InstanceID from plain.CreateInstance('Work', InstanceID => 'two');
 
--- psql describes each function, table and view (\df+, \dt+, \dv+); the table of versions has a note of the daemon.
+-- psql describes each function, table and view (\df+, \dt+, \dv+); the table of versions has a note
+-- of the daemon.
 select p.proname from pg_proc p
-where p.pronamespace = 'plain'::regnamespace and obj_description(p.oid, 'pg_proc') is null order by 1;
+where p.pronamespace = 'plain'::regnamespace and obj_description(p.oid, 'pg_proc') is null
+order by 1;
 select c.relname from pg_class c
 where c.relnamespace = 'plain'::regnamespace and c.relkind in ('r', 'v')
   and obj_description(c.oid, 'pg_class') is null order by 1;

@@ -1,9 +1,10 @@
--- Two hubs in one database, "shop" and "bank", each with logins of its own. Those of "shop" attack "bank":
--- everything is refused or empty, and "bank" is afterwards as it was.
+-- Two hubs in one database, "shop" and "bank", each with logins of its own. Those of "shop" attack
+-- "bank": everything is refused or empty, and "bank" is afterwards as it was.
 \set SHOW_CONTEXT never
 \pset null '(null)'
 \c - bank_app
-select InstanceID from dt.CreateInstance('Vault', InstanceID => 'secret', InputText => 'the code is 1234',
+select InstanceID
+from dt.CreateInstance('Vault', InstanceID => 'secret', InputText => 'the code is 1234',
                                          Tags => '{"owner": "bank"}');
 select InstanceID from dt.CreateInstance('Vault', InstanceID => 'ended');
 select dt.TerminateInstance('ended', 'the code was 4321');
@@ -13,14 +14,17 @@ select InstanceID from dt.CreateInstance('Shelf', InstanceID => 'own', InputText
 \c - postgres
 insert into dt.History (instance_key, turn, committed_time, first_event, event_count, events)
 select i.instance_key, 1, now(), 0, 1,
-       dt._PbBytes(3, dt._HistoryEvent(now(), 17, dt._PbText(1, 'code') || dt._PbStringValue(2, '1234')))
+       dt.__PbBytes(3, dt.__HistoryEvent(now(), 17, dt.__PbText(1, 'code')
+                                         || dt.__PbStringValue(2, '1234')))
 from dt.Instances i where i.instance_id in ('secret', 'own') order by 1;
 analyze;
 -- What "bank" is: compared at the end.
 create view bank_now as
-select (select jsonb_agg(to_jsonb(i) order by i.instance_key) from dt.Instances i join dt.TaskHubs h using (hub_id)
+select (select jsonb_agg(to_jsonb(i) order by i.instance_key) from dt.Instances i
+        join dt.TaskHubs h using (hub_id)
         where h.name = 'bank') as instances,
-       (select jsonb_agg(to_jsonb(r) order by r.instance_key) from dt.ReadyInstances r join dt.TaskHubs h using (hub_id)
+       (select jsonb_agg(to_jsonb(r) order by r.instance_key) from dt.ReadyInstances r
+        join dt.TaskHubs h using (hub_id)
         where h.name = 'bank') as ready,
        (select jsonb_agg(to_jsonb(e) order by e.seq) from dt.NewEvents e
         join dt.Instances i using (instance_key) join dt.TaskHubs h using (hub_id)
@@ -47,7 +51,8 @@ select count(*) from dt.QuerySingleOrchestration('secret');
 select count(*) from dt.GetInstanceHistory('secret', true);
 select dt.GetScaleMetric();
 
--- A cheap function that tells on whatever row it is shown, in every place of a query: only those of "shop".
+-- A cheap function that tells on whatever row it is shown, in every place of a query: only those of
+-- "shop".
 create function pg_temp.leak(text) returns boolean language plpgsql cost 0.0000001 as $$
 begin
   raise notice 'leaked: %', $1;
@@ -71,8 +76,8 @@ select count(*) from dt.vInstances where (InstanceID = 'own' or InputText::int =
 select count(*) from dt.vInstances where 1 / (length(InputText) - 16) = 1;
 
 -- Under the views and beside them.
-select * from dt._Instances;
-select * from dt._InstanceHistory;
+select * from dt.__Instances;
+select * from dt.__InstanceHistory;
 select * from dt.Instances;
 select * from dt.NewEvents;
 select * from dt.History;
@@ -89,15 +94,17 @@ select count(*) from pg_stats_ext where schemaname = 'dt';
 select * from pg_statistic limit 1;
 -- The internals.
 select * from dt._QuerySingle(1, '{"items": [{"id": "secret", "payloads": true}]}', '{}');
-select * from dt._ReadHistory(1, '{"items": [{"id": "secret", "after_turn": 0, "max_bytes": 99}]}', '{}');
+select * from dt._ReadHistory(1, '{"items": [{"id": "secret", "after_turn": 0, "max_bytes": 99}]}',
+                              '{}');
 select * from dt._LockNextOrchestration(1, '{}', '{}');
 select dt._ResolveHub('bank', false);
-select dt._OwnHub(false);
-select dt._CountWork(1);
-select dt._PurgeOwn('{"ids": ["ended"]}', null);
+select dt.__OwnHub(false);
+select dt.__CountWork(1);
+select dt.__PurgeOwn('{"ids": ["ended"]}', null);
 select dt._DeleteHub('bank');
 
--- What somebody keeps locked. Whoever can connect can take advisory locks, so nothing may wait for one.
+-- What somebody keeps locked. Whoever can connect can take advisory locks, so nothing may wait for
+-- one.
 begin;
 lock table dt.TaskHubs in exclusive mode;
 rollback;
@@ -169,7 +176,8 @@ where InstanceID = 'under another name';
 create temp table Instances (instance_key bigint, hub_id int, instance_id text);
 create temp table ReadyInstances (instance_key bigint, lease_token bigint);
 create function pg_temp._ResolveHub(text, boolean) returns int language sql as 'select 1';
-create function pg_temp._CreateInstances(int, jsonb, bytea[]) returns int language sql as 'select 1';
+create function pg_temp._CreateInstances(int, jsonb, bytea[]) returns int
+language sql as 'select 1';
 create function pg_temp.jsonb_build_object(variadic text[]) returns jsonb language sql as
   $$select '{"items": []}'::jsonb$$;
 set search_path = pg_temp, dt;
@@ -177,12 +185,13 @@ select InstanceID from dt.CreateInstance('Mine', InstanceID => 'through a tempor
 reset search_path;
 select TaskHub, count(*) from dt.vInstances group by 1;
 select * from dt._CreateInstances(1, '{"items": []}', '{}');
-select * from dt._AddOrchestrationEvents(1, '{"items": [{"id": "secret", "type": 17, "event": 1}]}', '{x}');
+select * from dt._AddOrchestrationEvents(1, '{"items": [{"id": "secret", "type": 17, "event": 1}]}',
+                                         '{x}');
 select * from dt._TerminateInstances(1, '{"items": [{"id": "secret"}]}', '{}');
 select * from dt._TerminateNow(1, '{"ids": ["secret"]}', '{}');
 select * from dt._CheckpointOrchestration(1, '{}', '{}');
-select dt._SendOwn('secret', 17, 'x', null);
-select dt._HintDaemons(1);
+select dt.__SendOwn('secret', 17, 'x', null);
+select dt.__HintDaemons(1);
 delete from dt.Instances;
 truncate dt.NewEvents;
 
@@ -213,8 +222,8 @@ reset search_path;
 update dt.GlobalSettings set value = '0';
 select * from dt._PurgeInstances(1, '{"ids": ["ended"], "rows": 9}', '{}');
 
--- A login of no hub that is named like one is in that hub by mode 1: bind every login (README.md). What the
--- name is in another case is another hub.
+-- A login of no hub that is named like one is in that hub by mode 1: bind every login (README.md).
+-- What the name is in another case is another hub.
 \c - postgres
 create role "Bank" login in role dt_reader;
 \c - "Bank"

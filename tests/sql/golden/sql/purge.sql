@@ -2,13 +2,15 @@
 \set SHOW_CONTEXT never
 \pset null '(null)'
 \c - app
-select count(InstanceID) from generate_series(1, 9) n, dt.CreateInstance('Work', InstanceID => 'i' || n);
+select count(InstanceID)
+from generate_series(1, 9) n, dt.CreateInstance('Work', InstanceID => 'i' || n);
 select count(dt.TerminateInstance('i' || n)) from generate_series(1, 7) n;
 \c - postgres
 -- i1 .. i7 ended, at day n, created at day 1; i8 and i9 live. i2 is a child of i1, i3 and i8 of i2.
 update dt.Instances set created_time = '2024-01-01 00:00:00+00',
     completed_time = case when completed_time is not null
-                          then timestamptz '2024-01-01 00:00:00+00' + (substr(instance_id, 2)::int - 1) * interval '1 day' end;
+                          then timestamptz '2024-01-01 00:00:00+00'
+                               + (substr(instance_id, 2)::int - 1) * interval '1 day' end;
 update dt.Instances c set parent_key = p.instance_key, parent_instance_id = p.instance_id
 from dt.Instances p
 where (c.instance_id, p.instance_id) in (('i2', 'i1'), ('i3', 'i2'), ('i8', 'i2'));

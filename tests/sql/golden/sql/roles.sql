@@ -2,7 +2,8 @@
 \set SHOW_CONTEXT never
 \pset null '(null)'
 
--- The functions of SQL users; "_" stands for all whose names begin so, as far as they read or write tables.
+-- The functions of SQL users; "_" stands for all whose names begin so, as far as they read or write
+-- tables.
 select p.proname, p.prosecdef as own_rights, pg_get_userbyid(p.proowner) as owner,
        has_function_privilege('public', p.oid, 'execute') as public,
        has_function_privilege('dt_reader', p.oid, 'execute') as reader,
@@ -32,11 +33,16 @@ select c.relname, c.relkind, pg_get_userbyid(c.relowner) as owner, r.reader, r.r
        r.daemon, r.owner as owner_role
 from pg_class c
 cross join lateral (
-  select string_agg(left(p.name, 1), '') filter (where has_table_privilege('dt_reader', c.oid, p.name)) as reader,
-         string_agg(left(p.name, 1), '') filter (where has_table_privilege('dt_runtime', c.oid, p.name)) as runtime,
-         string_agg(left(p.name, 1), '') filter (where has_table_privilege('dt_admin', c.oid, p.name)) as admin,
-         string_agg(left(p.name, 1), '') filter (where has_table_privilege('dt_daemon', c.oid, p.name)) as daemon,
-         string_agg(left(p.name, 1), '') filter (where has_table_privilege('dt_owner', c.oid, p.name)) as owner
+  select string_agg(left(p.name, 1), '')
+           filter (where has_table_privilege('dt_reader', c.oid, p.name)) as reader,
+         string_agg(left(p.name, 1), '')
+           filter (where has_table_privilege('dt_runtime', c.oid, p.name)) as runtime,
+         string_agg(left(p.name, 1), '')
+           filter (where has_table_privilege('dt_admin', c.oid, p.name)) as admin,
+         string_agg(left(p.name, 1), '')
+           filter (where has_table_privilege('dt_daemon', c.oid, p.name)) as daemon,
+         string_agg(left(p.name, 1), '')
+           filter (where has_table_privilege('dt_owner', c.oid, p.name)) as owner
   from unnest('{select, insert, update, delete, truncate}'::text[]) p(name)) r
 where c.relnamespace = 'dt'::regnamespace and c.relkind in ('r', 'v')
 order by c.relkind, c.relname;

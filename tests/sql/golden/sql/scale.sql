@@ -46,7 +46,8 @@ select dt.GetScaleMetric(), dt.GetScaleRecommendation(1, 1);
 select InstanceID from dt.CreateInstance('Pay', InstanceID => 'waits');
 select InstanceID from dt.CreateInstance('Pay', InstanceID => 'due');
 select dt.RaiseEvent('e', 'due'), dt.RaiseEvent('e', 'due');
-select InstanceID from dt.CreateInstance('Pay', InstanceID => 'scheduled', StartTime => now() + interval '1 hour');
+select InstanceID
+from dt.CreateInstance('Pay', InstanceID => 'scheduled', StartTime => now() + interval '1 hour');
 \c - postgres
 delete from dt.NewTasks;
 select tasks(3, now(), null);
@@ -70,7 +71,7 @@ select dt.GetScaleMetric();
 \c - app
 select dt.RaiseEvent('e', 'due');
 \c - postgres
-update dt.Instances set runtime_status = 7 where instance_id = 'due';
+update dt.Instances set stored_status = 7 where instance_id = 'due';
 \c - viewer
 select dt.GetScaleMetric(), dt.GetScaleRecommendation(1, 1), dt.GetScaleRecommendation(5, 5);
 

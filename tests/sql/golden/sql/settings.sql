@@ -1,10 +1,12 @@
 -- Hubs of logins, settings and versions.
 \set SHOW_CONTEXT never
 \pset null '(null)'
--- "chief" has the role admin and is bound to no hub, "manager" has it and is bound to the hub "shop".
+-- "chief" has the role admin and is bound to no hub, "manager" has it and is bound to the hub
+-- "shop".
 \c - chief
 select * from dt.GetTaskHubBindings() limit 0;
-select RoleName, TaskHub, LastModifiedBy, LastModifiedTime <= now() as past from dt.GetTaskHubBindings();
+select RoleName, TaskHub, LastModifiedBy, LastModifiedTime <= now() as past
+from dt.GetTaskHubBindings();
 
 -- Mode 1: the name of the login, whatever the application calls itself and whichever role is set.
 select dt.CurrentTaskHub();
@@ -94,15 +96,17 @@ select dt.SetGlobalSetting('TaskHubMode', '2');
 select dt.SetGlobalSetting('TaskHubMode', null);
 select dt.SetGlobalSetting('NotifyOnCommit', '1');
 \c - postgres
-select name, value, last_modified_by, timestamp <= now() as past from dt.GlobalSettings order by name;
+select name, value, last_modified_by, timestamp <= now() as past from dt.GlobalSettings
+order by name;
 
 -- The channel of a schema with a long name is a hash of it.
 \c - postgres
-select dt._HintChannel('dt'), dt._HintChannel(repeat('s', 51)), dt._HintChannel(repeat('s', 52)),
-       dt._HintChannel(repeat('ü', 31));
+select dt.__HintChannel('dt'), dt.__HintChannel(repeat('s', 51)), dt.__HintChannel(repeat('s', 52)),
+       dt.__HintChannel(repeat('ü', 31));
 
 -- Versions, newest first by their numbers.
 insert into dt.Versions (semantic_version, min_daemon_version, upgrade_time) values
-  ('1.10.0', '1.0.0', '2020-01-01'), ('1.9.0', '1.0.0', '2021-01-01'), ('1.10.0-rc.1', '1.0.0', '2022-01-01');
+  ('1.10.0', '1.0.0', '2020-01-01'), ('1.9.0', '1.0.0', '2021-01-01'),
+  ('1.10.0-rc.1', '1.0.0', '2022-01-01');
 \c - viewer
 select semantic_version, min_daemon_version from dt._GetVersions();

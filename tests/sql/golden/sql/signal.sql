@@ -33,13 +33,15 @@ select i.instance_id, e.event_type as number, e.generation, d.event_type, d.name
        e.visible_at > now() as delayed,
        row_number() over (partition by i.instance_id order by e.visible_at, e.seq) as place
 from dt.NewEvents e join dt.Instances i using (instance_key),
-     dt._DecodeEvents(dt._PbBytes(3, e.event)) d;
+     dt.__DecodeEvents(dt.__PbBytes(3, e.event)) d;
 select * from inbox order by instance_id, place;
 
--- One that a daemon works on gets the order to end as a message; a free one that never ran ends at once.
+-- One that a daemon works on gets the order to end as a message; a free one that never ran ends at
+-- once.
 update dt.ReadyInstances set lease_token = 1 << 20, next_due = null
   where instance_key = (select instance_key from dt.Instances where instance_id = 'one');
-delete from dt.NewEvents where instance_key = (select instance_key from dt.Instances where instance_id = 'one');
+delete from dt.NewEvents
+where instance_key = (select instance_key from dt.Instances where instance_id = 'one');
 \c - app
 select dt.TerminateInstance('one', 'over', Recursive => true);
 select dt.TerminateInstance('one');
@@ -49,9 +51,11 @@ select InstanceID, RuntimeStatus, OutputText, CompletedTime is not null as compl
 from dt.vInstances order by InstanceID;
 \c - postgres
 select * from inbox order by instance_id, place;
--- The fields of the termination: the reason, and 1 for the children. owner_wake tells the holder to look.
+-- The fields of the termination: the reason, and 1 for the children. owner_wake tells the holder to
+-- look.
 select f.field, f.number, f.bytes
-from dt.NewEvents e, dt._PbFields(dt._PbField(e.event, 5)) f where e.event_type = 5 order by e.seq, 1;
+from dt.NewEvents e, dt.__PbFields(dt.__PbField(e.event, 5)) f where e.event_type = 5
+order by e.seq, 1;
 select owner_wake is not null as told from dt.ReadyInstances;
 \c - app
 

@@ -1,4 +1,4 @@
-// What people write by SQL is what the daemon writes for its clients; and what takes two sessions:
+// What the SQL API writes is what the daemon writes for its clients; and what takes two sessions:
 // races for an id, and hints at commit. The rest is in tests/sql/golden.
 #include <string>
 #include <thread>
@@ -80,7 +80,7 @@ std::vector<Start> Starts() {
   return starts;
 }
 
-TEST_CASE("people_start_is_what_the_daemon_makes_of_the_same_request") {
+TEST_CASE("sql_api_start_is_what_the_daemon_makes_of_the_same_request") {
   auto connection = NewSchema();
   for (Start& start : Starts()) {
     INFO(start.arguments);
@@ -100,7 +100,7 @@ TEST_CASE("people_start_is_what_the_daemon_makes_of_the_same_request") {
     id.Text(wanted.instance_id);
     const Result row = Run(*connection,
                            "select name, version, input, trace_context, tags->>'k', "
-                           "scheduled_start, execution_id, runtime_status "
+                           "scheduled_start, execution_id, stored_status "
                            "from dt.Instances where instance_id = $1",
                            id);
     CHECK(row.Text(0, 0) == wanted.name);
@@ -118,7 +118,7 @@ TEST_CASE("people_start_is_what_the_daemon_makes_of_the_same_request") {
   }
 }
 
-TEST_CASE("people_messages_are_what_the_daemon_makes_of_the_same_requests") {
+TEST_CASE("sql_api_messages_are_what_the_daemon_makes_of_the_same_requests") {
   auto connection = NewSchema();
   Run(*connection, "select dt.CreateInstance('Order', InstanceID => 'o')");
   // Held by a daemon, so that a termination is a message, too.
@@ -181,7 +181,7 @@ absl::StatusOr<Result> RunBehind(Connection& first, const std::string& url, cons
   return result;
 }
 
-TEST_CASE("people_who_start_the_same_id_at_once_get_one_instance") {
+TEST_CASE("sql_users_who_start_the_same_id_at_once_get_one_instance") {
   const std::string url = PostgresFixture::Shared().NewDatabase();
   auto first = PostgresFixture::Connect(url);
   MustBeOk(postgres::MigrateSchema(*first, "dt").status());
@@ -216,7 +216,7 @@ TEST_CASE("people_who_start_the_same_id_at_once_get_one_instance") {
   CHECK(Run(*first, "select * from dt.vInstances where InstanceID = 'o'").rows() == 1);
 }
 
-TEST_CASE("people_tell_daemons_at_commit_when_the_setting_says_so") {
+TEST_CASE("sql_users_tell_daemons_at_commit_when_the_setting_says_so") {
   for (const std::string& schema : {std::string("dt"), std::string(55, 's')}) {
     INFO(schema);
     const std::string url = PostgresFixture::Shared().NewDatabase();

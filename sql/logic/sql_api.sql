@@ -1,29 +1,32 @@
--- What people call to start and steer orchestrations: thin forms of the daemon's verbs, for one instance of
--- the caller's own hub, inside the caller's own transaction. What they write becomes work when that
--- transaction commits; until then they hold the locks of the instances that they wrote to.
+-- The SQL API: what SQL users call to start and steer orchestrations. Thin forms of the daemon's
+-- verbs, for one instance of the caller's own hub, inside the caller's own transaction. What they
+-- write becomes work when that transaction commits; until then they hold the locks of the instances
+-- that they wrote to.
 --
--- All run with the rights of the role <schema>_owner. current_user is that role in here, and session_user
--- the login that calls. Arguments have the names that people know; in the bodies they are qualified with
--- the name of their function.
+-- All run with the rights of the role <schema>_owner. current_user is that role in here, and
+-- session_user the login that calls. Arguments have the names that callers write; in the bodies
+-- they are qualified with the name of their function.
 --
--- SQLSTATE DT001 there is no such instance, DT002 it exists or is in another state, 22023 an argument is
--- not allowed, 25001 the transaction has another isolation level than read committed.
+-- SQLSTATE DT001 there is no such instance, DT002 it exists or is in another state, 22023 an
+-- argument is not allowed, 25001 the transaction has another isolation level than read committed.
 
--- _OwnHub: the id of the caller's hub. If it is not there, it is created, or else the answer is null.
+-- __OwnHub: the id of the caller's hub. If it is not there, it is created, or else the answer is
+-- null.
 -- Locks: none, or the name of the new hub until the caller's commit. Repeat: yes.
-create or replace function _OwnHub(p_create boolean) returns int
+create or replace function __OwnHub(p_create boolean) returns int
 language plpgsql set search_path from current as $$
 begin
   return _ResolveHub(CurrentTaskHub(), p_create);
 end $$;
 
--- _OwnHubToFill: the id of the caller's hub, which is created if it is not there. A transaction whose
--- snapshot is old would not see that the hub is deleted meanwhile; a lock of its row sees it, and raises
--- 40001. Others find out without one (_LockHubs). Repeat: yes.
-create or replace function _OwnHubToFill() returns int
+-- __OwnHubToFill: the id of the caller's hub, which is created if it is not there. A transaction
+-- whose snapshot is old would not see that the hub is deleted meanwhile; a lock of its row sees it,
+-- and raises
+-- 40001. Others find out without one (__LockHubs). Repeat: yes.
+create or replace function __OwnHubToFill() returns int
 language plpgsql set search_path from current as $$
 declare
-  v_hub int := _OwnHub(true);
+  v_hub int := __OwnHub(true);
 begin
   if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
     perform 1 from TaskHubs h where h.hub_id = v_hub for key share;
@@ -31,20 +34,21 @@ begin
   return v_hub;
 end $$;
 
--- _HintDaemons: with the setting NotifyOnCommit, tells the daemons at commit that the hub has work, on the
--- channel on which they tell each other (storage/postgres/listener.cc). Repeat: yes; a transaction
--- notifies once for each hub.
-create or replace function _HintDaemons(p_hub int) returns void
+-- __HintDaemons: with the setting NotifyOnCommit, tells the daemons at commit that the hub has
+-- work, on the channel on which they tell each other (storage/postgres/listener.cc). Repeat: yes; a
+-- transaction notifies once for each hub.
+create or replace function __HintDaemons(p_hub int) returns void
 language plpgsql set search_path from current as $$
 begin
   if exists (select from GlobalSettings s where s.name = 'NotifyOnCommit' and s.value = '1') then
     -- "HUB SENDER": no daemon has the number 0.
-    perform pg_notify(_HintChannel(current_schema()), p_hub || ' 0');
+    perform pg_notify(__HintChannel(current_schema()), p_hub || ' 0');
   end if;
 end $$;
 
--- _HintChannel: the channel of a schema: its name, or the FNV-1a hash of one that is too long for a channel.
-create or replace function _HintChannel(p_schema text) returns text
+-- __HintChannel: the channel of a schema: its name, or the FNV-1a hash of one that is too long for
+-- a channel.
+create or replace function __HintChannel(p_schema text) returns text
 language plpgsql immutable strict parallel safe set search_path from current as $$
 declare
   v_bytes bytea := convert_to(p_schema, 'UTF8');
@@ -63,11 +67,11 @@ begin
     || lpad(to_hex(mod(v_hash, 4294967296)::bigint), 8, '0');
 end $$;
 
--- _CheckInstanceId, _CheckText, _CheckPayload, _CheckTime, _CheckTags: check an argument against the limits that the
--- daemon has by default (deploy/SETTINGS.md, limits.*). Each raises 22023 with the name of the argument, what it holds
--- and the limit.
+-- __CheckInstanceId, __CheckText, __CheckPayload, __CheckTime, __CheckTags: check an argument
+-- against the limits that the daemon has by default (deploy/SETTINGS.md, limits.*). Each raises
+-- 22023 with the name of the argument, what it holds and the limit.
 
-create or replace function _CheckInstanceId(p_id text) returns void
+create or replace function __CheckInstanceId(p_id text) returns void
 language plpgsql immutable set search_path from current as $$
 begin
   if coalesce(p_id, '') = '' then
@@ -79,7 +83,7 @@ begin
   end if;
 end $$;
 
-create or replace function _CheckText(p_field text, p_text text, p_bytes_max int) returns void
+create or replace function __CheckText(p_field text, p_text text, p_bytes_max int) returns void
 language plpgsql immutable set search_path from current as $$
 begin
   if octet_length(p_text) > p_bytes_max then
@@ -88,13 +92,13 @@ begin
   end if;
 end $$;
 
-create or replace function _CheckPayload(p_field text, p_text text) returns void
+create or replace function __CheckPayload(p_field text, p_text text) returns void
 language plpgsql immutable set search_path from current as $$
 begin
-  perform _CheckText(p_field, p_text, 67108864);
+  perform __CheckText(p_field, p_text, 67108864);
 end $$;
 
-create or replace function _CheckTime(p_field text, p_time timestamptz) returns void
+create or replace function __CheckTime(p_field text, p_time timestamptz) returns void
 language plpgsql stable set search_path from current as $$
 begin
   if p_time < '0001-01-01 00:00:00+00' or p_time >= '10000-01-01 00:00:00+00' then
@@ -103,7 +107,7 @@ begin
   end if;
 end $$;
 
-create or replace function _CheckTags(p_tags jsonb) returns void
+create or replace function __CheckTags(p_tags jsonb) returns void
 language plpgsql immutable set search_path from current as $$
 declare
   v_tag record;
@@ -126,9 +130,9 @@ begin
   end if;
 end $$;
 
--- _StatusSet: a list of names of statuses, in any case and with commas between, as a StatusSet
+-- __StatusSet: a list of names of statuses, in any case and with commas between, as a StatusSet
 -- (storage/records.h).
-create or replace function _StatusSet(p_names text) returns int
+create or replace function __StatusSet(p_names text) returns int
 language plpgsql immutable strict parallel safe set search_path from current as $$
 declare
   v_set int := 0;
@@ -137,11 +141,11 @@ declare
 begin
   foreach v_name in array string_to_array(p_names, ',') loop
     select s.status into v_status from generate_series(0, 7) s(status)
-      where lower(_StatusName(s.status)) = lower(btrim(v_name));
+      where lower(__StatusName(s.status)) = lower(btrim(v_name));
     if v_status is null then
       raise exception 'DedupeStatuses names the unknown status "%"', btrim(v_name)
         using errcode = '22023',
-        hint = (select 'Known are ' || string_agg(_StatusName(s.status), ', ') || '.'
+        hint = (select 'Known are ' || string_agg(__StatusName(s.status), ', ') || '.'
                 from generate_series(0, 7) s(status));
     end if;
     v_set := v_set | (1 << v_status);
@@ -149,9 +153,9 @@ begin
   return v_set;
 end $$;
 
--- _RequireReadCommitted: refuses what deletes the inbox of a live instance in a transaction whose snapshot
--- is older than its locks: messages that it cannot see would be left behind for ever.
-create or replace function _RequireReadCommitted(p_what text) returns void
+-- __RequireReadCommitted: refuses what deletes the inbox of a live instance in a transaction whose
+-- snapshot is older than its locks: messages that it cannot see would be left behind for ever.
+create or replace function __RequireReadCommitted(p_what text) returns void
 language plpgsql stable set search_path from current as $$
 begin
   if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
@@ -161,17 +165,18 @@ begin
   end if;
 end $$;
 
--- CreateInstance: starts an orchestration in the caller's hub, which is created if this is its first one,
--- and returns the ids of the instance and of this execution. Without an InstanceID it gets a random one.
---   ExecutionID     a UUID or 32 hexadecimal digits, to make the call repeatable: if the instance has it
---                   already, nothing is done and the same ids are returned
+-- CreateInstance: starts an orchestration in the caller's hub, which is created if this is its
+-- first one, and returns the ids of the instance and of this execution. Without an InstanceID it
+-- gets a random one.
+--   ExecutionID     a UUID or 32 hexadecimal digits, to make the call repeatable: if the instance
+--                   has it already, nothing is done and the same ids are returned
 --   StartTime       the orchestration starts then; null or in the past: at once
---   DedupeStatuses  an instance with this InstanceID and one of these statuses stays, and the call fails
---                   with DT002; with another status it is replaced. null is the default
+--   DedupeStatuses  an instance with this InstanceID and one of these statuses stays, and the call
+--                   fails with DT002; with another status it is replaced. null is the default
 --   TraceContext    a traceparent and, in a second line, a tracestate
 --   Tags            a JSON object of strings
--- Locks: the existing instance's hot row and its parent's, its row of Instances, the new id. Somebody who
--- uses the same id meanwhile waits for the caller's commit. Repeat: by ExecutionID.
+-- Locks: the existing instance's hot row and its parent's, its row of Instances, the new id.
+-- Somebody who uses the same id meanwhile waits for the caller's commit. Repeat: by ExecutionID.
 create or replace function CreateInstance(
   Name text, Version text default null, inout InstanceID text default null,
   inout ExecutionID text default null, InputText text default null,
@@ -189,17 +194,17 @@ declare
   v_execution_id constant text := coalesce(lower(replace(CreateInstance.ExecutionID, '-', '')),
                                            replace(gen_random_uuid()::text, '-', ''));
   v_input constant text := CreateInstance.InputText;
-  v_trace_context constant bytea := _PbTraceContext(CreateInstance.TraceContext);
+  v_trace_context constant bytea := __PbTraceContext(CreateInstance.TraceContext);
   v_tags constant jsonb := nullif(CreateInstance.Tags, '{}');
-  v_dedupe constant int := coalesce(_StatusSet(CreateInstance.DedupeStatuses), c_live);
+  v_dedupe constant int := coalesce(__StatusSet(CreateInstance.DedupeStatuses), c_live);
   v_now constant timestamptz := _Now();
   v_start constant timestamptz := case when CreateInstance.StartTime > v_now
                                        then CreateInstance.StartTime end;
   v_hub int;
   v_row record;
 begin
-  perform _CheckStart(v_name, v_version, v_id, v_execution_id, v_input, CreateInstance.StartTime,
-                      CreateInstance.TraceContext, v_tags);
+  perform __CheckStart(v_name, v_version, v_id, v_execution_id, v_input, CreateInstance.StartTime,
+                       CreateInstance.TraceContext, v_tags);
   if v_dedupe & c_live <> c_live then
     if v_dedupe & c_terminated <> 0 then
       raise exception 'DedupeStatuses "%" keep a terminated instance, but not every live one',
@@ -207,11 +212,11 @@ begin
         hint = 'A live instance is terminated before it is replaced: '
           || 'leave Terminated out, or name Pending, Running and Suspended.';
     end if;
-    perform _RequireReadCommitted('CreateInstance that may replace a live instance');
+    perform __RequireReadCommitted('CreateInstance that may replace a live instance');
   end if;
 
   loop
-    v_hub := _OwnHubToFill();
+    v_hub := __OwnHubToFill();
     select c.outcome, c.status into strict v_row
     from _CreateInstances(
       v_hub,
@@ -220,39 +225,40 @@ begin
         'version', case when v_version is not null then 1 end,
         'input', case when v_input is not null then 2 end,
         'trace_context', case when v_trace_context is not null then 3 end,
-        'start', _Micros(v_start), 'replaceable', 255 & ~v_dedupe,
+        'start', __Micros(v_start), 'replaceable', 255 & ~v_dedupe,
         'generation', 0, 'type', 3, 'event', 4)
         || jsonb_build_object('tags', v_tags)))),
       array[convert_to(v_version, 'UTF8'), convert_to(v_input, 'UTF8'), v_trace_context,
-            _ExecutionStartedEvent(v_now, v_name, v_version, v_input, v_id, v_execution_id,
-                                   v_start, v_trace_context, v_tags)]) c
+            __ExecutionStartedEvent(v_now, v_name, v_version, v_input, v_id, v_execution_id,
+                                    v_start, v_trace_context, v_tags)]) c
     where c.item = 1;
     -- 4: the hub was deleted since it was looked up, and is created anew.
     exit when v_row.outcome <> 4;
   end loop;
   if v_row.outcome = 3 then
     raise exception 'orchestration instance already exists: "%" is %', v_id,
-      _StatusName(v_row.status) using errcode = 'DT002',
-      hint = 'Use another InstanceID, wait for its end, or name fewer DedupeStatuses to replace it.';
+      __StatusName(v_row.status) using errcode = 'DT002',
+      hint = 'Use another InstanceID, wait for its end, or name fewer DedupeStatuses to replace '
+        'it.';
   end if;
-  perform _HintDaemons(v_hub);
+  perform __HintDaemons(v_hub);
   CreateInstance.InstanceID := v_id;
   CreateInstance.ExecutionID := v_execution_id;
 end $$;
 
--- _CheckStart: the limits of what an orchestration is started with.
-create or replace function _CheckStart(p_name text, p_version text, p_id text, p_execution_id text,
-                                       p_input text, p_start timestamptz, p_trace_context text,
-                                       p_tags jsonb) returns void
+-- __CheckStart: the limits of what an orchestration is started with.
+create or replace function __CheckStart(p_name text, p_version text, p_id text, p_execution_id text,
+                                        p_input text, p_start timestamptz, p_trace_context text,
+                                        p_tags jsonb) returns void
 language plpgsql stable set search_path from current as $$
 begin
   if coalesce(p_name, '') = '' then
     raise exception 'Name is %', case when p_name is null then 'null' else 'empty' end
       using errcode = '22023';
   end if;
-  perform _CheckText('Name', p_name, 1024);
-  perform _CheckText('Version', p_version, 256);
-  perform _CheckInstanceId(p_id);
+  perform __CheckText('Name', p_name, 1024);
+  perform __CheckText('Version', p_version, 256);
+  perform __CheckInstanceId(p_id);
   if left(p_id, 1) = '@' then
     raise exception 'InstanceID begins with @, which is kept for entities: choose another id'
       using errcode = '22023';
@@ -260,33 +266,33 @@ begin
     raise exception 'ExecutionID is no UUID and not 32 hexadecimal digits'
       using errcode = '22023';
   end if;
-  perform _CheckPayload('InputText', p_input);
-  perform _CheckTime('StartTime', p_start);
-  perform _CheckText('TraceContext', p_trace_context, 1024);
-  perform _CheckTags(p_tags);
+  perform __CheckPayload('InputText', p_input);
+  perform __CheckTime('StartTime', p_start);
+  perform __CheckText('TraceContext', p_trace_context, 1024);
+  perform __CheckTags(p_tags);
 end $$;
 
--- _SendOwn: puts a message into the inbox of an instance of the caller's hub. False if the instance has
--- ended, and then nothing is stored; DT001 if there is none.
+-- __SendOwn: puts a message into the inbox of an instance of the caller's hub. False if the
+-- instance has ended, and then nothing is stored; DT001 if there is none.
 -- Locks: the hot row. Repeat: sends the message again.
-create or replace function _SendOwn(p_id text, p_type int, p_body bytea, p_at timestamptz)
+create or replace function __SendOwn(p_id text, p_type int, p_body bytea, p_at timestamptz)
 returns boolean language plpgsql set search_path from current as $$
 declare
-  v_hub int := _OwnHub(false);
+  v_hub int := __OwnHub(false);
   v_outcome int;
 begin
   select d.outcome into v_outcome
   from _AddOrchestrationEvents(
     v_hub,
     jsonb_build_object('items', jsonb_build_array(jsonb_build_object(
-      'id', p_id, 'at', _Micros(p_at), 'type', p_type, 'event', 1))),
-    array[_HistoryEvent(_Now(), p_type, p_body)]) d
+      'id', p_id, 'at', __Micros(p_at), 'type', p_type, 'event', 1))),
+    array[__HistoryEvent(_Now(), p_type, p_body)]) d
   where d.item = 1;
-  return _Sent(v_hub, p_id, v_outcome);
+  return __Sent(v_hub, p_id, v_outcome);
 end $$;
 
--- _Sent: what an outcome of _AddOrchestrationEvents or _TerminateInstances means to people.
-create or replace function _Sent(p_hub int, p_id text, p_outcome int) returns boolean
+-- __Sent: what an outcome of _AddOrchestrationEvents or _TerminateInstances means in the SQL API.
+create or replace function __Sent(p_hub int, p_id text, p_outcome int) returns boolean
 language plpgsql set search_path from current as $$
 begin
   if p_outcome = 1 then
@@ -295,13 +301,13 @@ begin
   elsif p_outcome = 2 then
     return false;
   end if;
-  perform _HintDaemons(p_hub);
+  perform __HintDaemons(p_hub);
   return true;
 end $$;
 
--- RaiseEvent: raises an event for an instance of the caller's hub: true, or false if the instance has
--- ended, which then does not get it. An orchestration that waits for the event, or will, goes on with
--- PayloadText, at the earliest at DeliveryTime. DT001 if there is no such instance.
+-- RaiseEvent: raises an event for an instance of the caller's hub: true, or false if the instance
+-- has ended, which then does not get it. An orchestration that waits for the event, or will, goes
+-- on with PayloadText, at the earliest at DeliveryTime. DT001 if there is no such instance.
 -- Locks: the instance's hot row, until the caller's commit. Repeat: raises the event again.
 create or replace function RaiseEvent(Name text, InstanceID text, PayloadText text default null,
                                       DeliveryTime timestamptz default null)
@@ -311,54 +317,57 @@ begin
   if RaiseEvent.Name is null then
     raise exception 'Name is null' using errcode = '22023';
   end if;
-  perform _CheckText('Name', RaiseEvent.Name, 1024);
-  perform _CheckInstanceId(RaiseEvent.InstanceID);
-  perform _CheckPayload('PayloadText', RaiseEvent.PayloadText);
-  perform _CheckTime('DeliveryTime', RaiseEvent.DeliveryTime);
-  return _SendOwn(RaiseEvent.InstanceID, 17,
-                  _PbText(1, RaiseEvent.Name) || _PbStringValue(2, RaiseEvent.PayloadText),
-                  RaiseEvent.DeliveryTime);
+  perform __CheckText('Name', RaiseEvent.Name, 1024);
+  perform __CheckInstanceId(RaiseEvent.InstanceID);
+  perform __CheckPayload('PayloadText', RaiseEvent.PayloadText);
+  perform __CheckTime('DeliveryTime', RaiseEvent.DeliveryTime);
+  return __SendOwn(RaiseEvent.InstanceID, 17,
+                   __PbText(1, RaiseEvent.Name) || __PbStringValue(2, RaiseEvent.PayloadText),
+                   RaiseEvent.DeliveryTime);
 end $$;
 
--- SuspendInstance, ResumeInstance: an instance of the caller's hub gets the order to pause, or to go on:
--- true, or false if it has ended. It follows with its next turn; activities and timers run on, and events
--- wait. DT001 if there is no such instance.
+-- SuspendInstance, ResumeInstance: an instance of the caller's hub gets the order to pause, or to
+-- go on: true, or false if it has ended. It follows with its next turn; activities and timers run
+-- on, and events wait. DT001 if there is no such instance.
 -- Locks: the instance's hot row, until the caller's commit. Repeat: yes.
 create or replace function SuspendInstance(InstanceID text, Reason text default null)
 returns boolean language plpgsql security definer set search_path from current as $$
 #variable_conflict use_column
 begin
-  perform _CheckInstanceId(SuspendInstance.InstanceID);
-  perform _CheckPayload('Reason', SuspendInstance.Reason);
-  return _SendOwn(SuspendInstance.InstanceID, 21, _PbStringValue(1, SuspendInstance.Reason), null);
+  perform __CheckInstanceId(SuspendInstance.InstanceID);
+  perform __CheckPayload('Reason', SuspendInstance.Reason);
+  return __SendOwn(SuspendInstance.InstanceID, 21, __PbStringValue(1, SuspendInstance.Reason),
+                   null);
 end $$;
 
 create or replace function ResumeInstance(InstanceID text, Reason text default null)
 returns boolean language plpgsql security definer set search_path from current as $$
 #variable_conflict use_column
 begin
-  perform _CheckInstanceId(ResumeInstance.InstanceID);
-  perform _CheckPayload('Reason', ResumeInstance.Reason);
-  return _SendOwn(ResumeInstance.InstanceID, 22, _PbStringValue(1, ResumeInstance.Reason), null);
+  perform __CheckInstanceId(ResumeInstance.InstanceID);
+  perform __CheckPayload('Reason', ResumeInstance.Reason);
+  return __SendOwn(ResumeInstance.InstanceID, 22, __PbStringValue(1, ResumeInstance.Reason), null);
 end $$;
 
--- TerminateInstance: terminates an instance of the caller's hub: true, or false if it has ended already. One
--- that never ran a turn and is not held by a daemon is TERMINATED at once, with Reason as its output; any
--- other one with its next turn. Activities in flight run on, and their results are dropped. With Recursive
--- its children that have not ended are terminated, too. DT001 if there is no such instance.
--- Locks: the hot rows of the instance and its parent, the row of Instances, until the caller's commit.
+-- TerminateInstance: terminates an instance of the caller's hub: true, or false if it has ended
+-- already. One that never ran a turn and is not held by a daemon is TERMINATED at once, with Reason
+-- as its output; any other one with its next turn. Activities in flight run on, and their results
+-- are dropped. With Recursive its children that have not ended are terminated, too. DT001 if there
+-- is no such instance.
+-- Locks: the hot rows of the instance and its parent, the row of Instances, until the caller's
+-- commit.
 -- Repeat: yes.
 create or replace function TerminateInstance(InstanceID text, Reason text default null,
                                              Recursive boolean default false)
 returns boolean language plpgsql security definer set search_path from current as $$
 #variable_conflict use_column
 declare
-  v_hub int := _OwnHub(false);
+  v_hub int := __OwnHub(false);
   v_outcome int;
 begin
-  perform _CheckInstanceId(TerminateInstance.InstanceID);
-  perform _CheckPayload('Reason', TerminateInstance.Reason);
-  perform _RequireReadCommitted('TerminateInstance');
+  perform __CheckInstanceId(TerminateInstance.InstanceID);
+  perform __CheckPayload('Reason', TerminateInstance.Reason);
+  perform __RequireReadCommitted('TerminateInstance');
   select t.outcome into v_outcome
   from _TerminateInstances(
     v_hub,
@@ -367,14 +376,14 @@ begin
       'reason', case when TerminateInstance.Reason is not null then 1 end,
       'type', 5, 'event', 2))),
     array[convert_to(TerminateInstance.Reason, 'UTF8'),
-          _HistoryEvent(_Now(), 5,
-                        _PbStringValue(1, TerminateInstance.Reason)
-                          || case when TerminateInstance.Recursive then _PbNumber(2, 1)
-                                  else ''::bytea end)]) t
+          __HistoryEvent(_Now(), 5,
+                         __PbStringValue(1, TerminateInstance.Reason)
+                           || case when TerminateInstance.Recursive then __PbNumber(2, 1)
+                                   else ''::bytea end)]) t
   where t.item = 1;
   if v_outcome in (0, 4) then
-    perform _LogAction('TerminateInstance', CurrentTaskHub(),
-                       format('instance "%s"', TerminateInstance.InstanceID));
+    perform __LogAction('TerminateInstance', CurrentTaskHub(),
+                        format('instance "%s"', TerminateInstance.InstanceID));
   end if;
-  return _Sent(v_hub, TerminateInstance.InstanceID, v_outcome);
+  return __Sent(v_hub, TerminateInstance.InstanceID, v_outcome);
 end $$;
