@@ -132,7 +132,8 @@ def telling(lines):
 
 
 class Run:
-    """The stages under way. Single-threaded: a loop that starts what can start and reaps the rest."""
+    """The stages under way. Single-threaded: a loop that starts what can start and reaps the
+    rest."""
 
     def __init__(self, stages):
         self.waiting = list(stages)
@@ -168,7 +169,9 @@ class Run:
                 log = LOGS / f"{stage.name}.log"
                 code = os.waitstatus_to_exitcode(status)
                 result = read_result(log, code)
-                note = f"killed after {STAGE_SECONDS_MAX} s" if late else f"status {code}" if code else ""
+                note = f"status {code}" if code else ""
+                if late:
+                    note = f"killed after {STAGE_SECONDS_MAX} s"
                 self.finish(stage, result, seconds, usage.ru_utime + usage.ru_stime, note)
                 if result.failed:
                     lines = log.read_text(errors="replace").splitlines()
@@ -177,7 +180,8 @@ class Run:
     def finish(self, stage, result, seconds, cpu_seconds, note):
         self.results[stage.name] = result
         words = [f"{time.monotonic() - self.begin:6.0f} s  {stage.name:15}",
-                 f"{'FAILED' if result.failed else 'ok':6} {seconds:5.0f} s, cpu {cpu_seconds:5.0f} s ",
+                 f"{'FAILED' if result.failed else 'ok':6} {seconds:5.0f} s,"
+                 f" cpu {cpu_seconds:5.0f} s ",
                  f"{result.passed} passed, {result.failed} failed"]
         if result.skipped:
             words.append(f", {result.skipped} skipped")

@@ -1,9 +1,9 @@
 """What a hub pays for what it keeps: a million finished instances and ten thousand waiting ones.
 
-Compares dtbench on a hub that keeps them with dtbench on an empty one, in turns (empty, aged, empty,
-aged ...), each on a daemon and a PostgreSQL of its own that run alone; then, on the aged one, pages of
-queries, an idle poll, and a purge beside the load. Prints one table and one line of JSON. It measures,
-and judges nothing: what is to be reached is said beside the figures.
+Compares dtbench on a hub that keeps them with dtbench on an empty one, in turns (empty, aged,
+empty, aged ...), each on a daemon and a PostgreSQL of its own that run alone; then, on the aged
+one, pages of queries, an idle poll, and a purge beside the load. Prints one table and one line of
+JSON. It measures, and judges nothing: what is to be reached is said beside the figures.
 """
 
 import argparse
@@ -68,7 +68,8 @@ def idle_poll(server: Server) -> dict:
             "\"groups\": [{\"max\": 100}]}', null)")
     explain = f"explain (analyze, buffers, format json) {call}"
     # The session makes its plans in the first call.
-    output = server.psql("-c", f"do $$ begin perform count(*) from ({call}) c; end $$", "-c", explain)
+    output = server.psql("-c", f"do $$ begin perform count(*) from ({call}) c; end $$",
+                         "-c", explain)
     plan = json.loads(output)[0]
     return dict(pages=plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"],
                 ms=plan["Execution Time"])
@@ -138,7 +139,8 @@ def table(result: dict) -> str:
         return statistics.median(run[key] for run in result["throughput"][name])
 
     lines.append(f"{result['instances']} finished and {result['waiting']} waiting instances "
-                 f"({result['database_bytes'] / 2**20:.0f} MiB, filled in {result['fill_seconds']:.0f} s)")
+                 f"({result['database_bytes'] / 2**20:.0f} MiB, "
+                 f"filled in {result['fill_seconds']:.0f} s)")
     for key, title in (("orchestrations_per_second", "orchestrations/s"),
                        ("postgres_cpu_seconds_per_1000", "PostgreSQL CPU s per 1,000"),
                        ("daemon_cpu_seconds_per_1000", "daemon CPU s per 1,000")):
@@ -183,7 +185,8 @@ def main() -> None:
         root.chmod(0o755)  # PostgreSQL's own user must be able to get through it.
         aged = root / "aged"
         with Server(aged) as server:
-            figures(server.bench(*chain_arguments(options, 1)))  # what a finished instance looks like
+            # What a finished instance looks like.
+            figures(server.bench(*chain_arguments(options, 1)))
             fill_seconds = server.fill(options.instances, options.waiting)
             size = int(server.psql("-c", "select pg_database_size(current_database())"))
         throughput = compare(root, aged, options)
@@ -191,7 +194,8 @@ def main() -> None:
             server.psql("-c", "vacuum analyze")
             result = dict(
                 instances=options.instances, waiting=options.waiting, database_bytes=size,
-                fill_seconds=fill_seconds, throughput=throughput, pages=query_pages(server, options),
+                fill_seconds=fill_seconds, throughput=throughput,
+                pages=query_pages(server, options),
                 idle_poll=idle_poll(server), purge=purge_beside_load(server, options))
     rates = {name: statistics.median(run["orchestrations_per_second"] for run in runs)
              for name, runs in throughput.items()}

@@ -26,7 +26,8 @@ ACTIONS = 100_000
 
 def start_instances(client: TaskHubSidecarServiceStub, name: str, count: int) -> list[str]:
     """Starts so many instances in the attacker's hub, for no worker."""
-    calls = [client.StartInstance.future(pb.CreateInstanceRequest(instanceId=f"{name}-{i}", name=name),
+    calls = [client.StartInstance.future(pb.CreateInstanceRequest(instanceId=f"{name}-{i}",
+                                                                  name=name),
                                          metadata=ATTACKER) for i in range(count)]
     return [call.result().instanceId for call in calls]
 
@@ -77,7 +78,8 @@ def fanout(server: Server, _: TaskHubSidecarServiceStub) -> Iterator[None]:
 
 @contextlib.contextmanager
 def hints(server: Server, _: TaskHubSidecarServiceStub) -> Iterator[None]:
-    """Somebody who may connect to the database sends hints for the others' hub, as fast as he can."""
+    """Somebody who may connect to the database sends hints for the others' hub, as fast as he
+    can."""
     flood = subprocess.Popen(server.psql_command("-f", "-"), stdin=subprocess.PIPE,
                              stderr=subprocess.DEVNULL, text=True)
     flood.stdin.write("""do $$
@@ -93,7 +95,8 @@ def hints(server: Server, _: TaskHubSidecarServiceStub) -> Iterator[None]:
     try:
         yield
     finally:
-        server.psql("-c", "select pg_terminate_backend(pid) from pg_stat_activity where query like 'do $$%'")
+        server.psql("-c", "select pg_terminate_backend(pid) from pg_stat_activity"
+                          " where query like 'do $$%'")
         flood.stdin.close()
         flood.wait()
 
@@ -103,11 +106,13 @@ def inputs(server: Server, _: TaskHubSidecarServiceStub) -> contextlib.AbstractC
     return floods.unread_items(server.address, 40, 20 * floods.MIB)
 
 
-ATTACKS: dict[str, Callable] = {attack.__name__: attack for attack in (fanout, hints, inputs, locks)}
+ATTACKS: dict[str, Callable] = {attack.__name__: attack
+                                for attack in (fanout, hints, inputs, locks)}
 
 
 def others(server: Server, options: argparse.Namespace) -> dict:
-    """What a hub that does nothing wrong gets; a rate of 0 if one of its calls got no answer in time."""
+    """What a hub that does nothing wrong gets; a rate of 0 if one of its calls got no answer in
+    time."""
     run = server.bench("--hub", "others", "--workload", "chain", "--activities", "5", "--in-flight",
                        str(options.in_flight), "--seconds", str(options.seconds),
                        "--warmup-seconds", "1", "--timeout-seconds", str(CALL_SECONDS))
@@ -115,7 +120,8 @@ def others(server: Server, options: argparse.Namespace) -> dict:
     if run.returncode != 0:
         return {"per_second": 0, "ms_p99": CALL_SECONDS * 1000}
     measured = json.loads(output.splitlines()[-1])
-    return {"per_second": measured["orchestrations_per_second"], "ms_p99": measured["latency_ms_p99"]}
+    return {"per_second": measured["orchestrations_per_second"],
+            "ms_p99": measured["latency_ms_p99"]}
 
 
 def measure(name: str, server: Server, options: argparse.Namespace) -> dict:
@@ -130,9 +136,11 @@ def measure(name: str, server: Server, options: argparse.Namespace) -> dict:
 
 def line(result: dict) -> str:
     """For people."""
-    rates = ", ".join(f"{result[when]['per_second']:,.0f}/s and p99 {result[when]['ms_p99']:,.0f} ms {when}"
+    rates = ", ".join(f"{result[when]['per_second']:,.0f}/s"
+                      f" and p99 {result[when]['ms_p99']:,.0f} ms {when}"
                       for when in ("alone", "attacked"))
-    return (f"{result['attack']}, {result['build']}: others {rates} ({result['kept_percent']:.0f} %);"
+    return (f"{result['attack']}, {result['build']}: others {rates}"
+            f" ({result['kept_percent']:.0f} %);"
             f" daemon {result['peak_mib']:,.0f} MiB at most")
 
 
@@ -141,7 +149,8 @@ def main() -> None:
     parser.add_argument("attacks", nargs="*", choices=[[], *ATTACKS], help="default: all")
     parser.add_argument("--seconds", type=float, default=15, help="of each measurement")
     parser.add_argument("--in-flight", type=int, default=64, help="orchestrations of the others")
-    parser.add_argument("--baseline", type=pathlib.Path, help="another build's sidecar, for a before")
+    parser.add_argument("--baseline", type=pathlib.Path,
+                        help="another build's sidecar, for a before")
     options = parser.parse_args()
     builds = {"current": SIDECAR}
     if options.baseline:

@@ -29,7 +29,8 @@ AGED = Metric("aged database (1,000,000 finished, 10,000 waiting) against empty"
               True)
 FANOUT_RATE = Metric("fan-out 1,000: work items/s against the chain", 1, 1.3, "x", 2, True)
 FANIN = Metric("fan-out 1,000: turns per fan-in", 50, 10, "", 0)
-LONG_COST = Metric("chain of 1,000: cost per activity against chain of 10, streaming worker", 3, 1.2,
+LONG_COST = Metric("chain of 1,000: cost per activity against chain of 10, streaming worker",
+                   3, 1.2,
                    "x", 2)
 IDLE_CPU = Metric("1,000,000 waiting instances, idle: share of a core", 1, 0.1, " %", 2)
 IDLE_STATEMENTS = Metric("1,000,000 waiting instances, idle: queries a second", 1, 1, "/s", 2)
@@ -41,7 +42,8 @@ KILLED = {
                      " s", 2),
     "PostgreSQL": Metric("after kill -9 of PostgreSQL with 10,000 in flight: first completion after"
                          " its own recovery", 2, 1, " s", 2),
-    "worker": Metric("after kill -9 of the worker with 10,000 in flight: longest pause between turns",
+    "worker": Metric("after kill -9 of the worker with 10,000 in flight: "
+                     "longest pause between turns",
                      2, 1, " s", 2),
 }
 

@@ -38,7 +38,8 @@ SERVER_SETTINGS = {
     "max_wal_size": "4GB",
     "jit": "off",
 }
-# However slow the machine is, results wait for their turn, and no call looks whether its chain ended.
+# However slow the machine is, results wait for their turn, and no call looks whether its chain
+# ended.
 DAEMON_OPTIONS = ("--workers-result-hold-ms-max", "10000", "--waits-poll-ms", "600000")
 # What the daemon calls because time has passed: the slower the machine, the more of it per chain.
 BY_CLOCK = "_(LockNext|ReadNewMessages|SweepExpired)|Worker"
@@ -177,9 +178,11 @@ def compare(baseline: dict, measured: dict, tools: dict) -> list[tuple[bool, str
             advice = (f"Mend what made it grow, or, if that is worth it, make it the new baseline "
                       f"with {REWRITE} and say why in the commit message.")
             if others:
-                advice += (f" The tools differ: {', '.join(others)}. If the commit before yours fails "
-                           f"here too, they are the reason: rewrite the baseline in a commit of its own.")
-            lines.append((False, f"FAILED {figure.name}: {seen}, allowed {figure.percent_max:+g} %. "
+                advice += (f" The tools differ: {', '.join(others)}. If the commit before yours "
+                           f"fails here too, they are the reason: rewrite the baseline in a commit "
+                           f"of its own.")
+            lines.append((False,
+                          f"FAILED {figure.name}: {seen}, allowed {figure.percent_max:+g} %. "
                                  f"{advice}"))
         elif percent < -figure.percent_max:
             lines.append((True, f"{figure.name}: {seen}. Keep it with {REWRITE}"))

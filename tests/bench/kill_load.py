@@ -1,4 +1,5 @@
-"""The chains that are in flight when something is killed: how SQL starts them, what they come to. Pure."""
+"""The chains that are in flight when something is killed: how SQL starts them, what they come to.
+Pure."""
 
 import hashlib
 from collections.abc import Iterable
@@ -18,8 +19,8 @@ def instance_id(number: int) -> str:
 
 
 def start_sql(numbers: Iterable[int]) -> str:
-    """Starts these orchestrations. Their execution ids make it repeatable: nobody knows what became of
-    a statement whose connection was lost."""
+    """Starts these orchestrations. Their execution ids make it repeatable: nobody knows what became
+    of a statement whose connection was lost."""
     rows = ",".join(
         f"('{instance_id(number)}', '{hashlib.md5(instance_id(number).encode()).hexdigest()}',"
         f" '{chain_input(number, activities_of(number))}')" for number in numbers)

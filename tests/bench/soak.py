@@ -47,7 +47,8 @@ def queue_sizes(server: Server) -> dict[str, dict]:
     names = ",".join(f"('{name}')" for name in QUEUES)
     rows = server.query(
         "select q.name, pg_total_relation_size(c.oid) as bytes, pg_stat_get_dead_tuples(c.oid) as"
-        f" dead from (values {names}) q (name) join pg_class c on c.oid = ('dt.' || q.name)::regclass")
+        f" dead from (values {names}) q (name)"
+        " join pg_class c on c.oid = ('dt.' || q.name)::regclass")
     return {row["name"]: row for row in rows}
 
 

@@ -57,7 +57,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--finished", type=int, default=1_000_000, metavar="NUMBER",
                         help="finished instances of the aged database")
     parser.add_argument("--baseline", type=pathlib.Path, metavar="PROGRAM",
-                        help="another build of durabletask-sidecar, which takes turns with this one")
+                        help="another build of durabletask-sidecar, which takes turns with this "
+                             "one")
     parser.add_argument("--null", action="store_true",
                         help=f"also the daemon without PostgreSQL, {NULL.name}")
     parser.add_argument("--output", type=pathlib.Path, metavar="FILE",

@@ -1,8 +1,9 @@
 """Runs the SQL that a page of documentation shows in code spans, so that it names what there is.
 
-queries.py PAGE URL: each `select ...` and `call ...` of the page is run by psql at URL in a transaction that
-is rolled back. An id that the page leaves open ('...') is no instance, and "there is no such
-instance" is then the right answer. "..." alone is no query. Ends with a line "N queries".
+queries.py PAGE URL: each `select ...` and `call ...` of the page is run by psql at URL in a
+transaction that is rolled back. An id that the page leaves open ('...') is no instance, and "there
+is no such instance" is then the right answer. "..." alone is no query. Ends with a line "N
+queries".
 """
 
 import glob
@@ -31,7 +32,8 @@ def main():
     for query in queries(pathlib.Path(page)):
         count += 1
         script = f"{query};" if query.startswith(NO_TRANSACTION) else f"begin; {query}; rollback;"
-        done = subprocess.run([psql, "-Xq", "-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=verbose", url],
+        done = subprocess.run([psql, "-Xq", "-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=verbose",
+                               url],
                               input=script, capture_output=True, text=True)
         if done.returncode and NO_SUCH_INSTANCE not in done.stderr:
             failures += 1

@@ -1,8 +1,9 @@
-"""Checks the systemd unit: that it is well-formed and locked down, and that the daemon can live in it.
+"""Checks the systemd unit: that it is well-formed and locked down, and that the daemon can live in
+it.
 
-unit.py UNIT SIDECAR URL QUICKSTART...: runs the program SIDECAR as the unit does on the database at URL, under
-strace, with the command QUICKSTART as its worker and client; whatever system call it makes must be one that
-the unit's SystemCallFilter allows. Ends with "N passed, N failed".
+unit.py UNIT SIDECAR URL QUICKSTART...: runs the program SIDECAR as the unit does on the database at
+URL, under strace, with the command QUICKSTART as its worker and client; whatever system call it
+makes must be one that the unit's SystemCallFilter allows. Ends with "N passed, N failed".
 """
 
 import os
@@ -53,7 +54,8 @@ def calls_of(item, sets):
 
 
 def allowed_calls(unit):
-    """As systemd reads the lines: a first list that allows, with what is always allowed; then in order."""
+    """As systemd reads the lines: a first list that allows, with what is always allowed; then in
+    order."""
     sets = call_sets()
     lines = re.findall(r"^SystemCallFilter=(.*)$", unit.read_text(), flags=re.M)
     assert lines and not lines[0].startswith("~"), "the first SystemCallFilter= must allow"
@@ -74,10 +76,13 @@ def eventually(condition, what):
 
 
 def calls_made(sidecar, url, quickstart, directory):
-    """The names of the calls of a daemon that serves the quickstart over a unix socket, beside TLS."""
+    """The names of the calls of a daemon that serves the quickstart over a unix socket, beside
+    TLS."""
     key, certificate = directory / "key.pem", directory / "certificate.pem"
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
-                    "-nodes", "-subj", TLS_SUBJECT, "-days", "1", "-keyout", key, "-out", certificate],
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                    "ec_paramgen_curve:prime256v1",
+                    "-nodes", "-subj", TLS_SUBJECT, "-days", "1", "-keyout", key,
+                    "-out", certificate],
                    check=True, capture_output=True)
     address = f"unix:{directory}/socket"
     summary = directory / "calls"
@@ -111,9 +116,11 @@ def faults(unit, sidecar, url, quickstart):
         directory = pathlib.Path(name)
         copy = checked_copy(unit, sidecar, directory)
         verified = systemd_analyze("verify", "--man=no", copy)
-        yield "verify", verified.stderr.splitlines() or ([] if verified.returncode == 0 else ["failed"])
+        silent = [] if verified.returncode == 0 else ["failed"]
+        yield "verify", verified.stderr.splitlines() or silent
         secure = systemd_analyze("security", "--offline=yes", f"--threshold={EXPOSURE_MAX}", copy)
-        yield "security", [] if secure.returncode == 0 else secure.stdout.splitlines() + [secure.stderr]
+        lines = secure.stdout.splitlines() + [secure.stderr]
+        yield "security", [] if secure.returncode == 0 else lines
         made, allowed = calls_made(sidecar, url, quickstart, directory), allowed_calls(unit)
         yield "system calls", [f"the filter forbids {call}" for call in sorted(made - allowed)]
 

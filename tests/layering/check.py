@@ -45,11 +45,13 @@ OUTSIDE = {
 }
 # The core is pure: no clock, thread, log, file or random number.
 IMPURE = re.compile(r"thread|mutex|condition_variable|atomic|future|chrono|random|iostream|fstream|"
-                    r"filesystem|ctime|time\.h|unistd\.h|absl/(synchronization|random|time/clock)|spdlog")
+                    r"filesystem|ctime|time\.h|unistd\.h|absl/(synchronization|random|time/clock)|"
+                    r"spdlog")
 
 TARGETS = {
     "dt_records": RECORDS, "dt_store": STORE, "dt_proto": PROTO, "dt_orchestration": CORE,
-    "dt_postgres": POSTGRES, "dt_dispatch": DISPATCH, "dt_proto_grpc": "proto service", "dt_rpc": RPC,
+    "dt_postgres": POSTGRES, "dt_dispatch": DISPATCH, "dt_proto_grpc": "proto service",
+    "dt_rpc": RPC,
     "dt_server": "server",
 }
 
@@ -64,7 +66,8 @@ def unit_of(path):
     for unit in (CORE, DISPATCH, RPC, POSTGRES, PROTO, "server"):
         if text.startswith(unit + "/"):
             # A folder nobody gave a row is a mistake, not a part of the folder above it.
-            return unit if path.parent.as_posix() == unit else "unknown folder " + path.parent.as_posix()
+            folder = path.parent.as_posix()
+            return unit if folder == unit else "unknown folder " + folder
     if text.startswith("storage/"):
         return "unknown folder " + path.parent.as_posix()
     return None

@@ -1,6 +1,6 @@
 """Checks of the files that no compiler reads: scripts, Python, YAML, the systemd unit, the README;
-that each case of tests/cases.txt has a test; that each rule and file that a comment names exists, and what
-a page links to.
+that each case of tests/cases.txt has a test; that each rule and file that a comment names exists,
+and what a page links to.
 
 Each file and each rule is one check. Ends with "N passed, N failed".
 """
@@ -12,14 +12,18 @@ import re
 import subprocess
 import sys
 
+import sql_rules
 import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CASES = ROOT / "tests" / "cases.txt"
 RULES = ROOT / "server" / "RULES.md"
 DISPATCH = ROOT / "server" / "dispatch"
+TESTS_MADE = ROOT / "tests" / "CMakeLists.txt"
+THREADS = re.compile(r"std::thread|\bkThread\b|\bDispatchThread \w+[;({]|\bListener \w+[({]")
 DESCRIPTIONS = ROOT / "sql" / "logic" / "zz_descriptions.sql"
 FILE_LINES_MAX = 600
+COLUMNS_MAX = 100  # of .cc and .h clang-format sees to it
 # Spelled in two parts, so that this file passes its own check.
 LEFTOVERS = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X|not imple" + r"mented)\b")
 CITED_RULES = re.compile(r"\((?:((?:sql/)?RULES\.md) )?(\d+\.\d+(?:(?:, | and |-|; )\d+\.\d+)*)\)")
@@ -38,6 +42,11 @@ def is_shell(path):
         return b"bash" in stream.readline(64) if path.suffix in ("", ".sh") else False
 
 
+def is_script(path):
+    with path.open("rb") as stream:
+        return path.suffix in ("", ".sh") and stream.read(2) == b"#!"
+
+
 def shell_faults(path):
     """Syntax, and the two settings without which a script goes on after an error."""
     done = subprocess.run(["bash", "-n", path], capture_output=True, text=True)
@@ -47,6 +56,20 @@ def shell_faults(path):
         yield "no 'set -euo pipefail'"
     if not path.stat().st_mode & 0o100:
         yield "is not executable"
+
+
+def width_faults(path):
+    """No line is wider than the limit, but for tables, links and blocks of code in pages, and for
+    words that cannot be broken."""
+    fenced = False
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        if path.suffix == ".md":
+            fenced ^= line.lstrip().startswith("```")
+            if fenced or line.lstrip().startswith("|"):
+                continue
+            line = re.sub(r"\]\([^)]*\)", "]", line)
+        if len(line) > COLUMNS_MAX and max(map(len, line.split())) < COLUMNS_MAX - 10:
+            yield f"line {number}: {len(line)} columns, the limit is {COLUMNS_MAX}"
 
 
 def python_faults(path):
@@ -121,7 +144,8 @@ def numbers_of(path):
 
 
 def citation_faults(path):
-    """A comment names only rules that there are, as (3.4), (RULES.md 3.4) or (sql/RULES.md 5.14), and files."""
+    """A comment names only rules that there are, as (3.4), (RULES.md 3.4) or (sql/RULES.md 5.14),
+    and files."""
     mark = "--" if path.suffix == ".sql" else "//"
     for number, line in enumerate(path.read_text().splitlines(), 1):
         comment = line.partition(mark)[2]
@@ -166,14 +190,17 @@ def order_faults(path):
     for number, line in enumerate(lines, 1):
         walked = (re.search(r"\bfor \(.* : .*?(\w+)(?:\[[^]]*\](?:\(.*\))?)*\)(?: |$)", line) or
                   re.search(r"(\w+)\.begin\(\)", line))
-        if walked and walked[1] in hash_tables(path.stem) and "In any order:" not in lines[number - 2]:
-            yield (f"line {number}: walks the hash table {walked[1]}. Walk something that has an order, or say in the "
-                   f'line before "// In any order: " and why it does not matter')
+        excused = "In any order:" in lines[number - 2]
+        if walked and walked[1] in hash_tables(path.stem) and not excused:
+            yield (f"line {number}: walks the hash table {walked[1]}. Walk something that has an "
+                   f'order, or say in the line before "// In any order: " and why it does not '
+                   f"matter")
 
 
 @functools.cache
 def hash_tables(stem):
-    """What the dispatcher keeps in hash tables: what these files do, and the fields that others see."""
+    """What the dispatcher keeps in hash tables: what these files do, and the fields that others
+    see."""
     kept = re.compile(r"\bflat_hash_(?:map|set)<[^;()]*>\s+(\w+)")
     return {name for path in DISPATCH.glob("*.*") for name in kept.findall(path.read_text())
             if path.stem == stem or path.suffix == ".h" and not name.endswith("_")}
@@ -198,8 +225,14 @@ def checks_of(path):
         return
     if is_shell(path):
         yield shell_faults
+    if path.suffix in (".sql", ".py", ".md") or is_script(path):
+        yield width_faults
     if path.suffix == ".py":
         yield python_faults
+    if path.parent == sql_rules.LOGIC:
+        yield sql_rules.length_faults
+        yield sql_rules.fence_faults
+        yield sql_rules.name_faults
     if path.suffix in (".yaml", ".yml"):
         yield yaml_faults
     if path.suffix in CODE:
@@ -214,12 +247,26 @@ def checks_of(path):
         yield description_faults
     if path == CASES:
         yield case_faults
+    if path == TESTS_MADE:
+        yield thread_faults
     if path == RULES:
         yield row_faults
 
 
+def thread_faults(path):
+    """The thread sanitizer is shown every test file that has threads."""
+    lists = re.findall(r'^set\(DT_THREADED_(\w+) ([^)]*)\)', path.read_text(), re.MULTILINE)
+    if not lists:
+        yield "there are no lists DT_THREADED_*"
+    for folder, shown in lists:
+        for source in sorted((path.parent / folder).glob("*.cc")):
+            if THREADS.search(source.read_text()) and source.name not in shown.split():
+                yield f"{folder}/{source.name} has threads; name it in DT_THREADED_{folder}"
+
+
 def test_names():
-    """What test cases are called: in C++ the words before the first colon, in Python the function."""
+    """What test cases are called: in C++ the words before the first colon, in Python the
+    function."""
     names = set()
     for path in tracked():
         if path.suffix == ".cc":

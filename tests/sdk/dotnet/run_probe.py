@@ -1,6 +1,6 @@
-"""Runs the .NET probe against a server, with the SDK's defaults and with --managed, and compares what fails
-with expected_failures.txt. Both at the same time, since they mostly wait; each run has a task hub of its own.
-Ends with "N passed, N failed".
+"""Runs the .NET probe against a server, with the SDK's defaults and with --managed, and compares
+what fails with expected_failures.txt. Both at the same time, since they mostly wait; each run has a
+task hub of its own. Ends with "N passed, N failed".
 
     run_probe.py PROGRAM HOST:PORT
 """
@@ -32,7 +32,8 @@ def read_expected():
             continue
         kind, name, reason = line.split(maxsplit=2)
         if kind not in ("group", "scenario") or not reason:
-            sys.exit(f"expected_failures.txt: '{line}' is neither a group nor a scenario with a reason")
+            sys.exit(f"expected_failures.txt: '{line}' is neither a group nor a scenario with a "
+                     "reason")
         (expected.groups if kind == "group" else expected.scenarios).add(name)
     return expected
 

@@ -48,7 +48,8 @@ def address(monkeypatch):
     (directory / "access.toml").write_text(access_text())
     certificate, key = directory / "tls.crt", directory / "tls.key"
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+         "-nodes",
          "-days", "2", "-subj", "/CN=sidecar", "-addext", "subjectAltName=IP:127.0.0.1",
          "-keyout", key, "-out", certificate], check=True, capture_output=True)
     # How gRPC's Python is told of a private authority, before its first secure channel.
@@ -119,14 +120,17 @@ def test_tokens_and_tls(address):
     start = orders.client.schedule_new_orchestration
     # `dev` creates hubs on first use, but only for who may create them.
     assert refusal(start, hello, input="you") == grpc.StatusCode.NOT_FOUND
-    assert Caller(address, "orders-1", TOKENS["owner"]).client.get_orchestration_state("none") is None
+    owner = Caller(address, "orders-1", TOKENS["owner"])
+    assert owner.client.get_orchestration_state("none") is None
     instance = start(hello, input="you")
 
-    nobody = [Caller(address, "orders-1", token) for token in (None, "guess", TOKENS["orders"] + "x")]
+    nobody = [Caller(address, "orders-1", token)
+              for token in (None, "guess", TOKENS["orders"] + "x")]
     for caller in nobody:
         assert refusal(caller.client.schedule_new_orchestration, hello) == \
             grpc.StatusCode.UNAUTHENTICATED
-    foreign = [Caller(address, "orders-1", TOKENS["billing"]), Caller(address, "billing", TOKENS["orders"])]
+    foreign = [Caller(address, "orders-1", TOKENS["billing"]),
+               Caller(address, "billing", TOKENS["orders"])]
     for caller in foreign:
         client = caller.client
         for call in (client.get_orchestration_state, client.terminate_orchestration,

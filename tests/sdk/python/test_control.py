@@ -71,7 +71,8 @@ def test_terminate_recursive(hub):
 
 
 def test_terminate_recursive_below_an_ended_child(hub):
-    """recursive_terminate: what a child started without waiting ends, although the child has ended."""
+    """recursive_terminate: what a child started without waiting ends, although the child has
+    ended."""
     def starter(ctx, _):
         ctx.call_sub_orchestrator(waiting, instance_id=f"{ctx.instance_id}-below")
 
@@ -136,7 +137,8 @@ def test_terminate_pending(hub):
 
 
 def test_terminate_missing_or_ended(hub):
-    """terminate_missing: terminating nothing, or what has ended, is no error and changes nothing."""
+    """terminate_missing: terminating nothing, or what has ended, is no error and changes
+    nothing."""
     hub.worker(waiting)
     hub.client.terminate_orchestration("nobody")
     assert hub.client.get_orchestration_state("nobody") is None
@@ -186,7 +188,8 @@ def test_custom_status_over_failure_and_continue_as_new(hub):
 
 
 def test_suspend_stops_generations(hub):
-    """suspend_over_continue: who continues as new without waiting begins no generation while suspended."""
+    """suspend_over_continue: who continues as new without waiting begins no generation while
+    suspended."""
     generations = []
 
     def spinning(ctx, number):

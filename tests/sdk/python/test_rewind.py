@@ -261,7 +261,8 @@ def test_rewind_of_ids_used_again(hub):
 
 
 def after_catch(kind):
-    """An orchestrator of two steps that does something of this kind when the first fails, and fails."""
+    """An orchestrator of two steps that does something of this kind when the first fails, and
+    fails."""
     def after_catch(ctx, _):
         try:
             first = yield ctx.call_activity("flaky", input="first")
@@ -339,7 +340,8 @@ def test_rewind_with_a_live_child_of_the_handler(hub):
 
 
 def test_rewind_fallback(hub):
-    """rewind_fallback: a failure that a fallback handled stays, and only the later step runs again."""
+    """rewind_fallback: a failure that a fallback handled stays, and only the later step runs
+    again."""
     primary, fallback, later = Flaky(9), Flaky(0), Flaky(1)
 
     def orchestrator(ctx, _):
@@ -415,7 +417,8 @@ def two_branches(ctx, _):
 
 
 def compensated_fan_out(ctx, _):
-    """Two at once; when both have ended and one has failed, something else is done before it fails."""
+    """Two at once; when both have ended and one has failed, something else is done before it
+    fails."""
     bad = ctx.call_activity("flaky", input="bad")
     first = yield ctx.call_activity("gated", input="first")
     try:
@@ -427,7 +430,8 @@ def compensated_fan_out(ctx, _):
 
 
 def fail_early(hub, orchestrator):
-    """Runs it to its failure; "gated" ends after "flaky" has failed. Returns good, gated and flaky."""
+    """Runs it to its failure; "gated" ends after "flaky" has failed. Returns good, gated and
+    flaky."""
     good, gated, flaky = Flaky(0), Flaky(0), Flaky(1)
     gate = threading.Event()
 
@@ -465,7 +469,8 @@ def test_rewind_of_a_refused_replay(hub):
 
 
 def test_rewind_after_code_fix(hub):
-    """rewind_after_code_fix: the code threw after it had scheduled something; mended, it does not."""
+    """rewind_after_code_fix: the code threw after it had scheduled something; mended, it does
+    not."""
     good, wrong = Flaky(0), Flaky(0)
 
     def broken(ctx, _):

@@ -202,8 +202,8 @@ def test_continue_as_new_with_another_version(hub):
 
 @pytest.mark.parametrize("version", ["3.0.0", None])
 def test_activities_of_a_versioned_worker(hub, version):
-    """activity_version_unset: filters that the SDK makes give activities the worker's version, and its calls
-    give them none; they are routed by that of their orchestration."""
+    """activity_version_unset: filters that the SDK makes give activities the worker's version, and
+    its calls give them none; they are routed by that of their orchestration."""
     def make(_, what):
         return f"made {what}"
 

@@ -70,7 +70,8 @@ def test_sub_orchestration_retried_with_the_same_id(hub):
 
 
 def test_sub_orchestration_id_in_use(hub):
-    """child_id_running: the id of a live instance fails the call, and leaves that instance alone."""
+    """child_id_running: the id of a live instance fails the call, and leaves that instance
+    alone."""
     def busy(ctx, _):
         result = yield ctx.wait_for_external_event("finish")
         return result

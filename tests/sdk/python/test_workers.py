@@ -80,7 +80,8 @@ def test_worker_replaced_in_the_middle(hub):
 
 
 def test_item_above_the_receive_limit(hub):
-    """large_item_charged: what a worker cannot receive ends with the reason, and others are served."""
+    """large_item_charged: what a worker cannot receive ends with the reason, and others are
+    served."""
     ran = []
 
     def note(_, number):
