@@ -14,8 +14,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "storage/postgres/verbs.h"
-#include "tests/rpc/forwarding_store.h"
 #include "tests/support/fake_daemon.h"
+#include "tests/support/forwarding_store.h"
 
 namespace dt::bench {
 namespace {

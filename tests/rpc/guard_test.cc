@@ -11,8 +11,8 @@
 #include "server/rpc/frame_buffer.h"
 #include "server/rpc/health_client.h"
 #include "tests/rpc/access_fixture.h"
-#include "tests/rpc/forwarding_store.h"
 #include "tests/support/catch.h"
+#include "tests/support/forwarding_store.h"
 #include "tests/support/log_capture.h"
 
 namespace dt::testing {

@@ -7,8 +7,8 @@
 #include <utility>
 
 #include "absl/functional/any_invocable.h"
-#include "tests/rpc/forwarding_store.h"
 #include "tests/rpc/rpc_fixture.h"
+#include "tests/support/forwarding_store.h"
 
 namespace dt::testing {
 

@@ -6,9 +6,9 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "tests/rpc/forwarding_store.h"
 #include "tests/rpc/rpc_fixture.h"
 #include "tests/support/catch.h"
+#include "tests/support/forwarding_store.h"
 
 namespace dt::testing {
 namespace {

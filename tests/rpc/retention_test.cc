@@ -6,8 +6,8 @@
 #include <utility>
 #include <vector>
 
-#include "tests/rpc/forwarding_store.h"
 #include "tests/support/catch.h"
+#include "tests/support/forwarding_store.h"
 #include "tests/support/memory_store.h"
 
 namespace dt::testing {

@@ -7,8 +7,8 @@
 #include "absl/functional/any_invocable.h"
 #include "absl/synchronization/mutex.h"
 #include "tests/rpc/access_fixture.h"
-#include "tests/rpc/forwarding_store.h"
 #include "tests/support/catch.h"
+#include "tests/support/forwarding_store.h"
 #include "tests/support/log_capture.h"
 
 namespace dt::testing {

@@ -11,9 +11,9 @@
 #include "google/protobuf/util/message_differencer.h"
 #include "storage/postgres/migrator.h"
 #include "storage/postgres/postgres_store.h"
-#include "tests/rpc/forwarding_store.h"
 #include "tests/rpc/rpc_fixture.h"
 #include "tests/support/catch.h"
+#include "tests/support/forwarding_store.h"
 #include "tests/support/postgres_fixture.h"
 
 namespace dt::testing {

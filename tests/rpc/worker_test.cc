@@ -3,9 +3,9 @@
 #include <atomic>
 
 #include "absl/time/clock.h"
-#include "tests/rpc/forwarding_store.h"
 #include "tests/rpc/rpc_fixture.h"
 #include "tests/support/catch.h"
+#include "tests/support/forwarding_store.h"
 
 namespace dt::testing {
 namespace {

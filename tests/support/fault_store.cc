@@ -80,7 +80,7 @@ void FaultStore::After(int calls, absl::AnyInvocable<void() &&> run) {
     std::move(run)();
     return;
   }
-  inner_->ReadStatus(
+  inner().ReadStatus(
       0, "", [this, calls, run = std::move(run)](const absl::StatusOr<InstanceStatus>&) mutable {
         After(calls - 1, std::move(run));
       });
@@ -125,7 +125,7 @@ void FaultStore::Pass(Verb verb, size_t lane, Call call, Callback<T> done, HubId
     return;
   }
   // A harmless call brings the answer onto the store's thread.
-  inner_->ReadStatus(0, "",
+  inner().ReadStatus(0, "",
                      [answer = std::move(answer)](const absl::StatusOr<InstanceStatus>&) mutable {
                        std::move(answer)(absl::StatusOr<T>(absl::UnknownError("not applied")));
                      });
@@ -140,7 +140,7 @@ void FaultStore::PassLetter(Verb verb, size_t lane,
   Pass<T>(
       verb, lane,
       [&](Callback<T> answer) {
-        (inner_->*call)(std::move(*kept), [kept, answer = std::move(answer)](
+        (inner().*call)(std::move(*kept), [kept, answer = std::move(answer)](
                                               Request back, absl::StatusOr<T> result) mutable {
           *kept = std::move(back);
           std::move(answer)(std::move(result));
@@ -152,18 +152,10 @@ void FaultStore::PassLetter(Verb verb, size_t lane,
       hub);
 }
 
-void FaultStore::ResolveHub(std::string name, bool create, Callback<HubId> done) {
-  inner_->ResolveHub(std::move(name), create, std::move(done));
-}
-
-void FaultStore::DeleteHub(std::string name, DoneCallback done) {
-  inner_->DeleteHub(std::move(name), std::move(done));
-}
-
 void FaultStore::CleanHubs(HubCleanupRequest request, Callback<HubCleanupResult> done) {
   Pass<HubCleanupResult>(
       Verb::kOther, kOtherLane,
-      [&](Callback<HubCleanupResult> answer) { inner_->CleanHubs(request, std::move(answer)); },
+      [&](Callback<HubCleanupResult> answer) { inner().CleanHubs(request, std::move(answer)); },
       std::move(done));
 }
 
@@ -178,7 +170,7 @@ void FaultStore::SendMessage(ClientMessage message, Callback<Delivery> done) {
   Pass<Delivery>(
       Verb::kOther, lane,
       [&](Callback<Delivery> answer) {
-        inner_->SendMessage(std::move(message), std::move(answer));
+        inner().SendMessage(std::move(message), std::move(answer));
       },
       std::move(done));
 }
@@ -188,7 +180,7 @@ void FaultStore::Terminate(ClientTermination termination, Callback<Delivery> don
   Pass<Delivery>(
       Verb::kOther, lane,
       [&](Callback<Delivery> answer) {
-        inner_->Terminate(std::move(termination), std::move(answer));
+        inner().Terminate(std::move(termination), std::move(answer));
       },
       std::move(done));
 }
@@ -227,7 +219,7 @@ void FaultStore::ReadNewMessages(WorkerId worker, Callback<std::vector<InboxRead
   Pass<std::vector<InboxRead>>(
       Verb::kReadNew, kOtherLane,
       [&](Callback<std::vector<InboxRead>> answer) {
-        inner_->ReadNewMessages(worker, std::move(answer));
+        inner().ReadNewMessages(worker, std::move(answer));
       },
       std::move(done));
 }
@@ -238,7 +230,7 @@ void FaultStore::ReadInbox(HubId hub, std::string instance_id, InstanceKey key, 
   Pass<InboxRead>(
       Verb::kOther, lane,
       [&](Callback<InboxRead> answer) {
-        inner_->ReadInbox(hub, std::move(instance_id), key, token, std::move(answer));
+        inner().ReadInbox(hub, std::move(instance_id), key, token, std::move(answer));
       },
       std::move(done));
 }
@@ -265,7 +257,7 @@ void FaultStore::ReleaseTask(TaskRelease release, LetterCallback<TaskRelease, Le
 void FaultStore::SweepDeadWorkers(Callback<int64_t> done) {
   Pass<int64_t>(
       Verb::kOther, kOtherLane,
-      [&](Callback<int64_t> answer) { inner_->SweepDeadWorkers(std::move(answer)); },
+      [&](Callback<int64_t> answer) { inner().SweepDeadWorkers(std::move(answer)); },
       std::move(done));
 }
 
@@ -279,7 +271,7 @@ void FaultStore::PurgeInstances(PurgeRequest request, Callback<PurgeResult> done
   Pass<PurgeResult>(
       Verb::kOther, kOtherLane,
       [&](Callback<PurgeResult> answer) {
-        inner_->PurgeInstances(std::move(request), std::move(answer));
+        inner().PurgeInstances(std::move(request), std::move(answer));
       },
       std::move(done));
 }
@@ -288,7 +280,7 @@ void FaultStore::ApplyRetention(RetentionRequest request, Callback<RetentionResu
   Pass<RetentionResult>(
       Verb::kOther, kOtherLane,
       [&](Callback<RetentionResult> answer) {
-        inner_->ApplyRetention(std::move(request), std::move(answer));
+        inner().ApplyRetention(std::move(request), std::move(answer));
       },
       std::move(done));
 }
@@ -298,7 +290,7 @@ void FaultStore::ReadRewindSources(HubId hub, std::vector<std::string> instance_
   Pass<std::vector<RewindSource>>(
       Verb::kOther, kOtherLane,
       [&](Callback<std::vector<RewindSource>> answer) {
-        inner_->ReadRewindSources(hub, std::move(instance_ids), std::move(answer));
+        inner().ReadRewindSources(hub, std::move(instance_ids), std::move(answer));
       },
       std::move(done));
 }
@@ -307,7 +299,7 @@ void FaultStore::RewindInstances(RewindRequest request, Callback<RewindOutcome> 
   Pass<RewindOutcome>(
       Verb::kRewind, kOtherLane,
       [&](Callback<RewindOutcome> answer) {
-        inner_->RewindInstances(std::move(request), std::move(answer));
+        inner().RewindInstances(std::move(request), std::move(answer));
       },
       std::move(done));
 }
@@ -317,33 +309,33 @@ void FaultStore::TerminateNow(ImmediateTermination request,
   Pass<std::vector<std::string>>(
       Verb::kOther, kOtherLane,
       [&](Callback<std::vector<std::string>> answer) {
-        inner_->TerminateNow(std::move(request), std::move(answer));
+        inner().TerminateNow(std::move(request), std::move(answer));
       },
       std::move(done));
 }
 
 void FaultStore::ReadInstance(HubId hub, std::string instance_id, bool payloads,
                               Callback<std::optional<InstanceRow>> done) {
-  inner_->ReadInstance(hub, std::move(instance_id), payloads, std::move(done));
+  inner().ReadInstance(hub, std::move(instance_id), payloads, std::move(done));
 }
 
 void FaultStore::ReadStatus(HubId hub, std::string instance_id, Callback<InstanceStatus> done) {
   Pass<InstanceStatus>(
       Verb::kOther, kOtherLane,
       [&](Callback<InstanceStatus> answer) {
-        inner_->ReadStatus(hub, std::move(instance_id), std::move(answer));
+        inner().ReadStatus(hub, std::move(instance_id), std::move(answer));
       },
       std::move(done));
 }
 
 void FaultStore::SearchInstances(InstanceSearch search, Callback<InstancePage> done) {
-  inner_->SearchInstances(std::move(search), std::move(done));
+  inner().SearchInstances(std::move(search), std::move(done));
 }
 
 void FaultStore::ReadHistory(HubId hub, std::string instance_id,
                              std::optional<std::string> execution_id, int64_t after_turn,
                              int64_t max_bytes, Callback<HistoryPage> done) {
-  inner_->ReadHistory(hub, std::move(instance_id), std::move(execution_id), after_turn, max_bytes,
+  inner().ReadHistory(hub, std::move(instance_id), std::move(execution_id), after_turn, max_bytes,
                       std::move(done));
 }
 

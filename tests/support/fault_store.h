@@ -19,6 +19,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "storage/store.h"
+#include "tests/support/forwarding_store.h"
 
 namespace dt::testing {
 
@@ -29,11 +30,12 @@ struct FaultScript {
   double delay = 0;   // the answer waits for some further calls to the store
 };
 
-class FaultStore : public Store {
+class FaultStore : public ForwardingStore {
  public:
   // `inner` must outlive this store.
   FaultStore(Store* inner, uint64_t seed, FaultScript script = {})
-      : inner_(inner), random_(static_cast<std::minstd_rand::result_type>(seed % 2147483646 + 1)) {
+      : ForwardingStore(inner),
+        random_(static_cast<std::minstd_rand::result_type>(seed % 2147483646 + 1)) {
     SetScript(script);
   }
 
@@ -60,11 +62,7 @@ class FaultStore : public Store {
   // The last ClaimInstances that was asked for, repeated ones left out.
   ClaimRequest last_turn_claim() const;
 
-  void Start(StoreObserver* observer) override { inner_->Start(observer); }
-  void Stop() override { inner_->Stop(); }
-  absl::Time Now() const override { return inner_->Now(); }
-  void ResolveHub(std::string name, bool create, Callback<HubId> done) override;
-  void DeleteHub(std::string name, DoneCallback done) override;
+  // Hubs are found and deleted without faults.
   void CleanHubs(HubCleanupRequest request, Callback<HubCleanupResult> done) override;
   void CreateInstance(NewInstance instance,
                       LetterCallback<NewInstance, CreateResult> done) override;
@@ -142,7 +140,6 @@ class FaultStore : public Store {
     return std::hash<std::string>()(instance_id) % kLanes;
   }
 
-  Store* const inner_;
   mutable absl::Mutex mutex_;
   std::minstd_rand random_ ABSL_GUARDED_BY(mutex_);
   FaultScript script_ ABSL_GUARDED_BY(mutex_);

@@ -1,6 +1,6 @@
-// A store that passes every verb on, for tests that change one of them.
-#ifndef DT_TESTS_RPC_FORWARDING_STORE_H_
-#define DT_TESTS_RPC_FORWARDING_STORE_H_
+// A store that passes every verb on: what all stores of tests derive from that change one of them.
+#ifndef DT_TESTS_SUPPORT_FORWARDING_STORE_H_
+#define DT_TESTS_SUPPORT_FORWARDING_STORE_H_
 
 #include <string>
 #include <utility>
@@ -111,10 +111,13 @@ class ForwardingStore : public Store {
                         std::move(done));
   }
 
+ protected:
+  Store& inner() { return *store_; }
+
  private:
   Store* const store_;
 };
 
 }  // namespace dt::testing
 
-#endif  // DT_TESTS_RPC_FORWARDING_STORE_H_
+#endif  // DT_TESTS_SUPPORT_FORWARDING_STORE_H_
