@@ -10,14 +10,20 @@
 // that hardly shows; one alone would keep calls waiting. So the held thread makes a small call more
 // often than that.
 //
+// That is so in gRPC 1.51. With another version none is held, and neither when no other poller has
+// answered the first of those calls: a server without a poller would answer nobody. Both are logged
+// once.
+//
 // Larger machines keep all their pollers. So does a process for its further servers: the pollers
 // are the process's, and one must be left.
 #ifndef DT_SERVER_RPC_POLLER_HOLD_H_
 #define DT_SERVER_RPC_POLLER_HOLD_H_
 
 #include <memory>
+#include <string_view>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "grpcpp/generic/generic_stub.h"
@@ -27,26 +33,40 @@ namespace dt::rpc {
 
 class PollerHold {
  public:
+  // OK if pollers are as above in this version of gRPC ("1.51.1"), or why none is held.
+  static absl::Status Knows(std::string_view grpc_version);
   // `server` answers health checks. Null when there is nothing to hold.
   static std::unique_ptr<PollerHold> Start(grpc::Server& server);
+
+  // Holds one more poller, whatever else is held; but not for longer than `answer_max` unless
+  // another one answers a call by then.
+  PollerHold(grpc::Server& server, absl::Duration answer_max);
   // Lets the poller go and waits until no call is left. Before the server is shut down.
   ~PollerHold();
 
- private:
-  enum class AtEnd : int8_t { kHold, kNothing };
+  // Whether a poller is held: waits until that is known.
+  bool holds();
 
-  explicit PollerHold(grpc::Server& server);
+ private:
+  enum class AtEnd : int8_t { kHold, kNote };
+  enum class State : int8_t { kUnknown, kHolds, kLetsGo };
 
   // Makes a call that ends on a poller.
   void Call(AtEnd at_end);
-  // Keeps the calling thread until the destructor.
+  // Keeps the calling thread until the destructor, if another poller answers.
   void Hold();
+  // Whether a call has been answered while this poller is held, or the hold is to end anyway.
+  bool AnotherAnswers();
   bool StopsWithin(absl::Duration time);
 
+  const absl::Duration answer_max_;
+  bool of_process_ = false;  // the one that Start makes
   grpc::GenericStub stub_;
   absl::Mutex mutex_;
   int calls_ ABSL_GUARDED_BY(mutex_) = 0;  // whose callback has not returned
+  bool answered_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  State state_ ABSL_GUARDED_BY(mutex_) = State::kUnknown;
 };
 
 }  // namespace dt::rpc

@@ -226,26 +226,6 @@ const char* Connection::NameOnServer(const std::string& name) const {
   return found == prepared_.end() ? nullptr : found->second.c_str();
 }
 
-bool Connection::IsPrepared(const Statement& statement) const {
-  if (!prepares_) return true;
-  return NameOnServer(statement.name) != nullptr &&
-         (!settings_travel_ || NameOnServer(kSettingsName) != nullptr);
-}
-
-bool Connection::Begin(const Statement& statement, const Params& params) {
-  const char* name = prepares_ ? NameOnServer(statement.name) : nullptr;
-  return Send(name, name == nullptr ? statement.sql.c_str() : nullptr, params).ok();
-}
-
-absl::StatusOr<Result> Connection::Finish(const Statement& statement, const Params& params) {
-  // Begin is for no transaction of the caller's.
-  absl::StatusOr<Result> result = Await();
-  if (result.ok() || !MustPrepareAgain(statement, result.status(), /*was_in_transaction=*/false)) {
-    return result;
-  }
-  return Execute(statement, params);
-}
-
 absl::StatusOr<Result> Connection::ExecuteOnce(std::string_view sql, const Params& params) {
   return ExecuteOnServer(nullptr, std::string(sql).c_str(), params);
 }

@@ -211,12 +211,6 @@ class Connection {
 
   // Runs one statement, preparing it first if needed.
   absl::StatusOr<Result> Execute(const Statement& statement, const Params& params);
-  // Execute in two halves, for a call that one thread sends and another waits for; only if the
-  // statement IsPrepared, or is never to be. Begin does not block; false: it could not be sent, and
-  // the session may be broken. After true, Finish must follow, with the same arguments.
-  bool IsPrepared(const Statement& statement) const;
-  bool Begin(const Statement& statement, const Params& params);
-  absl::StatusOr<Result> Finish(const Statement& statement, const Params& params);
   // The same as Execute for SQL that is used once: never prepared by name.
   absl::StatusOr<Result> ExecuteOnce(std::string_view sql, const Params& params = {});
   // Runs any number of statements separated by semicolons, as one implicit transaction unless they

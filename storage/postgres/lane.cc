@@ -64,32 +64,7 @@ absl::Status Lane::Submit(std::unique_ptr<Operation>& operation) {
   ++counters_.queued_operations;
   counters_.queued_bytes += bytes;
   arrived_.push_back(std::move(operation));
-  if (idle_) SendArrived();
   return absl::OkStatus();
-}
-
-void Lane::SendArrived() {
-  const Operation& first = *arrived_.front();
-  if (MustGoBeside(first) || !ConnectionIsFit() ||
-      !connection_->IsPrepared(first.verb->statement()))
-    return;
-  idle_ = false;
-  sending_ = true;
-  BegunCall call;
-  call.part.push_back(std::move(arrived_.front()));
-  arrived_.pop_front();
-  mutex_.Unlock();
-  first.verb->Encode(call.part, &call.params);
-  const bool begun = connection_->Begin(first.verb->statement(), call.params);
-  mutex_.Lock();
-  sending_ = false;
-  if (begun) {
-    begun_ = std::move(call);
-  } else {
-    // The thread encodes it again, and finds out what is wrong.
-    call.part.front()->may_have_happened_ = true;
-    arrived_.push_front(std::move(call.part.front()));
-  }
 }
 
 void Lane::Stop(absl::Duration drain) {
@@ -125,10 +100,7 @@ absl::Status Lane::StandingFault(absl::Time written_at) const {
 
 void Lane::Run() {
   while (Gather()) {
-    if (std::optional<BegunCall> call = TakeBegun()) {
-      std::vector<Batch> rest;  // stays empty: of one operation no part is left
-      SettlePart(std::move(call->part), call->params, /*begun=*/true, &rest);
-    } else if (EnsureConnected()) {
+    if (EnsureConnected()) {
       Batch batch = TakeBatch();
       if (batch.empty()) continue;
       if (MustGoBeside(*batch.front())) {
@@ -154,11 +126,7 @@ void Lane::Run() {
 bool Lane::Gather() {
   absl::MutexLock lock(&mutex_);
   if (waiting_.empty() && blocked_.empty()) {
-    idle_ = alone_ && arrived_.empty() && connection_ != nullptr &&
-            lock_timeout_ == options_.connection.lock_timeout && suspects_.Forget(SteadyNow());
     mutex_.Await(absl::Condition(this, &Lane::HasArrivedOrStopping));
-    idle_ = false;
-    if (begun_.has_value()) return true;
   } else if (absl::Duration left = std::min(not_before_, EarliestGiveUp()) - SteadyNow();
              left > absl::ZeroDuration()) {
     mutex_.AwaitWithTimeout(absl::Condition(&stopping_), left);
@@ -220,11 +188,6 @@ void Lane::Returned(uint64_t order_key) {
 
 void Lane::PushFront(Batch batch) {
   for (auto it = batch.rbegin(); it != batch.rend(); ++it) waiting_.push_front(std::move(*it));
-}
-
-std::optional<Lane::BegunCall> Lane::TakeBegun() {
-  absl::MutexLock lock(&mutex_);
-  return std::exchange(begun_, std::nullopt);
 }
 
 bool Lane::DrainIsOver() const {
@@ -321,7 +284,6 @@ Batch Lane::TakeBatch() {
     blocked_until_ =
         std::min(blocked_until_, std::max(blocked_.next_due(), suspects_.blocked_rest_until()));
   }
-  alone_ = batch.size() == 1 && waiting_.empty() && blocked_.empty();
   return batch;
 }
 

@@ -32,23 +32,18 @@
 // then fails with kUnavailable. This may overtake an earlier operation of the same key that has
 // more patience. One whose caller is gone (Operation::caller_gone) fails instead of being sent.
 //
-// Alone. When the last call held one operation and nothing waits, Submit sends the next one itself,
-// and the thread only waits for its answer: under little load a call does not wait for a wake-up.
-//
 // Large operations. What writes many rows or bytes goes to another lane (LaneOptions::large) when
 // its turn has come, so that others need not wait while it is written; operations with its order
 // key stay here until it has ended.
 //
-// Threads. Submit, counters, Stop may be called from any thread. Verb::Encode also runs in Submit;
-// other Verb and Operation methods run on the lane's thread (and on the thread in Stop() for what
-// is left), never under a lock, in order.
+// Threads. Submit, counters, Stop may be called from any thread. Verb and Operation methods run on
+// the lane's thread (and on the thread in Stop() for what is left), never under a lock, in order.
 #ifndef DT_STORAGE_POSTGRES_LANE_H_
 #define DT_STORAGE_POSTGRES_LANE_H_
 
 #include <cstdint>
 #include <deque>
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -152,11 +147,6 @@ class Lane {
 
  private:
   using Queue = std::deque<std::unique_ptr<Operation>>;
-  // A call that Submit has sent.
-  struct BegunCall {
-    Batch part;
-    Params params;
-  };
 
   // The lane's thread.
   void Run();
@@ -169,7 +159,6 @@ class Lane {
   bool EnsureConnected();
   // False if there is none, it is too old, or the server has closed it.
   bool ConnectionIsFit() const;
-  std::optional<BegunCall> TakeBegun();
   bool MustGoBeside(const Operation& operation) const;
   // Gives an operation to the lane for large ones.
   void HandOver(std::unique_ptr<Operation> operation);
@@ -189,10 +178,7 @@ class Lane {
   // Sends one call until it is settled. False if it could not be and everything left of the batch
   // (this part, then `rest` from its end) went back to waiting_.
   bool RunPart(Batch part, std::vector<Batch>* rest);
-  // The same from the first answer on; `begun` if the call has been sent.
-  bool SettlePart(Batch part, const Params& params, bool begun, std::vector<Batch>* rest);
-  // The whole call, or the answer to one that was `begun`.
-  absl::StatusOr<Result> SendOnce(const Batch& part, const Params& params, bool begun);
+  absl::StatusOr<Result> SendOnce(const Batch& part, const Params& params);
   absl::Status SetLockTimeout(absl::Duration timeout);
   // Puts a part back that a lock is in the way of, or fails it when that has lasted too long.
   // Returns as RunPart.
@@ -218,22 +204,17 @@ class Lane {
   void CountEnd(const Batch& batch, bool failed);
   bool DrainIsOver() const;
 
-  // In Submit, in place of the idle thread: sends what has arrived, if the connection can.
-  void SendArrived() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-
   bool HasArrivedOrStopping() const ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
-    return !sending_ &&
-           (begun_.has_value() || !arrived_.empty() || !returned_.empty() || stopping_);
+    return !arrived_.empty() || !returned_.empty() || stopping_;
   }
 
   const LaneOptions options_;
 
-  // Of the lane's thread, and while that is idle_, of the one that is sending_.
+  // Of the lane's thread.
   Queue waiting_;
   BlockedOperations blocked_;
   SuspectHubs suspects_;
   bool tried_blocked_ = false;  // the last call was for a blocked operation
-  bool alone_ = false;          // the last call held one operation, and nothing waited behind it
   std::unique_ptr<Connection> connection_;
   absl::Time connected_at_;
   absl::Time not_before_ = absl::InfinitePast();  // no call and no connecting before this
@@ -248,10 +229,6 @@ class Lane {
   mutable absl::Mutex mutex_;
   Queue arrived_ ABSL_GUARDED_BY(mutex_);
   std::vector<uint64_t> returned_ ABSL_GUARDED_BY(mutex_);
-  // The thread waits, with a connection and alone_; it goes on waiting while somebody is sending_.
-  bool idle_ ABSL_GUARDED_BY(mutex_) = false;
-  bool sending_ ABSL_GUARDED_BY(mutex_) = false;
-  std::optional<BegunCall> begun_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Time drain_until_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();

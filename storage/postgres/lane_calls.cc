@@ -48,14 +48,10 @@ void Lane::RunBatch(Batch batch) {
 bool Lane::RunPart(Batch part, std::vector<Batch>* rest) {
   Params params;
   part.front()->verb->Encode(part, &params);
-  return SettlePart(std::move(part), params, /*begun=*/false, rest);
-}
-
-bool Lane::SettlePart(Batch part, const Params& params, bool begun, std::vector<Batch>* rest) {
   Backoff backoff(options_.retry_delay_min, options_.retry_delay_max);
   for (int retries = 0;; ++retries) {
     const absl::Time sent_at = SteadyNow();
-    absl::StatusOr<Result> result = SendOnce(part, params, begun && retries == 0);
+    absl::StatusOr<Result> result = SendOnce(part, params);
     ChargeForLocks(*part.front(), SteadyNow() - sent_at, !result.ok());
     if (result.ok()) {
       CompleteAll(*result, std::move(part));
@@ -114,17 +110,11 @@ bool Lane::SettlePart(Batch part, const Params& params, bool begun, std::vector<
   }
 }
 
-absl::StatusOr<Result> Lane::SendOnce(const Batch& part, const Params& params, bool begun) {
-  const Statement& statement = part.front()->verb->statement();
+absl::StatusOr<Result> Lane::SendOnce(const Batch& part, const Params& params) {
   int64_t before = connection_->round_trips();
-  absl::StatusOr<Result> result = absl::UnknownError("");
-  if (begun) {
-    result = connection_->Finish(statement, params);
-  } else {
-    absl::Status ready = SetLockTimeout(LockTimeoutFor(*part.front()));
-    if (!ready.ok()) return ready;
-    result = connection_->Execute(statement, params);
-  }
+  absl::Status ready = SetLockTimeout(LockTimeoutFor(*part.front()));
+  if (!ready.ok()) return ready;
+  absl::StatusOr<Result> result = connection_->Execute(part.front()->verb->statement(), params);
   absl::MutexLock lock(&mutex_);
   counters_.round_trips += connection_->round_trips() - before;
   return result;

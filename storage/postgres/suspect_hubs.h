@@ -44,11 +44,10 @@ class SuspectHubs {
   // Before this no blocked operation is tried.
   absl::Time blocked_rest_until() const { return blocked_rest_until_; }
 
-  // Forgets hubs whose time is over. True if none is left.
-  bool Forget(absl::Time now) {
-    if (hubs_.empty()) return true;
+  // Forgets hubs whose time is over.
+  void Forget(absl::Time now) {
+    if (hubs_.empty()) return;
     absl::erase_if(hubs_, [now](const auto& hub) { return hub.second.until <= now; });
-    return hubs_.empty();
   }
 
  private:
