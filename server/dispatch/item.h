@@ -8,9 +8,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <tuple>
 
-#include "absl/time/time.h"
 #include "server/dispatch/dispatch_thread.h"
 #include "server/dispatch/tokens.h"
 
@@ -23,13 +21,12 @@ struct Item;
 // The place of an item in the queue of its route; the least goes first. Ends with the number of the
 // item, so that the order never depends on where it lies in memory.
 struct QueuePlace {
-  absl::Time at = absl::InfinitePast();
-  int64_t rank = 0;
+  int64_t rank = 0;  // of turns a time, of tasks their turn among those of other instances
   int64_t number = 0;
   Item* item = nullptr;
 
   friend bool operator<(const QueuePlace& a, const QueuePlace& b) {
-    return std::tie(a.at, a.rank, a.number) < std::tie(b.at, b.rank, b.number);
+    return a.rank != b.rank ? a.rank < b.rank : a.number < b.number;
   }
 };
 

@@ -32,14 +32,14 @@ Hub* Matcher::TakeDirty() {
 // --- Items that wait
 
 void Matcher::Enqueue(Item& item, absl::Time at) {
-  item.place = QueuePlace{at, 0, item.number, &item};
+  item.place = QueuePlace{absl::ToUnixMicros(at), item.number, &item};
   item.route->queue.insert(*item.place);
   List(*item.route);
 }
 
 void Matcher::EnqueueFairly(Item& item, InstanceKey instance) {
   const int64_t rank = item.route->ranks.Enter(instance);
-  item.place = QueuePlace{absl::InfinitePast(), rank, item.number, &item};
+  item.place = QueuePlace{rank, item.number, &item};
   item.route->queue.insert(*item.place);
   List(*item.route);
 }
@@ -164,7 +164,6 @@ void Matcher::TakeCredit(Stream& stream, Item& item) {
   item.stream = stream.id;
   item.dispatch = ++last_dispatch_;
   ++stream.credits[type].in_flight;
-  stream.in_flight[type].insert(item.dispatch);
   stream.last_dispatch = item.dispatch;
   in_flight_[type].emplace_hint(in_flight_[type].end(), item.dispatch,
                                 InFlight{&item, step_.steady});
@@ -182,7 +181,6 @@ void Matcher::FreeCredit(Item& item) {
   Stream* stream = table_.Find(item.stream);
   if (stream == nullptr) return;
   --stream->credits[type].in_flight;
-  stream->in_flight[type].erase(item.dispatch);
   large_items_.Answered(*stream, item.dispatch);
   MarkDirty(*stream->hub);
 }
@@ -267,10 +265,14 @@ std::unique_ptr<Stream> Matcher::Close(StreamId id, std::vector<Lost>* lost) {
   const bool on_trial = LargeItems::OnTrial(*stream, step_.steady);
   if (on_trial) large_items_.BrokeStream(*stream->trial, step_.steady);
   for (int type = 0; type < kWorkTypes; ++type) {
-    for (const int64_t dispatch : stream->in_flight[type]) {
-      const auto found = in_flight_[type].find(dispatch);
-      lost->push_back({found->second.item, !on_trial || stream->trial->dispatch == dispatch});
-      in_flight_[type].erase(found);
+    for (auto it = in_flight_[type].begin(); it != in_flight_[type].end();) {
+      const auto& [dispatch, in_flight] = *it;
+      if (in_flight.item->stream != id) {
+        ++it;
+        continue;
+      }
+      lost->push_back({in_flight.item, !on_trial || stream->trial->dispatch == dispatch});
+      it = in_flight_[type].erase(it);
     }
   }
   return stream;

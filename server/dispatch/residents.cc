@@ -167,7 +167,10 @@ Resident* ResidentTable::TakeDue(absl::Time now) {
 std::vector<Resident*> ResidentTable::All() const {
   std::vector<Resident*> all;
   all.reserve(residents_.size());
+  // In any order: it is sorted then.
   for (const auto& [number, resident] : residents_) all.push_back(resident.get());
+  std::sort(all.begin(), all.end(),
+            [](const Resident* a, const Resident* b) { return a->number < b->number; });
   return all;
 }
 

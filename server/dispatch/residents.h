@@ -128,7 +128,7 @@ class ResidentTable {
 
  private:
   FairBytes* const work_;
-  absl::btree_map<int64_t, std::unique_ptr<Resident>> residents_;  // by number
+  absl::flat_hash_map<int64_t, std::unique_ptr<Resident>> residents_;  // by number
   absl::flat_hash_map<InstanceKey, Resident*> by_key_;
   absl::btree_map<std::pair<absl::Time, int64_t>, Resident*> due_;
   Deadlines<Resident*> idle_;

@@ -88,8 +88,7 @@ struct Stream {
   Credits credits[kWorkTypes];
   Pool* pools[kWorkTypes] = {nullptr, nullptr};  // null: accepts nothing of this type
   absl::Time last_write;
-  int64_t last_dispatch = 0;                       // of the last item that it got
-  absl::btree_set<int64_t> in_flight[kWorkTypes];  // numbers of the dispatches
+  int64_t last_dispatch = 0;  // of the last item that it got
   absl::btree_map<StoredId, AbandonBackoff> abandoned;
   // A worker that answers a turn only after the activity before it was acknowledged lets results
   // wait in vain. Some of them are then stored at once (unstored_results.h).

@@ -1,5 +1,6 @@
 #include "server/dispatch/tasks.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace dt::dispatch {
@@ -12,8 +13,8 @@ constexpr int64_t kTaskBytes = 512;  // without the request
 int64_t HeldTask::bytes() const { return kTaskBytes + item_bytes(); }
 
 HeldTask* TaskTable::Find(TaskKey key) {
-  const auto found = by_key_.find(key);
-  return found == by_key_.end() ? nullptr : found->second;
+  const auto found = tasks_.find(key);
+  return found == tasks_.end() ? nullptr : found->second.get();
 }
 
 HeldTask* TaskTable::Find(TaskKey key, LeaseToken lease) {
@@ -23,8 +24,7 @@ HeldTask* TaskTable::Find(TaskKey key, LeaseToken lease) {
 
 HeldTask* TaskTable::Add(std::unique_ptr<HeldTask> task) {
   HeldTask* added = task.get();
-  by_key_[added->key()] = added;
-  tasks_.emplace_hint(tasks_.end(), added->number, std::move(task));
+  tasks_.emplace(added->key(), std::move(task));
   work_->Add(added->hub->work_bytes, added->bytes());
   return added;
 }
@@ -32,8 +32,7 @@ HeldTask* TaskTable::Add(std::unique_ptr<HeldTask> task) {
 void TaskTable::Remove(HeldTask& task) {
   work_->Add(task.hub->work_bytes, -task.bytes());
   if (task.phase == HeldTask::Phase::kCompleting) completing_.erase(task.dispatch);
-  by_key_.erase(task.key());
-  tasks_.erase(task.number);
+  tasks_.erase(task.key());
 }
 
 void TaskTable::SetCompleting(HeldTask& task) {
@@ -49,7 +48,10 @@ HeldTask* TaskTable::FindCompleting(int64_t dispatch, LeaseToken lease) {
 std::vector<HeldTask*> TaskTable::All() const {
   std::vector<HeldTask*> all;
   all.reserve(tasks_.size());
-  for (const auto& [number, task] : tasks_) all.push_back(task.get());
+  // In any order: it is sorted then.
+  for (const auto& [key, task] : tasks_) all.push_back(task.get());
+  std::sort(all.begin(), all.end(),
+            [](const HeldTask* a, const HeldTask* b) { return a->number < b->number; });
   return all;
 }
 

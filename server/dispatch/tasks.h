@@ -7,7 +7,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/container/btree_map.h"
 #include "absl/container/flat_hash_map.h"
 #include "server/dispatch/fair_bytes.h"
 #include "server/dispatch/item.h"
@@ -68,8 +67,7 @@ class TaskTable {
 
  private:
   FairBytes* const work_;
-  absl::btree_map<int64_t, std::unique_ptr<HeldTask>> tasks_;  // by number
-  absl::flat_hash_map<TaskKey, HeldTask*> by_key_;
+  absl::flat_hash_map<TaskKey, std::unique_ptr<HeldTask>> tasks_;
   absl::flat_hash_map<int64_t, HeldTask*> completing_;  // by dispatch
 };
 
