@@ -40,6 +40,16 @@ TEST_CASE("work_bytes_pure a hub has at most what is left for all others") {
   CHECK(work.Room(one) == 0);
 }
 
+TEST_CASE("work_bytes_registered claims of an earlier registration are not counted for ever") {
+  OneDaemon one;
+  one.daemon.Open(one.hub);
+  one.daemon.Turn();  // claims are on their way
+  REQUIRE(one.daemon.dispatcher().Count().work_bytes > 0);
+  one.daemon.Post(dispatch::Registered{one.store.worker()});
+  one.daemon.Settle();
+  CHECK(one.daemon.dispatcher().Count().work_bytes == 0);
+}
+
 TEST_CASE("work_bytes_unread work that lies at workers is bounded, and other hubs are served") {
   OneDaemon one(SmallMemory());
   const Functions functions = SomeFunctions(one.clock);
