@@ -1,6 +1,6 @@
-// The calls that daemons and SQL users make all the time use their indexes, from an empty hub to one
-// that keeps a million instances, and with plans that were made when the tables were empty. What
-// they look at is counted in pages. (sql/RULES.md 5.14, 6.22-6.24, 10)
+// The calls that daemons and SQL users make all the time use their indexes, from an empty hub to
+// one that keeps a million instances, and with plans that were made when the tables were empty.
+// What they look at is counted in pages. (sql/RULES.md 5.14, 6.22-6.24, 10)
 #include <string>
 #include <utility>
 #include <vector>
