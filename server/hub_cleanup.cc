@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "spdlog/spdlog.h"
+#include "storage/log_events.h"
 
 namespace dt {
 
@@ -20,16 +21,18 @@ BatchPause HubCleanup::OnBatch(const absl::StatusOr<HubCleanupResult>& result,
                                absl::Duration took) {
   if (!result.ok()) {
     spdlog::warn(
-        "GenericWarning (304): a batch of the removal of deleted task hubs failed, the next comes "
+        "{}: a batch of the removal of deleted task hubs failed, the next comes "
         "in {} s: {}",
-        absl::ToInt64Seconds(pace_.options().interval), result.status().ToString());
+        log_event::kGenericWarning, absl::ToInt64Seconds(pace_.options().interval),
+        result.status().ToString());
     return {pace_.AfterFailure(took)};
   }
   if (result->ended) {
     spdlog::info(
-        "PurgedInstances (310): hub {}: it was deleted, and all of its {} instances are gone {} ms "
+        "{}: hub {}: it was deleted, and all of its {} instances are gone {} ms "
         "later",
-        result->hub, result->total, absl::ToInt64Milliseconds(result->age));
+        log_event::kPurgedInstances, result->hub, result->total,
+        absl::ToInt64Milliseconds(result->age));
   }
   return {pace_.After(took, result->more), !result->more};
 }

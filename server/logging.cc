@@ -14,6 +14,7 @@
 #include "spdlog/pattern_formatter.h"
 #include "spdlog/sinks/stdout_color_sinks.h"
 #include "spdlog/spdlog.h"
+#include "storage/log_events.h"
 #include "storage/steady_clock.h"
 
 namespace dt {
@@ -103,7 +104,7 @@ rpc::RepeatLimiter& LibraryLines() {
 
 void ReportLeftOut(absl::Time now) {
   for (const rpc::RepeatLimiter::LeftOut& left_out : LibraryLines().TakeLeftOut(now)) {
-    spdlog::warn("GenericWarning (304): {}: {} more lines like the last were left out",
+    spdlog::warn("{}: {}: {} more lines like the last were left out", log_event::kGenericWarning,
                  left_out.kind, left_out.lines);
   }
 }
@@ -136,7 +137,8 @@ void LogOfLibrary(std::string_view library, const char* file, int line, std::str
       fmt::format("{} at {}:{}", library, slash == nullptr ? file : slash + 1, line);
   const std::optional<int64_t> left_out = LibraryLines().Admit(kind, SteadyNow());
   if (!left_out.has_value()) return StartReporting();
-  spdlog::warn("GenericWarning (304): {}: {}{}", kind, message, rpc::LeftOutNote(*left_out));
+  spdlog::warn("{}: {}: {}{}", log_event::kGenericWarning, kind, message,
+               rpc::LeftOutNote(*left_out));
 }
 
 void LogOfGrpc(gpr_log_func_args* args) {
@@ -151,7 +153,8 @@ void LogOfGrpc(gpr_log_func_args* args) {
 void LogOfProtobuf(google::protobuf::LogLevel level, const char* file, int line,
                    const std::string& message) {
   if (level == google::protobuf::LOGLEVEL_FATAL) {
-    return spdlog::critical("ProcessingFailure (303): protobuf at {}:{}: {}", file, line, message);
+    return spdlog::critical("{}: protobuf at {}:{}: {}", log_event::kProcessingFailure, file, line,
+                            message);
   }
   if (level == google::protobuf::LOGLEVEL_INFO) return spdlog::debug("protobuf: {}", message);
   LogOfLibrary("protobuf", file, line, message);

@@ -3,6 +3,7 @@
 #include <string_view>
 
 #include "spdlog/spdlog.h"
+#include "storage/log_events.h"
 #include "storage/steady_clock.h"
 
 namespace dt {
@@ -78,8 +79,9 @@ void Retention::Ask(Callback<RetentionResult> done) {
 
 BatchPause Retention::OnBatch(const absl::StatusOr<RetentionResult>& result, absl::Duration took) {
   if (!result.ok()) {
-    spdlog::warn("GenericWarning (304): a batch of retention failed, the next comes in {} s: {}",
-                 absl::ToInt64Seconds(options_.interval), result.status().ToString());
+    spdlog::warn("{}: a batch of retention failed, the next comes in {} s: {}",
+                 log_event::kGenericWarning, absl::ToInt64Seconds(options_.interval),
+                 result.status().ToString());
     return {pace_.AfterFailure(took)};
   }
   NoteLeader(*result);
@@ -96,16 +98,16 @@ void Retention::NoteLeader(const RetentionResult& result) {
   if (result.leads == leads_) return;
   leads_ = result.leads;
   if (leads_) {
-    spdlog::info("GenericInfo (314): this daemon applies retention from now on");
+    spdlog::info("{}: this daemon applies retention from now on", log_event::kGenericInfo);
   } else {
-    spdlog::info("GenericInfo (314): this daemon no longer applies retention, but {}",
+    spdlog::info("{}: this daemon no longer applies retention, but {}", log_event::kGenericInfo,
                  result.leader.empty() ? "somebody else or nobody" : result.leader);
   }
 }
 
 void Retention::LogPurged() {
   for (const auto& [what, instances] : purged_) {
-    spdlog::info("PurgedInstances (310): hub {}: {} {} instances in {} ms, by retention",
+    spdlog::info("{}: hub {}: {} {} instances in {} ms, by retention", log_event::kPurgedInstances,
                  what.first, instances, NameOf(what.second),
                  absl::ToInt64Milliseconds(SteadyNow() - purged_since_));
   }

@@ -25,7 +25,6 @@ absl::Status DeliveryStatus(const Delivery& delivery, bool missing_ok,
       return missing_ok ? absl::OkStatus() : MissingInstance(instance_id);
     case DeliveryOutcome::kOk:
     case DeliveryOutcome::kTerminal:
-    case DeliveryOutcome::kDuplicate:
     case DeliveryOutcome::kDone:
       return absl::OkStatus();
   }

@@ -10,6 +10,7 @@
 #include "grpcpp/support/byte_buffer.h"
 #include "grpcpp/support/channel_arguments.h"
 #include "spdlog/spdlog.h"
+#include "storage/log_events.h"
 
 namespace dt::rpc {
 namespace {
@@ -48,7 +49,7 @@ std::unique_ptr<PollerHold> PollerHold::Start(grpc::Server& server) {
   if (sysconf(_SC_NPROCESSORS_CONF) >= kCoresOfThreePollers) return nullptr;
   if (absl::Status known = Knows(grpc::Version()); !known.ok()) {
     if (!version_was_logged.exchange(true)) {
-      spdlog::warn("GenericWarning (304): {}", std::string(known.message()));
+      spdlog::warn("{}: {}", log_event::kGenericWarning, std::string(known.message()));
     }
     return nullptr;
   }
@@ -95,9 +96,9 @@ void PollerHold::Hold() {
   const bool holds = AnotherAnswers();
   if (!holds) {
     spdlog::warn(
-        "GenericWarning (304): no second polling thread of gRPC {} has answered within {}, so none "
+        "{}: no second polling thread of gRPC {} has answered within {}, so none "
         "is held back, which costs context switches and nothing else",
-        grpc::Version(), absl::FormatDuration(answer_max_));
+        log_event::kGenericWarning, grpc::Version(), absl::FormatDuration(answer_max_));
   }
   {
     absl::MutexLock lock(&mutex_);

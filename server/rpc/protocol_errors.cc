@@ -6,6 +6,7 @@
 #include "fmt/format.h"
 #include "server/rpc/call_metadata.h"
 #include "spdlog/spdlog.h"
+#include "storage/log_events.h"
 #include "storage/steady_clock.h"
 
 namespace dt::rpc {
@@ -24,9 +25,9 @@ void ProtocolErrors::Log(std::string_view peer, std::string_view text) {
   const std::optional<int64_t> left_out = lines_.Admit(peer, SteadyNow());
   if (!left_out.has_value()) return;
   spdlog::warn(
-      "ProtocolError (317): a call from {}: {}; does it speak the protocol of this server "
+      "{}: a call from {}: {}; does it speak the protocol of this server "
       "(deploy/TROUBLESHOOTING.md)?{}",
-      ForLog(peer), text, LeftOutNote(*left_out));
+      log_event::kProtocolError, ForLog(peer), text, LeftOutNote(*left_out));
 }
 
 grpc::Status ProtocolErrors::Unreadable(std::string_view peer, std::string_view method,

@@ -6,6 +6,7 @@
 #include "google/protobuf/io/coded_stream.h"
 #include "grpcpp/support/proto_buffer_reader.h"
 #include "spdlog/spdlog.h"
+#include "storage/log_events.h"
 
 namespace dt::rpc {
 
@@ -25,7 +26,7 @@ absl::Status ParseRaw(std::string_view rpc, const grpc::ByteBuffer& bytes,
       "{}: its {} bytes cannot be parsed; either they are no message of this kind, or it is nested "
       "deeper than {} levels",
       rpc, bytes.Length(), kRequestLevelsMax);
-  spdlog::warn("ProcessingFailure (303): {}", text);
+  spdlog::warn("{}: {}", log_event::kProcessingFailure, text);
   return absl::InvalidArgumentError(text);
 }
 

@@ -208,7 +208,6 @@ create table NewEvents (
   visible_at timestamptz not null,
   generation int,               -- null = for any generation
   event_type smallint not null, -- field number of the event in HistoryEvent
-  request_id uuid,
   event bytea,                  -- a serialized HistoryEvent, perhaps cut
   primary key (instance_key, seq)
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,
@@ -217,9 +216,6 @@ create table NewEvents (
         vacuum_truncate = off,
         toast.autovacuum_vacuum_scale_factor = 0, toast.autovacuum_vacuum_threshold = 5000,
         toast.autovacuum_vacuum_cost_delay = 0, toast.vacuum_truncate = off);
--- Messages with a request id are repeatable while they are queued.
-create unique index newevents_request on NewEvents (instance_key, request_id)
-  where request_id is not null;
 
 -- Activity tasks. The key leads with the instance, so that one index finds a task and all tasks of
 -- an instance. There is no index of leased tasks: only the sweep of a dead daemon looks for them.

@@ -448,12 +448,6 @@ std::unique_ptr<Canceler> Connection::canceler() {
   return std::unique_ptr<Canceler>(new Canceler(PQgetCancel(connection_), socket));
 }
 
-absl::StatusOr<absl::Time> Connection::ServerClock() {
-  absl::StatusOr<Result> result = ExecuteOnce("select pg_catalog.clock_timestamp()");
-  if (!result.ok()) return result.status();
-  return result->Timestamp(0, 0);
-}
-
 absl::Status Connection::ConnectionError() const {
   std::string message = OneLine(PQerrorMessage(connection_));
   if (message.empty()) message = "the connection was closed";

@@ -87,7 +87,6 @@ class Params {
   Params& operator=(Params&&) = default;
 
   Params& Bool(bool value);
-  Params& Int2(int16_t value);
   Params& Int4(int32_t value);
   Params& Int8(int64_t value);
   Params& Text(std::string value);   // UTF-8 without NUL; the server refuses anything else (22021)
@@ -99,9 +98,7 @@ class Params {
   // nullopt = NULL; an empty view = empty.
   Params& ByteaArray(absl::Span<const std::optional<std::string_view>> values);
 
-  Params& OptionalInt8(std::optional<int64_t> value);
   Params& OptionalText(std::optional<std::string> value);
-  Params& OptionalBytea(std::optional<std::string> value);
   Params& OptionalTimestamp(std::optional<absl::Time> value);
 
   size_t size() const { return values_.size(); }
@@ -132,14 +129,11 @@ class Result {
   int columns() const;
   // The position of a column; aborts if the statement has none of this name.
   int Column(std::string_view name) const;
-  // What the server reports as changed, for INSERT, UPDATE, DELETE; 0 for others.
-  int64_t affected() const;
 
   bool IsNull(int row, int column) const;
   bool Bool(int row, int column) const;
   // smallint, integer, bigint or oid.
   int64_t Int(int row, int column) const;
-  double Double(int row, int column) const;  // real or double precision
   // text, varchar, name, json; jsonb as its JSON text.
   std::string_view Text(int row, int column) const;
   std::string_view Bytes(int row, int column) const;         // bytea
@@ -241,8 +235,6 @@ class Connection {
   int backend_pid() const;
   const ConnectionOptions& options() const { return options_; }
   std::unique_ptr<Canceler> canceler();
-  // The server's clock (one round trip).
-  absl::StatusOr<absl::Time> ServerClock();
   // Messages to the server and back since the start: prepares and scripts count as well.
   int64_t round_trips() const { return round_trips_; }
 

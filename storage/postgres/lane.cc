@@ -7,6 +7,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "fmt/format.h"
 #include "spdlog/spdlog.h"
+#include "storage/log_events.h"
 #include "storage/postgres/check.h"
 #include "storage/postgres/sqlstate.h"
 #include "storage/steady_clock.h"
@@ -258,8 +259,8 @@ void Lane::NoteFault(const absl::Status& fault, absl::Duration delay) {
     fault_logged_at_ = now;
     bool full = Classify(fault) == FaultClass::kSlowRetry;
     spdlog::log(full ? spdlog::level::err : spdlog::level::warn,
-                "[308 TransientDatabaseFailure] {}: {} operations wait for PostgreSQL{}: {}",
-                options_.name, counters().queued_operations,
+                "{}: {}: {} operations wait for PostgreSQL{}: {}",
+                log_event::kTransientDatabaseFailure, options_.name, counters().queued_operations,
                 full ? ", which is out of disk or memory and needs some" : "",
                 std::string(fault.message()));
   }

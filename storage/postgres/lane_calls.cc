@@ -4,6 +4,7 @@
 
 #include "fmt/format.h"
 #include "spdlog/spdlog.h"
+#include "storage/log_events.h"
 #include "storage/postgres/lane.h"
 #include "storage/postgres/sqlstate.h"
 #include "storage/steady_clock.h"
@@ -99,8 +100,9 @@ bool Lane::RunPart(Batch part, std::vector<Batch>* rest) {
         return true;
       case FaultClass::kPrepareAgain:
       case FaultClass::kPermanent:
-        spdlog::error("[303 ProcessingFailure] {}: {} failed for {} operations: {}", options_.name,
-                      part.front()->verb->statement().name, part.size(), Text(status));
+        spdlog::error("{}: {}: {} failed for {} operations: {}", log_event::kProcessingFailure,
+                      options_.name, part.front()->verb->statement().name, part.size(),
+                      Text(status));
         FailAll(std::move(part), status);
         return true;
     }
@@ -174,9 +176,9 @@ bool Lane::OnTimeout(Batch part, std::vector<Batch>* rest, const absl::Status& s
   }
   Operation& first = *part.front();
   const bool alone = part.size() == 1;
-  spdlog::warn("[308 TransientDatabaseFailure] {}: {} of {} operations took longer than {}{}: {}",
-               options_.name, first.verb->statement().name, part.size(),
-               absl::FormatDuration(options_.connection.statement_timeout),
+  spdlog::warn("{}: {}: {} of {} operations took longer than {}{}: {}",
+               log_event::kTransientDatabaseFailure, options_.name, first.verb->statement().name,
+               part.size(), absl::FormatDuration(options_.connection.statement_timeout),
                alone ? "" : ", so they are tried one by one", Text(status));
   for (auto& operation : part) operation->alone_ = true;
   if (!alone || options_.large != nullptr) {
@@ -210,11 +212,12 @@ void Lane::LogBlocked(const Operation& operation, const absl::Status& status) {
   if (now - blocked_logged_at_ <= kBlockedLogInterval) return;
   blocked_logged_at_ = now;
   spdlog::warn(
-      "[308 TransientDatabaseFailure] {}: somebody keeps a lock that {} needs in the hub with id "
+      "{}: {}: somebody keeps a lock that {} needs in the hub with id "
       "{}; "
       "perhaps an SQL user who does not end a transaction: look for state 'idle in transaction' in "
       "pg_stat_activity, and end it there or by pg_terminate_backend: {}",
-      options_.name, operation.verb->statement().name, operation.hub, Text(status));
+      log_event::kTransientDatabaseFailure, options_.name, operation.verb->statement().name,
+      operation.hub, Text(status));
 }
 
 void Lane::CompleteAll(const Result& result, Batch part) {
@@ -230,8 +233,8 @@ void Lane::CompleteAll(const Result& result, Batch part) {
   const Verb& verb = *part.front()->verb;
   absl::Status status = verb.Complete(result, part);
   if (status.ok()) return;
-  spdlog::error("[303 ProcessingFailure] {}: the result of {} does not fit: {}", options_.name,
-                verb.statement().name, Text(status));
+  spdlog::error("{}: {}: the result of {} does not fit: {}", log_event::kProcessingFailure,
+                options_.name, verb.statement().name, Text(status));
   absl::Status for_caller = absl::InternalError(status.message());
   for (auto& operation : part) operation->Fail(for_caller);
   absl::MutexLock lock(&mutex_);

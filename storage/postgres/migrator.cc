@@ -6,6 +6,7 @@
 
 #include "fmt/format.h"
 #include "spdlog/spdlog.h"
+#include "storage/log_events.h"
 #include "storage/postgres/check.h"
 #include "storage/postgres/embedded_sql.h"
 #include "storage/postgres/semver.h"
@@ -209,7 +210,7 @@ absl::Status RunFiles(Connection& connection, const std::string& schema,
           fmt::format("{}; `schema up` needs the role that owns schema {}",
                       std::string(named.message()), schema));
     }
-    spdlog::info("[301 ExecutedSqlScript] {}: {} ms", file.path,
+    spdlog::info("{}: {}: {} ms", log_event::kExecutedSqlScript, file.path,
                  absl::ToInt64Milliseconds(SteadyNow() - start));
   }
   return absl::OkStatus();
@@ -335,7 +336,8 @@ absl::StatusOr<SchemaStatus> MigrateSchema(Connection& connection, const std::st
   absl::Time start = SteadyNow();
   absl::Status status = connection.RunScript(BeginSql(schema));
   if (status.ok()) {
-    spdlog::debug("[300 AcquiredAppLock] {} ms", absl::ToInt64Milliseconds(SteadyNow() - start));
+    spdlog::debug("{}: {} ms", log_event::kAcquiredAppLock,
+                  absl::ToInt64Milliseconds(SteadyNow() - start));
     status = MigrateLocked(connection, schema);
   }
   status = Finish(connection, std::move(status));

@@ -21,8 +21,6 @@ constexpr uint32_t kInt4 = 23;
 constexpr uint32_t kText = 25;
 constexpr uint32_t kOid = 26;
 constexpr uint32_t kJson = 114;
-constexpr uint32_t kFloat4 = 700;
-constexpr uint32_t kFloat8 = 701;
 constexpr uint32_t kVarchar = 1043;
 constexpr uint32_t kTimestamptz = 1184;
 constexpr uint32_t kByteaArray = 1001;
@@ -126,7 +124,6 @@ Params& Params::AddNull(uint32_t type) {
 }
 
 Params& Params::Bool(bool value) { return Add(kBool, std::string(1, value ? '\1' : '\0')); }
-Params& Params::Int2(int16_t value) { return Add(kInt2, Encoded(value)); }
 Params& Params::Int4(int32_t value) { return Add(kInt4, Encoded(value)); }
 Params& Params::Int8(int64_t value) { return Add(kInt8, Encoded(value)); }
 Params& Params::Text(std::string value) { return Add(kText, std::move(value)); }
@@ -173,14 +170,8 @@ Params& Params::ByteaArray(absl::Span<const std::optional<std::string_view>> val
   return Add(kByteaArray, std::move(out));
 }
 
-Params& Params::OptionalInt8(std::optional<int64_t> value) {
-  return value.has_value() ? Int8(*value) : AddNull(kInt8);
-}
 Params& Params::OptionalText(std::optional<std::string> value) {
   return value.has_value() ? Text(*std::move(value)) : AddNull(kText);
-}
-Params& Params::OptionalBytea(std::optional<std::string> value) {
-  return value.has_value() ? Bytea(*std::move(value)) : AddNull(kBytea);
 }
 Params& Params::OptionalTimestamp(std::optional<absl::Time> value) {
   return value.has_value() ? Timestamp(*value) : AddNull(kTimestamptz);
@@ -201,8 +192,6 @@ int Result::Column(std::string_view name) const {
   DT_CHECK(false, "the statement yields no column of this name");
   return -1;
 }
-
-int64_t Result::affected() const { return std::strtoll(PQcmdTuples(result_.get()), nullptr, 10); }
 
 uint32_t Result::Type(int column) const { return PQftype(result_.get(), column); }
 
@@ -235,13 +224,6 @@ int64_t Result::Int(int row, int column) const {
       DT_CHECK(false, "a column was read as an integer but is none");
       return 0;
   }
-}
-
-double Result::Double(int row, int column) const {
-  if (Type(column) == kFloat4) {
-    return absl::bit_cast<float>(ReadInteger<int32_t>(Raw(row, column, kFloat4)));
-  }
-  return absl::bit_cast<double>(ReadInteger<int64_t>(Raw(row, column, kFloat8)));
 }
 
 std::string_view Result::Text(int row, int column) const {

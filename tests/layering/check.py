@@ -22,6 +22,7 @@ RECORDS = "storage/records.h"
 MORE_RECORDS = "storage/management_records.h"  # of the unit RECORDS
 STORE = "storage/store.h"
 STEADY_CLOCK = "storage/steady_clock.h"  # of the unit STORE: the pure core may have no clock
+LOG_EVENTS = "storage/log_events.h"  # of the unit STORE: the pure core logs nothing
 CORE = "server/orchestration"
 DISPATCH = "server/dispatch"
 RPC = "server/rpc"
@@ -61,7 +62,7 @@ def unit_of(path):
     text = path.as_posix()
     if text in (RECORDS, MORE_RECORDS):
         return RECORDS
-    if text in (STORE, STEADY_CLOCK):
+    if text in (STORE, STEADY_CLOCK, LOG_EVENTS):
         return STORE
     for unit in (CORE, DISPATCH, RPC, POSTGRES, PROTO, "server"):
         if text.startswith(unit + "/"):

@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 
+import log_events
 import sql_rules
 import yaml
 
@@ -241,8 +242,12 @@ def checks_of(path):
         yield order_faults
     if path.suffix in (".cc", ".h", ".sql"):
         yield citation_faults
+    if path.suffix in CODE | {".md"} and path.parent != ROOT / "tests" / "lint":
+        yield log_events.event_faults
     if path.suffix == ".md":
         yield link_faults
+    if path == log_events.PAGE:
+        yield log_events.page_faults
     if path == DESCRIPTIONS:
         yield description_faults
     if path == CASES:

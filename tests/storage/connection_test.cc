@@ -28,7 +28,7 @@ TEST_CASE("connection_values_go_both_ways_unchanged") {
   absl::Time time = absl::FromUnixMicros(1'700'000'000'123'456);
   Statement echo{"echo", "select $1, $2, $3, $4, $5, $6, $7, $8"};
   Params params;
-  params.Bool(true).Int2(-2).Int4(-2'000'000'000).Int8(INT64_MIN);
+  params.Bool(true).Int4(-2).Int4(-2'000'000'000).Int8(INT64_MIN);
   params.Text("grüße 'x' \\").Jsonb(R"({"a": [1, null]})").Bytea(bytes).Timestamp(time);
   for (int i = 0; i < 2; ++i) {  // the second time by the prepared statement
     Result result = ValueOf(connection->Execute(echo, params));
@@ -66,16 +66,17 @@ TEST_CASE("connection_arrays_keep_null_and_empty_apart") {
 TEST_CASE("connection_optional_values_are_null_when_absent") {
   auto connection = NewConnection();
   Params params;
-  params.OptionalInt8(std::nullopt).OptionalText(std::nullopt).OptionalBytea(std::nullopt);
-  params.OptionalTimestamp(std::nullopt).OptionalInt8(7).OptionalText("").OptionalBytea("b");
-  Result result = ValueOf(connection->ExecuteOnce("select $1, $2, $3, $4, $5, $6, $7", params));
-  CHECK(result.OptionalInt(0, 0) == std::nullopt);
-  CHECK(result.OptionalText(0, 1) == std::nullopt);
-  CHECK(result.OptionalBytes(0, 2) == std::nullopt);
-  CHECK(result.OptionalTimestamp(0, 3) == std::nullopt);
-  CHECK(result.OptionalInt(0, 4) == 7);
-  CHECK(result.OptionalText(0, 5) == "");
-  CHECK(result.OptionalBytes(0, 6) == "b");
+  params.OptionalText(std::nullopt).OptionalTimestamp(std::nullopt).OptionalText("").Int8(7);
+  params.Bytea("b");
+  Result result = ValueOf(
+      connection->ExecuteOnce("select $1, $2, $3, $4, $5, null::int8, null::bytea", params));
+  CHECK(result.OptionalText(0, 0) == std::nullopt);
+  CHECK(result.OptionalTimestamp(0, 1) == std::nullopt);
+  CHECK(result.OptionalText(0, 2) == "");
+  CHECK(result.OptionalInt(0, 3) == 7);
+  CHECK(result.OptionalBytes(0, 4) == "b");
+  CHECK(result.OptionalInt(0, 5) == std::nullopt);
+  CHECK(result.OptionalBytes(0, 6) == std::nullopt);
 }
 
 TEST_CASE("connection_times_are_rounded_up_to_the_microsecond") {
@@ -107,7 +108,7 @@ TEST_CASE("connection_errors_carry_the_sqlstate_and_no_stored_values") {
   status = connection->ExecuteOnce("select $1::text", Params().Text("\xff")).status();
   CHECK(Sqlstate(status) == "22021");
   CHECK(status.code() == absl::StatusCode::kInvalidArgument);
-  CHECK(connection->ServerClock().ok());
+  CHECK(connection->ExecuteOnce("select 1").ok());
 }
 
 TEST_CASE("connection_finds_nothing_of_others_by_the_names_of_postgresql") {
@@ -202,7 +203,7 @@ TEST_CASE("connection_cancel_ends_the_statement_in_flight") {
   CHECK(canceler->Cancel().ok());
   thread.join();
   CHECK(Sqlstate(status) == "57014");
-  CHECK(connection->ServerClock().ok());
+  CHECK(connection->ExecuteOnce("select 1").ok());
 }
 
 TEST_CASE("connection_lost_is_told_and_found_while_idle") {

@@ -96,7 +96,7 @@ TEST_CASE("private_cluster_finds_the_server_that_outlived_its_daemon") {
   auto cluster = ValueOf(PrivateCluster::Start(options));
   CHECK(cluster->was_running());
   pid_t pid = cluster->pid();
-  MustBeOk(PostgresFixture::Connect(cluster->url())->ServerClock().status());
+  MustBeOk(PostgresFixture::Connect(cluster->url())->ExecuteOnce("select 1").status());
   MustBeOk(cluster->Stop());
   CHECK_FALSE(IsRunning(pid));
 }
@@ -150,7 +150,7 @@ TEST_CASE("private_cluster_begins_anew_after_an_unfinished_first_start") {
   fs::create_directory(dir.path + "/postgres.unfinished");
   std::ofstream(dir.path + "/postgres.unfinished/half") << "written";
   auto cluster = ValueOf(PrivateCluster::Start(dir.options()));
-  MustBeOk(PostgresFixture::Connect(cluster->url())->ServerClock().status());
+  MustBeOk(PostgresFixture::Connect(cluster->url())->ExecuteOnce("select 1").status());
 }
 
 // A symbolic link of another user's in the directory that root uses.
