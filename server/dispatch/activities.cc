@@ -7,6 +7,7 @@
 #include "server/dispatch/failures.h"
 #include "server/dispatch/inline_tasks.h"
 #include "spdlog/spdlog.h"
+#include "storage/log_events.h"
 
 namespace dt::dispatch {
 namespace {
@@ -362,9 +363,9 @@ void Activities::OnEndFailed(TaskEnded& event, HeldTask* held) {
   const TaskKey key = event.completion.key;
   if (!absl::IsInvalidArgument(status)) {
     spdlog::warn(
-        "ProcessingFailure (303): the result of activity {} of instance {} could not be "
+        "{}: the result of activity {} of instance {} could not be "
         "stored, the activity is offered again: {}",
-        key, event.completion.instance_id, status.ToString());
+        log_event::kProcessingFailure, key, event.completion.instance_id, status.ToString());
     if (held != nullptr) {
       Drop(*held, /*release=*/true, retries_.StoreFailed({WorkType::kActivity, key}));
     }
@@ -386,9 +387,9 @@ void Activities::OnEndFailed(TaskEnded& event, HeldTask* held) {
     return;
   }
   spdlog::error(
-      "ProcessingFailure (303): activity {} of instance {}: not even its failure can be "
+      "{}: activity {} of instance {}: not even its failure can be "
       "stored: {}",
-      key, event.completion.instance_id, status.ToString());
+      log_event::kProcessingFailure, key, event.completion.instance_id, status.ToString());
   Drop(*held, /*release=*/true, kRefusedTaskDelay);
   step_.Reply(context.done, absl::OkStatus());
 }

@@ -8,6 +8,7 @@
 #include "server/dispatch/inline_tasks.h"
 #include "server/orchestration/ended_row.h"
 #include "spdlog/spdlog.h"
+#include "storage/log_events.h"
 
 namespace dt::dispatch {
 namespace {
@@ -101,9 +102,9 @@ void Commits::On(Committed& event) {
     step_.Reply(context.done, absl::OkStatus());
   } else {
     spdlog::warn(
-        "DuplicateExecutionDetected (307): instance {}: its lease was lost, the turn is "
+        "{}: instance {}: its lease was lost, the turn is "
         "not applied",
-        checkpoint.instance_id);
+        log_event::kDuplicateExecutionDetected, checkpoint.instance_id);
     // The lease may still be held here: then a message of the turn was not there any more.
     if (resident != nullptr) residency_.Drop(*resident, /*release=*/true);
     residency_.results().StoreApart(context.results);
@@ -252,9 +253,9 @@ void Commits::OnFailed(Committed& event, Resident* resident) {
   UnstoredResults& results = residency_.results();
   if (!absl::IsInvalidArgument(status)) {
     spdlog::warn(
-        "ProcessingFailure (303): instance {}: the turn could not be committed and is "
+        "{}: instance {}: the turn could not be committed and is "
         "offered again: {}",
-        event.checkpoint.instance_id, status.ToString());
+        log_event::kProcessingFailure, event.checkpoint.instance_id, status.ToString());
     OnUnknown(event, resident, retries_.StoreFailed(item));
     results.StoreApart(context.results);
     step_.Reply(context.done, absl::UnavailableError(status.message()));
@@ -274,8 +275,8 @@ void Commits::OnFailed(Committed& event, Resident* resident) {
         std::move(context.done));
     return;
   } else if (resident != nullptr) {
-    spdlog::error("ProcessingFailure (303): instance {}: not even its failure can be stored: {}",
-                  event.checkpoint.instance_id, status.ToString());
+    spdlog::error("{}: instance {}: not even its failure can be stored: {}",
+                  log_event::kProcessingFailure, event.checkpoint.instance_id, status.ToString());
     residency_.Drop(*resident, /*release=*/true, kRefusedTurnDelay);
   }
   step_.Reply(context.done, absl::OkStatus());

@@ -2,6 +2,7 @@
 
 #include "fmt/format.h"
 #include "spdlog/spdlog.h"
+#include "storage/log_events.h"
 
 namespace dt::dispatch {
 namespace {
@@ -101,7 +102,7 @@ void RewindCall::Apply() {
 void RewindCall::OnApplied(absl::StatusOr<RewindOutcome> outcome) {
   if (!outcome.ok()) return std::move(done_)(outcome.status());
   if (*outcome == RewindOutcome::kRewound) {
-    spdlog::info("GenericInfo (314): instance {} was rewound, {} instances in all",
+    spdlog::info("{}: instance {} was rewound, {} instances in all", log_event::kGenericInfo,
                  request_.instanceid(), plans_.size());
     return std::move(done_)(absl::OkStatus());
   }

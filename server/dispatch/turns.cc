@@ -7,6 +7,7 @@
 #include "server/dispatch/failures.h"
 #include "server/dispatch/turn_needs.h"
 #include "spdlog/spdlog.h"
+#include "storage/log_events.h"
 
 namespace dt::dispatch {
 namespace {
@@ -55,8 +56,8 @@ bool Turns::Offer(Resident& resident) {
   plan = orchestration::PlanTurn(resident.state, resident.inbox.Due(step_.now), step_.now,
                                  step_.limits.turn, more);
   for (size_t i = 0; i < plan.dropped.size(); ++i) {
-    spdlog::warn("DiscardingEvent (313): instance {}, message {}: {}", resident.instance_id(),
-                 plan.dropped[i], plan.drop_reasons[i]);
+    spdlog::warn("{}: instance {}, message {}: {}", log_event::kDiscardingEvent,
+                 resident.instance_id(), plan.dropped[i], plan.drop_reasons[i]);
   }
   if (plan.empty() && !resident.unstored.empty()) {
     residency_.results().StoreApart(resident);  // what is discarded must be stored
@@ -326,17 +327,17 @@ void Turns::On(TurnRewound& event) {
   }
   if (absl::IsAborted(event.status)) {
     spdlog::warn(
-        "DuplicateExecutionDetected (307): instance {}: its lease was lost, the rewind is not "
+        "{}: instance {}: its lease was lost, the rewind is not "
         "applied",
-        event.instance_id);
+        log_event::kDuplicateExecutionDetected, event.instance_id);
     if (resident != nullptr) residency_.Drop(*resident, /*release=*/true);
     step_.Reply(event.done, absl::OkStatus());
     return;
   }
   spdlog::warn(
-      "ProcessingFailure (303): instance {}: it could not be rewound and the turn is offered "
+      "{}: instance {}: it could not be rewound and the turn is offered "
       "again: {}",
-      event.instance_id, event.status.ToString());
+      log_event::kProcessingFailure, event.instance_id, event.status.ToString());
   if (resident != nullptr) {
     // Counted as a lost dispatch: a rewind that can never be written must not go round for ever.
     resident->loss_unsaved = true;

@@ -6,6 +6,7 @@
 #include "absl/strings/escaping.h"
 #include "fmt/format.h"
 #include "spdlog/spdlog.h"
+#include "storage/log_events.h"
 
 namespace dt::dispatch {
 namespace {
@@ -40,10 +41,10 @@ void LogWaiting(const Hub& hub, WorkType type, const std::vector<WaitingWork>& l
                 int64_t count_max, absl::Time now) {
   for (const WaitingWork& work : list) {
     spdlog::warn(
-        "WorkNotAccepted (315): task hub '{}': {} waiting, the oldest, of instance '{}', for {}: "
+        "{}: task hub '{}': {} waiting, the oldest, of instance '{}', for {}: "
         "the filters of none of the {} worker streams on this daemon accept that. Connect a worker "
         "that has this name and version, or look at the workers' filters and versioning",
-        absl::Utf8SafeCHexEscape(hub.name),
+        log_event::kWorkNotAccepted, absl::Utf8SafeCHexEscape(hub.name),
         Describe(type, work.count, count_max, work.name, work.version),
         absl::Utf8SafeCHexEscape(work.instance_id),
         absl::FormatDuration(absl::Trunc(now - work.since, absl::Seconds(1))), hub.streams.size());
@@ -110,10 +111,10 @@ void UnacceptedWatch::OnFound(const UnacceptedFound& found, const Hub* hub, absl
   for (const auto& [named, given_back] : std::exchange(watched.given_back, {})) {
     const auto& [type, name, version] = named;
     spdlog::warn(
-        "WorkNotAccepted (315): task hub '{}': {} given back, one of instance '{}', by every "
+        "{}: task hub '{}': {} given back, one of instance '{}', by every "
         "worker stream on this daemon whose filters accept that; they are offered again now and "
         "then. Look at the versioning of the workers, which may reject this version",
-        absl::Utf8SafeCHexEscape(hub->name),
+        log_event::kWorkNotAccepted, absl::Utf8SafeCHexEscape(hub->name),
         Describe(type, static_cast<int64_t>(given_back.keys.size()), kGivenBackMax, name, version),
         absl::Utf8SafeCHexEscape(given_back.instance_id));
   }
