@@ -33,12 +33,12 @@ class Arrivals {
     return expected_.contains(token) || recoveries_.contains(token);
   }
   // What comes under it, or under any, may lack messages: it is read again on arrival.
-  void Suspect(LeaseToken token) { suspects_.insert(token); }
-  void SuspectAll() {
-    suspects_.insert(expected_.begin(), expected_.end());
-    suspects_.insert(recoveries_.begin(), recoveries_.end());
+  void MarkIncomplete(LeaseToken token) { incomplete_.insert(token); }
+  void MarkAllIncomplete() {
+    incomplete_.insert(expected_.begin(), expected_.end());
+    incomplete_.insert(recoveries_.begin(), recoveries_.end());
   }
-  bool IsSuspect(LeaseToken token) const { return suspects_.contains(token); }
+  bool IsIncomplete(LeaseToken token) const { return incomplete_.contains(token); }
 
   // A message to an instance that comes under this token, and those that were kept for it.
   void Keep(LeaseToken token, InstanceKey key, Message message) {
@@ -55,21 +55,21 @@ class Arrivals {
   // Nothing comes any more: the leases of this process are gone.
   void Clear() {
     expected_.clear();
-    suspects_.clear();
+    incomplete_.clear();
     mail_.clear();
   }
 
  private:
   void ForgetMail(LeaseToken token) {
     if (recoveries_.contains(token)) return;  // more is to come
-    suspects_.erase(token);
+    incomplete_.erase(token);
     mail_.erase(mail_.lower_bound({token, std::numeric_limits<InstanceKey>::min()}),
                 mail_.upper_bound({token, std::numeric_limits<InstanceKey>::max()}));
   }
 
   absl::btree_set<LeaseToken> expected_;
   absl::btree_set<LeaseToken> recoveries_;
-  absl::btree_set<LeaseToken> suspects_;
+  absl::btree_set<LeaseToken> incomplete_;
   absl::btree_map<std::pair<LeaseToken, InstanceKey>, std::vector<Message>> mail_;
 };
 

@@ -1,4 +1,4 @@
-// The one rule by which everything waits longer that was in vain again: by doubling.
+// The one rule by which everything waits longer that has failed again: by doubling.
 //
 // Pure.
 #ifndef DT_SERVER_DISPATCH_BACKOFF_H_
@@ -31,13 +31,13 @@ class Skips {
 
   // Whether it is to be left out this time.
   bool Skip() { return left_ > 0 && left_-- > 0; }
-  // It was tried in vain; what was tried before that was known counts as one with it.
-  void InVain() {
+  // It did not help; what was tried before that was known counts as one with it.
+  void Failed() {
     if (left_ > 0) return;
     left_ = first_ << doublings_;
     doublings_ = std::min(doublings_ + 1, doublings_max_);
   }
-  void Helped() { doublings_ = 0; }
+  void Succeeded() { doublings_ = 0; }
 
  private:
   int first_;

@@ -116,7 +116,7 @@ void Claimer::WorkFree(HubId hub, WorkType type) {
 void Claimer::Hinted(Hub& hub) {
   for (WorkType type : {WorkType::kTurn, WorkType::kActivity}) {
     hub.hinted[Index(type)] = true;
-    WorkFree(hub, type, hub.vain_hints[Index(type)].NextLook(step_.steady));
+    WorkFree(hub, type, hub.hint_backoff[Index(type)].NextLook(step_.steady));
   }
 }
 
@@ -129,10 +129,10 @@ void Claimer::End(LeaseToken token, const std::vector<ClaimedGroup>& groups, boo
     claims_.erase(found);
     claim.hub->claiming[Index(claim.type)] = false;
     step_.work.Add(claim.hub->work_bytes, -claim.bytes);
-    const bool vain =
+    const bool empty =
         !failed && std::all_of(groups.begin(), groups.end(),
                                [](const ClaimedGroup& group) { return group.items == 0; });
-    if (claim.hinted && vain) claim.hub->vain_hints[Index(claim.type)].Add(step_.steady);
+    if (claim.hinted && empty) claim.hub->hint_backoff[Index(claim.type)].Add(step_.steady);
     for (size_t i = 0; i < claim.pools.size(); ++i) {
       Pool& pool = *claim.pools[i];
       pool.claiming = false;

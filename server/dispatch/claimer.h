@@ -45,7 +45,7 @@ class Claimer {
   // clock.
   void WorkFree(Hub& hub, WorkType type, absl::Time at);
   void WorkFree(HubId hub, WorkType type);
-  // A hint of the store: the same for both types, as far as hints are not vain.
+  // A hint of the store: the same for both types, as far as hints bring something.
   void Hinted(Hub& hub);
   // The leases of an earlier registration are gone.
   void Reset();

@@ -37,7 +37,7 @@ void Commits::Commit(Resident& resident, orchestration::TurnResult result, bool 
   context->done = std::move(done);
   context->results = residency_.results().TakeConsumed(resident, result.checkpoint);
   if (!context->results.empty()) {
-    if (Stream* stream = matcher_.table().Find(resident.stream)) stream->result_waits.Helped();
+    if (Stream* stream = matcher_.table().Find(resident.stream)) stream->result_waits.Succeeded();
   }
   Complete(resident, result.checkpoint, *context);
   ++step_.commits_in_flight;

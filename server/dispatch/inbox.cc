@@ -101,7 +101,7 @@ void Inbox::Merge(InboxRead read, const absl::flat_hash_set<int64_t>& consumed) 
   Weigh();
 }
 
-void Inbox::Distrust(bool reading) {
+void Inbox::MarkUnread(bool reading) {
   unread_ = true;
   if (reading) missed_ = true;
 }

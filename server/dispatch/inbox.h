@@ -49,7 +49,7 @@ class Inbox {
   // Adds what a read found, but for what was `consumed` meanwhile.
   void Merge(InboxRead read, const absl::flat_hash_set<int64_t>& consumed);
   // It must be read again; `reading`: a read is under way already and may be too early.
-  void Distrust(bool reading);
+  void MarkUnread(bool reading);
   // Takes consumed messages out.
   void Consume(std::vector<int64_t> seqs);
   void Remove(int64_t seq) { Consume({seq}); }

@@ -48,7 +48,7 @@ void Mail::Apply(HubId hub_id, const Delivery& delivery, const NewMessage& messa
     residency_.Reconsider(*resident);
   } else if (arrivals.Expected(lease)) {
     arrivals.Keep(lease, delivery.key, std::move(stored));
-    if (delivery.unread) arrivals.Suspect(lease);
+    if (delivery.unread) arrivals.MarkIncomplete(lease);
   } else {
     // It was given up meanwhile; the release makes the message claimable.
     claimer_.WorkFree(hub, WorkType::kTurn, step_.SteadyOf(delivery.visible_at));
@@ -58,18 +58,18 @@ void Mail::Apply(HubId hub_id, const Delivery& delivery, const NewMessage& messa
 void Mail::ReadAgain(HubId hub, const std::string& instance_id) {
   Resident* resident = residency_.FindById(hub, instance_id);
   if (resident == nullptr) {
-    claimer_.arrivals().SuspectAll();
+    claimer_.arrivals().MarkAllIncomplete();
     claimer_.WorkFree(hub, WorkType::kTurn);
     return;
   }
-  resident->inbox.Distrust(/*reading=*/resident->phase == Resident::Phase::kReading);
+  resident->inbox.MarkUnread(/*reading=*/resident->phase == Resident::Phase::kReading);
   residency_.Reconsider(*resident);
 }
 
 void Mail::ReadAgain(InstanceKey key) {
   Resident* resident = residency_.table().Find(key);
   if (resident == nullptr) {
-    claimer_.arrivals().SuspectAll();
+    claimer_.arrivals().MarkAllIncomplete();
     return;
   }
   ReadAgain(resident->hub->id, resident->instance_id());
@@ -83,7 +83,7 @@ void Mail::ReadSoon() {
 }
 
 void Mail::Hinted() {
-  woken_at_ = std::min(woken_at_, vain_hints_.NextLook(step_.steady));
+  woken_at_ = std::min(woken_at_, hint_backoff_.NextLook(step_.steady));
   next_read_ = std::min(next_read_, std::max(woken_at_, read_after_));
 }
 
@@ -107,7 +107,7 @@ void Mail::On(NewMessagesRead& event) {
     const bool found = event.result.ok() && !event.result->empty();
     empty_reads_ = found ? 0 : empty_reads_ + 1;
     const absl::Duration delay = Claimer::PollDelay(step_, empty_reads_);
-    if (hinted_ && event.result.ok() && !found) vain_hints_.Add(step_.steady);
+    if (hinted_ && event.result.ok() && !found) hint_backoff_.Add(step_.steady);
     if (!event.result.ok()) read_after_ = step_.steady + delay;
     next_read_ = step_.steady + delay;
     if (event.result.ok()) next_read_ = std::min(next_read_, std::max(step_.steady, woken_at_));
@@ -119,10 +119,10 @@ void Mail::On(NewMessagesRead& event) {
   if (!event.result.ok()) {
     // The marks may be gone and their messages not here: everything is read again.
     spdlog::warn("new messages could not be read: {}", event.result.status().ToString());
-    claimer_.arrivals().SuspectAll();
+    claimer_.arrivals().MarkAllIncomplete();
     for (Resident* resident : table.All()) {
-      resident->inbox.Distrust(/*reading=*/resident->phase == Resident::Phase::kReading);
-      if (!resident->unborn()) touched.push_back(resident->key());
+      resident->inbox.MarkUnread(/*reading=*/resident->phase == Resident::Phase::kReading);
+      if (!resident->unconfirmed()) touched.push_back(resident->key());
     }
   } else {
     for (InboxRead& read : *event.result) {
@@ -142,7 +142,7 @@ void Mail::Merge(InboxRead read) {
     residency_.table().Merge(*resident, std::move(read));
   } else if (claimer_.arrivals().Expected(lease)) {
     // The marks are gone, so the claim that brings the instance must read again.
-    claimer_.arrivals().Suspect(lease);
+    claimer_.arrivals().MarkIncomplete(lease);
   }
   // Else it was given up; the release finds them.
 }

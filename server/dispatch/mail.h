@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "server/dispatch/claimer.h"
+#include "server/dispatch/hint_backoff.h"
 #include "server/dispatch/residency.h"
-#include "server/dispatch/vain_hints.h"
 
 namespace dt::dispatch {
 
@@ -53,7 +53,7 @@ class Mail {
   absl::Time read_after_ = absl::InfinitePast();  // none before this, whatever is hinted at
   absl::Time woken_at_ = absl::InfiniteFuture();  // when a hint makes for a read
   bool hinted_ = false;                           // the read in flight was made for a hint
-  VainHints vain_hints_;
+  HintBackoff hint_backoff_;
 };
 
 }  // namespace dt::dispatch

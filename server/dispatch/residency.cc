@@ -86,7 +86,7 @@ void Residency::AdoptNew(const NewInstance& instance, InstanceKey key, int64_t s
   Reconsider(added);
 }
 
-Resident& Residency::AdoptUnborn(const NewInstance& instance) {
+Resident& Residency::AdoptUnconfirmed(const NewInstance& instance) {
   Hub& hub = *matcher_.table().HubOf(instance.hub);
   std::unique_ptr<Resident> resident =
       Make(hub, orchestration::StateOfNew(instance, /*key=*/0), instance.lease_token);
@@ -95,9 +95,9 @@ Resident& Residency::AdoptUnborn(const NewInstance& instance) {
   return *table_.Add(std::move(resident));
 }
 
-void Residency::Bear(Resident& resident, const CreateResult& result) {
+void Residency::Confirm(Resident& resident, const CreateResult& result) {
   Unready(resident);
-  table_.Born(resident, result.key);
+  table_.Confirm(resident, result.key);
   const Message& started = resident.inbox.messages().front();
   resident.turn.Renumber(started.seq, result.started_seq);
   resident.inbox.Renumber(started.seq, result.started_seq,
@@ -116,7 +116,7 @@ void Residency::TakeMail(Resident& resident) {
                     [seq = message.seq](const Message& other) { return other.seq == seq; });
     if (!known) table_.Append(resident, std::move(message));
   }
-  if (arrivals.IsSuspect(resident.lease)) resident.inbox.Distrust(/*reading=*/false);
+  if (arrivals.IsIncomplete(resident.lease)) resident.inbox.MarkUnread(/*reading=*/false);
 }
 
 void Residency::DiscardCorrupt(const Claim& claim) {
@@ -167,7 +167,7 @@ void Residency::Reconsider(Resident& resident) {
     return;
   }
   const bool unread = resident.inbox.unread();
-  if (resident.awaits_read || (resident.unborn() && unread)) return;
+  if (resident.awaits_read || (resident.unconfirmed() && unread)) return;
   const std::vector<Message>& messages = resident.inbox.messages();
   if (unread || messages.empty() || messages.front().visible_at > step_.now) {
     StartRead(resident);
@@ -219,7 +219,7 @@ void Residency::Drop(Resident& resident, bool release, absl::Duration delay) {
     results_.TakeTurnBack(resident);
   }
   results_.StoreApart(resident);
-  if (release && !resident.unborn()) {
+  if (release && !resident.unconfirmed()) {
     InstanceRelease request;
     request.key = resident.key();
     request.hub = resident.hub->id;

@@ -42,9 +42,9 @@ class Residency {
   void AdoptNew(const NewInstance& instance, InstanceKey key, int64_t started_seq,
                 absl::Time created_at);
   // One whose creation is on its way: its key and the number of its first message are unknown.
-  Resident& AdoptUnborn(const NewInstance& instance);
+  Resident& AdoptUnconfirmed(const NewInstance& instance);
   // It is created: from now on it is a resident like any other.
-  void Bear(Resident& resident, const CreateResult& result);
+  void Confirm(Resident& resident, const CreateResult& result);
 
   // --- Staying
   // Finds the phase of a resident that is not in flight: reads, waits, becomes ready or is

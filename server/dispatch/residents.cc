@@ -74,13 +74,13 @@ Resident* ResidentTable::FindById(const Hub& hub, const std::string& instance_id
 Resident* ResidentTable::Add(std::unique_ptr<Resident> resident) {
   Resident* added = resident.get();
   added->hub->residents[added->instance_id()] = added;
-  if (!added->unborn()) by_key_[added->key()] = added;
+  if (!added->unconfirmed()) by_key_[added->key()] = added;
   residents_.emplace(added->number, std::move(resident));
   Weigh(*added);
   return added;
 }
 
-void ResidentTable::Born(Resident& resident, InstanceKey key) {
+void ResidentTable::Confirm(Resident& resident, InstanceKey key) {
   resident.state.key = key;
   by_key_[key] = &resident;
 }

@@ -54,7 +54,7 @@ struct Resident : Item {
   const std::string& instance_id() const override { return state.instance_id; }
   int64_t item_bytes() const override { return bytes; }
   // Its creation is not known to be stored (starts.h).
-  bool unborn() const { return state.key == 0; }
+  bool unconfirmed() const { return state.key == 0; }
   // The inline tasks, for a call that gives the lease up.
   std::vector<KeptTask> KeptTasks() const;
 
@@ -83,7 +83,7 @@ class ResidentTable {
   // Counts residents that are not idle into `work`, which must outlive the table.
   explicit ResidentTable(FairBytes* work) : work_(work) {}
 
-  // Each null if unknown; by the key only those that are born.
+  // Each null if unknown; by the key only those that are confirmed.
   Resident* Find(InstanceKey key);
   // Null unless held under this lease.
   Resident* Find(InstanceKey key, LeaseToken lease);
@@ -92,7 +92,7 @@ class ResidentTable {
   // An older resident of that id must have been removed.
   Resident* Add(std::unique_ptr<Resident> resident);
   // It is stored, under this key.
-  void Born(Resident& resident, InstanceKey key);
+  void Confirm(Resident& resident, InstanceKey key);
   void Remove(Resident& resident);
 
   // As those of the inbox, and counted.

@@ -34,7 +34,7 @@ int64_t Starts::StartEarly(const NewInstance& instance, CreateContext& context) 
   }
   matcher_.Unreserve(*context.reservation);  // the turn takes the credit
   context.reservation.reset();
-  Resident& resident = residency_.AdoptUnborn(instance);
+  Resident& resident = residency_.AdoptUnconfirmed(instance);
   const int64_t number = resident.number;
   residency_.Reconsider(resident);
   return number;
@@ -62,8 +62,8 @@ void Starts::On(Created& event) {
   if (created && instance.lease_token == 0) {
     claimer_.WorkFree(instance.hub, WorkType::kTurn);
   } else if (created && early != nullptr) {
-    early->hub->early_starts.Helped();
-    residency_.Bear(*early, result);
+    early->hub->early_starts.Succeeded();
+    residency_.Confirm(*early, result);
     early = residency_.table().FindByNumber(context.early);
     if (early != nullptr) turns_.EndParked(*early);
   } else if (created) {
@@ -88,7 +88,7 @@ void Starts::OnFailed(Created& event, Resident* early) {
 }
 
 void Starts::Refuse(Resident& early) {
-  early.hub->early_starts.InVain();
+  early.hub->early_starts.Failed();
   residency_.Drop(early, /*release=*/false);
 }
 

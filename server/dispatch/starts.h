@@ -6,7 +6,8 @@
 //   * Only where a worker has a free credit, no instance of that id is held here, the input is no
 //     large item, and the id is one that was made at random, as those that SDKs and this daemon
 //     make: a worker shall not run turns of starts that are refused because the id exists.
-//   * Until its creation is answered the resident is unborn: it has no key, and nothing is stored,
+//   * Until its creation is answered the resident is unconfirmed: it has no key, and nothing is
+//   stored,
 //     read or released for it. What a worker answers is kept.
 //   * Its creation is refused, or its answer lost: it is forgotten, as any resident may be, and the
 //     worker's answer will match nothing. An orchestrator changes nothing but by its answer.

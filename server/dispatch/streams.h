@@ -28,9 +28,9 @@
 #include "absl/time/time.h"
 #include "server/dispatch/backoff.h"
 #include "server/dispatch/dispatch_thread.h"
+#include "server/dispatch/hint_backoff.h"
 #include "server/dispatch/item.h"
 #include "server/dispatch/tokens.h"
-#include "server/dispatch/vain_hints.h"
 
 namespace dt::dispatch {
 
@@ -91,7 +91,7 @@ struct Stream {
   int64_t last_dispatch = 0;  // of the last item that it got
   absl::btree_map<StoredId, AbandonBackoff> abandoned;
   // A worker that answers a turn only after the activity before it was acknowledged lets results
-  // wait in vain. Some of them are then stored at once (unstored_results.h).
+  // wait for nothing. Some of them are then stored at once (unstored_results.h).
   Skips result_waits{64, 6};
 
   int64_t took_bytes =
@@ -184,7 +184,7 @@ struct Hub {
   int64_t work_bytes = 0;                            // see FairBytes
   absl::Time room_logged_at = absl::InfinitePast();  // that there is none for its work
   bool hinted[kWorkTypes] = {false, false};          // a hint came, and no claim has begun since
-  VainHints vain_hints[kWorkTypes];
+  HintBackoff hint_backoff[kWorkTypes];
   // By name, NUL and version; per type of work.
   absl::flat_hash_map<std::string, std::unique_ptr<Route>> routes[kWorkTypes];
   std::vector<Route*> waiting[kWorkTypes];  // those with work, and a few that have none any more

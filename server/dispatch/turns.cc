@@ -62,7 +62,7 @@ bool Turns::Offer(Resident& resident) {
   if (plan.empty() && !resident.unstored.empty()) {
     residency_.results().StoreApart(resident);  // what is discarded must be stored
     residency_.Reconsider(resident);
-  } else if (plan.empty() && resident.unborn()) {
+  } else if (plan.empty() && resident.unconfirmed()) {
     residency_.Drop(resident, /*release=*/false);  // it comes back with its creation
   } else if (plan.held) {
     residency_.Drop(resident, /*release=*/true, absl::InfiniteDuration());
@@ -112,7 +112,7 @@ void Turns::EndEmpty(Resident& resident) {
     absl::Time next = resident.inbox.NextAfter(step_.now);
     if (next == absl::InfiniteFuture() || resident.inbox.unread_from() <= step_.now) {
       next = step_.now + kStalledInboxDelay;
-      resident.inbox.Distrust(/*reading=*/false);
+      resident.inbox.MarkUnread(/*reading=*/false);
     }
     table.SetDue(resident, next);
     table.SetIdle(resident, step_.steady + step_.limits.resident_linger);
@@ -133,7 +133,7 @@ void Turns::EndEmpty(Resident& resident) {
 void Turns::Lose(Resident& resident, bool charged) {
   resident.phase = Resident::Phase::kIdle;
   residency_.results().TakeTurnBack(resident);
-  if (resident.unborn()) {
+  if (resident.unconfirmed()) {
     residency_.Drop(resident, /*release=*/false);
     return;
   }
@@ -214,7 +214,7 @@ void Turns::On(TurnAnswered& event) {
 }
 
 bool Turns::MustPark(Resident& resident, const OrchestratorResponse& response) {
-  if (resident.unborn()) return true;
+  if (resident.unconfirmed()) return true;
   if (!resident.unstored.empty() &&
       std::any_of(response.actions().begin(), response.actions().end(), IsRewind)) {
     residency_.results().StoreAllBeside(resident);  // a rewind is decided by what is stored
@@ -255,11 +255,11 @@ void Turns::End(Resident& resident, TurnAnswer answer) {
 }
 
 void Turns::GiveBack(Resident& resident) {
-  if (!resident.unborn()) matcher_.AddBackoff(resident);
+  if (!resident.unconfirmed()) matcher_.AddBackoff(resident);
   matcher_.FreeCredit(resident);
   resident.phase = Resident::Phase::kIdle;
   residency_.results().TakeTurnBack(resident);
-  if (resident.unborn()) {
+  if (resident.unconfirmed()) {
     residency_.Drop(resident, /*release=*/false);  // it comes back with its creation
   } else {
     residency_.Reconsider(resident);
@@ -376,7 +376,7 @@ void Turns::ExpireResults() {
       if (result.seq == seq) residency_.results().StoreBeside(result);
     }
     // The worker did not answer the turn in time for a result that waited for it.
-    if (Stream* stream = matcher_.table().Find(resident->stream)) stream->result_waits.InVain();
+    if (Stream* stream = matcher_.table().Find(resident->stream)) stream->result_waits.Failed();
   }
 }
 

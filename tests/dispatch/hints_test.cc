@@ -1,17 +1,17 @@
 // Hints that bring nothing, as whoever may connect to the database can send them.
-#include "server/dispatch/vain_hints.h"
+#include "server/dispatch/hint_backoff.h"
 #include "tests/dispatch/fixture.h"
 
 namespace dt::testing {
 namespace {
 
-using dispatch::kVainHintInterval;
-using dispatch::kVainHintsAtOnce;
+using dispatch::kHintInterval;
+using dispatch::kHintsAtOnce;
 
 constexpr absl::Duration kFlood = absl::Seconds(30);
 // What the flood may add to the looks of one kind: a burst, and then one for each interval.
-const int64_t kLooksMax = kVainHintsAtOnce + absl::ToInt64Milliseconds(kFlood) /
-                                                 absl::ToInt64Milliseconds(kVainHintInterval);
+const int64_t kLooksMax =
+    kHintsAtOnce + absl::ToInt64Milliseconds(kFlood) / absl::ToInt64Milliseconds(kHintInterval);
 
 // The waiting instance stays here, so that there is something to be read for it.
 dispatch::DispatchLimits LongLinger() {
@@ -27,21 +27,21 @@ void Flood(OneDaemon& one, HubId hub) {
   }
 }
 
-TEST_CASE("vain_hints_pure a burst is followed at once, and what was vain is forgotten") {
+TEST_CASE("hint_backoff_pure a burst is followed at once, and what was empty is forgotten") {
   absl::Time now = absl::UnixEpoch();
-  dispatch::VainHints hints;
-  for (int i = 0; i < kVainHintsAtOnce; ++i) {
+  dispatch::HintBackoff hints;
+  for (int i = 0; i < kHintsAtOnce; ++i) {
     CHECK(hints.NextLook(now) == now);
     hints.Add(now);
   }
   CHECK(hints.NextLook(now) == now);
   for (int i = 0; i < 1000; ++i) {
     hints.Add(now);
-    CHECK(hints.NextLook(now) == now + kVainHintInterval);
+    CHECK(hints.NextLook(now) == now + kHintInterval);
     now = hints.NextLook(now);
   }
-  now += kVainHintsAtOnce * kVainHintInterval;
-  for (int i = 0; i < kVainHintsAtOnce; ++i) hints.Add(now);
+  now += kHintsAtOnce * kHintInterval;
+  for (int i = 0; i < kHintsAtOnce; ++i) hints.Add(now);
   CHECK(hints.NextLook(now) == now);
 }
 
@@ -54,9 +54,9 @@ TEST_CASE("hints_forged a flood of hints makes a bounded number of looks, and wo
   const auto before = one.database.Count();
   Flood(one, one.hub);
   const auto after = one.database.Count();
-  CHECK(after.claims - before.claims >= kVainHintsAtOnce);
+  CHECK(after.claims - before.claims >= kHintsAtOnce);
   CHECK(after.claims - before.claims <= 2 * kLooksMax + 10);
-  CHECK(after.reads - before.reads >= kVainHintsAtOnce);
+  CHECK(after.reads - before.reads >= kHintsAtOnce);
   CHECK(after.reads - before.reads <= kLooksMax + 20);
   // Work that nothing leads to but a claim comes while the flood goes on, after one interval.
   MemoryStore elsewhere_store(&one.database, MemoryStore::Mode::kStepped);

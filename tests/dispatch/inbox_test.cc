@@ -84,7 +84,7 @@ TEST_CASE("inbox_told_twice an answer that follows the read of its message adds 
   CHECK(SeqsOf(inbox) == Seqs{3});
 }
 
-TEST_CASE("inbox_distrust a read that may be too early is followed by another one") {
+TEST_CASE("inbox_unread a read that may be too early is followed by another one") {
   Inbox inbox = Claimed({At(1, 1)}, /*more=*/true);
   inbox.Append(At(2, 2), /*reading=*/true);  // left to the read, which may have begun before it
   inbox.Merge(Read({At(1, 1)}), {});
@@ -92,7 +92,7 @@ TEST_CASE("inbox_distrust a read that may be too early is followed by another on
   CHECK(inbox.next_due() == absl::InfinitePast());
   inbox.Merge(Read({At(1, 1), At(2, 2)}), {});
   CHECK_FALSE(inbox.unread());
-  inbox.Distrust(/*reading=*/true);
+  inbox.MarkUnread(/*reading=*/true);
   inbox.Merge(Read({}), {});
   CHECK(inbox.unread());
 }

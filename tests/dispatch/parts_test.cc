@@ -37,18 +37,18 @@ TEST_CASE("arrivals_recovery what a lost answer may have leased is expected unti
   arrivals.Expect(1);
   arrivals.BeginRecovery(1);
   arrivals.Keep(1, 10, Numbered(5));
-  arrivals.SuspectAll();
+  arrivals.MarkAllIncomplete();
   arrivals.Forget(1);
   CHECK(arrivals.Expected(1));
-  CHECK(arrivals.IsSuspect(1));
+  CHECK(arrivals.IsIncomplete(1));
   CHECK(arrivals.EndRecovery(1));
   CHECK_FALSE(arrivals.EndRecovery(1));
   CHECK(arrivals.Take(1, 10).size() == 1);
   arrivals.Forget(1);
-  CHECK_FALSE(arrivals.IsSuspect(1));
+  CHECK_FALSE(arrivals.IsIncomplete(1));
 }
 
-TEST_CASE("skips each time in vain doubles how often it is left out") {
+TEST_CASE("skips each failure doubles how often it is left out") {
   dispatch::Skips skips(2, /*doublings_max=*/1);
   const auto left_out = [&skips] {
     int times = 0;
@@ -56,19 +56,19 @@ TEST_CASE("skips each time in vain doubles how often it is left out") {
     return times;
   };
   CHECK(left_out() == 0);
-  skips.InVain();
-  skips.InVain();  // begun before the first was known
+  skips.Failed();
+  skips.Failed();  // begun before the first was known
   CHECK(left_out() == 2);
-  skips.InVain();
+  skips.Failed();
   CHECK(left_out() == 4);
-  skips.InVain();
+  skips.Failed();
   CHECK(left_out() == 4);
-  skips.Helped();
-  skips.InVain();
+  skips.Succeeded();
+  skips.Failed();
   CHECK(left_out() == 2);
 }
 
-TEST_CASE("doubled a delay has an end, however often it was in vain") {
+TEST_CASE("doubled a delay has an end, however often it failed") {
   const absl::Duration second = absl::Seconds(1);
   CHECK(dispatch::Doubled(second, 0, absl::Minutes(1)) == second);
   CHECK(dispatch::Doubled(second, 3, absl::Minutes(1)) == 8 * second);
