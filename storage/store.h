@@ -214,7 +214,7 @@ struct RetentionPurge {
 
 struct RetentionResult {
   bool leads = false;  // otherwise nothing was done
-  std::string leader;  // another daemon that leads, for people; empty = this one or nobody
+  std::string leader;  // another daemon that leads, for the log; empty = this one or nobody
   bool more = false;   // the batch was full: call again
   std::vector<RetentionPurge> purges;
 };
@@ -321,7 +321,7 @@ class Store {
   virtual void TerminateNow(ImmediateTermination request,
                             Callback<std::vector<std::string>> done) = 0;
 
-  // --- Reads for people and clients (other connections, own time-outs)
+  // --- Reads for clients (other connections, own time-outs)
   virtual void ReadInstance(HubId hub, std::string instance_id, bool payloads,
                             Callback<std::optional<InstanceRow>> done) = 0;
   virtual void ReadStatus(HubId hub, std::string instance_id, Callback<InstanceStatus> done) = 0;

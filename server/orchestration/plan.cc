@@ -221,9 +221,7 @@ Turn PlanTurn(const InstanceState& state, absl::Span<const Message> messages, ab
               const TurnLimits& limits, bool more_messages) {
   if (IsTerminal(state.status)) return DropAll(messages, "the instance has ended");
   if (!state.started && state.event_count > 0) {
-    Turn turn = DropAll(messages, "the stored history has no ExecutionStarted");
-    turn.corrupt = true;
-    return turn;
+    return DropAll(messages, "the stored history has no ExecutionStarted");
   }
   const bool starts = std::any_of(messages.begin(), messages.end(),
                                   [&](const Message& m) { return IsStartOf(state, m); });

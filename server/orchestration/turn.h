@@ -66,7 +66,6 @@ struct Turn {
   std::vector<const char*> drop_reasons;
   // Wake-ups: consumed, with no event of their own. A rewind asks for a turn so (5.30).
   std::vector<int64_t> wake_ups;
-  bool corrupt = false;  // history without ExecutionStarted: drop everything, log
   // No events, and none until the orchestration is resumed or terminated: it continued as new while
   // it was suspended (3.25).
   bool held = false;
@@ -105,9 +104,6 @@ struct TurnResult {
   Checkpoint checkpoint;
   // For ApplyCheckpoint, once the checkpoint has committed.
   StateDelta delta;
-  // Events of newEvents that the worker did not process (3.19) or that this turn must see again;
-  // they were not consumed and stay in the inbox.
-  std::vector<int64_t> returned;
   // Set: the worker rewinds the orchestration (4.28). The checkpoint is then the turn without its
   // effects, with the new history whole as its chunk, for PlanOwnRewind; there is no delta.
   std::optional<RewindInstanceRequest> rewind;

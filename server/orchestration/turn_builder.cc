@@ -25,12 +25,10 @@ void BeginCheckpoint(const TurnContext& context, TurnResult& result) {
   checkpoint.generation = context.state.generation;
   const Turn& turn = context.turn;
   checkpoint.consumed.reserve(context.processed + turn.dropped.size() + turn.wake_ups.size());
-  for (size_t i = 0; i < turn.events.size(); ++i) {
-    if (i >= context.processed) {
-      result.returned.push_back(turn.events[i].seq);
-    } else if (turn.events[i].seq != 0) {
-      checkpoint.consumed.push_back(turn.events[i].seq);
-    }
+  // Events that the worker did not process (3.19) are not consumed and stay in the inbox.
+  const size_t processed = std::min(context.processed, turn.events.size());
+  for (size_t i = 0; i < processed; ++i) {
+    if (turn.events[i].seq != 0) checkpoint.consumed.push_back(turn.events[i].seq);
   }
   for (const std::vector<int64_t>* seqs : {&turn.dropped, &turn.wake_ups}) {
     checkpoint.consumed.insert(checkpoint.consumed.end(), seqs->begin(), seqs->end());
@@ -137,7 +135,6 @@ void TurnBuilder::CarryOver(CompleteOrchestrationAction& action) {
   const auto send_again = [&](const TurnEvent& event) {
     messages.push_back({next, absl::InfinitePast(), event.event_type, event.event});
     result_.checkpoint.consumed.push_back(event.seq);
-    std::erase(result_.returned, event.seq);
   };
   for (size_t i = context_.processed; i < context_.turn.events.size(); ++i) {
     const TurnEvent& event = context_.turn.events[i];

@@ -166,7 +166,6 @@ std::string Orchestration::Request() {
 std::string Orchestration::AnswerWith(OrchestratorResponse response) {
   TurnResult result = FinishTurn(state, turn, std::move(response), 7, now_, ids, limits);
   checkpoint = result.checkpoint;
-  returned = result.returned;
   Commit(std::move(result));
   return RenderCheckpoint(checkpoint);
 }
@@ -188,9 +187,6 @@ void Orchestration::Commit(TurnResult result) {
   CHECK(checkpoint.generation == row_.generation);
   for (const int64_t seq : checkpoint.consumed) {
     REQUIRE(std::erase_if(inbox, [seq](const Message& m) { return m.seq == seq; }) == 1);
-  }
-  for (const int64_t seq : returned) {
-    CHECK(std::any_of(inbox.begin(), inbox.end(), [seq](auto& m) { return m.seq == seq; }));
   }
   row_.turn = checkpoint.turn;
   if (row_.status == RuntimeStatus::kPending) row_.status = RuntimeStatus::kRunning;

@@ -70,8 +70,7 @@ class Orchestration {
   InstanceState state;
   std::vector<Message> inbox;
   Turn turn;
-  Checkpoint checkpoint;          // of the last Answer
-  std::vector<int64_t> returned;  // of the last Answer
+  Checkpoint checkpoint;  // of the last Answer
   TurnLimits limits;
   CountingIds ids;
 

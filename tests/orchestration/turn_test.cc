@@ -214,7 +214,7 @@ TEST_CASE("history_corrupt: stored history without ExecutionStarted drops all me
   state.started.reset();
   order.Raise("a");
   const Turn turn = PlanTurn(state, order.inbox, order.now(), {});
-  CHECK(turn.corrupt);
+  CHECK(turn.drop_reasons[0] == std::string("the stored history has no ExecutionStarted"));
   CHECK(turn.empty());
   CHECK(turn.dropped == std::vector<int64_t>{order.inbox[0].seq});
 }
@@ -241,7 +241,7 @@ TEST_CASE("message_without_instance: a late result without any execution is drop
   order.FinishTask(1, "late");
   CHECK(order.Request() == "");
   CHECK(order.turn.dropped.size() == 1);
-  CHECK_FALSE(order.turn.corrupt);
+  CHECK(order.turn.drop_reasons[0] == std::string("there is no execution that it could belong to"));
 
   order.FinishTask(1, "late");
   const Turn waiting = PlanTurn(order.state, order.inbox, order.now(), {}, true);
