@@ -9,6 +9,11 @@
 //     history.
 //   * What this daemon runs keeps running when the instance is given up, ends or continues as new:
 //     the same call gives it a row, under the key and the lease that it has here.
+//   * Whoever frees the lease of an instance makes the rows, and that is SQL, so that any worker
+//   for
+//     the activities can run them at once, though none for the orchestration is there. Reading the
+//     history there takes 6 to 8 ms for 1,000 tasks, after a crash or when an instance is given up
+//     while its tasks wait.
 //   * Where it is not known whether that call has happened, the store finds the task in either
 //     place (InlinePlace).
 //

@@ -1,4 +1,4 @@
-// Activities that run here at once and have no row of their own (server/dispatch/inline_tasks.cc).
+// Activities that run here at once and have no row of their own (server/dispatch/inline_tasks.h).
 #include <limits>
 
 #include "absl/strings/str_cat.h"
@@ -68,6 +68,25 @@ TEST_CASE("inline_last_id an id with no number behind it has a row") {
   one.daemon.Settle();
   CHECK(one.database.Count().tasks == 2);
   CHECK(one.database.Count().inline_tasks == 1);
+}
+
+TEST_CASE("inline_fan_out activities of a dead daemon need no worker for their orchestration") {
+  ScheduledFanOut one(300, 2000);
+  REQUIRE(one.database.Count().inline_tasks == 300);
+  one.database.DeclareDead(one.store.worker());
+  MemoryStore store(&one.database, MemoryStore::Mode::kStepped);
+  FakeDaemon other(&store, &store);
+  dispatch::StreamOptions activities;
+  activities.orchestration_filters = std::vector<NameFilter>{};  // none
+  const FakeStream worker = other.Open(one.hub, activities);
+  one.database.Sweep();
+  other.RunWorkers({worker}, one.functions);
+  CHECK(one.database.Count().tasks == 0);
+  CHECK(one.database.Count().messages == 300);  // their results
+  CHECK(one.Row("f").status == RuntimeStatus::kRunning);
+  const FakeStream both = other.Open(one.hub);
+  other.RunWorkers({both}, one.functions);
+  CHECK(one.Output("f") == "300");
 }
 
 TEST_CASE("inline_fan_out activities of a worker that goes are run by the next") {
