@@ -36,8 +36,9 @@ class Commits {
   void On(Committed& event);
 
  private:
-  // All that the dispatcher adds to a checkpoint before it is sent: the numbers of what is not
-  // stored go, the leases of its products and the inline tasks come.
+  // What the dispatcher adds to a checkpoint before it is sent, after TakeConsumed
+  // (unstored_results.h): the leases of its products, which of its tasks are inline, and the inline
+  // tasks that go on.
   void Complete(const Resident& resident, Checkpoint& checkpoint, CommitContext& context);
   // Leases to this process the products that a stream has a free credit for.
   void LeaseProducts(Hub& hub, Checkpoint& checkpoint, CommitContext& context);
