@@ -15,6 +15,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -52,6 +53,9 @@ constexpr LeaseToken MakeLeaseToken(WorkerId worker, int64_t counter) {
 constexpr WorkerId LeaseTokenWorker(LeaseToken token) { return token >> kLeaseTokenCounterBits; }
 
 enum class InstanceKind : int16_t { kOrchestration = 0, kEntity = 1 };
+
+// An id that begins with `@` is that of an entity: a message for it creates it (RULES.md 7.2).
+inline bool IsEntityId(std::string_view id) { return !id.empty() && id.front() == '@'; }
 
 // Numbers are those of the protocol's OrchestrationStatus. ContinuedAsNew is never stored.
 enum class RuntimeStatus : int16_t {
@@ -108,7 +112,8 @@ enum class DeliveryOutcome : int8_t {
   kOk = 0,
   kNotFound = 1,  // no instance with this id, or its key is gone: nothing was stored
   kTerminal = 2,  // the instance has ended, or runs another generation: nothing was stored
-  kDone = 4,      // a termination that needed no worker: the instance is TERMINATED
+  kDuplicate = 3,  // a message of the same request waits already: nothing was stored
+  kDone = 4,       // a termination that needed no worker: the instance is TERMINATED
 };
 
 // The answer for one message. With a lease_token, the target was leased at the commit; where the
@@ -184,6 +189,19 @@ struct HistoryPage {
   std::vector<HistoryChunk> chunks;
 };
 
+// Who holds an entity: a critical section of one execution of an orchestration.
+struct EntityLock {
+  std::string owner_id;            // "" = purged
+  std::string owner_execution_id;  // "" = that execution has ended
+  std::string critical_section;
+};
+
+// What only an entity has.
+struct EntityRow {
+  Payload state;
+  std::optional<EntityLock> lock;
+};
+
 // An instance that was just leased to the caller, with all that its next turn needs.
 struct Claim {
   InstanceKey key = 0;
@@ -206,6 +224,7 @@ struct Claim {
   bool more_messages = false;     // the cap cut them: read on after the turn
   std::optional<absl::Time> next_due;  // earliest message that is not among `messages`
   std::vector<HistoryChunk> history;   // of the current generation, in order
+  std::optional<EntityRow> entity;     // of an entity, and only of one
 };
 
 // ---------------------------------------------------------------------------------------------
@@ -298,6 +317,36 @@ struct AddressedMessage {
   // Of a checkpoint: delivered when its children are made, as it is for one of them (RULES.md 4.1);
   // others are delivered before.
   bool after_children = false;
+  // Not "": for this execution alone (kTerminal if another runs). The message belongs to its
+  // generation.
+  std::string execution_id = {};
+  // For an entity: before all that waits, stored as visible from -infinity. So come what the holder
+  // of its lock sends, and releases: a locked entity needs to look at nothing else.
+  bool front = false;
+};
+
+// The wish of an orchestration to lock several entities at once (RULES.md 7.21-7.23). Each of them
+// gets `request` (EntityLockRequested); its turn before it is a barrier: see LockArrival.
+struct LockRequest {
+  std::string critical_section;
+  std::vector<std::string> entity_ids;  // sorted by bytes, distinct, not empty
+  SharedBytes request;
+};
+
+// An entity has run all that was queued before a lock request, and runs nothing more until that is
+// granted or taken back. The last member of the set to come so far makes the grant, in the same
+// transaction: all members are locked, their requests go, the owner gets `grant`, and each other
+// member gets its request again, as EntityLockGranted and in front of all.
+struct LockArrival {
+  int64_t request_seq = 0;  // of the message, in the entity's inbox
+  NewMessage grant;         // for the owner
+};
+
+// A lock request that its owner takes back before it is granted: it goes from all members, and
+// those other than this entity get an EntityUnlockSent in front of all, to learn of it.
+struct LockWithdrawal {
+  std::string owner_id;
+  std::string critical_section;
 };
 
 // The termination of an instance by id. An instance that never had a turn and is not leased ends at
@@ -320,9 +369,10 @@ struct SubtreeTermination {
 
 // A child orchestration. When its id belongs to a live instance, `conflict` goes into the parent's
 // own inbox in the same transaction (RULES.md 4.10), so that the parent never waits for ever.
+// Without one, which is how entities start orchestrations (7.14), it is just not created.
 struct NewChild {
   NewInstance instance;
-  NewMessage conflict;
+  std::optional<NewMessage> conflict;
 };
 
 // A value that is kept, set or cleared.
@@ -366,6 +416,15 @@ struct CompletedTask {
   LeaseToken lease_token = 0;
 };
 
+// What the turn of an entity changes.
+struct EntityUpdate {
+  Change<std::string> state;
+  bool worked = false;  // operations have run: the entity counts as modified
+  bool unlock = false;  // its lock is released
+  std::optional<LockArrival> arrival;
+  std::vector<LockWithdrawal> withdrawals;
+};
+
 // What one turn writes, in one transaction, or not at all.
 struct Checkpoint {
   // The fence: acts only while `lease_token` holds the instance, and only as the next turn.
@@ -400,6 +459,13 @@ struct Checkpoint {
   std::optional<SubtreeTermination> subtree_termination;  // with `ends`
   std::vector<NewChild> children;
   std::vector<NewTask> tasks;
+  std::vector<LockRequest> lock_requests;  // sent after `messages`
+  // With `ends` or `next_generation`: the execution may hold locks of entities or wait for them.
+  // Each such entity gets an EntityUnlockSent in front of all, in the same transaction (7.27).
+  bool releases_locks = false;
+  // Set for an entity, and only for one; it has no history, generations, tasks or end. One that has
+  // no state, message or lock left is removed in the same transaction (7.17).
+  std::optional<EntityUpdate> entity;
 };
 
 enum class CheckpointOutcome : int8_t {
@@ -418,6 +484,12 @@ struct ChildResult {
   int64_t conflict_seq = 0;
 };
 
+enum class ArrivalOutcome : int8_t {
+  kGranted = 0,  // the entity is locked; the request is gone from its inbox
+  kWaits = 1,    // for other members; when they have come, a message will tell
+  kGone = 2,     // the request was taken back, or its owner has ended: it is gone from the inbox
+};
+
 // Vectors are parallel to those of the Checkpoint; empty unless kCommitted.
 struct CheckpointResult {
   CheckpointOutcome outcome = CheckpointOutcome::kCommitted;
@@ -428,6 +500,11 @@ struct CheckpointResult {
   std::vector<Delivery> terminations;
   std::vector<ChildResult> children;
   std::vector<TaskKey> task_keys;  // 0 for inline ones
+  // For each lock request in turn one for each of its entities, in their order.
+  std::vector<Delivery> lock_requests;
+  std::optional<ArrivalOutcome> arrival;
+  std::optional<Delivery> grant;  // to the owner, for kGranted
+  bool removed = false;           // of an entity: nothing was left of it
 };
 
 }  // namespace dt

@@ -77,6 +77,7 @@ struct ClaimGroup {
 
 struct ClaimRequest {
   HubId hub = 0;
+  InstanceKind kind = InstanceKind::kOrchestration;  // of instances; tasks are of orchestrations
   LeaseToken lease_token = 0;  // new for this call, which makes it repeatable
   // One call asks for all groups. They are served in this order, so those that accept less come
   // before those that accept more.
@@ -142,6 +143,9 @@ struct ClientMessage {
   std::string instance_id;
   NewMessage message;
   CallerGone caller_gone = nullptr;
+  // For an entity, a GUID in lower case: kDuplicate while a message of the same request waits
+  // (RULES.md 7.33). "" = stored whatever waits.
+  std::string request_id = {};
 };
 
 struct ClientTermination {
@@ -167,6 +171,7 @@ struct InstanceRelease {
   std::string instance_id;  // selects the lane, so that the release follows the instance's writes
   LeaseToken lease_token = 0;
   // Back-off: not offered to anybody before this. Infinite: before it is resumed or terminated.
+  // An entity that is held so waits for a message in front of all.
   absl::Duration delay = absl::ZeroDuration();
   bool lost = false;  // counts as a lost lease, for the poison limit
   // Inline tasks that go on under leases of their own; the others become free.

@@ -167,7 +167,7 @@ void Commits::ApplyToResident(Committed& event, Resident& resident) {
     const ChildResult& child = result.children[i];
     if (child.outcome != CreateOutcome::kExists || child.conflict_seq == 0) continue;
     table.Append(resident,
-                 Stored(checkpoint.children[i].conflict, child.conflict_seq, result.committed_at));
+                 Stored(*checkpoint.children[i].conflict, child.conflict_seq, result.committed_at));
   }
 }
 

@@ -56,9 +56,6 @@ inline Payload ToPayload(bool present, const google::protobuf::StringValue& valu
   return present ? Payload(value.value()) : std::nullopt;
 }
 
-// Whether the id names an entity: `@name@key` (7.1).
-inline bool IsEntityId(std::string_view id) { return !id.empty() && id.front() == '@'; }
-
 }  // namespace dt::orchestration
 
 #endif  // DT_SERVER_ORCHESTRATION_FIELD_CHECKS_H_

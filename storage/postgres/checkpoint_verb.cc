@@ -218,7 +218,10 @@ void EncodeChild(const NewChild& child, int64_t item, Envelope& envelope) {
   envelope.BeginObject().Int("item", item);
   EncodeNewInstance(child.instance, envelope);
   PayloadSet none;  // a conflict is small
-  envelope.BeginObject("conflict").Message(child.conflict, none).EndObject().EndObject();
+  if (child.conflict.has_value()) {
+    envelope.BeginObject("conflict").Message(*child.conflict, none).EndObject();
+  }
+  envelope.EndObject();
   DT_CHECK(none.empty(), "the failure of a child that could not start has no large value");
 }
 

@@ -137,11 +137,11 @@ TEST_CASE(
     "child_id_running: the failure for a live id is ready to be put into the parent's inbox") {
   Orchestration parent;
   Created(parent, {Child(5, "busy", "Kid")});
-  CHECK(RenderMessage(parent.checkpoint.children[0].conflict) ==
+  CHECK(RenderMessage(*parent.checkpoint.children[0].conflict) ==
         "SubOrchestrationInstanceFailed @1000 taskScheduledId=5"
         " failureDetails={errorType=\"OrchestrationAlreadyExists\""
         " errorMessage=\"an orchestration with the id \"busy\" is running\"} gen 0");
-  parent.Put(parent.checkpoint.children[0].conflict);
+  parent.Put(*parent.checkpoint.children[0].conflict);
   CHECK(parent.Request() != "");
 }
 

@@ -57,7 +57,13 @@ class Printer {
     All(value.kind, value.value);
   }
   void Add(const NewMessage& m) { All(m.generation, m.visible_at, m.event_type, m.event); }
-  void Add(const AddressedMessage& m) { All(m.instance_id, m.message, m.after_children); }
+  void Add(const AddressedMessage& m) {
+    All(m.instance_id, m.message, m.after_children, m.execution_id, m.front);
+  }
+  void Add(const LockRequest& r) { All(r.critical_section, r.entity_ids, r.request); }
+  void Add(const LockArrival& a) { All(a.request_seq, a.grant); }
+  void Add(const LockWithdrawal& w) { All(w.owner_id, w.critical_section); }
+  void Add(const EntityUpdate& e) { All(e.state, e.worked, e.unlock, e.arrival, e.withdrawals); }
   void Add(const Termination& t) { All(t.instance_id, t.reason, t.message, t.after_children); }
   void Add(const SubtreeTermination& t) { All(t.reason, t.message); }
   void Add(const ParentLink& p) { All(p.key, p.generation, p.task_id, p.instance_id); }
@@ -88,7 +94,8 @@ class Printer {
         c.completed_tasks, c.completed_inline_tasks, c.kept_tasks, c.history, c.update,
         c.next_generation, c.ends, c.release)
         .All(c.own_messages, c.messages, c.parent_message, c.parent_key, c.parent_generation,
-             c.terminations, c.subtree_termination, c.children, c.tasks);
+             c.terminations, c.subtree_termination, c.children, c.tasks, c.lock_requests,
+             c.releases_locks, c.entity);
   }
   void Add(const DiscardRequest& r) {
     All(r.key, r.hub, r.instance_id, r.lease_token, r.seqs, r.release);
@@ -104,7 +111,7 @@ class Printer {
     All(r.key, r.instance_key, r.hub, r.instance_id, r.lease_token, r.delay, r.lost, r.place);
   }
   void Add(const ClaimRequest& r) {
-    All(r.hub, r.lease_token, r.groups, r.repeat, r.max_messages, r.max_message_bytes,
+    All(r.hub, r.kind, r.lease_token, r.groups, r.repeat, r.max_messages, r.max_message_bytes,
         r.max_total_bytes);
   }
   void Add(const UnacceptedSearch& s) {

@@ -165,10 +165,11 @@ void MemoryDatabase::ApplyOutgoing(WorkerId worker, Checkpoint& checkpoint, Inst
     answer.key = created.key;
     answer.started_seq = created.started_seq;
     Instance* parent = Find(own_key);  // it may have been replaced by a child with its own id
-    if (created.outcome == CreateOutcome::kExists && parent != nullptr && parent->live &&
-        (child.conflict.generation == kAnyGeneration ||
-         child.conflict.generation == parent->row.generation)) {
-      answer.conflict_seq = Insert(*parent, std::move(child.conflict));
+    if (created.outcome == CreateOutcome::kExists && child.conflict.has_value() &&
+        parent != nullptr && parent->live &&
+        (child.conflict->generation == kAnyGeneration ||
+         child.conflict->generation == parent->row.generation)) {
+      answer.conflict_seq = Insert(*parent, *std::move(child.conflict));
     }
     result.children.push_back(answer);
   }
