@@ -50,7 +50,7 @@ std::string FromJson(const std::string& name, const Input& input,
   return text;
 }
 
-std::string Input_(const AddressedMessage& answer) {
+std::string InputOf(const AddressedMessage& answer) {
   return ParseEvent(*answer.message.event).eventraised().input().value();
 }
 
@@ -233,8 +233,8 @@ TEST_CASE("call_success_json: an event that is called like the request") {
         R"(EventRaised @1000 name="0123abcd-0123-0123-0123-0123456789ab" )"
         R"(input="{"result":"\"4\""}" as 25)");
   CHECK(ReadAnsweredRequest(*answer.message.event) == "0123abcd-0123-0123-0123-0123456789ab");
-  CHECK(Input_(CompletedAnswer(call, std::nullopt, kNow)) == R"({"result":null})");
-  CHECK(Input_(CompletedAnswer(call, "", kNow)) == R"({"result":""})");
+  CHECK(InputOf(CompletedAnswer(call, std::nullopt, kNow)) == R"({"result":null})");
+  CHECK(InputOf(CompletedAnswer(call, "", kNow)) == R"({"result":""})");
 }
 
 TEST_CASE("call_failure_native: failureDetails are always set") {
@@ -245,7 +245,7 @@ TEST_CASE("call_failure_native: failureDetails are always set") {
 TEST_CASE("call_failure_json: all keys of the failure in their order") {
   const AddressedMessage answer = FailedAnswer(InJson(Call(1, "get")), NestedFailure(), kNow);
   CHECK(answer.message.event_type == HistoryEvent::kEntityOperationFailed);
-  CHECK(Input_(answer) ==
+  CHECK(InputOf(answer) ==
         R"({"result":null,"failureDetails":{"ErrorType":"Outer \"quoted\"",)"
         R"("ErrorMessage":"line 1\nline 2\t\\ \u0001 )"
         "\xC3\xA9"
