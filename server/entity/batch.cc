@@ -41,7 +41,12 @@ class Planner {
   }
 
   Batch Plan() {
-    for (size_t i = 0; i < messages_.size() && !stopped_; ++i) Take(messages_[i]);
+    for (const Message& message : messages_) {
+      // However much waits behind a lock, it is not even looked at.
+      const bool front = message.visible_at == absl::InfinitePast();
+      if (stopped_ || (IsBlocked() && !front)) break;
+      Take(message);
+    }
     return std::move(batch_);
   }
 
@@ -69,6 +74,8 @@ class Planner {
   }
 
   void Drop(int64_t seq, const char* reason) { AddStep(Step::Kind::kDrop, seq).reason = reason; }
+
+  bool IsBlocked() const { return lock_.has_value() || arrived_seq_ != 0; }
 
   // While locked only the execution that holds the lock is served (7.24); between arrival and grant
   // nobody is, as the lock may be granted at any moment.
@@ -103,12 +110,8 @@ class Planner {
 
   void MeetRequest(const Message& message, EntityMessage request) {
     if (gone_.contains(message.seq)) return;
-    if (lock_ || (arrived_seq_ != 0 && message.seq != arrived_seq_)) {
-      skipped_ = true;
-      return;
-    }
+    batch_.barrier = Operation{message.seq, std::move(request), nullptr};
     stopped_ = true;
-    if (arrived_seq_ == 0) batch_.barrier = Operation{message.seq, std::move(request), nullptr};
   }
 
   bool IsHolder(const EntityMessage& unlock) const {

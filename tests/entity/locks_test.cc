@@ -90,6 +90,18 @@ TEST_CASE("lock_grant_and_release_at_once: in one batch") {
   CHECK(counter.inbox.empty());
 }
 
+TEST_CASE("lock_only_front: a locked entity looks at what stands in front of all") {
+  Entity counter;
+  Lock(counter);
+  counter.Put(Call(1, "of the holder"));
+  counter.Put(Signal("client"));
+  CHECK(counter.Plan() == "");
+  counter.Put(From("order-2", Signal("not the holder's")), /*front=*/true);
+  CHECK(counter.Plan() == "");
+  counter.Put(Call(2, "get"), /*front=*/true);
+  CHECK(counter.Plan() == "run get\n");
+}
+
 TEST_CASE("lock_overlapping: the next request is met when the lock is free again") {
   Entity counter;
   Lock(counter);
