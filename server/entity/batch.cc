@@ -1,6 +1,5 @@
 #include "server/entity/batch.h"
 
-#include <algorithm>
 #include <memory>
 #include <utility>
 
@@ -151,14 +150,14 @@ class Planner {
   // The requests of this section are gone from the database.
   void Forget(const Section& section, Step& step) {
     const auto known = Requests().find(section);
-    if (known != Requests().end()) step.gone = known->second;
-    if (arrived_seq_ != 0 && arrived_ == section) {
-      if (std::find(step.gone.begin(), step.gone.end(), arrived_seq_) == step.gone.end()) {
-        step.gone.push_back(arrived_seq_);
-      }
-      arrived_seq_ = 0;
+    if (known != Requests().end()) {
+      for (const int64_t seq : known->second) Forget(seq, step);
     }
-    gone_.insert(step.gone.begin(), step.gone.end());
+    if (arrived_seq_ != 0 && arrived_ == section) Forget(std::exchange(arrived_seq_, 0), step);
+  }
+
+  void Forget(int64_t seq, Step& step) {
+    if (gone_.insert(seq).second) step.gone.push_back(seq);
   }
 
   // What was passed over comes before what follows: it is for the next batch, which begins with it.
