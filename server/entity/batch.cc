@@ -43,7 +43,7 @@ class Planner {
     for (const Message& message : messages_) {
       // However much waits behind a lock, it is not even looked at.
       const bool front = message.visible_at == absl::InfinitePast();
-      if (stopped_ || (IsBlocked() && !front)) break;
+      if (stopped_ || ((IsBlocked() || yields_) && !front)) break;
       Take(message);
     }
     return std::move(batch_);
@@ -86,7 +86,7 @@ class Planner {
   }
 
   void OfferOperation(const Message& message, EntityMessage operation) {
-    if (!IsServed(operation)) {
+    if (yields_ || !IsServed(operation)) {
       skipped_ = true;
       return;
     }
@@ -121,23 +121,24 @@ class Planner {
   void Unlock(int64_t seq, const EntityMessage& unlock) {
     if (IsHolder(unlock)) {
       AddStep(Step::Kind::kUnlock, seq);
+      left_.insert({unlock.sender_id, lock_->critical_section});
       lock_.reset();
-      StopIfSkipped();
+      YieldToSkipped();
     } else if (unlock.request_id == kFixOrphanedLock) {
       Drop(seq, "there is no lock that it could release");
     } else {
       Step& step = AddStep(Step::Kind::kWithdraw, seq);
       step.withdrawal = {unlock.sender_id, unlock.request_id};
-      withdrawn_.insert(SectionOf(unlock));
+      left_.insert(SectionOf(unlock));
       const bool blocked = arrived_seq_ != 0;
       Forget(SectionOf(unlock), step);
-      if (blocked && arrived_seq_ == 0) StopIfSkipped();
+      if (blocked && arrived_seq_ == 0) YieldToSkipped();
     }
   }
 
   void Grant(int64_t seq, const EntityMessage& request) {
-    if (withdrawn_.contains(SectionOf(request))) {
-      // The release came when the lock had been granted and the entity did not know of it yet.
+    if (left_.contains(SectionOf(request))) {
+      // The release came before the news of the grant.
       AddStep(Step::Kind::kUnlock, seq);
       return;
     }
@@ -160,8 +161,9 @@ class Planner {
     if (gone_.insert(seq).second) step.gone.push_back(seq);
   }
 
-  // What was passed over comes before what follows: it is for the next batch, which begins with it.
-  void StopIfSkipped() { stopped_ = stopped_ || skipped_; }
+  // Operations that were passed over come before those that follow: they are for the next batch,
+  // which begins with them. What is said of locks is read on.
+  void YieldToSkipped() { yields_ = yields_ || skipped_; }
 
   // The lock requests among all due messages.
   const absl::flat_hash_map<Section, std::vector<int64_t>>& Requests() {
@@ -180,12 +182,13 @@ class Planner {
   std::optional<EntityLock> lock_;
   int64_t arrived_seq_ = 0;
   Section arrived_;
-  absl::flat_hash_set<Section> withdrawn_;
+  absl::flat_hash_set<Section> left_;  // released or taken back by now
   absl::flat_hash_set<int64_t> gone_;
   std::optional<absl::flat_hash_map<Section, std::vector<int64_t>>> requests_;
   Batch batch_;
   int64_t bytes_ = 0;
   bool skipped_ = false;
+  bool yields_ = false;
   bool stopped_ = false;
 };
 

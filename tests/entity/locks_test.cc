@@ -197,6 +197,19 @@ TEST_CASE("recreated_owner: another execution of the owner cannot use the lock")
   CHECK(counter.Plan() == "run get\nrun client\n");
 }
 
+TEST_CASE("unlock_before_news: an entity that was claimed after the grant, with its lock") {
+  Entity counter;
+  const int64_t request = counter.Put(LockOf("S"));
+  counter.Put(From("order-2", Signal("passed over")), /*front=*/true);
+  counter.Put(UnlockOf("S"), /*front=*/true);
+  counter.Grant(request);
+  Lock(counter);
+  CHECK(counter.Plan() == "unlock\nunlock\n");
+  counter.Finish();
+  CHECK(counter.checkpoint.entity->unlock);
+  CHECK_FALSE(counter.state.blocked());
+}
+
 TEST_CASE("fix_orphaned_lock: releases whatever its owner holds, and nothing else") {
   Entity counter;
   counter.Put(UnlockOf("fix-orphaned-lock"), /*front=*/true);

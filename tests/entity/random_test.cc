@@ -56,6 +56,7 @@ class Model {
         break;
       case 4:
         if (Chance(4)) WithdrawElsewhere();
+        if (Chance(4)) Reload();
         break;
       default:
         if (in_flight_) {
@@ -99,6 +100,18 @@ class Model {
     rows_.erase(rows_.begin());
     if (owner.section == section.second) owner.phase = Owner::Phase::kIdle;
     counter_.Put(From(section.first, UnlockOf(section.second)), /*front=*/true);
+  }
+
+  // Another daemon claims the entity; a batch in flight is lost.
+  void Reload() {
+    in_flight_ = false;
+    counter_.state.arrived_seq = 0;
+    counter_.state.lock.reset();
+    if (lock_) counter_.state.lock = EntityLock{lock_->first, "x", lock_->second};
+    std::erase_if(counter_.inbox, [&](const Message& message) {
+      return message.event_type == HistoryEvent::kEntityLockRequested &&
+             !rows_.contains(message.seq);
+    });
   }
 
   // The last member arrives elsewhere.
