@@ -32,26 +32,4 @@ grpc::ServerUnaryReactor* SidecarService::AbandonTaskEntityWorkItem(Context* con
   return Refuse(context, "AbandonTaskEntityWorkItem", kEntities);
 }
 
-grpc::ServerUnaryReactor* SidecarService::SignalEntity(Context* context, const SignalEntityRequest*,
-                                                       SignalEntityResponse*) {
-  return Refuse(context, "SignalEntity", kEntities);
-}
-
-grpc::ServerUnaryReactor* SidecarService::GetEntity(Context* context, const GetEntityRequest*,
-                                                    GetEntityResponse*) {
-  return Refuse(context, "GetEntity", kEntities);
-}
-
-grpc::ServerUnaryReactor* SidecarService::QueryEntities(Context* context,
-                                                        const QueryEntitiesRequest*,
-                                                        QueryEntitiesResponse*) {
-  return Refuse(context, "QueryEntities", kEntities);
-}
-
-grpc::ServerUnaryReactor* SidecarService::CleanEntityStorage(Context* context,
-                                                             const CleanEntityStorageRequest*,
-                                                             CleanEntityStorageResponse*) {
-  return Refuse(context, "CleanEntityStorage", kEntities);
-}
-
 }  // namespace dt::rpc
