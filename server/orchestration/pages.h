@@ -29,8 +29,7 @@ int PageRows(int asked, const PageLimits& pages);
 // A bound of a time range, rounded up to the store's microseconds: what is at or after the bound is
 // then at or after the result, and the other way round.
 absl::Status ReadBound(absl::string_view field, bool present,
-                       const google::protobuf::Timestamp& timestamp,
-                       std::optional<absl::Time>& to);
+                       const google::protobuf::Timestamp& timestamp, std::optional<absl::Time>& to);
 // For a token of this size that is none.
 absl::Status MalformedToken(absl::string_view field, size_t bytes);
 

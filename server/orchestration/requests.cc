@@ -267,7 +267,8 @@ absl::StatusOr<ClientMessagePlan> BuildRaiseEvent(const RaiseEventRequest& reque
 
 absl::StatusOr<ClientMessagePlan> BuildSuspend(const SuspendRequest& request, absl::Time now,
                                                const RequestLimits& limits) {
-  const absl::Status status = CheckOrchestration(request.instanceid(), "reason", request.reason(), limits);
+  const absl::Status status =
+      CheckOrchestration(request.instanceid(), "reason", request.reason(), limits);
   if (!status.ok()) return status;
   HistoryEvent event = MakeEvent(kNoEventId, ToTimestamp(now));
   ExecutionSuspendedEvent* suspended = event.mutable_executionsuspended();
@@ -277,7 +278,8 @@ absl::StatusOr<ClientMessagePlan> BuildSuspend(const SuspendRequest& request, ab
 
 absl::StatusOr<ClientMessagePlan> BuildResume(const ResumeRequest& request, absl::Time now,
                                               const RequestLimits& limits) {
-  const absl::Status status = CheckOrchestration(request.instanceid(), "reason", request.reason(), limits);
+  const absl::Status status =
+      CheckOrchestration(request.instanceid(), "reason", request.reason(), limits);
   if (!status.ok()) return status;
   HistoryEvent event = MakeEvent(kNoEventId, ToTimestamp(now));
   ExecutionResumedEvent* resumed = event.mutable_executionresumed();
@@ -287,7 +289,8 @@ absl::StatusOr<ClientMessagePlan> BuildResume(const ResumeRequest& request, absl
 
 absl::StatusOr<Termination> BuildTerminate(const TerminateRequest& request, absl::Time now,
                                            const RequestLimits& limits) {
-  const absl::Status status = CheckOrchestration(request.instanceid(), "output", request.output(), limits);
+  const absl::Status status =
+      CheckOrchestration(request.instanceid(), "output", request.output(), limits);
   if (!status.ok()) return status;
   HistoryEvent event = MakeEvent(kNoEventId, ToTimestamp(now));
   ExecutionTerminatedEvent* terminated = event.mutable_executionterminated();

@@ -7,6 +7,7 @@
 
 #include "fmt/format.h"
 #include "server/entity/entity_requests.h"
+#include "server/orchestration/entity_messages.h"
 #include "server/orchestration/random_ids.h"
 #include "server/rpc/read_call.h"
 #include "server/rpc/sidecar_service.h"
@@ -146,21 +147,21 @@ grpc::ServerUnaryReactor* SidecarService::SendToEntity(Context* context,
     return reactor;
   }
   std::string name(MetadataValue(*context, "taskhub"));
-  WithHub(context, reactor,
-          [this, context, reactor, name = std::move(name), plan = *std::move(plan)](HubId hub) {
-            dispatch_->SendMessage(
-                ClientMessage{hub, plan.instance_id, plan.message, GoneOf(context),
-                              plan.request_id},
-                [this, reactor, hub, name](absl::StatusOr<Delivery> delivery) {
-                  absl::Status status = delivery.status();
-                  // An entity is there for whoever sends to it, as long as its hub is.
-                  if (delivery.ok() && delivery->outcome == DeliveryOutcome::kNotFound) {
-                    hubs_.Forget(name, hub);
-                    status = absl::NotFoundError("the task hub was deleted");
-                  }
-                  reactor->Finish(ToGrpc(status));
-                });
-          });
+  WithHub(
+      context, reactor,
+      [this, context, reactor, name = std::move(name), plan = *std::move(plan)](HubId hub) {
+        dispatch_->SendMessage(
+            ClientMessage{hub, plan.instance_id, plan.message, GoneOf(context), plan.request_id},
+            [this, reactor, hub, name](absl::StatusOr<Delivery> delivery) {
+              absl::Status status = delivery.status();
+              // An entity is there for whoever sends to it, as long as its hub is.
+              if (delivery.ok() && delivery->outcome == DeliveryOutcome::kNotFound) {
+                hubs_.Forget(name, hub);
+                status = absl::NotFoundError("the task hub was deleted");
+              }
+              reactor->Finish(ToGrpc(status));
+            });
+      });
   return reactor;
 }
 
@@ -182,20 +183,20 @@ grpc::ServerUnaryReactor* SidecarService::GetEntity(Context* context,
     reactor->Finish(ToGrpc(id.status()));
     return reactor;
   }
-  WithHub(context, reactor,
-          [this, id = *std::move(id), state = request->includestate(), response,
-           reactor](HubId hub) {
-            store_->ReadEntity(
-                hub, id, state,
-                [hub, response, reactor, state](absl::StatusOr<std::optional<EntityInfo>> info) {
-                  if (!info.ok()) return reactor->Finish(ToGrpc(info.status()));
-                  response->set_exists(info->has_value());
-                  if (info->has_value()) {
-                    entity::FillEntityMetadata(**info, state, *response->mutable_entity());
-                  }
-                  reactor->Answer(hub, *response);
-                });
-          });
+  WithHub(
+      context, reactor,
+      [this, id = *std::move(id), state = request->includestate(), response, reactor](HubId hub) {
+        store_->ReadEntity(
+            hub, id, state,
+            [hub, response, reactor, state](absl::StatusOr<std::optional<EntityInfo>> info) {
+              if (!info.ok()) return reactor->Finish(ToGrpc(info.status()));
+              response->set_exists(info->has_value());
+              if (info->has_value()) {
+                entity::FillEntityMetadata(**info, state, *response->mutable_entity());
+              }
+              reactor->Answer(hub, *response);
+            });
+      });
   return reactor;
 }
 
@@ -222,9 +223,8 @@ grpc::ServerUnaryReactor* SidecarService::CleanEntityStorage(
         entity::BuildEntityCleanup(*request, hub, options_.requests);
     if (!cleanup.ok()) return reactor->Finish(ToGrpc(cleanup.status()));
     if (!cleanup->has_value()) return reactor->Finish(grpc::Status::OK);
-    std::make_shared<EntityCleanupCall>(store_, &actions_,
-                                        ActionOf(*context, "CleanEntityStorage"), **cleanup,
-                                        context, reactor, response,
+    std::make_shared<EntityCleanupCall>(store_, &actions_, ActionOf(*context, "CleanEntityStorage"),
+                                        **cleanup, context, reactor, response,
                                         Follow(*context, "CleanEntityStorage"))
         ->Next();
   });

@@ -57,23 +57,12 @@ begin
     where e.state is not null or e.state_payload is not null;
 end $$;
 
--- __WalkEntities: the next p_rows entities of a hub after an id, in the order of their ids, of those
--- whose ids begin with p_prefix ("@" and more).
--- Stable: sees what the statement that calls it sees.
-create or replace function __WalkEntities(p_hub int, p_prefix text, p_after text, p_rows int)
-returns table (instance_key bigint, instance_id text)
-language plpgsql stable set search_path from current set enable_seqscan = off
-set enable_sort = off set enable_incremental_sort = off as $$
-#variable_conflict use_column
-declare
-  v_hub int := __LiveHub(p_hub);
-  v_end text := coalesce(__PrefixEnd(p_prefix), 'A');
+-- __EntitiesEnd: the first text after the ids of all entities that begin with p_prefix ("@" and
+-- more).
+create or replace function __EntitiesEnd(p_prefix text) returns text
+language plpgsql immutable parallel safe set search_path from current as $$
 begin
-  return query
-    select i.instance_key, i.instance_id from Instances i
-    where i.hub_id = v_hub and i.instance_id >= p_prefix and i.instance_id < v_end
-      and i.instance_id > p_after and i.kind = 1
-    order by i.instance_id limit p_rows;
+  return coalesce(__PrefixEnd(p_prefix), 'A');
 end $$;
 
 -- _QueryEntities: a page of entities in the order of their ids: at most so many rows and bytes of
@@ -87,32 +76,39 @@ end $$;
 create or replace function _QueryEntities(p_hub int, p_batch jsonb, p_bytes bytea[])
 returns table (instance_id text, last_modified_time timestamptz, backlog int, locked_by text,
                state bytea, more boolean)
-language plpgsql set search_path from current set enable_seqscan = off as $$
+language plpgsql set search_path from current set enable_seqscan = off
+set enable_sort = off set enable_incremental_sort = off as $$
 #variable_conflict use_column
 declare
   v_now timestamptz := _Now();
+  v_hub int := __LiveHub(p_hub);
+  v_prefix text := p_batch ->> 'prefix';
+  v_end text := __EntitiesEnd(v_prefix);
+  v_last text := p_batch ->> 'after';
   v_from timestamptz := coalesce(__Time((p_batch ->> 'from')::bigint), '-infinity');
   v_to timestamptz := coalesce(__Time((p_batch ->> 'to')::bigint), 'infinity');
   v_rows int := p_batch ->> 'rows';
   v_bytes bigint := p_batch ->> 'bytes';
-  v_looked_at int := p_batch ->> 'looked_at';
+  v_left int := p_batch ->> 'looked_at';
   v_shown int := 0;
   v_size bigint := 0;
-  v_last text := p_batch ->> 'after';
   v_row record;
 begin
+  -- Rows are read as the loop goes, and not many ahead.
   for v_row in
-    select w.ordinality, w.instance_id, e.*, e.state_payload is not null or e.state is not null
-             as has_state
-    from __WalkEntities(p_hub, p_batch ->> 'prefix', p_batch ->> 'after', v_looked_at + 1)
-      with ordinality w
-    join Entities e on e.instance_key = any (array[w.instance_key])
-    order by w.ordinality
+    select i.instance_id, e.instance_key, e.last_modified_time, e.locked_by_key, e.state,
+           e.state_payload
+    from Instances i
+    join Entities e on e.instance_key = any (array[i.instance_key])
+    where i.hub_id = v_hub and i.instance_id >= v_prefix and i.instance_id < v_end
+      and i.instance_id > v_last and i.kind = 1
+    order by i.instance_id
   loop
-    more := v_row.ordinality > v_looked_at;
+    more := v_left = 0;
     exit when more;
-    if (v_row.has_state or p_batch ? 'transient') and v_row.last_modified_time >= v_from
-       and v_row.last_modified_time < v_to then
+    v_left := v_left - 1;
+    if (p_batch ? 'transient' or v_row.state is not null or v_row.state_payload is not null)
+       and v_row.last_modified_time >= v_from and v_row.last_modified_time < v_to then
       if p_batch ? 'states' then
         state := __EntityState(v_row.instance_key, v_row.state, v_row.state_payload);
         v_size := v_size + coalesce(length(state), 0);
@@ -148,15 +144,20 @@ end $$;
 -- what an earlier call did is not counted again.
 create or replace function _CleanEntityStorage(p_hub int, p_batch jsonb, p_bytes bytea[])
 returns table (removed bigint, released bigint, next_after text)
-language plpgsql set search_path from current set enable_seqscan = off as $$
+language plpgsql set search_path from current set enable_seqscan = off
+set enable_sort = off set enable_incremental_sort = off as $$
 #variable_conflict use_column
 declare
+  v_hub int := __LiveHub(p_hub);
   v_rows int := p_batch ->> 'rows';
   v_keys bigint[];
   v_last text;
 begin
   select array_agg(w.instance_key), max(w.instance_id) into v_keys, v_last
-  from __WalkEntities(p_hub, '@', p_batch ->> 'after', v_rows) w;
+  from (select i.instance_key, i.instance_id from Instances i
+        where i.hub_id = v_hub and i.instance_id >= '@' and i.instance_id < __EntitiesEnd('@')
+          and i.instance_id > p_batch ->> 'after' and i.kind = 1
+        order by i.instance_id limit v_rows) w;
   removed := 0;
   released := 0;
   next_after := case when cardinality(v_keys) = v_rows then v_last end;

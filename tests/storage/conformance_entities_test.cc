@@ -24,7 +24,7 @@ AddressedMessage Front(const std::string& id, const std::string& text) {
 }
 
 TEST_CASE("store_entity_is_made_by_a_message", "[entities]") {
-  Harness h(AnyKind());
+  Harness h(EntityStoreKind());
   const Delivery sent = Signal(h, "@counter@Key@1", "one");
   CHECK(sent.outcome == DeliveryOutcome::kOk);
   CHECK(sent.key != 0);
@@ -44,23 +44,22 @@ TEST_CASE("store_entity_is_made_by_a_message", "[entities]") {
 }
 
 TEST_CASE("store_entity_claims_go_by_name", "[entities]") {
-  Harness h(AnyKind());
+  Harness h(EntityStoreKind());
   Signal(h, "@counter@1", "one");
   h.a().Create(h.Instance("orchestration"));
   ClaimRequest request = h.Request();
   request.kind = InstanceKind::kEntity;
-  request.groups = {{10, NameFilters({{"work", {}}, {"counters", {}}})}};
+  request.groups = {{10, std::vector<NameFilter>{{"work", {}}, {"counters", {}}}}};
   CHECK(h.a().ClaimWith(request).claims.empty());
-  request.groups = {{10, NameFilters({{"counter", {}}})}};
+  request.groups = {{10, std::vector<NameFilter>{{"counter", {}}}}};
   CHECK(h.a().ClaimWith(request).claims.size() == 1);
 }
 
 TEST_CASE("store_entity_is_made_by_a_checkpoint", "[entities]") {
-  Harness h(AnyKind());
+  Harness h(EntityStoreKind());
   Checkpoint turn = TurnOf(Started(h, "sender"));
-  turn.messages = {{"@c@1", Event("a", kSignal)},
-                   {"@c@2", Event("b", kSignal)},
-                   {"@c@1", Event("c", kSignal)}};
+  turn.messages = {
+      {"@c@1", Event("a", kSignal)}, {"@c@2", Event("b", kSignal)}, {"@c@1", Event("c", kSignal)}};
   const CheckpointResult result = h.a().Commit(turn);
   REQUIRE(result.messages.size() == 3);
   for (const Delivery& delivery : result.messages) CHECK(delivery.outcome == DeliveryOutcome::kOk);
@@ -72,7 +71,7 @@ TEST_CASE("store_entity_is_made_by_a_checkpoint", "[entities]") {
 }
 
 TEST_CASE("store_entity_keeps_its_state", "[entities]") {
-  Harness h(AnyKind());
+  Harness h(EntityStoreKind());
   Signal(h, "@c@1", "one");
   const std::string large(300000, 'x');
   Claim claim = ClaimEntity(h.a(), h.hub, "@c@1");
@@ -100,7 +99,7 @@ TEST_CASE("store_entity_keeps_its_state", "[entities]") {
 }
 
 TEST_CASE("store_entity_turns_are_fenced", "[entities]") {
-  Harness h(AnyKind());
+  Harness h(EntityStoreKind());
   Signal(h, "@c@1", "one");
   const Claim claim = ClaimEntity(h.a(), h.hub, "@c@1");
   REQUIRE(h.a().Release(claim) == LeaseOutcome::kReleased);
@@ -113,7 +112,7 @@ TEST_CASE("store_entity_turns_are_fenced", "[entities]") {
 }
 
 TEST_CASE("store_entity_without_anything_is_removed", "[entities]") {
-  Harness h(AnyKind());
+  Harness h(EntityStoreKind());
   const InstanceKey key = Signal(h, "@c@1", "one").key;
   Claim claim = ClaimEntity(h.a(), h.hub, "@c@1");
   Checkpoint turn = EntityTurn(claim);
@@ -154,7 +153,7 @@ TEST_CASE("store_entity_without_anything_is_removed", "[entities]") {
 }
 
 TEST_CASE("store_signal_of_a_waiting_request_is_a_duplicate", "[entities]") {
-  Harness h(AnyKind());
+  Harness h(EntityStoreKind());
   const auto send = [&](const std::string& request_id, absl::Time visible_at) {
     ClientMessage message{h.hub, "@c@1", Event(request_id, kSignal)};
     message.message.visible_at = visible_at;
@@ -180,7 +179,7 @@ TEST_CASE("store_signal_of_a_waiting_request_is_a_duplicate", "[entities]") {
 }
 
 TEST_CASE("store_message_for_one_execution", "[entities]") {
-  Harness h(AnyKind());
+  Harness h(EntityStoreKind());
   const Claim owner = Started(h, "owner");
   Signal(h, "@c@1", "call");
   Checkpoint turn = EntityTurn(ClaimEntity(h.a(), h.hub, "@c@1"));
@@ -210,12 +209,12 @@ TEST_CASE("store_message_for_one_execution", "[entities]") {
 }
 
 TEST_CASE("store_front_messages_come_before_all_that_waits", "[entities]") {
-  Harness h(AnyKind());
+  Harness h(EntityStoreKind());
   const Claim sender = Started(h, "sender");
   Signal(h, "@c@1", "waits");
   Checkpoint turn = TurnOf(sender);
-  turn.messages = {Front("@c@1", "first"), {"@c@1", Event("last", kSignal)},
-                   Front("@c@1", "second")};
+  turn.messages = {
+      Front("@c@1", "first"), {"@c@1", Event("last", kSignal)}, Front("@c@1", "second")};
   const CheckpointResult result = h.a().Commit(turn);
   CHECK(result.messages.at(0).visible_at == absl::InfinitePast());
   CHECK(result.messages.at(1).visible_at != absl::InfinitePast());
@@ -225,7 +224,7 @@ TEST_CASE("store_front_messages_come_before_all_that_waits", "[entities]") {
 }
 
 TEST_CASE("store_held_entity_waits_for_a_front_message", "[entities]") {
-  Harness h(AnyKind());
+  Harness h(EntityStoreKind());
   const Claim sender = Started(h, "sender");
   Signal(h, "@c@1", "waits");
   Hold(h.a(), ClaimEntity(h.a(), h.hub, "@c@1"));
@@ -244,7 +243,7 @@ TEST_CASE("store_held_entity_waits_for_a_front_message", "[entities]") {
 }
 
 TEST_CASE("store_entities_are_not_orchestrations", "[entities]") {
-  Harness h(AnyKind());
+  Harness h(EntityStoreKind());
   Signal(h, "@c@1", "one");
   const auto ended = h.a().Wait<std::vector<std::string>>([&](auto done) {
     ImmediateTermination request;
@@ -273,7 +272,7 @@ TEST_CASE("store_entities_are_not_orchestrations", "[entities]") {
 }
 
 TEST_CASE("store_messages_for_an_entity_that_is_removed_are_never_lost", "[entities]") {
-  Harness h(AnyKind());
+  Harness h(EntityStoreKind());
   constexpr int kMessages = 200;
   std::atomic<int> sent = 0;
   (void)h.b();
@@ -302,7 +301,7 @@ TEST_CASE("store_messages_for_an_entity_that_is_removed_are_never_lost", "[entit
 }
 
 TEST_CASE("store_one_entity_is_made_by_many_at_once", "[entities]") {
-  Harness h(AnyKind());
+  Harness h(EntityStoreKind());
   (void)h.b();
   for (int round = 0; round < 20; ++round) {
     const std::string id = absl::StrCat("@c@", round);

@@ -61,7 +61,7 @@ void CheckUnlocked(Harness& h, const Ids& ids, const std::string& owner_id,
 }
 
 TEST_CASE("store_lock_of_one_entity", "[entities]") {
-  Harness h(AnyKind());
+  Harness h(EntityStoreKind());
   const Claim owner = Started(h, "owner");
   const CheckpointResult asked = h.a().Commit(LockTurn(owner, "s", {"@c@1"}));
   REQUIRE(asked.lock_requests.size() == 1);
@@ -91,7 +91,7 @@ TEST_CASE("store_lock_of_one_entity", "[entities]") {
 }
 
 TEST_CASE("store_lock_set_is_granted_when_all_have_arrived", "[entities]") {
-  Harness h(AnyKind());
+  Harness h(EntityStoreKind());
   const Claim owner = Started(h, "owner");
   const CheckpointResult asked = h.a().Commit(LockTurn(owner, "s", {"@c@1", "@c@2", "@d@1"}));
   REQUIRE(asked.lock_requests.size() == 3);
@@ -129,7 +129,7 @@ TEST_CASE("store_lock_set_is_granted_when_all_have_arrived", "[entities]") {
 }
 
 TEST_CASE("store_lock_request_keeps_an_entity", "[entities]") {
-  Harness h(AnyKind());
+  Harness h(EntityStoreKind());
   Signal(h, "@c@1", "one");
   const Claim claim = ClaimEntity(h.a(), h.hub, "@c@1");
   h.a().Commit(LockTurn(Started(h, "owner"), "s", {"@c@1"}));
@@ -137,7 +137,7 @@ TEST_CASE("store_lock_request_keeps_an_entity", "[entities]") {
 }
 
 TEST_CASE("store_grant_is_of_the_generation_of_its_owner", "[entities]") {
-  Harness h(AnyKind());
+  Harness h(EntityStoreKind());
   const Claim owner = Started(h, "owner");
   const Checkpoint asks = LockTurn(owner, "s", {"@c@1"});
   h.a().Commit(asks);
@@ -154,7 +154,7 @@ TEST_CASE("store_grant_is_of_the_generation_of_its_owner", "[entities]") {
 }
 
 TEST_CASE("store_lock_requests_are_in_one_order", "[entities]") {
-  Harness h(AnyKind());
+  Harness h(EntityStoreKind());
   SECTION("of overlapping sets one after the other") {
     h.a().Commit(LockTurn(Started(h, "owner 1"), "s1", {"@c@1", "@c@2"}));
     h.a().Commit(LockTurn(Started(h, "owner 2"), "s2", {"@c@2", "@c@3"}));
@@ -181,7 +181,7 @@ const std::array<Ids, 5> kSets = {Ids{"@c@1", "@c@2"}, Ids{"@c@2", "@c@3"}, Ids{
                                   Ids{"@c@1", "@c@2", "@c@3"}, Ids{"@c@2"}};
 
 TEST_CASE("store_lock_requests_of_two_daemons_are_in_one_order", "[entities]") {
-  Harness h(AnyKind());
+  Harness h(EntityStoreKind());
   constexpr int kOwners = 30;
   std::vector<Claim> owners;
   owners.reserve(2 * kOwners);
@@ -224,7 +224,7 @@ TEST_CASE("store_lock_requests_of_two_daemons_are_in_one_order", "[entities]") {
 }
 
 TEST_CASE("store_lock_request_is_taken_back", "[entities]") {
-  Harness h(AnyKind());
+  Harness h(EntityStoreKind());
   const Claim owner = Started(h, "owner");
   h.a().Commit(LockTurn(owner, "s", {"@c@1", "@c@2"}));
   h.a().Commit(LockTurn(Started(h, "other"), "t", {"@c@1", "@c@2"}));
@@ -262,7 +262,7 @@ TEST_CASE("store_lock_request_is_taken_back", "[entities]") {
 }
 
 TEST_CASE("store_owner_gone_while_waiting", "[entities]") {
-  Harness h(AnyKind());
+  Harness h(EntityStoreKind());
   const Claim owner = Started(h, "owner");
   const Checkpoint asks = LockTurn(owner, "s", {"@c@1", "@c@2"});
   h.a().Commit(asks);
@@ -270,7 +270,7 @@ TEST_CASE("store_owner_gone_while_waiting", "[entities]") {
   REQUIRE(h.a().Commit(ArrivalTurn(claims.at("@c@1"))).arrival == ArrivalOutcome::kWaits);
   Checkpoint ends = TurnOf(After(asks, owner));
   SECTION("it ends") {
-    ends.update = InstanceUpdate{RuntimeStatus::kCompleted};
+    ends.update.emplace().status = RuntimeStatus::kCompleted;
     ends.ends = ends.releases_locks = true;
     REQUIRE(h.a().Commit(ends).outcome == CheckpointOutcome::kCommitted);
   }
@@ -291,14 +291,14 @@ TEST_CASE("store_owner_gone_while_waiting", "[entities]") {
 }
 
 TEST_CASE("store_owner_gone_while_holding", "[entities]") {
-  Harness h(AnyKind());
+  Harness h(EntityStoreKind());
   const Ids ids = {"@c@1", "@c@2"};
   const Claim owner = OwnerOf(h, "owner", "s", ids);
   CHECK(ClaimEntities(h.a(), h.hub).empty());
   Checkpoint ends = TurnOf(owner);
   ends.releases_locks = true;
   SECTION("it ends, and is purged") {
-    ends.update = InstanceUpdate{RuntimeStatus::kCompleted};
+    ends.update.emplace().status = RuntimeStatus::kCompleted;
     ends.ends = true;
     REQUIRE(h.a().Commit(ends).outcome == CheckpointOutcome::kCommitted);
     const auto claims = ClaimEntities(h.a(), h.hub);
@@ -332,7 +332,7 @@ TEST_CASE("store_owner_gone_while_holding", "[entities]") {
 }
 
 TEST_CASE("store_lock_holder_does_not_end_at_once", "[entities]") {
-  Harness h(AnyKind());
+  Harness h(EntityStoreKind());
   OwnerOf(h, "owner", "s", {"@c@1"});
   const auto not_ended = h.a().Wait<Ids>([&](auto done) {
     ImmediateTermination request;
@@ -345,7 +345,7 @@ TEST_CASE("store_lock_holder_does_not_end_at_once", "[entities]") {
 }
 
 TEST_CASE("store_rewound_owner_holds_nothing", "[entities]") {
-  Harness h(AnyKind());
+  Harness h(EntityStoreKind());
   const Ids ids = {"@c@1", "@c@2"};
   const Claim owner = OwnerOf(h, "owner", "s", ids);
   RewindRequest request;
@@ -365,7 +365,7 @@ TEST_CASE("store_rewound_owner_holds_nothing", "[entities]") {
 }
 
 TEST_CASE("store_locked_entities_go_with_their_hub", "[entities]") {
-  Harness h(AnyKind());
+  Harness h(EntityStoreKind());
   OwnerOf(h, "owner", "s", {"@c@1", "@c@2"});
   h.a().Commit(LockTurn(Started(h, "other"), "t", {"@c@1", "@c@2"}));
   const auto deleted = h.a().Wait<bool>([&](auto done) {
@@ -440,7 +440,7 @@ class LockWorld {
       unlock.front = true;
       turn.messages.push_back(std::move(unlock));
     }
-    turn.update = InstanceUpdate{RuntimeStatus::kCompleted};
+    turn.update.emplace().status = RuntimeStatus::kCompleted;
     turn.ends = true;
     {
       absl::MutexLock lock(&mutex_);
@@ -489,7 +489,7 @@ class LockWorld {
 };
 
 TEST_CASE("store_overlapping_locks_of_two_daemons_are_all_granted", "[entities]") {
-  Harness h(AnyKind());
+  Harness h(EntityStoreKind());
   (void)h.b();
   constexpr int kOwners = 60;
   LockWorld world(h, kOwners);

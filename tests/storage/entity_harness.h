@@ -17,6 +17,9 @@ inline constexpr int16_t kLockRequest = 27;
 inline constexpr int16_t kLockGranted = 28;
 inline constexpr int16_t kUnlock = 29;
 
+// Until PostgreSQL has them.
+inline StoreKind EntityStoreKind() { return StoreKind::kMemory; }
+
 // A signal, or any other message that the store does not look into.
 Delivery Signal(Harness& h, const std::string& id, const std::string& text,
                 absl::Time visible_at = absl::InfinitePast());

@@ -54,7 +54,7 @@ CheckpointResult MemoryDatabase::Commit(WorkerId worker, Checkpoint checkpoint) 
   std::vector<NewMessage> carried_on = ApplyState(checkpoint, instance);
   ApplyOutgoing(worker, checkpoint, instance, result);
   for (const SubtreeTermination& termination : late) TerminateBelow(instance, termination);
-  for (NewMessage& message : carried_on) Insert(instance, std::move(message), /*front=*/true);
+  for (NewMessage& message : carried_on) Insert(instance, std::move(message), Place::kFront);
   if (checkpoint.releases_locks) ReleaseLocks(instance, checkpoint.generation);
   if (instance.kind == InstanceKind::kEntity) {
     result.removed = RemoveIfEmpty(instance);
@@ -144,7 +144,8 @@ void MemoryDatabase::ApplyOutgoing(WorkerId worker, Checkpoint& checkpoint, Inst
     const bool front = checkpoint.next_generation.has_value() &&
                        message.generation == instance.row.generation &&
                        message.visible_at == absl::InfinitePast();
-    result.own_seqs.push_back(wanted ? Insert(instance, std::move(message), front) : 0);
+    const Place place = front ? Place::kFront : Place::kDue;
+    result.own_seqs.push_back(wanted ? Insert(instance, std::move(message), place) : 0);
   }
   result.messages.resize(checkpoint.messages.size());
   result.terminations.resize(checkpoint.terminations.size());

@@ -111,14 +111,16 @@ void MemoryDatabase::SetLease(Instance& instance, LeaseToken token) {
   Reindex(instance);
 }
 
-int64_t MemoryDatabase::Insert(Instance& instance, NewMessage message, bool front) {
+int64_t MemoryDatabase::Insert(Instance& instance, NewMessage message, Place place) {
   // A due time is rounded up, so that nothing fires early.
   const absl::Time due = absl::FromUnixMicros(
       absl::ToUnixMicros(std::max(message.visible_at, absl::UnixEpoch()) + absl::Nanoseconds(999)));
   Message stored;
   stored.seq = ++last_key_;
   stored.generation = message.generation;
-  stored.visible_at = front ? absl::InfinitePast() : std::max(due, NowLocked());
+  stored.visible_at = due;
+  if (place == Place::kFront) stored.visible_at = absl::InfinitePast();
+  if (place == Place::kDue) stored.visible_at = std::max(due, NowLocked());
   stored.event_type = message.event_type;
   stored.event = std::move(message.event);
   const InboxOrder order{stored.visible_at, stored.seq};
@@ -137,7 +139,7 @@ bool MemoryDatabase::Remove(Instance& instance, int64_t seq) {
 }
 
 Delivery MemoryDatabase::Deliver(WorkerId worker, Instance* target, NewMessage message,
-                                 bool front) {
+                                 Place place) {
   Delivery delivery;
   if (target == nullptr) {
     delivery.outcome = DeliveryOutcome::kNotFound;
@@ -149,7 +151,7 @@ Delivery MemoryDatabase::Deliver(WorkerId worker, Instance* target, NewMessage m
     delivery.outcome = DeliveryOutcome::kTerminal;
     return delivery;
   }
-  delivery.seq = Insert(*target, std::move(message), front);
+  delivery.seq = Insert(*target, std::move(message), place);
   delivery.visible_at = target->inbox_times[delivery.seq];
   delivery.lease_token = target->lease;
   delivery.unread = target->owner_wake;

@@ -179,12 +179,14 @@ class MemoryDatabase {
   // Keeps ready_ true after any change of lease, inbox or not_before.
   void Reindex(Instance& instance) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void SetLease(Instance& instance, LeaseToken token) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // `front`: before all that waits, see Checkpoint::own_messages.
-  int64_t Insert(Instance& instance, NewMessage message, bool front = false)
+  // When a message is visible: at its time but not before now, before all that waits (see
+  // Checkpoint::own_messages), or at its time whatever that is.
+  enum class Place : int8_t { kDue, kFront, kExact };
+  int64_t Insert(Instance& instance, NewMessage message, Place place = Place::kDue)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool Remove(Instance& instance, int64_t seq) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // `worker` 0: nobody is told by the answer, so an owner always learns it from its wake read.
-  Delivery Deliver(WorkerId worker, Instance* target, NewMessage message, bool front = false)
+  Delivery Deliver(WorkerId worker, Instance* target, NewMessage message, Place place = Place::kDue)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // By id: makes the entity that is missing.
   Delivery DeliverTo(WorkerId worker, HubId hub, AddressedMessage message)
@@ -226,8 +228,8 @@ class MemoryDatabase {
   static std::string ExecutionIdOf(const Instance& instance);
   EntityRow EntityRowOf(const Instance& entity) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Sends the requests; one delivery for each member of each.
-  std::vector<Delivery> RequestLocks(WorkerId worker, Checkpoint& checkpoint,
-                                     const Instance& owner) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::vector<Delivery> RequestLocks(WorkerId worker, Checkpoint& checkpoint, const Instance& owner)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ApplyEntity(WorkerId worker, EntityUpdate update, Instance& entity, CheckpointResult& result)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   ArrivalOutcome Arrive(WorkerId worker, LockArrival arrival, Instance& entity,

@@ -64,7 +64,8 @@ Delivery MemoryDatabase::DeliverTo(WorkerId worker, HubId hub, AddressedMessage 
     }
     message.message.generation = target->row.generation;
   }
-  return Deliver(worker, target, std::move(message.message), message.front);
+  return Deliver(worker, target, std::move(message.message),
+                 message.front ? Place::kFront : Place::kDue);
 }
 
 Delivery MemoryDatabase::SendMessage(WorkerId worker, ClientMessage message) {
@@ -132,7 +133,7 @@ std::vector<Delivery> MemoryDatabase::RequestLocks(WorkerId worker, Checkpoint& 
     for (const std::string& id : request.entity_ids) {
       Instance* entity = Find(checkpoint.hub, id);
       NewMessage message{kAnyGeneration, waiting.at, kEntityLockRequested, request.request};
-      deliveries.push_back(Deliver(worker, entity, std::move(message)));
+      deliveries.push_back(Deliver(worker, entity, std::move(message), Place::kExact));
       waiting.members[entity->row.key].seq = deliveries.back().seq;
     }
     waiting_locks_.push_back(std::move(waiting));
@@ -153,8 +154,8 @@ void MemoryDatabase::ApplyEntity(WorkerId worker, EntityUpdate update, Instance&
              waiting.section == withdrawal.critical_section &&
              waiting.members.contains(entity.row.key);
     };
-    const auto meant = std::stable_partition(waiting_locks_.begin(), waiting_locks_.end(),
-                                             std::not_fn(is_meant));
+    const auto meant =
+        std::stable_partition(waiting_locks_.begin(), waiting_locks_.end(), std::not_fn(is_meant));
     for (auto it = meant; it != waiting_locks_.end(); ++it) TakeBack(*it, entity.row.key);
     waiting_locks_.erase(meant, waiting_locks_.end());
   }
@@ -176,8 +177,7 @@ ArrivalOutcome MemoryDatabase::Arrive(WorkerId worker, LockArrival arrival, Inst
     return ArrivalOutcome::kGone;
   }
   const Instance* owner = Find(found->owner);
-  const bool lives =
-      owner != nullptr && owner->live && owner->row.generation == found->generation;
+  const bool lives = owner != nullptr && owner->live && owner->row.generation == found->generation;
   found->members[key].arrived = true;
   const bool complete = std::all_of(found->members.begin(), found->members.end(),
                                     [](const auto& member) { return member.second.arrived; });
@@ -201,7 +201,7 @@ void MemoryDatabase::Grant(WorkerId worker, const WaitingLock& granted, NewMessa
     if (key == last.row.key) continue;
     Deliver(/*worker=*/0, &entity,
             {kAnyGeneration, absl::InfinitePast(), kEntityLockGranted, granted.request},
-            /*front=*/true);
+            Place::kFront);
   }
   grant.generation = granted.generation;
   result.grant = Deliver(worker, Find(granted.owner), std::move(grant));
@@ -217,8 +217,7 @@ void MemoryDatabase::TakeBack(const WaitingLock& request, InstanceKey except) {
 
 void MemoryDatabase::Unlock(InstanceKey entity, const std::string& owner_id,
                             const std::string& section) {
-  Deliver(/*worker=*/0, Find(entity), UnlockMessage(owner_id, section, NowLocked()),
-          /*front=*/true);
+  Deliver(/*worker=*/0, Find(entity), UnlockMessage(owner_id, section, NowLocked()), Place::kFront);
 }
 
 void MemoryDatabase::ReleaseLocks(const Instance& owner, std::optional<Generation> generation) {
@@ -248,9 +247,8 @@ bool MemoryDatabase::HasLocks(InstanceKey owner) const {
 bool MemoryDatabase::RemoveIfEmpty(Instance& entity) {
   const InstanceKey key = entity.row.key;
   if (entity.state.has_value() || entity.lock.has_value() || !entity.inbox.empty() ||
-      std::any_of(waiting_locks_.begin(), waiting_locks_.end(), [key](const WaitingLock& waiting) {
-        return waiting.members.contains(key);
-      })) {
+      std::any_of(waiting_locks_.begin(), waiting_locks_.end(),
+                  [key](const WaitingLock& waiting) { return waiting.members.contains(key); })) {
     return false;
   }
   entity.live = false;
