@@ -7,8 +7,7 @@
 // the callbacks may hold pointers to them.
 //
 // The handlers stand in one file per family: client_calls.cc, worker_calls.cc, history_calls.cc,
-// query_calls.cc, purge_calls.cc, management_calls.cc, hub_calls.cc, entity_calls.cc, and
-// unserved_calls.cc for the RPCs that this version refuses.
+// query_calls.cc, purge_calls.cc, management_calls.cc, hub_calls.cc, entity_calls.cc.
 #ifndef DT_SERVER_RPC_SIDECAR_SERVICE_H_
 #define DT_SERVER_RPC_SIDECAR_SERVICE_H_
 
@@ -110,6 +109,10 @@ class SidecarService final : public SidecarServiceBase {
                                          AbandonOrchestrationTaskResponse* response) override;
   Unary* AbandonTaskActivityWorkItem(Context* context, const AbandonActivityTaskRequest* request,
                                      AbandonActivityTaskResponse* response) override;
+  Unary* CompleteEntityTask(Context* context, const EntityBatchResult* request,
+                            CompleteTaskResponse* response) override;
+  Unary* AbandonTaskEntityWorkItem(Context* context, const AbandonEntityTaskRequest* request,
+                                   AbandonEntityTaskResponse* response) override;
 
   // History: history_calls.cc
   RawWriter* StreamInstanceHistory(Context* context, const grpc::ByteBuffer* request) override;
@@ -166,12 +169,6 @@ class SidecarService final : public SidecarServiceBase {
                        QueryEntitiesResponse* response) override;
   Unary* CleanEntityStorage(Context* context, const CleanEntityStorageRequest* request,
                             CleanEntityStorageResponse* response) override;
-
-  // Refused: unserved_calls.cc
-  Unary* CompleteEntityTask(Context* context, const EntityBatchResult* request,
-                            CompleteTaskResponse* response) override;
-  Unary* AbandonTaskEntityWorkItem(Context* context, const AbandonEntityTaskRequest* request,
-                                   AbandonEntityTaskResponse* response) override;
 
 #pragma GCC diagnostic pop
 

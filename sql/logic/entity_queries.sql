@@ -237,13 +237,12 @@ begin
   v_keys := array(select r.instance_key from ReadyInstances r where r.instance_key = any (v_keys)
                   order by r.instance_key for no key update skip locked);
   v_keys := __OrphanedLocks(v_keys);
-  insert into NewEvents (instance_key, visible_at, event_type, event)
-    select e.instance_key, '-infinity', 29,
-           __HistoryEvent(p_now, 29,
-             __PbText(1, 'fix-orphaned-lock')
-               || __PbStringValue(2, __EntityLockedBy(e.locked_by_key)))
-    from Entities e where e.instance_key = any (v_keys) order by e.instance_key;
-  perform __WakeInstances(v_keys, array_fill('-infinity'::timestamptz, array[cardinality(v_keys)]),
-                          null);
+  if v_keys <> '{}' then
+    perform __SendUnlocks(
+      v_keys, array_fill('fix-orphaned-lock'::text, array[cardinality(v_keys)]),
+      array(select __EntityLockedBy(e.locked_by_key)
+            from unnest(v_keys) with ordinality k(key, ord)
+            join Entities e on e.instance_key = any (array[k.key]) order by k.ord), p_now);
+  end if;
   return cardinality(v_keys);
 end $$;

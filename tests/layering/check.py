@@ -53,9 +53,8 @@ IMPURE = re.compile(r"thread|mutex|condition_variable|atomic|future|chrono|rando
 
 TARGETS = {
     "dt_records": RECORDS, "dt_store": STORE, "dt_proto": PROTO, "dt_orchestration": CORE,
-    "dt_entity": ENTITY, "dt_postgres": POSTGRES, "dt_dispatch": DISPATCH, "dt_proto_grpc": "proto service",
-    "dt_rpc": RPC,
-    "dt_server": "server",
+    "dt_entity": ENTITY, "dt_postgres": POSTGRES, "dt_dispatch": DISPATCH,
+    "dt_proto_grpc": "proto service", "dt_rpc": RPC, "dt_server": "server",
 }
 
 

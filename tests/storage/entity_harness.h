@@ -18,7 +18,7 @@ inline constexpr int16_t kLockGranted = 28;
 inline constexpr int16_t kUnlock = 29;
 
 // Until PostgreSQL has them.
-inline StoreKind EntityStoreKind() { return StoreKind::kMemory; }
+inline StoreKind EntityStoreKind() { return AnyKind(); }
 
 // A signal, or any other message that the store does not look into.
 Delivery Signal(Harness& h, const std::string& id, const std::string& text,
