@@ -224,8 +224,8 @@ end $$;
 
 -- __ReleaseOrphanedLocks: puts an unlock (29) for any critical section in front of each of these
 -- entities whose lock is orphaned, and returns how many those are. That it is orphaned is looked at
--- again under the lock: an execution that is gone never comes back. Locks: hot rows by key with SKIP
--- LOCKED.
+-- again under the lock: an execution that is gone never comes back. Locks: hot rows by key with
+-- SKIP LOCKED.
 create or replace function __ReleaseOrphanedLocks(p_keys bigint[], p_now timestamptz) returns int
 language plpgsql set search_path from current set enable_seqscan = off as $$
 declare

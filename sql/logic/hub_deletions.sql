@@ -158,8 +158,8 @@ begin
   select coalesce(array_agg(o.instance_key order by o.instance_id), '{}'), max(o.instance_id)
     into keys, last_id
   from (select i.instance_key, i.instance_id from Instances i
-        where i.hub_id = p_hub and i.instance_id >= '@' and i.instance_id < __EntitiesEnd('@')
-          and i.instance_id > p_id and i.kind = 1
+        where i.hub_id = p_hub and i.instance_id >= '@'
+          and i.instance_id < __EntitiesEnd('@') and i.instance_id > p_id and i.kind = 1
         order by i.instance_id limit p_rows) o;
 end $$;
 

@@ -1,5 +1,5 @@
--- Reads of orchestrations for clients: many per call, on connections of their own. Locks: none. Repeat:
--- yes. In plpgsql, although each is one query: a function in SQL that cannot be inlined is parsed
+-- Reads of orchestrations for clients: many per call, on connections of their own. Locks: none.
+-- Repeat: yes. In plpgsql, although each is one query: a function in SQL that cannot be inlined is parsed
 -- and planned again in every call.
 
 -- _QuerySingle: instances by id. One row per item that exists; payload columns are null unless the
