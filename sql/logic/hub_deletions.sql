@@ -148,8 +148,8 @@ begin
         order by i.created_time, i.instance_key limit p_rows) o;
 end $$;
 
--- __EntitiesOfHub: the next p_rows entities of a hub after an id, in the order of their ids, and the
--- last of those.
+-- __EntitiesOfHub: the next p_rows entities of a hub after an id, in the order of their ids, and
+-- the last of those.
 create or replace function __EntitiesOfHub(p_hub int, p_id text, p_rows int,
                                            out keys bigint[], out last_id text)
 language plpgsql stable set search_path from current set enable_seqscan = off

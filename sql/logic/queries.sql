@@ -1,6 +1,6 @@
 -- Reads of orchestrations for clients: many per call, on connections of their own. Locks: none.
--- Repeat: yes. In plpgsql, although each is one query: a function in SQL that cannot be inlined is parsed
--- and planned again in every call.
+-- Repeat: yes. In plpgsql, although each is one query: a function in SQL that cannot be inlined is
+-- parsed and planned again in every call.
 
 -- _QuerySingle: instances by id. One row per item that exists; payload columns are null unless the
 -- item asks for them. A turn that changes nothing visible does not write the instance's row, so of
