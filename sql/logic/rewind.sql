@@ -22,7 +22,7 @@ begin
   select array_agg(i.instance_key order by c.ord), array_agg(c.ord::int order by c.ord)
     into v_found, v_items
   from unnest(__FindInstances(p_hub, p_batch -> 'ids')) with ordinality c(key, ord)
-  join Instances i on i.instance_key = any (array[c.key]) and i.kind = 0;
+  join Instances i on i.instance_key = any (array[c.key]) and i.kind <> 1;
   return query
     select f.item, 0::smallint, i.instance_key, i.execution_id, i.generation,
            greatest(i.last_turn, (select max(h.turn) from History h

@@ -146,7 +146,7 @@ void MemoryDatabase::ApplyEntity(WorkerId worker, EntityUpdate update, Instance&
   using Kind = Change<std::string>::Kind;
   if (update.state.kind == Kind::kSet) entity.state = std::move(update.state.value);
   if (update.state.kind == Kind::kClear) entity.state.reset();
-  if (update.worked) entity.last_modified = NowLocked();
+  if (update.worked) entity.last_modified = result.committed_at;
   if (update.unlock) entity.lock.reset();
   for (const LockWithdrawal& withdrawal : update.withdrawals) {
     const auto is_meant = [&](const WaitingLock& waiting) {
