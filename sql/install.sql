@@ -24,6 +24,7 @@ select to_regclass('Versions') is null as fresh \gset
 \ir logic/activities.sql
 \ir logic/checkpoint.sql
 \ir logic/clock.sql
+\ir logic/entities.sql
 \ir logic/events.sql
 \ir logic/fence.sql
 \ir logic/hub_deletions.sql

@@ -110,8 +110,8 @@ struct Message {
 // What became of a message or a task for somebody else.
 enum class DeliveryOutcome : int8_t {
   kOk = 0,
-  kNotFound = 1,  // no instance with this id, or its key is gone: nothing was stored
-  kTerminal = 2,  // the instance has ended, or runs another generation: nothing was stored
+  kNotFound = 1,   // no instance with this id, or its key is gone: nothing was stored
+  kTerminal = 2,   // the instance has ended, or runs another generation: nothing was stored
   kDuplicate = 3,  // a message of the same request waits already: nothing was stored
   kDone = 4,       // a termination that needed no worker: the instance is TERMINATED
 };

@@ -78,7 +78,7 @@ struct ClaimGroup {
 struct ClaimRequest {
   HubId hub = 0;
   InstanceKind kind = InstanceKind::kOrchestration;  // of instances; tasks are of orchestrations
-  LeaseToken lease_token = 0;  // new for this call, which makes it repeatable
+  LeaseToken lease_token = 0;                        // new for this call, which makes it repeatable
   // One call asks for all groups. They are served in this order, so those that accept less come
   // before those that accept more.
   std::vector<ClaimGroup> groups;

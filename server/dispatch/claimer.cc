@@ -18,6 +18,15 @@ constexpr int kClaimShiftMax = 9;  // one item
 constexpr absl::Duration kNoRoomDelay = absl::Milliseconds(100);
 constexpr absl::Duration kNoRoomLogInterval = absl::Seconds(60);
 
+constexpr InstanceKind KindOf(WorkType type) {
+  return type == WorkType::kEntity ? InstanceKind::kEntity : InstanceKind::kOrchestration;
+}
+
+constexpr const char* NounOf(WorkType type) {
+  if (type == WorkType::kEntity) return "entities";
+  return type == WorkType::kTurn ? "turns" : "activities";
+}
+
 }  // namespace
 
 absl::Duration Claimer::PollDelay(StepContext& step, int empty_polls) {
@@ -51,7 +60,7 @@ void Claimer::Shrink(Hub& hub, WorkType type) {
   spdlog::warn(
       "task hub '{}': a claim of {} took too long; the next one asks for {} items and {} "
       "bytes at most",
-      hub.name, type == WorkType::kTurn ? "turns" : "activities",
+      hub.name, NounOf(type),
       std::max(1, kClaimItemsMax >> shift), step_.limits.claim_bytes_max >> shift);
 }
 
@@ -88,10 +97,11 @@ void Claimer::Start(Hub& hub, WorkType type) {
   request.max_total_bytes = claim.bytes;
   arrivals_.Expect(request.lease_token);
   claims_[request.lease_token] = std::move(claim);
-  if (type == WorkType::kTurn) {
-    step_.Do(ClaimInstances{std::move(request)});
-  } else {
+  if (type == WorkType::kActivity) {
     step_.Do(ClaimTasks{std::move(request)});
+  } else {
+    request.kind = KindOf(type);
+    step_.Do(ClaimInstances{std::move(request)});
   }
 }
 
@@ -114,7 +124,7 @@ void Claimer::WorkFree(HubId hub, WorkType type) {
 }
 
 void Claimer::Hinted(Hub& hub) {
-  for (WorkType type : {WorkType::kTurn, WorkType::kActivity}) {
+  for (const WorkType type : kAllWorkTypes) {
     hub.hinted[Index(type)] = true;
     WorkFree(hub, type, hub.hint_backoff[Index(type)].NextLook(step_.steady));
   }
@@ -220,10 +230,11 @@ void Claimer::Recover(HubId hub, WorkType type, LeaseToken token) {
   // The hub claims nothing while a claim is in doubt, so that is asked for sooner.
   const absl::Duration delay = in_doubt ? known->claim_after[Index(type)] - step_.steady
                                         : recovery_failures_.Failed(token, step_.steady);
-  if (type == WorkType::kTurn) {
-    retries_.Later(delay, ClaimInstances{std::move(request)});
-  } else {
+  if (type == WorkType::kActivity) {
     retries_.Later(delay, ClaimTasks{std::move(request)});
+  } else {
+    request.kind = KindOf(type);
+    retries_.Later(delay, ClaimInstances{std::move(request)});
   }
 }
 
@@ -239,7 +250,7 @@ void Claimer::Reset() {
       pool->next_claim = absl::InfinitePast();
       pool->empty_claims = 0;
     }
-    for (WorkType type : {WorkType::kTurn, WorkType::kActivity}) {
+    for (const WorkType type : kAllWorkTypes) {
       hub->claiming[Index(type)] = false;
       hub->claim_in_doubt[Index(type)] = 0;
     }

@@ -44,7 +44,31 @@ void Commits::Commit(Resident& resident, orchestration::TurnResult result, bool 
   step_.Do(dispatch::Commit{std::move(result.checkpoint), std::move(context)});
 }
 
+void Commits::CommitBatch(Resident& resident, entity::BatchResult result, bool failed_by_server,
+                          DoneCallback done) {
+  resident.phase = Resident::Phase::kCommitting;
+  residency_.table().SetBusy(resident);
+  auto context = std::make_unique<CommitContext>();
+  context->failed_by_server = failed_by_server;
+  context->entity = std::move(result.delta);
+  context->done = std::move(done);
+  LeaseProducts(*resident.hub, result.checkpoint, *context);
+  ++step_.commits_in_flight;
+  step_.Do(dispatch::Commit{std::move(result.checkpoint), std::move(context)});
+}
+
 void Commits::Fail(Resident& resident, const TaskFailureDetails& details, DoneCallback done) {
+  if (resident.entity != nullptr) {
+    spdlog::warn("entity {}: {} operations fail: {}: {}", resident.instance_id(),
+                 resident.entity->batch.operations.size(), details.errortype(),
+                 details.errormessage());
+    CommitBatch(resident,
+                entity::FailBatch(resident.state, resident.entity->state, resident.entity->batch,
+                                  details, resident.lease, step_.now, *step_.ids,
+                                  step_.limits.turn),
+                /*failed_by_server=*/true, std::move(done));
+    return;
+  }
   spdlog::warn("orchestration {} fails: {}: {}", resident.instance_id(), details.errortype(),
                details.errormessage());
   Commit(resident,
@@ -90,13 +114,18 @@ void Commits::On(Committed& event) {
   --step_.commits_in_flight;
   for (const Reservation& reservation : context.reservations) matcher_.Unreserve(reservation);
   Resident* resident = residency_.table().Find(checkpoint.key, checkpoint.lease_token);
-  if (event.result.ok()) retries_.StoreSucceeded({WorkType::kTurn, checkpoint.key});
+  if (event.result.ok()) {
+    retries_.StoreSucceeded({WorkTypeOf(checkpoint.instance_id), checkpoint.key});
+  }
   if (!event.result.ok()) {
     OnFailed(event, resident);
   } else if (event.result->outcome == CheckpointOutcome::kCommitted) {
     OnCommitted(event, resident);
   } else if (event.result->outcome == CheckpointOutcome::kAlready) {
-    waiters_.Changed(checkpoint.hub, checkpoint.instance_id, context.delta.status, step_.effects());
+    if (!checkpoint.entity.has_value()) {
+      waiters_.Changed(checkpoint.hub, checkpoint.instance_id, context.delta.status,
+                       step_.effects());
+    }
     activities_.EndStored(context.results);
     OnUnknown(event, resident, absl::ZeroDuration());
     step_.Reply(context.done, absl::OkStatus());
@@ -117,17 +146,22 @@ void Commits::OnCommitted(Committed& event, Resident* resident) {
   CommitContext& context = *event.context;
   const Checkpoint& checkpoint = event.checkpoint;
   step_.Reply(context.done, absl::OkStatus());
-  waiters_.Changed(checkpoint.hub, checkpoint.instance_id, context.delta.status, step_.effects(),
-                   RowAtEnd(event, resident));
-  if (resident != nullptr && !checkpoint.ends) ApplyToResident(event, *resident);
-  activities_.EndStored(context.results);
+  if (checkpoint.entity.has_value()) {
+    if (resident != nullptr) ApplyToEntity(event, *resident);
+  } else {
+    waiters_.Changed(checkpoint.hub, checkpoint.instance_id, context.delta.status, step_.effects(),
+                     RowAtEnd(event, resident));
+    if (resident != nullptr && !checkpoint.ends) ApplyToResident(event, *resident);
+    activities_.EndStored(context.results);
+  }
   HandOnMessages(checkpoint, *event.result);
+  HandOnLocks(event);
   HandOnTasks(event.checkpoint, *event.result);
   HandOnChildren(checkpoint, *event.result);
   // The own inbox is complete only now, with the messages that came back from its children.
   resident = residency_.table().Find(checkpoint.key, checkpoint.lease_token);
   if (resident == nullptr) return;
-  if (checkpoint.ends) {
+  if (checkpoint.ends || event.result->removed) {
     residency_.Drop(*resident, /*release=*/false);
     return;
   }
@@ -168,6 +202,40 @@ void Commits::ApplyToResident(Committed& event, Resident& resident) {
     if (child.outcome != CreateOutcome::kExists || child.conflict_seq == 0) continue;
     table.Append(resident,
                  Stored(*checkpoint.children[i].conflict, child.conflict_seq, result.committed_at));
+  }
+}
+
+void Commits::ApplyToEntity(Committed& event, Resident& resident) {
+  resident.lost_leases = 0;
+  resident.loss_unsaved = false;
+  resident.state.turn = event.checkpoint.turn;
+  resident.entity->ended_at = event.result->committed_at;
+  std::vector<int64_t> gone = entity::ApplyDelta(event.context->entity, *event.result,
+                                                 resident.entity->state);
+  gone.insert(gone.end(), event.checkpoint.consumed.begin(), event.checkpoint.consumed.end());
+  residency_.table().Consume(resident, std::move(gone));
+}
+
+void Commits::HandOnLocks(const Committed& event) {
+  const Checkpoint& checkpoint = event.checkpoint;
+  const CheckpointResult& result = *event.result;
+  size_t next = 0;
+  for (const LockRequest& request : checkpoint.lock_requests) {
+    const NewMessage message{kAnyGeneration, absl::InfinitePast(),
+                             HistoryEvent::kEntityLockRequested, request.request};
+    for (size_t i = 0; i < request.entity_ids.size(); ++i) {
+      mail_.Apply(checkpoint.hub, result.lock_requests[next++], message);
+    }
+  }
+  const bool is_entity = checkpoint.entity.has_value();
+  if (result.grant.has_value()) {
+    mail_.Apply(checkpoint.hub, *result.grant, checkpoint.entity->arrival->grant);
+  }
+  if (checkpoint.releases_locks || result.arrival == ArrivalOutcome::kGranted ||
+      (is_entity && !checkpoint.entity->withdrawals.empty())) {
+    // Which other entities it reached is not told: some may be held here.
+    mail_.ReadSoon();
+    claimer_.WorkFree(checkpoint.hub, WorkType::kEntity);
   }
 }
 
@@ -226,7 +294,12 @@ void Commits::HandOnChildren(const Checkpoint& checkpoint, const CheckpointResul
   for (size_t i = 0; i < result.children.size(); ++i) {
     const ChildResult& child = result.children[i];
     const NewInstance& instance = checkpoint.children[i].instance;
-    if (child.outcome == CreateOutcome::kExists) continue;
+    if (child.outcome == CreateOutcome::kExists) {
+      if (!checkpoint.entity.has_value()) continue;
+      spdlog::warn("{}: entity {}: it starts orchestration {}, which is running already",
+                   log_event::kDiscardingEvent, checkpoint.instance_id, instance.instance_id);
+      continue;
+    }
     if (instance.lease_token == 0) {
       claimer_.WorkFree(checkpoint.hub, WorkType::kTurn);
     } else if (child.outcome != CreateOutcome::kAlready) {
@@ -249,7 +322,7 @@ KnownRow Commits::RowAtEnd(const Committed& event, const Resident* resident) con
 void Commits::OnFailed(Committed& event, Resident* resident) {
   CommitContext& context = *event.context;
   const absl::Status& status = event.result.status();
-  const StoredId item(WorkType::kTurn, event.checkpoint.key);
+  const StoredId item(WorkTypeOf(event.checkpoint.instance_id), event.checkpoint.key);
   UnstoredResults& results = residency_.results();
   if (!absl::IsInvalidArgument(status)) {
     spdlog::warn(
@@ -303,6 +376,12 @@ void Commits::OnUnknown(Committed& event, Resident* resident, absl::Duration del
   for (const Termination& termination : checkpoint.terminations) {
     mail_.ReadAgain(checkpoint.hub, termination.instance_id);
   }
+  for (const LockRequest& request : checkpoint.lock_requests) {
+    for (const std::string& id : request.entity_ids) mail_.ReadAgain(checkpoint.hub, id);
+  }
+  const auto& arrival = event.context->entity.arrival;
+  if (arrival.has_value()) mail_.ReadAgain(checkpoint.hub, arrival->message.sender_id);
+  if (checkpoint.releases_locks || checkpoint.entity.has_value()) mail_.ReadSoon();
   if (checkpoint.parent_message.has_value()) mail_.ReadAgain(checkpoint.parent_key);
   if (checkpoint.subtree_termination.has_value()) mail_.ReadSoon();
 }

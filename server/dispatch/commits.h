@@ -31,7 +31,10 @@ class Commits {
   // Sends the checkpoint of the resident's turn to the store. `done` is null when no worker waits.
   void Commit(Resident& resident, orchestration::TurnResult result, bool failed_by_server,
               DoneCallback done);
-  // Ends the instance in place of its turn.
+  // The same of an entity's batch.
+  void CommitBatch(Resident& resident, entity::BatchResult result, bool failed_by_server,
+                   DoneCallback done);
+  // Ends the instance in place of its turn; an entity answers the operations of its batch so.
   void Fail(Resident& resident, const TaskFailureDetails& details, DoneCallback done);
   void On(Committed& event);
 
@@ -45,7 +48,9 @@ class Commits {
 
   void OnCommitted(Committed& event, Resident* resident);
   void ApplyToResident(Committed& event, Resident& resident);
+  void ApplyToEntity(Committed& event, Resident& resident);
   void HandOnMessages(const Checkpoint& checkpoint, const CheckpointResult& result);
+  void HandOnLocks(const Committed& event);
   void HandOnTasks(Checkpoint& checkpoint, const CheckpointResult& result);
   void HandOnChildren(const Checkpoint& checkpoint, const CheckpointResult& result);
   void OnFailed(Committed& event, Resident* resident);

@@ -216,6 +216,12 @@ void DispatchThread::CompleteActivity(HubId hub, ActivityResponse response, Done
   std::move(std::get<ActivityAnswered>(event).done)(MailboxFull());
 }
 
+void DispatchThread::CompleteEntity(HubId hub, EntityBatchResult result, DoneCallback done) {
+  Event event = EntityAnswered{hub, std::move(result), std::move(done)};
+  if (impl_->TryPost(event)) return;
+  std::move(std::get<EntityAnswered>(event).done)(MailboxFull());
+}
+
 void DispatchThread::AbandonOrchestration(HubId hub, std::string completion_token,
                                           DoneCallback done) {
   impl_->Post(Abandoned{WorkType::kTurn, hub, std::move(completion_token), std::move(done)});
@@ -223,6 +229,10 @@ void DispatchThread::AbandonOrchestration(HubId hub, std::string completion_toke
 
 void DispatchThread::AbandonActivity(HubId hub, std::string completion_token, DoneCallback done) {
   impl_->Post(Abandoned{WorkType::kActivity, hub, std::move(completion_token), std::move(done)});
+}
+
+void DispatchThread::AbandonEntity(HubId hub, std::string completion_token, DoneCallback done) {
+  impl_->Post(Abandoned{WorkType::kEntity, hub, std::move(completion_token), std::move(done)});
 }
 
 void DispatchThread::ReadTurnHistory(HubId hub, std::string instance_id, std::string execution_id,

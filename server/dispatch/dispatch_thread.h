@@ -45,7 +45,8 @@ struct StreamOptions {
   // Its filters let nothing pass that this server has for workers.
   bool accepts_nothing() const {
     return orchestration_filters.has_value() && orchestration_filters->empty() &&
-           activity_filters.has_value() && activity_filters->empty();
+           activity_filters.has_value() && activity_filters->empty() &&
+           entity_filters.has_value() && entity_filters->empty();
   }
 };
 
@@ -80,6 +81,7 @@ struct DispatchLimits {
   absl::Duration health_ping_interval = absl::Seconds(30);
   absl::Duration orchestration_hold_max = absl::Minutes(10);  // 1.12
   absl::Duration activity_hold_max = absl::Hours(24);
+  absl::Duration entity_hold_max = absl::Minutes(10);
   // How long the result of an activity may wait, unstored, for the turn that it brought about, to
   // be stored by that turn's checkpoint; zero = never.
   absl::Duration result_hold_max = absl::Milliseconds(20);
@@ -105,6 +107,7 @@ struct DispatchLimits {
   absl::Duration unaccepted_age_min = absl::Seconds(10);
   absl::Duration unaccepted_log_interval = absl::Seconds(60);
   int mailbox_events_max = 100000;
+  int entity_operations_max = 1000;  // of one batch (7.7)
   orchestration::TurnLimits turn;
 };
 
@@ -130,8 +133,10 @@ class DispatchThread : public StoreObserver {
   // OK also for a stale or unknown token (1.14); an error only when the store failed (1.13).
   void CompleteOrchestration(HubId hub, OrchestratorResponse response, DoneCallback done);
   void CompleteActivity(HubId hub, ActivityResponse response, DoneCallback done);
+  void CompleteEntity(HubId hub, EntityBatchResult result, DoneCallback done);
   void AbandonOrchestration(HubId hub, std::string completion_token, DoneCallback done);
   void AbandonActivity(HubId hub, std::string completion_token, DoneCallback done);
+  void AbandonEntity(HubId hub, std::string completion_token, DoneCallback done);
   // The past events of the turn in flight (5.34): kNotFound when there is none.
   void ReadTurnHistory(HubId hub, std::string instance_id, std::string execution_id,
                        Callback<std::vector<HistoryChunk>> done);

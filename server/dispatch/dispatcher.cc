@@ -35,6 +35,7 @@ Dispatcher::Dispatcher(DispatchLimits limits, orchestration::IdSource* ids, uint
                &waiters_),
       turns_(&step_, &matcher_, &claimer_, &retries_, &residency_, &mail_, &commits_, &waiters_,
              &unaccepted_),
+      entity_turns_(&step_, &matcher_, &residency_, &commits_, &unaccepted_),
       starts_(&step_, &matcher_, &claimer_, &residency_, &mail_, &turns_),
       sweeps_(&step_, &matcher_, &claimer_) {}
 
@@ -53,13 +54,7 @@ void Dispatcher::Step(std::vector<Event>& events, absl::Time now, absl::Time ste
 
 void Dispatcher::OnTime() {
   residency_.OnTime();
-  while (Item* lost = matcher_.TakeExpired()) {
-    if (lost->type == WorkType::kTurn) {
-      turns_.Lose(static_cast<Resident&>(*lost));
-    } else {
-      activities_.Lose(static_cast<HeldTask&>(*lost));
-    }
-  }
+  while (Item* lost = matcher_.TakeExpired()) Lose(*lost, /*charged=*/true);
   turns_.ExpireResults();
   matcher_.OnTime();
   waiters_.OnTime(step_.steady, step_.effects());
@@ -78,9 +73,12 @@ void Dispatcher::Settle() {
                     [this](Item& item) { return turns_.Offer(static_cast<Resident&>(item)); });
       matcher_.Pump(*hub, WorkType::kActivity,
                     [this](Item& item) { return activities_.Offer(static_cast<HeldTask&>(item)); });
+      matcher_.Pump(*hub, WorkType::kEntity, [this](Item& item) {
+        return entity_turns_.Offer(static_cast<Resident&>(item));
+      });
     }
     if (!step_.leasing()) continue;
-    for (WorkType type : {WorkType::kTurn, WorkType::kActivity}) claimer_.Start(*hub, type);
+    for (const WorkType type : kAllWorkTypes) claimer_.Start(*hub, type);
   }
   while (Item* orphan = releases_.TakeOrphan()) Release(*orphan);
   residency_.MakeRoom();
@@ -120,13 +118,7 @@ void Dispatcher::On(StreamClosed& event) {
   const std::unique_ptr<Stream> stream = matcher_.Close(event.stream, &lost);
   if (stream == nullptr) return;
   LogLines(stream_log_.Closed(stream->options, event.reason, step_.steady));
-  for (const auto& [item, charged] : lost) {
-    if (item->type == WorkType::kTurn) {
-      turns_.Lose(static_cast<Resident&>(*item), charged);
-    } else {
-      activities_.Lose(static_cast<HeldTask&>(*item), charged);
-    }
-  }
+  for (const auto& [item, charged] : lost) Lose(*item, charged);
   Hub& hub = *stream->hub;
   for (Resident* resident : residency_.table().All()) {
     if (resident->hub == &hub && resident->route->streams.empty()) residency_.Reconsider(*resident);
@@ -158,8 +150,19 @@ void Dispatcher::EndStreamsOf(Hub& hub) {
   }
 }
 
+void Dispatcher::Lose(Item& item, bool charged) {
+  switch (item.type) {
+    case WorkType::kTurn:
+      return turns_.Lose(static_cast<Resident&>(item), charged);
+    case WorkType::kEntity:
+      return entity_turns_.Lose(static_cast<Resident&>(item), charged);
+    case WorkType::kActivity:
+      return activities_.Lose(static_cast<HeldTask&>(item), charged);
+  }
+}
+
 void Dispatcher::Release(Item& orphan) {
-  if (orphan.type == WorkType::kTurn) {
+  if (orphan.type != WorkType::kActivity) {
     residency_.Drop(static_cast<Resident&>(orphan), /*release=*/true);
   } else {
     activities_.Drop(static_cast<HeldTask&>(orphan), /*release=*/true);
@@ -167,7 +170,7 @@ void Dispatcher::Release(Item& orphan) {
 }
 
 void Dispatcher::Reconsider(Item& orphan) {
-  if (orphan.type == WorkType::kTurn) {
+  if (orphan.type != WorkType::kActivity) {
     residency_.Reconsider(static_cast<Resident&>(orphan));
   } else {
     activities_.Queue(static_cast<HeldTask&>(orphan));
@@ -175,10 +178,13 @@ void Dispatcher::Reconsider(Item& orphan) {
 }
 
 void Dispatcher::On(Abandoned& event) {
-  if (event.type == WorkType::kTurn) {
-    turns_.On(event);
-  } else {
-    activities_.On(event);
+  switch (event.type) {
+    case WorkType::kTurn:
+      return turns_.On(event);
+    case WorkType::kEntity:
+      return entity_turns_.On(event);
+    case WorkType::kActivity:
+      return activities_.On(event);
   }
 }
 
@@ -281,10 +287,10 @@ void Dispatcher::On(DrainEnded&) {
 void Dispatcher::On(InstancesClaimed& event) {
   const bool recovered = claimer_.arrivals().EndRecovery(event.token);
   if (!event.result.ok()) {
-    ClaimFailed(event.hub, event.token, WorkType::kTurn, event.result.status(), recovered);
+    ClaimFailed(event.hub, event.token, event.type, event.result.status(), recovered);
     return;
   }
-  claimer_.Succeeded(event.hub, event.token, WorkType::kTurn);
+  claimer_.Succeeded(event.hub, event.token, event.type);
   for (Claim& claim : event.result->claims) residency_.Adopt(std::move(claim));
   claimer_.End(event.token, event.result->groups, /*failed=*/false);
 }

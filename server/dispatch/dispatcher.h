@@ -14,7 +14,8 @@
 //   Mail          how messages reach residents
 //   Activities    activity tasks
 //   Commits       checkpoints, and what they hand on
-//   Turns         turns of residents
+//   Turns         turns of orchestrations
+//   EntityTurns   batches of entities
 //   Starts        instances that clients start
 //
 // Invariants
@@ -33,6 +34,7 @@
 
 #include "server/dispatch/activities.h"
 #include "server/dispatch/commits.h"
+#include "server/dispatch/entity_turns.h"
 #include "server/dispatch/events.h"
 #include "server/dispatch/starts.h"
 #include "server/dispatch/stream_log.h"
@@ -86,6 +88,8 @@ class Dispatcher {
   // The workers open their streams again, and get the hub of that name that is there then, if one
   // is.
   void EndStreamsOf(Hub& hub);
+  // The item was lost with its stream or by its hold.
+  void Lose(Item& item, bool charged);
   // Items that no stream accepts: given back, or looked at again since a stream has opened.
   void Release(Item& orphan);
   void Reconsider(Item& orphan);
@@ -93,6 +97,7 @@ class Dispatcher {
   // --- Answers of workers
   void On(TurnAnswered& event) { turns_.On(event); }
   void On(ActivityAnswered& event) { activities_.On(event); }
+  void On(EntityAnswered& event) { entity_turns_.On(event); }
   void On(Abandoned& event);
   void On(HistoryAsked& event) { turns_.On(event); }
 
@@ -144,6 +149,7 @@ class Dispatcher {
   Activities activities_;
   Commits commits_;
   Turns turns_;
+  EntityTurns entity_turns_;
   Starts starts_;
   Sweeps sweeps_;
   StreamLog stream_log_;

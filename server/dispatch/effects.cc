@@ -39,7 +39,8 @@ struct Runner {
     store->ClaimInstances(
         std::move(effect.request),
         [post = post](const ClaimRequest& request, absl::StatusOr<ClaimResult> result) {
-          post(InstancesClaimed{request.hub, request.lease_token, std::move(result)});
+          post(InstancesClaimed{WorkTypeOf(request.kind), request.hub, request.lease_token,
+                                std::move(result)});
         });
   }
   void operator()(ClaimTasks& effect) {

@@ -13,6 +13,7 @@
 
 #include "server/dispatch/dispatch_thread.h"
 #include "server/dispatch/tokens.h"
+#include "server/entity/batch.h"
 
 namespace dt::dispatch {
 
@@ -52,7 +53,8 @@ struct TurnAnswer {
 // What comes back with a checkpoint, beside the letter itself.
 struct CommitContext {
   bool failed_by_server = false;
-  orchestration::StateDelta delta;
+  orchestration::StateDelta delta;     // of an orchestration
+  entity::EntityDelta entity;          // of an entity
   LeaseToken product_token = 0;         // of the tasks and children created leased; 0 = none
   std::vector<UnstoredResult> results;  // that this checkpoint stores
   std::vector<Reservation> reservations;
@@ -84,6 +86,11 @@ struct TurnAnswered {
 struct ActivityAnswered {
   HubId hub = 0;
   ActivityResponse response;
+  DoneCallback done;
+};
+struct EntityAnswered {
+  HubId hub = 0;
+  EntityBatchResult result;
   DoneCallback done;
 };
 struct Abandoned {
@@ -134,6 +141,7 @@ struct MemoryScarce {
 struct DrainBegun {};
 struct DrainEnded {};
 struct InstancesClaimed {
+  WorkType type = WorkType::kTurn;
   HubId hub = 0;
   LeaseToken token = 0;
   absl::StatusOr<ClaimResult> result;
@@ -201,7 +209,7 @@ struct StatusRead {
 };
 
 using Event =
-    std::variant<StreamOpened, StreamClosed, TurnAnswered, ActivityAnswered, Abandoned,
+    std::variant<StreamOpened, StreamClosed, TurnAnswered, ActivityAnswered, EntityAnswered, Abandoned,
                  HistoryAsked, StartAsked, ClientDelivered, WaitAsked, WaitCancelled, Registered,
                  Woken, MemoryScarce, DrainBegun, DrainEnded, InstancesClaimed, TasksClaimed,
                  Committed, TurnRewound, Discarded, Created, TaskEnded, NewMessagesRead,

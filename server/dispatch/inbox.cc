@@ -48,6 +48,11 @@ absl::Time Inbox::next_due() const {
   return messages_.empty() ? unread_from_ : std::min(unread_from_, messages_.front().visible_at);
 }
 
+bool Inbox::has_front() const {
+  return unread_ || unread_from_ == absl::InfinitePast() ||
+         (!messages_.empty() && messages_.front().visible_at == absl::InfinitePast());
+}
+
 absl::Span<const Message> Inbox::Due(absl::Time now) const {
   const auto end = std::find_if(messages_.begin(), messages_.end(),
                                 [now](const Message& message) { return message.visible_at > now; });

@@ -38,6 +38,8 @@ class Inbox {
   absl::Time next_due() const;
   // When a message is due that is in the database only; InfiniteFuture if there is none.
   absl::Time unread_from() const { return unread_from_; }
+  // Whether a message waits, or may wait, in front of all.
+  bool has_front() const;
   // The due messages at the front.
   absl::Span<const Message> Due(absl::Time now) const;
   // When the first message is due that is not yet.

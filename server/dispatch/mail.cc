@@ -17,6 +17,24 @@ Message Stored(const NewMessage& message, int64_t seq, absl::Time visible_at) {
   return stored;
 }
 
+namespace {
+
+// The kind of work that a message makes. Some of the numbers of entities' messages are of answers
+// to orchestrations, which go to a generation.
+WorkType WorkTypeOf(const NewMessage& message) {
+  switch (message.event_type) {
+    case HistoryEvent::kEntityOperationSignaled:
+    case HistoryEvent::kEntityOperationCalled:
+    case HistoryEvent::kEntityLockRequested:
+    case HistoryEvent::kEntityUnlockSent:
+      return WorkType::kEntity;
+    default:
+      return WorkType::kTurn;
+  }
+}
+
+}  // namespace
+
 // --- Told
 
 void Mail::Apply(HubId hub_id, const Delivery& delivery, const NewMessage& message) {
@@ -28,7 +46,7 @@ void Mail::Apply(HubId hub_id, const Delivery& delivery, const NewMessage& messa
   Hub& hub = *matcher_.table().HubOf(hub_id);
   const LeaseToken lease = delivery.lease_token;
   if (lease == 0) {
-    claimer_.WorkFree(hub, WorkType::kTurn, step_.SteadyOf(delivery.visible_at));
+    claimer_.WorkFree(hub, WorkTypeOf(message), step_.SteadyOf(delivery.visible_at));
     return;
   }
   if (!step_.IsOwn(lease)) return;
@@ -51,7 +69,7 @@ void Mail::Apply(HubId hub_id, const Delivery& delivery, const NewMessage& messa
     if (delivery.unread) arrivals.MarkIncomplete(lease);
   } else {
     // It was given up meanwhile; the release makes the message claimable.
-    claimer_.WorkFree(hub, WorkType::kTurn, step_.SteadyOf(delivery.visible_at));
+    claimer_.WorkFree(hub, WorkTypeOf(message), step_.SteadyOf(delivery.visible_at));
   }
 }
 
@@ -59,7 +77,7 @@ void Mail::ReadAgain(HubId hub, const std::string& instance_id) {
   Resident* resident = residency_.FindById(hub, instance_id);
   if (resident == nullptr) {
     claimer_.arrivals().MarkAllIncomplete();
-    claimer_.WorkFree(hub, WorkType::kTurn);
+    claimer_.WorkFree(hub, dispatch::WorkTypeOf(instance_id));
     return;
   }
   resident->inbox.MarkUnread(/*reading=*/resident->phase == Resident::Phase::kReading);

@@ -79,7 +79,7 @@ void Matcher::Pump(Hub& hub, WorkType type, Offer offer) {
 bool Matcher::OfferNext(Hub& hub, WorkType type, Offer offer) {
   // The route whose first item has waited for longest goes first; routes are few.
   std::vector<Route*>& waiting = hub.waiting[Index(type)];
-  if (type == WorkType::kTurn && waiting.size() > 1) {
+  if (type != WorkType::kActivity && waiting.size() > 1) {
     std::sort(waiting.begin(), waiting.end(), [](const Route* a, const Route* b) {
       if (a->queue.empty() || b->queue.empty()) return b->queue.empty() && !a->queue.empty();
       return *a->queue.begin() < *b->queue.begin();
@@ -153,9 +153,10 @@ bool Matcher::IsQuiet(const Stream& stream) {
 // --- Credits
 
 absl::Duration Matcher::HoldMax(int type) const {
-  const absl::Duration hold_max = type == Index(WorkType::kTurn)
-                                      ? step_.limits.orchestration_hold_max
-                                      : step_.limits.activity_hold_max;
+  const absl::Duration hold_maxima[kWorkTypes] = {step_.limits.orchestration_hold_max,
+                                                  step_.limits.activity_hold_max,
+                                                  step_.limits.entity_hold_max};
+  const absl::Duration hold_max = hold_maxima[type];
   return hold_max > absl::ZeroDuration() ? hold_max : absl::InfiniteDuration();
 }
 

@@ -24,14 +24,15 @@ void Releases::Release(TaskRelease release) {
 
 void Releases::On(InstanceReleased& event) {
   --in_flight_;
-  const StoredId item(WorkType::kTurn, event.release.key);
+  const WorkType type = WorkTypeOf(event.release.instance_id);
+  const StoredId item(type, event.release.key);
   const absl::Duration delay = event.release.delay;
   if (event.result.ok()) {
     failures_.Succeeded(item);
     // What is held may have been resumed meanwhile.
     const bool free_now = delay == absl::ZeroDuration() || delay == absl::InfiniteDuration();
     if (*event.result == LeaseOutcome::kReleased && free_now) {
-      claimer_.WorkFree(event.release.hub, WorkType::kTurn);
+      claimer_.WorkFree(event.release.hub, type);
     }
     return;
   }

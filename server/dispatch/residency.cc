@@ -36,14 +36,14 @@ void Residency::DropOlder(const Hub& hub, const std::string& instance_id, LeaseT
   Drop(*older, /*release=*/false);
 }
 
-std::unique_ptr<Resident> Residency::Make(Hub& hub, orchestration::InstanceState state,
-                                          LeaseToken lease) {
-  auto resident = std::make_unique<Resident>(step_.NewNumber());
+std::unique_ptr<Resident> Residency::Make(Hub& hub, WorkType type,
+                                          orchestration::InstanceState state, LeaseToken lease) {
+  auto resident = std::make_unique<Resident>(type, step_.NewNumber());
   resident->state = std::move(state);
   resident->lease = lease;
   resident->hub = &hub;
   resident->route =
-      matcher_.table().RouteOf(hub, WorkType::kTurn, resident->state.name, resident->state.version);
+      matcher_.table().RouteOf(hub, type, resident->state.name, resident->state.version);
   ++resident->route->users;
   return resident;
 }
@@ -60,10 +60,14 @@ void Residency::Adopt(Claim claim) {
     DiscardCorrupt(claim);
     return;
   }
-  std::unique_ptr<Resident> resident = Make(hub, *std::move(state), claim.lease_token);
+  std::unique_ptr<Resident> resident = Make(hub, WorkTypeOf(claim.kind), *std::move(state), claim.lease_token);
   resident->lost_leases = claim.lost_leases;
   resident->inline_tasks = std::move(inline_tasks);
   resident->inbox = Inbox(claim);
+  if (claim.kind == InstanceKind::kEntity) {
+    resident->entity = std::make_unique<EntityTurn>();
+    resident->entity->state = entity::StateFromClaim(claim);
+  }
   Resident& added = *table_.Add(std::move(resident));
   TakeMail(added);
   Reconsider(added);
@@ -76,7 +80,7 @@ void Residency::AdoptNew(const NewInstance& instance, InstanceKey key, int64_t s
   absl::btree_map<int32_t, KeptTask> inline_tasks;
   DropOlder(hub, instance.instance_id, instance.lease_token, &inline_tasks);
   std::unique_ptr<Resident> resident =
-      Make(hub, orchestration::StateOfNew(instance, key), instance.lease_token);
+      Make(hub, WorkType::kTurn, orchestration::StateOfNew(instance, key), instance.lease_token);
   resident->created_at = created_at;
   resident->inline_tasks = std::move(inline_tasks);
   resident->inbox =
@@ -89,7 +93,7 @@ void Residency::AdoptNew(const NewInstance& instance, InstanceKey key, int64_t s
 Resident& Residency::AdoptUnconfirmed(const NewInstance& instance) {
   Hub& hub = *matcher_.table().HubOf(instance.hub);
   std::unique_ptr<Resident> resident =
-      Make(hub, orchestration::StateOfNew(instance, /*key=*/0), instance.lease_token);
+      Make(hub, WorkType::kTurn, orchestration::StateOfNew(instance, /*key=*/0), instance.lease_token);
   resident->inbox =
       Inbox(instance.started, results_.NewSeq(), std::max(instance.started.visible_at, step_.now));
   return *table_.Add(std::move(resident));
@@ -151,7 +155,7 @@ void Residency::Reconsider(Resident& resident) {
     return;
   }
   releases_.RemoveOrphan(resident);
-  const absl::Time due = resident.inbox.next_due();
+  const absl::Time due = resident.next_due();
   if (due > step_.now) {
     if (due != absl::InfiniteFuture()) table_.SetDue(resident, due);
     if (!resident.idle) table_.SetIdle(resident, step_.steady + step_.limits.resident_linger);
@@ -174,7 +178,10 @@ void Residency::Reconsider(Resident& resident) {
     return;
   }
   resident.phase = Resident::Phase::kReady;
-  matcher_.Enqueue(resident, messages.front().visible_at);
+  const absl::Time since = messages.front().visible_at;
+  matcher_.Enqueue(resident, resident.entity == nullptr
+                                 ? since
+                                 : std::max(since, resident.entity->ended_at));
 }
 
 void Residency::Reroute(Resident& resident) {
@@ -225,7 +232,9 @@ void Residency::Drop(Resident& resident, bool release, absl::Duration delay) {
     request.hub = resident.hub->id;
     request.instance_id = resident.instance_id();
     request.lease_token = resident.lease;
-    request.delay = delay;
+    // Held until a message comes in front of all, since it does nothing before.
+    const bool held = resident.blocked() && delay == absl::ZeroDuration();
+    request.delay = held ? absl::InfiniteDuration() : delay;
     request.lost = resident.loss_unsaved;
     request.kept_tasks = resident.KeptTasks();
     releases_.Release(std::move(request));

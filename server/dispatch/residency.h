@@ -66,7 +66,8 @@ class Residency {
   void MakeRoom();
 
  private:
-  std::unique_ptr<Resident> Make(Hub& hub, orchestration::InstanceState state, LeaseToken lease);
+  std::unique_ptr<Resident> Make(Hub& hub, WorkType type, orchestration::InstanceState state,
+                                 LeaseToken lease);
   void AddNew(std::unique_ptr<Resident> resident);
   // Gives a lease back that is none of this registration; false if it is one.
   bool ReleaseForeign(InstanceKey key, HubId hub, const std::string& instance_id, LeaseToken lease);

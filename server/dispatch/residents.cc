@@ -7,6 +7,11 @@ namespace {
 
 constexpr int64_t kResidentBytes = 2048;  // without history and inbox
 
+int64_t StateBytes(const Resident& resident) {
+  const bool none = resident.entity == nullptr || resident.entity->state.state == nullptr;
+  return none ? 0 : static_cast<int64_t>(resident.entity->state.state->size());
+}
+
 }  // namespace
 
 // --- The turn
@@ -41,6 +46,11 @@ void TurnInFlight::Renumber(int64_t from, int64_t to) {
     if (event.seq == from) event.seq = to;
   }
   std::replace(plan.dropped.begin(), plan.dropped.end(), from, to);
+}
+
+absl::Time Resident::next_due() const {
+  if (!blocked()) return inbox.next_due();
+  return inbox.has_front() ? absl::InfinitePast() : absl::InfiniteFuture();
 }
 
 std::vector<KeptTask> Resident::KeptTasks() const {
@@ -117,7 +127,7 @@ void ResidentTable::Consume(Resident& resident, std::vector<int64_t> seqs) {
 
 void ResidentTable::Weigh(Resident& resident) {
   const int64_t bytes = kResidentBytes + resident.state.history_bytes + resident.turn.merged_bytes +
-                        resident.inbox.bytes();
+                        resident.inbox.bytes() + StateBytes(resident);
   const int64_t more = bytes - resident.bytes;
   resident.bytes = bytes;
   bytes_ += more;

@@ -19,6 +19,7 @@
 #include "server/dispatch/inbox.h"
 #include "server/dispatch/item.h"
 #include "server/dispatch/streams.h"
+#include "server/entity/batch.h"
 #include "server/orchestration/turn.h"
 
 namespace dt::dispatch {
@@ -40,6 +41,15 @@ struct TurnInFlight {
   void Renumber(int64_t from, int64_t to);
 };
 
+// What a resident has that is an entity.
+struct EntityTurn {
+  entity::EntityState state;
+  entity::Batch batch;  // at a worker, or the last one
+  // Of the last one's end. Entities take turns by it: one with a long inbox would always be first
+  // by the time of its messages.
+  absl::Time ended_at = absl::InfinitePast();
+};
+
 struct Resident : Item {
   enum class Phase : int8_t {
     kIdle,        // nothing due; see `due_at`
@@ -49,12 +59,16 @@ struct Resident : Item {
     kCommitting,  // its checkpoint, or what it discards, is in the store
   };
 
-  explicit Resident(int64_t its_number) : Item(WorkType::kTurn, its_number) {}
+  Resident(WorkType its_type, int64_t its_number) : Item(its_type, its_number) {}
   int64_t key() const override { return state.key; }
   const std::string& instance_id() const override { return state.instance_id; }
   int64_t item_bytes() const override { return bytes; }
   // Its creation is not known to be stored (starts.h).
   bool unconfirmed() const { return state.key == 0; }
+  // An entity that looks at messages in front of all only (server/entity/batch.h).
+  bool blocked() const { return entity != nullptr && entity->state.blocked(); }
+  // When there is something to do, known or not; InfiniteFuture if there is nothing.
+  absl::Time next_due() const;
   // The inline tasks, for a call that gives the lease up.
   std::vector<KeptTask> KeptTasks() const;
 
@@ -70,6 +84,7 @@ struct Resident : Item {
   // Results in the inbox that are not stored; `inbox` may lack one that had to make room.
   std::vector<UnstoredResult> unstored;
   TurnInFlight turn;
+  std::unique_ptr<EntityTurn> entity;  // of an entity, and only of one
   bool warned_of_size = false;  // once, not at every turn
 
   // Of the table.

@@ -151,8 +151,8 @@ Stream* StreamTable::Open(StreamId id, StreamOptions options, std::shared_ptr<Wo
   stream->sink = std::move(sink);
   stream->last_write = now;
   const int wished[kWorkTypes] = {stream->options.orchestrations_max,
-                                  stream->options.activities_max};
-  for (WorkType type : {WorkType::kTurn, WorkType::kActivity}) {
+                                  stream->options.activities_max, stream->options.entities_max};
+  for (const WorkType type : kAllWorkTypes) {
     // 0 is "not set", never "none" (1.5).
     stream->credits[Index(type)].max =
         wished[Index(type)] > 0 ? wished[Index(type)] : items_default_;
@@ -172,7 +172,7 @@ std::unique_ptr<Stream> StreamTable::Close(StreamId id) {
     list.erase(std::remove(list.begin(), list.end(), stream.get()), list.end());
   };
   leave(hub.streams);
-  for (WorkType type : {WorkType::kTurn, WorkType::kActivity}) {
+  for (const WorkType type : kAllWorkTypes) {
     // In any order: each route has a list of its own.
     for (auto& [key, route] : hub.routes[Index(type)]) {
       leave(route->streams);

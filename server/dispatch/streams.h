@@ -86,7 +86,7 @@ struct Stream {
   StreamOptions options;
   std::shared_ptr<WorkItemSink> sink;
   Credits credits[kWorkTypes];
-  Pool* pools[kWorkTypes] = {nullptr, nullptr};  // null: accepts nothing of this type
+  Pool* pools[kWorkTypes] = {};  // null: accepts nothing of this type
   absl::Time last_write;
   int64_t last_dispatch = 0;  // of the last item that it got
   absl::btree_map<StoredId, AbandonBackoff> abandoned;
@@ -99,10 +99,13 @@ struct Stream {
   std::optional<StreamTrial> trial;
 
   const NameFilters& filters(WorkType type) const {
+    if (type == WorkType::kEntity) return options.entity_filters;
     return type == WorkType::kTurn ? options.orchestration_filters : options.activity_filters;
   }
   bool echoes_tokens() const { return options.library != ClientLibrary::kGo; }
-  int unanswered() const { return credits[0].in_flight + credits[1].in_flight; }
+  int unanswered() const {
+    return credits[0].in_flight + credits[1].in_flight + credits[2].in_flight;
+  }
   // When this stream may get the item again; InfinitePast when it never gave it back.
   absl::Time BackoffUntil(StoredId item) const;
 };
@@ -161,7 +164,8 @@ struct Route {
   // Those of them that accept the name in another case only: they come last (9.5).
   absl::flat_hash_set<const Stream*> misspelling;
   int users = 0;  // items that point here, and the hub's list
-  // Turns by the time of their first message, tasks by their ranks.
+  // Turns by the time of their first message, those of an entity not before its last one ended;
+  // tasks by their ranks.
   absl::btree_set<QueuePlace> queue;
   FairRanks ranks;
   bool listed = false;  // in Hub::waiting
@@ -174,16 +178,17 @@ struct Hub {
   std::string name;  // for logs; of the last stream
   std::vector<Stream*> streams;
   std::vector<std::unique_ptr<Pool>> pools;  // the one that accepts everything comes last
-  bool claiming[kWorkTypes] = {false, false};
+  bool claiming[kWorkTypes] = {};
   // After a claim that failed there is none before this, whatever becomes due or is hinted at; and
   // none before it is known what the one whose answer got lost has leased, under this token.
-  absl::Time claim_after[kWorkTypes] = {absl::InfinitePast(), absl::InfinitePast()};
-  LeaseToken claim_in_doubt[kWorkTypes] = {0, 0};
+  absl::Time claim_after[kWorkTypes] = {absl::InfinitePast(), absl::InfinitePast(),
+                                        absl::InfinitePast()};
+  LeaseToken claim_in_doubt[kWorkTypes] = {};
   // Claims ask for so many times less, as powers of two, since one took too long.
-  int claim_shift[kWorkTypes] = {0, 0};
+  int claim_shift[kWorkTypes] = {};
   int64_t work_bytes = 0;                            // see FairBytes
   absl::Time room_logged_at = absl::InfinitePast();  // that there is none for its work
-  bool hinted[kWorkTypes] = {false, false};          // a hint came, and no claim has begun since
+  bool hinted[kWorkTypes] = {};                      // a hint came, and no claim has begun since
   HintBackoff hint_backoff[kWorkTypes];
   // By name, NUL and version; per type of work.
   absl::flat_hash_map<std::string, std::unique_ptr<Route>> routes[kWorkTypes];

@@ -26,8 +26,7 @@ void Sweeps::On(Swept& event) {
   if (!event.result.ok() || *event.result == 0) return;
   spdlog::info("{} leases of dead workers were freed", *event.result);
   for (const auto& [id, hub] : matcher_.table().served()) {
-    claimer_.WorkFree(*hub, WorkType::kTurn, step_.steady);
-    claimer_.WorkFree(*hub, WorkType::kActivity, step_.steady);
+    for (const WorkType type : kAllWorkTypes) claimer_.WorkFree(*hub, type, step_.steady);
   }
 }
 

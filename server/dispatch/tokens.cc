@@ -1,11 +1,15 @@
 #include "server/dispatch/tokens.h"
 
+#include <algorithm>
 #include <charconv>
+#include <iterator>
 
 #include "fmt/format.h"
 
 namespace dt::dispatch {
 namespace {
+
+constexpr char kLetters[kWorkTypes] = {'o', 'a', 'e'};
 
 // Takes a positive decimal number without sign or leading zero off the front of `text`.
 std::optional<int64_t> TakeNumber(std::string_view& text) {
@@ -26,14 +30,15 @@ bool TakeColon(std::string_view& text) {
 }  // namespace
 
 std::string FormatToken(const CompletionToken& token) {
-  return fmt::format("{}:{}:{}", token.type == WorkType::kTurn ? 'o' : 'a', token.lease,
-                     token.dispatch);
+  return fmt::format("{}:{}:{}", kLetters[Index(token.type)], token.lease, token.dispatch);
 }
 
 std::optional<CompletionToken> ParseToken(std::string_view text) {
-  if (text.empty() || (text.front() != 'o' && text.front() != 'a')) return std::nullopt;
   CompletionToken token;
-  token.type = text.front() == 'o' ? WorkType::kTurn : WorkType::kActivity;
+  const auto* letter = std::find(std::begin(kLetters), std::end(kLetters),
+                                 text.empty() ? ' ' : text.front());
+  if (letter == std::end(kLetters)) return std::nullopt;
+  token.type = kAllWorkTypes[letter - std::begin(kLetters)];
   text.remove_prefix(1);
   for (int64_t* number : {&token.lease, &token.dispatch}) {
     if (!TakeColon(text)) return std::nullopt;

@@ -12,7 +12,9 @@ std::optional<TaskFailureDetails> FailureOf(const Resident& resident, const Step
   if (too_large.has_value()) return ServerFailure("WorkItemTooLarge", *too_large);
   if (!poisoned) return std::nullopt;
   return ServerFailure("PoisonMessage",
-                       absl::StrCat("The orchestration was given up after ", resident.lost_leases,
+                       absl::StrCat(resident.entity == nullptr ? "The orchestration was"
+                                                               : "The operations were",
+                                    " given up after ", resident.lost_leases,
                                     " dispatches that no worker answered."));
 }
 
@@ -29,6 +31,8 @@ Matcher::Needs NeedsOf(const Resident& resident, const StepContext& step, LargeI
     if (needs.streamed_bytes > 0 && sum > step.limits.turn.message_bytes_max) break;
     needs.streamed_bytes = sum;
   }
+  const bool has_state = resident.entity != nullptr && resident.entity->state.state != nullptr;
+  if (has_state) needs.streamed_bytes += static_cast<int64_t>(resident.entity->state.state->size());
   needs.bytes = needs.streamed_bytes + resident.state.history_bytes;
   needs.overdue = needs.bytes > LargeItems::kReceiveBytes &&
                   large_items.IsOverdue(resident.stored_id(), step.steady);

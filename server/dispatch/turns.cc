@@ -292,7 +292,7 @@ void Turns::On(HistoryAsked& event) {
 
 void Turns::On(Discarded& event) {
   DiscardRequest& request = event.request;
-  const StoredId item(WorkType::kTurn, request.key);
+  const StoredId item(WorkTypeOf(request.instance_id), request.key);
   if (request.release) {  // of a corrupt instance, which is no resident
     if (!event.result.ok()) residency_.ReleaseDiscarded(request, retries_.StoreFailed(item));
     return;

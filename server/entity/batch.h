@@ -35,6 +35,7 @@ struct EntityState {
   std::optional<EntityLock> lock;
   // The number of the lock request at which the entity has arrived and waits; 0 = none.
   int64_t arrived_seq = 0;
+  EntityLock arrived_request;  // whose it is, with `arrived_seq`
   bool blocked() const { return lock.has_value() || arrived_seq != 0; }
 };
 
@@ -43,8 +44,8 @@ EntityState StateFromClaim(Claim& claim);
 
 struct Operation {
   int64_t seq = 0;
-  orchestration::EntityMessage message;
-  SharedBytes event;  // for the worker, see OperationBytes
+  orchestration::EntityMessage message;  // without the input, which is in `event`
+  SharedBytes event;                     // for the worker, see OperationBytes
 };
 
 // A planned batch, kept with the lease until FinishBatch.
@@ -55,10 +56,10 @@ struct Batch {
     enum class Kind : int8_t { kOperation, kUnlock, kWithdraw, kGranted, kDrop };
     Kind kind = Kind::kOperation;
     int64_t seq = 0;
-    LockWithdrawal withdrawal;        // of kWithdraw
-    std::optional<EntityLock> lock;   // of kGranted: who holds it now
-    std::vector<int64_t> gone;        // requests that are gone from the database: memory only
-    const char* reason = nullptr;     // of kDrop, for log event 313
+    LockWithdrawal withdrawal;       // of kWithdraw
+    std::optional<EntityLock> lock;  // of kGranted: who holds it now
+    std::vector<int64_t> gone;       // requests that are gone from the database: memory only
+    const char* reason = nullptr;    // of kDrop, for log event 313
   };
   std::vector<Step> steps;
   std::vector<Operation> operations;  // those of the steps, in their order
@@ -79,7 +80,7 @@ struct BatchLimits {
 Batch PlanBatch(const EntityState& entity, absl::Span<const Message> messages,
                 orchestration::IdSource& ids, const BatchLimits& limits);
 
-// A serialized WorkItem with an EntityRequest (V2).
+// A serialized WorkItem with an EntityRequest (V2). The execution id is the instance's key.
 orchestration::Frame EncodeEntityItem(const orchestration::InstanceState& instance,
                                       const EntityState& entity, const Batch& batch,
                                       std::string_view completion_token);

@@ -5,68 +5,12 @@
 #include <string>
 #include <utility>
 
-#include "server/orchestration/event_bytes.h"
+#include "server/orchestration/frame_writer.h"
 #include "server/orchestration/turn.h"
 #include "server/orchestration/wire.h"
 
 namespace dt::orchestration {
 namespace {
-
-// Bytes of this size or more get a slice of their own instead of being copied.
-constexpr size_t kSliceBytesMin = 4096;
-
-// Gathers slices and bytes into a frame.
-class FrameWriter {
- public:
-  // The bytes that are not yet a slice.
-  std::string& open() { return open_; }
-
-  void Splice(SharedBytes bytes) {
-    Close();
-    size_ += bytes->size();
-    frame_.push_back(std::move(bytes));
-  }
-
-  void AddEvent(int field, const SharedBytes& event) {
-    AppendBytesHeader(field, event->size(), open_);
-    AddBytes(event);
-  }
-
-  void AddBytes(const SharedBytes& bytes) {
-    if (bytes->size() >= kSliceBytesMin) {
-      Splice(bytes);
-    } else {
-      open_.append(*bytes);
-    }
-  }
-
-  size_t size() const { return size_ + open_.size(); }
-
-  // The frame with `head` before everything.
-  Frame Take(std::string head) {
-    Close();
-    frame_.insert(frame_.begin(), std::make_shared<const std::string>(std::move(head)));
-    return std::move(frame_);
-  }
-
- private:
-  void Close() {
-    if (open_.empty()) return;
-    size_ += open_.size();
-    frame_.push_back(std::make_shared<const std::string>(std::exchange(open_, {})));
-  }
-
-  Frame frame_;
-  std::string open_;
-  size_t size_ = 0;
-};
-
-// A StringValue as a field: a message with the text as field 1, which proto3 leaves out when empty.
-void AppendStringValue(int field, std::string_view text, std::string& out) {
-  constexpr int kValue = 1;
-  AppendBytesHeader(field, text.empty() ? 0 : BytesFieldSize(text.size()), out);
-  if (!text.empty()) AppendBytesField(kValue, text, out);
-}
 
 // entityParameters { entityMessageReorderWindow { } }: zero seconds, and present (3.13).
 void AppendEntityParameters(std::string& out) {
@@ -74,14 +18,6 @@ void AppendEntityParameters(std::string& out) {
   AppendBytesField(OrchestratorEntityParameters::kEntityMessageReorderWindowFieldNumber, "",
                    parameters);
   AppendBytesField(OrchestratorRequest::kEntityParametersFieldNumber, parameters, out);
-}
-
-// The work item around `request`, whose length is known only when it is written.
-Frame WrapRequest(int field, FrameWriter request, std::string_view completion_token) {
-  std::string head;
-  AppendBytesHeader(field, request.size(), head);
-  AppendBytesField(WorkItem::kCompletionTokenFieldNumber, completion_token, request.open());
-  return request.Take(std::move(head));
 }
 
 }  // namespace

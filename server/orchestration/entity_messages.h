@@ -16,6 +16,7 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "proto/orchestrator_service.pb.h"
@@ -36,8 +37,8 @@ struct EntityMessage {
   };
   Kind kind = Kind::kSignal;
   EntityDialect dialect = EntityDialect::kNative;
-  // Of a lock request and an unlock the critical section. As the caller wrote it: see
-  // WorkerRequestId.
+  // Of a lock request and an unlock the critical section. As the caller wrote it; what workers get
+  // in its place, see OperationBytes.
   std::string request_id;
   std::string operation;
   Payload input;
@@ -61,6 +62,9 @@ SharedBytes OperationBytes(const SharedBytes& event, const std::optional<std::st
 bool IsGuid(std::string_view text);
 // 32 hex digits in that form.
 std::string ToGuid(std::string_view hex_digits);
+// A request id or critical section as answers are matched by it: of a GUID the case does not matter
+// (7.44).
+std::string CanonicalRequestId(std::string_view request_id);
 
 // `@name@key` with the name in lower case (7.1). InvalidArgument names `field`; that of an id over
 // 100 characters has the word "length" in it.
@@ -70,18 +74,21 @@ std::string_view EntityNameOf(std::string_view entity_id);
 
 // --- From orchestrations
 
-// A native action (7.18, 7.19), sent by this execution. InvalidArgument for a bad id, an empty lock
-// set, a message that is not set. `targets`: where it goes; of a lock request all of its set.
 struct OutgoingEntityMessage {
   EntityMessage message;
-  std::vector<std::string> targets;
+  std::vector<std::string> targets;  // where it goes; of a lock request all of its set
 };
+// Whether FromAction can read the action: InvalidArgument for a bad id or time, an empty lock set,
+// a message that is not set.
+absl::Status CheckEntityAction(const SendEntityMessageAction& action);
+// A native action (7.18, 7.19), sent by this execution.
 absl::StatusOr<OutgoingEntityMessage> FromAction(const SendEntityMessageAction& action,
                                                  std::string_view sender_id,
                                                  std::string_view sender_execution_id);
 // The JSON dialect (7.28-7.31): an event by this name for the entity `target`, a normalized id. Of
 // a turn the sender is given; of a client (7.31) it is empty and comes from the JSON. nullopt: no
-// such message, as its name is none of the dialect or its JSON has no id.
+// such message, as its name is none of the dialect, its JSON has no id, or it is about locks and
+// has no sender. A call without a sender is a signal.
 std::optional<OutgoingEntityMessage> FromJsonEvent(std::string_view target, std::string_view name,
                                                    const Payload& input, std::string_view sender_id,
                                                    std::string_view sender_execution_id);

@@ -55,6 +55,16 @@ int32_t ReadWorkId(const EventView& view) {
   return 0;
 }
 
+std::string_view ReadFirstText(const EventView& view) {
+  std::string_view text;
+  WireReader reader(view.body);
+  WireField field;
+  while (reader.Next(field)) {
+    if (field.number == 1 && field.type == WireType::kBytes) text = field.bytes;
+  }
+  return text;
+}
+
 google::protobuf::Timestamp ReadFireAt(const EventView& view) {
   google::protobuf::Timestamp fire_at;
   WireReader reader(view.body);

@@ -37,6 +37,9 @@ bool ReadEvent(std::string_view bytes, EventView& view);
 // The taskScheduledId or timerId of a TaskCompleted, TaskFailed, TimerFired or
 // SubOrchestrationInstanceCompleted/Failed; 0 when it is absent.
 int32_t ReadWorkId(const EventView& view);
+// Field 1 of the event's message, where it is a text: the ids of the entity events, the name of an
+// EventRaised, the instanceId of an EventSent.
+std::string_view ReadFirstText(const EventView& view);
 // The fireAt of a TimerFired.
 google::protobuf::Timestamp ReadFireAt(const EventView& view);
 

@@ -7,13 +7,6 @@
 namespace dt::orchestration {
 namespace {
 
-// The characters of valid UTF-8: all bytes but the continuation bytes.
-size_t CountCharacters(std::string_view text) {
-  return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char byte) {
-    return (static_cast<uint8_t>(byte) & 0xC0) != 0x80;
-  }));
-}
-
 bool HasNul(std::string_view text) { return text.find('\0') != std::string_view::npos; }
 
 absl::Status NulError(absl::string_view field) {
@@ -33,6 +26,13 @@ absl::Status CheckText(absl::string_view field, std::string_view text, size_t by
 }
 
 }  // namespace
+
+size_t CountCharacters(std::string_view text) {
+  // All bytes but the continuation bytes.
+  return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char byte) {
+    return (static_cast<uint8_t>(byte) & 0xC0) != 0x80;
+  }));
+}
 
 absl::Status CheckId(absl::string_view field, std::string_view id, size_t chars_max) {
   if (id.empty()) return absl::InvalidArgumentError(absl::StrCat(field, " is empty"));

@@ -27,6 +27,9 @@ using TagMap = google::protobuf::Map<std::string, std::string>;
 // cannot hold.
 absl::Status CheckId(absl::string_view field, std::string_view id, size_t chars_max);
 
+// The characters of valid UTF-8.
+size_t CountCharacters(std::string_view text);
+
 // An execution id of a caller: at most kExecutionIdBytesMax; it may be empty.
 inline constexpr size_t kExecutionIdBytesMax = 64;
 absl::Status CheckExecutionId(absl::string_view field, std::string_view id);

@@ -25,6 +25,12 @@ bool IsResult(HistoryEvent::EventTypeCase type) {
          type == HistoryEvent::kSubOrchestrationInstanceFailed;
 }
 
+bool IsEntityAnswer(int message_type) {
+  return message_type == HistoryEvent::kEntityOperationCompleted ||
+         message_type == HistoryEvent::kEntityOperationFailed ||
+         message_type == HistoryEvent::kEntityLockGranted;
+}
+
 bool IsHidden(HistoryEvent::EventTypeCase type) {
   return type == HistoryEvent::kExecutionCompleted || type == HistoryEvent::kExecutionRewound;
 }
@@ -32,6 +38,7 @@ bool IsHidden(HistoryEvent::EventTypeCase type) {
 Fold::Fold(const InstanceState& state) : state_(state) {
   delta_.suspended = state.suspended;
   delta_.last_started = state.last_started;
+  delta_.asked_for_locks = state.asked_for_locks;
 }
 
 bool Fold::Add(const EventView& event) {
@@ -60,8 +67,13 @@ bool Fold::Add(const EventView& event) {
       if (!ReadChild(event).fire_and_forget) Create({WorkKindOf(event.type), event.event_id});
       break;
     default:
-      if (IsResult(event.type)) Resolve({WorkKindOf(event.type), ReadWorkId(event)});
-      if (IsHidden(event.type)) delta_.has_hidden_events = true;
+      if (IsResult(event.type)) {
+        Resolve({WorkKindOf(event.type), ReadWorkId(event)});
+      } else if (IsHidden(event.type)) {
+        delta_.has_hidden_events = true;
+      } else {
+        return AddEntityEvent(event);
+      }
       break;
   }
   return true;

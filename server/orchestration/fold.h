@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -29,6 +30,14 @@ class Fold {
   // resolved while the orchestration is suspended (3.22).
   bool WouldRepeat(WorkId id) const;
 
+  // Whether an answer of an entity with this message type (EntityOperationCompleted, ...Failed,
+  // EntityLockGranted) is awaited: each is delivered at most once (7.20).
+  bool AwaitsAnswer(int message_type, std::string_view request_id) const;
+  // Whether the entity is locked by the orchestration, as far as it knows.
+  bool Holds(const std::string& entity_id) const;
+  // Whether the generation has ever asked for a lock.
+  bool asked_for_locks() const { return delta_.asked_for_locks; }
+
   bool suspended() const { return delta_.suspended; }
   bool has_started() const { return started() != nullptr; }
   // nullptr before the first turn of a generation.
@@ -45,12 +54,24 @@ class Fold {
   void Resolve(WorkId id);
   void ForgetResolved();
 
+  bool IsWaitingCall(const std::string& request_id) const;
+  const CriticalSections& Sections() const;
+  CriticalSections& ChangeSections();
+  bool AddEntityEvent(const EventView& event);
+  void AddAnswer(const EventView& event);
+  void AddJsonEvent(const EventSentEvent& sent);
+  void Enter(std::string_view section_id, std::vector<std::string> entities);
+  void Leave(std::string_view section_id, const std::string& entity_id);
+
   const InstanceState& state_;
   StateDelta delta_;
 };
 
 // What kind of work an event resolves or creates.
 WorkKind WorkKindOf(HistoryEvent::EventTypeCase type);
+
+// Whether messages of this type are answers of entities; their bytes may be an EventRaised.
+bool IsEntityAnswer(int message_type);
 
 // Whether the event is a result of a task, a timer or a child.
 bool IsResult(HistoryEvent::EventTypeCase type);

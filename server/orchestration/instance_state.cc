@@ -48,6 +48,15 @@ void ApplyFolded(StateDelta& delta, InstanceState& state) {
       state.outstanding.insert_or_assign(id, std::move(outstanding));
     }
   }
+  for (const auto& [request, waits] : delta.entity_calls) {
+    if (waits) {
+      state.entity_calls.insert(request);
+    } else {
+      state.entity_calls.erase(request);
+    }
+  }
+  if (delta.sections) state.sections = *std::move(delta.sections);
+  state.asked_for_locks = delta.asked_for_locks;
 }
 
 // The events of a chunk that workers may see.
@@ -94,6 +103,9 @@ void BeginGeneration(NextGeneration next, InstanceState& state) {
   state.started.reset();
   state.suspended = false;
   state.outstanding.clear();
+  state.entity_calls.clear();
+  state.sections.clear();
+  state.asked_for_locks = false;
   state.history.clear();
   state.history_bytes = 0;
   state.event_count = 0;

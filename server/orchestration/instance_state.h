@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/statusor.h"
 #include "google/protobuf/timestamp.pb.h"
 #include "proto/orchestrator_service.pb.h"
@@ -29,6 +30,14 @@ struct Outstanding {
   bool resolved_while_suspended = false;
 };
 using OutstandingMap = absl::flat_hash_map<WorkId, Outstanding>;
+
+// A critical section that the orchestration has asked for and not left.
+struct CriticalSection {
+  bool granted = false;
+  std::vector<std::string> entities;  // normalized, those that it has left taken out
+};
+// By canonical id, see CanonicalRequestId.
+using CriticalSections = absl::flat_hash_map<std::string, CriticalSection>;
 
 // The state of one generation after its last committed turn.
 struct InstanceState {
@@ -52,6 +61,9 @@ struct InstanceState {
   bool suspended = false;
   google::protobuf::Timestamp last_started;  // of the last OrchestratorStarted
   OutstandingMap outstanding;  // without the fire-and-forget children, of which nobody waits
+  absl::flat_hash_set<std::string> entity_calls;  // without an answer, by canonical request id
+  CriticalSections sections;
+  bool asked_for_locks = false;  // ever in this generation
 
   // As workers get it: without the events that they never see (3.15), which only a rewind leaves
   // there. Turns are joined: a history of thousands of turns is a few slices, so that to send it
@@ -81,7 +93,10 @@ struct StateDelta {
   bool suspended = false;
   bool has_hidden_events = false;  // some of the folded events are never delivered (3.15)
   google::protobuf::Timestamp last_started;
-  OutstandingMap outstanding;  // new values of the entries that changed
+  OutstandingMap outstanding;                           // new values of the entries that changed
+  absl::flat_hash_map<std::string, bool> entity_calls;  // those that changed: whether they wait
+  std::optional<CriticalSections> sections;             // all, if one has changed
+  bool asked_for_locks = false;
   std::optional<HistoryChunk> history;
   // Set by ContinueAsNew: what was folded so far is forgotten. Without the input.
   std::optional<NextGeneration> next_generation;

@@ -107,6 +107,12 @@ class Planner {
     if (message.event == nullptr || !ReadEvent(*message.event, event)) {
       return "its bytes are no event";
     }
+    // By the message, as the event may be an EventRaised of the JSON dialect.
+    if (IsEntityAnswer(message.event_type)) {
+      return fold_.AwaitsAnswer(message.event_type, ReadFirstText(event))
+                 ? nullptr
+                 : "nobody waits for this answer";
+    }
     switch (event.type) {
       case HistoryEvent::kExecutionStarted:
         return fold_.has_started() ? "the execution has already started" : nullptr;

@@ -5,8 +5,8 @@
 #include <utility>
 
 #include "absl/status/status.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "server/orchestration/entity_messages.h"
 #include "server/orchestration/field_checks.h"
 #include "server/orchestration/timestamps.h"
 
@@ -76,6 +76,35 @@ absl::Status Check(const TerminateOrchestrationAction& action, const TurnLimits&
       [&] { return CheckValue("reason", action.has_reason(), action.reason(), limits); });
 }
 
+template <typename Event>
+absl::Status CheckOperation(const Event& event, const TurnLimits& limits) {
+  return FirstError(
+      [&] { return CheckEventName("operation", event.operation(), limits.name_bytes_max); },
+      [&] { return CheckEventName("requestId", event.requestid(), limits.name_bytes_max); },
+      [&] { return CheckValue("input", event.has_input(), event.input(), limits); });
+}
+
+absl::Status CheckSection(const std::string& section_id, const TurnLimits& limits) {
+  return CheckEventName("criticalSectionId", section_id, limits.name_bytes_max);
+}
+
+absl::Status Check(const SendEntityMessageAction& action, const TurnLimits& limits) {
+  absl::Status status = CheckEntityAction(action);
+  if (!status.ok()) return status;
+  switch (action.EntityMessageType_case()) {
+    case SendEntityMessageAction::kEntityOperationSignaled:
+      return CheckOperation(action.entityoperationsignaled(), limits);
+    case SendEntityMessageAction::kEntityOperationCalled:
+      return CheckOperation(action.entityoperationcalled(), limits);
+    case SendEntityMessageAction::kEntityLockRequested:
+      return CheckSection(action.entitylockrequested().criticalsectionid(), limits);
+    case SendEntityMessageAction::kEntityUnlockSent:
+      return CheckSection(action.entityunlocksent().criticalsectionid(), limits);
+    default:
+      return status;
+  }
+}
+
 // A scheduling event of a new history, of which the work may be created again.
 template <typename Event>
 absl::Status CheckWork(absl::string_view field, const Event& event, const TurnLimits& limits) {
@@ -140,6 +169,8 @@ absl::Status CheckFields(const OrchestratorAction& action, const TurnLimits& lim
       return Check(action.sendevent(), limits);
     case OrchestratorAction::kTerminateOrchestration:
       return Check(action.terminateorchestration(), limits);
+    case OrchestratorAction::kSendEntityMessage:
+      return Check(action.sendentitymessage(), limits);
     default:
       return absl::OkStatus();
   }
@@ -192,24 +223,11 @@ std::string ActionName(const OrchestratorAction& action) {
   return field == nullptr ? "unknown" : field->name();
 }
 
-// An entity message in the older dialect (4.13).
-bool IsEntityMessage(const SendEventAction& action) {
-  return IsEntityId(action.instance().instanceid()) &&
-         (absl::StartsWith(action.name(), "op") || action.name() == "release");
-}
-
 std::optional<TaskFailureDetails> CheckServed(const OrchestratorAction& action) {
-  const auto type = action.orchestratorActionType_case();
-  if (type == OrchestratorAction::ORCHESTRATORACTIONTYPE_NOT_SET) {
+  if (action.orchestratorActionType_case() == OrchestratorAction::ORCHESTRATORACTIONTYPE_NOT_SET) {
     return MakeFailure(kUnsupportedAction,
                        absl::StrCat("the action with id ", action.id(),
                                     " has no type that this server knows: update the server"));
-  }
-  if (type == OrchestratorAction::kSendEntityMessage ||
-      (type == OrchestratorAction::kSendEvent && IsEntityMessage(action.sendevent()))) {
-    return MakeFailure(kEntitiesNotSupported,
-                       absl::StrCat("the action ", ActionName(action), " with id ", action.id(),
-                                    " addresses an entity; this server runs no entities"));
   }
   return std::nullopt;
 }
@@ -217,6 +235,12 @@ std::optional<TaskFailureDetails> CheckServed(const OrchestratorAction& action) 
 // How many things a turn writes for others, or for its next generation.
 std::optional<TaskFailureDetails> CheckCount(const ResponsePlan& plan, const TurnLimits& limits) {
   size_t count = plan.actions.size();
+  for (const OrchestratorAction* action : plan.actions) {
+    if (!action->has_sendentitymessage()) continue;
+    // A lock request goes to each entity of its set.
+    const auto& message = action->sendentitymessage();
+    count += static_cast<size_t>(message.entitylockrequested().lockset_size());
+  }
   if (plan.completion != nullptr) {
     count += static_cast<size_t>(plan.completion->carryoverevents_size());
   }

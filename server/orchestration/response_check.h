@@ -40,7 +40,6 @@ TaskFailureDetails MakeFailure(std::string error_type, std::string error_message
 // Error types of the server's failure details.
 inline constexpr char kInvalidAction[] = "InvalidAction";
 inline constexpr char kUnsupportedAction[] = "UnsupportedAction";
-inline constexpr char kEntitiesNotSupported[] = "EntitiesNotSupported";
 inline constexpr char kPayloadTooLarge[] = "PayloadTooLarge";
 inline constexpr char kHistoryTooLarge[] = "HistoryTooLarge";
 inline constexpr char kTooManyActions[] = "TooManyActions";

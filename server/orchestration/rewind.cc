@@ -4,7 +4,6 @@
 #include <map>
 #include <utility>
 
-#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "server/orchestration/effects.h"
@@ -24,27 +23,13 @@ absl::Status Unreadable(const Claim& claim) {
 }
 
 // Critical sections that the history has entered and not left.
-absl::Status CheckLocks(const Claim& claim) {
-  absl::flat_hash_set<std::string> held;
-  const bool readable =
-      ForEachEvent(claim.history, [&held](const EventView& event, std::string_view bytes) {
-        if (event.type != HistoryEvent::kEntityLockGranted &&
-            event.type != HistoryEvent::kEntityUnlockSent) {
-          return;
-        }
-        HistoryEvent parsed;
-        if (!parsed.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) return;
-        if (parsed.has_entitylockgranted()) {
-          held.insert(parsed.entitylockgranted().criticalsectionid());
-        } else {
-          held.erase(parsed.entityunlocksent().criticalsectionid());
-        }
-      });
-  if (!readable) return Unreadable(claim);
-  if (held.empty()) return absl::OkStatus();
+absl::Status CheckLocks(const InstanceState& state) {
+  const auto held = std::find_if(state.sections.begin(), state.sections.end(),
+                                 [](const auto& entry) { return entry.second.granted; });
+  if (held == state.sections.end()) return absl::OkStatus();
   return absl::FailedPreconditionError(absl::StrCat(
-      "rewinding is not allowed: instance '", claim.instance_id,
-      "' failed inside of critical section '", *held.begin(), "', whose entity locks are gone"));
+      "rewinding is not allowed: instance '", state.instance_id,
+      "' failed inside of critical section '", held->first, "', whose entity locks are gone"));
 }
 
 absl::Status CheckSource(const std::string& instance_id, const RewindSource& source) {
@@ -224,10 +209,10 @@ absl::StatusOr<RewindPlan> PlanRewind(const std::string& instance_id, RewindSour
   if (!undone) return Unreadable(source.claim);
   RewindPlan plan = BeginPlan(source, now, ids);
   plan.rewind.history = RewriteHistory(undone->events, source.claim);
-  if (absl::Status status = CheckLocks(source.claim); !status.ok()) return status;
   TakeBack(*undone, plan);
   absl::StatusOr<InstanceState> state = StateFromClaim(source.claim);
   if (!state.ok()) return state.status();
+  if (absl::Status status = CheckLocks(*state); !status.ok()) return status;
   plan.state = *std::move(state);
 
   Checkpoint& checkpoint = plan.rewind.checkpoint;

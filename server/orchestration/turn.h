@@ -107,6 +107,7 @@ struct TurnResult {
   // Set: the worker rewinds the orchestration (4.28). The checkpoint is then the turn without its
   // effects, with the new history whole as its chunk, for PlanOwnRewind; there is no delta.
   std::optional<RewindInstanceRequest> rewind;
+  std::vector<std::string> warnings;  // for the log: what was left out, and why
 };
 
 // Applies a complete response (all chunks merged, see MergeChunk) as one checkpoint (section 4).

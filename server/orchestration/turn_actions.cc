@@ -25,6 +25,9 @@ void TurnBuilder::Apply(OrchestratorAction& action) {
     case OrchestratorAction::kSendEvent:
       SendEvent(action.id(), *action.mutable_sendevent());
       break;
+    case OrchestratorAction::kSendEntityMessage:
+      SendEntityMessage(action.id(), *action.mutable_sendentitymessage());
+      break;
     case OrchestratorAction::kTerminateOrchestration:
       TerminateOther(*action.mutable_terminateorchestration());
       break;
@@ -107,6 +110,11 @@ void TurnBuilder::SendEvent(int32_t id, SendEventAction& action) {
   sent.mutable_eventsent()->set_instanceid(target);
   sent.mutable_eventsent()->set_name(action.name());
   if (action.has_data()) *sent.mutable_eventsent()->mutable_input() = action.data();
+  if (IsEntityId(target)) {
+    SendJsonEvent(action);
+    AppendAction(sent);
+    return;
+  }
   AppendAction(sent);
 
   HistoryEvent raised = EventNow(kNoEventId);

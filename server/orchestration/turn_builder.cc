@@ -157,6 +157,7 @@ TurnResult TurnBuilder::Take() {
   delta.next_generation = std::move(result_.delta.next_generation);
   delta.turn = checkpoint.turn;
   delta.status = status_;
+  checkpoint.releases_locks = (checkpoint.ends || delta.next_generation) && delta.asked_for_locks;
   if (end_ == TurnEnd::kContinuesAsNew) {
     trace_context_.reset();
   } else {

@@ -11,6 +11,7 @@
 #include "absl/time/time.h"
 #include "proto/orchestrator_service.pb.h"
 #include "server/orchestration/effects.h"
+#include "server/orchestration/entity_messages.h"
 #include "server/orchestration/event_bytes.h"
 #include "server/orchestration/fold.h"
 #include "server/orchestration/turn.h"
@@ -65,6 +66,10 @@ class TurnBuilder {
   void CreateTimer(int32_t id, const CreateTimerAction& action);
   void CreateChild(int32_t id, CreateSubOrchestrationAction& action);
   void SendEvent(int32_t id, SendEventAction& action);
+  void SendEntityMessage(int32_t id, SendEntityMessageAction& action);
+  void SendJsonEvent(const SendEventAction& action);
+  void SendToEntities(OutgoingEntityMessage outgoing);
+  void TakeBackOrRelease(const EntityMessage& unlock, const std::string& target);
   void TerminateOther(TerminateOrchestrationAction& action);
 
   EffectSource Source() const { return {state_, fold_.started(), now_}; }
@@ -93,6 +98,8 @@ class TurnBuilder {
   std::vector<NewMessage> self_events_;
   // Ids of the children of this turn: a second one with the same id finds the first one live.
   absl::flat_hash_set<std::string> child_ids_;
+  // Critical sections that this turn has asked for and taken back.
+  absl::flat_hash_set<std::string> withdrawn_;
 };
 
 }  // namespace dt::orchestration

@@ -20,18 +20,6 @@ constexpr std::string_view kEntities = "entities";
 
 }  // namespace
 
-grpc::ServerUnaryReactor* SidecarService::CompleteEntityTask(Context* context,
-                                                             const EntityBatchResult*,
-                                                             CompleteTaskResponse*) {
-  return Refuse(context, "CompleteEntityTask", kEntities);
-}
-
-grpc::ServerUnaryReactor* SidecarService::AbandonTaskEntityWorkItem(Context* context,
-                                                                    const AbandonEntityTaskRequest*,
-                                                                    AbandonEntityTaskResponse*) {
-  return Refuse(context, "AbandonTaskEntityWorkItem", kEntities);
-}
-
 grpc::ServerUnaryReactor* SidecarService::SignalEntity(Context* context, const SignalEntityRequest*,
                                                        SignalEntityResponse*) {
   return Refuse(context, "SignalEntity", kEntities);

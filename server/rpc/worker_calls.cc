@@ -122,4 +122,23 @@ grpc::ServerUnaryReactor* SidecarService::AbandonTaskActivityWorkItem(
   return reactor;
 }
 
+grpc::ServerUnaryReactor* SidecarService::CompleteEntityTask(Context* context,
+                                                             const EntityBatchResult* request,
+                                                             CompleteTaskResponse*) {
+  Unary* reactor = context->DefaultReactor();
+  WithHub(context, reactor, [this, request, reactor](HubId hub) {
+    dispatch_->CompleteEntity(hub, *request, FinishWith(reactor));
+  });
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* SidecarService::AbandonTaskEntityWorkItem(
+    Context* context, const AbandonEntityTaskRequest* request, AbandonEntityTaskResponse*) {
+  Unary* reactor = context->DefaultReactor();
+  WithHub(context, reactor, [this, request, reactor](HubId hub) {
+    dispatch_->AbandonEntity(hub, request->completiontoken(), FinishWith(reactor));
+  });
+  return reactor;
+}
+
 }  // namespace dt::rpc

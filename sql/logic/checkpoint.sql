@@ -7,7 +7,8 @@
 -- list of that name, counted from 1 over the entries of committed items only: 1 own, 2 messages,
 -- 3 parents, 4 terminations (a row without number is a notice to a parent), 5 children (seq = the
 -- first message, or for outcome 3 the conflict in the own inbox), 6 tasks (key = task key),
--- 7 child_messages, 8 child_terminations (as 4).
+-- 7 child_messages, 8 child_terminations (as 4), 9 to 11: see __RequestLocks and
+-- __CheckpointEntities.
 --
 --   p_batch {
 --     key, token, turn, generation, flags, history, first_event, event_count: columns of the items;
@@ -30,14 +31,22 @@
 --               output_payload, failure}]
 --     generations: [{item, execution_id, version, input, input_payload, saved_custom_status}]
 --     own: [{item, generation, at, type, event}]
---     messages: [{item, id, generation, at, type, event}]
+--     messages: [{item, id, generation, at, type, event, execution, front}]: see __Deliver
 --     parents: [{item, key, parent_generation, generation, at, type, event}]
 --     terminations: [{item, id, reason, generation, at, type, event}]
 --     subtrees: [{item, key, parent_generation, reason, type, event}]: what is live below the
 --         instances ends, see __TerminateBelow; no rows tell about it
---     children: [{item, ...as __InsertInstances..., conflict: {generation, at, type, event}}]
+--     children: [{item, ...as __InsertInstances..., conflict: {generation, at, type, event}}];
+--         without a conflict, nobody is told that the id is in use
 --     child_messages, child_terminations: as messages and terminations, to children of the same
 --         item: they act when the children are made, the others before
+--     entity_ids: the ids of all entities that are written to, distinct
+--     locks: [{item, section, ids, event}]: lock requests, see __RequestLocks
+--     releases: [{item}]: of items that end or begin a next generation: they may hold entities
+--         locked or wait for them
+--     entities: [{item, state_kind, state, state_payload, worked, unlock}]: of the items that are
+--         entities; arrivals: [{item, seq, grant}], withdrawals: [{item, owner, section}]: see
+--         __CheckpointEntities
 --     payloads: [{item, id, data}]: of the items' own history, messages, tasks, output and input;
 --         entries of the lists for others name theirs themselves, see __StoreEntryPayloads}
 --   What every turn has comes as columns, arrays in PostgreSQL's text form: they cost a fraction of
@@ -71,7 +80,10 @@ begin
   if __LiveHub(p_hub) is null then
     v_outcomes := array_fill(3::smallint, array[cardinality(v_keys)]);
   else
-    if p_batch ?| '{messages,parents,terminations,subtrees,children}' then
+    if p_batch ? 'entity_ids' then
+      perform __CreateEntities(p_hub, p_batch -> 'entity_ids');
+    end if;
+    if p_batch ?| '{messages,parents,terminations,subtrees,children,locks,releases,entities}' then
       v_locked := __LockTargets(p_hub, p_batch, v_keys);
     end if;
     v_outcomes := __FenceTurns(v_keys, v_tokens, v_turns, v_generations, v_flags,
@@ -102,6 +114,18 @@ begin
     where c.outcome = 0 and c.history is not null and c.flags & 4 = 0;
   if v_lists ?| '{messages,parents,terminations,subtrees,children}' then
     return query select * from __CheckpointMessages(p_hub, v_lists, p_bytes, v_keys, v_now,
+                                                    v_tokens[1] >> 40, v_locked);
+  end if;
+  if v_lists ? 'locks' then
+    return query select * from __RequestLocks(p_hub, v_lists -> 'locks', p_bytes, v_keys,
+                                              v_generations, v_now, v_tokens[1] >> 40, v_locked);
+  end if;
+  if v_lists ? 'releases' then
+    perform __ReleaseEntities((select array_agg(v_keys[r.item])
+                               from jsonb_to_recordset(v_lists -> 'releases') r(item int)), v_now);
+  end if;
+  if v_lists ? 'entities' then
+    return query select * from __CheckpointEntities(p_hub, v_lists, p_bytes, v_keys, v_now,
                                                     v_tokens[1] >> 40, v_locked);
   end if;
   if v_lists ? 'own' then
@@ -306,8 +330,9 @@ end $$;
 
 -- __LockTargets: locks, in one sorted statement, the hot rows of the checkpointed instances and of
 -- all whom they write to: addressed instances, parents, terminated instances and existing instances
--- with the id of a child, each of the latter two with its parent, and what is live below those that
--- end all of it. Returns the keys of those it locked.
+-- with the id of a child, each of the latter two with its parent, what is live below those that end
+-- all of it, and whom the locks of entities are about that are asked for, granted, taken back or
+-- released. Returns the keys of those it locked.
 create or replace function __LockTargets(p_hub int, p_batch jsonb, p_own bigint[]) returns bigint[]
 language plpgsql set search_path from current set enable_seqscan = off as $$
 declare
@@ -323,6 +348,12 @@ begin
     select array_agg(k.key) into v_keys
     from Instances i cross join lateral (values (i.instance_key), (i.parent_key)) k(key)
     where i.instance_key = any (v_found) and k.key is not null;
+  end if;
+  if p_batch ?| '{locks,arrivals,withdrawals,releases}' then
+    v_keys := v_keys || __FindInstances(p_hub, p_batch -> 'entity_ids')
+      || __MembersOf(p_own, p_batch -> 'arrivals', p_batch -> 'withdrawals')
+      || __EntitiesOf(array(select p_own[r.item]
+                            from jsonb_to_recordset(p_batch -> 'releases') r(item int)));
   end if;
   v_keys := v_keys || p_own
     || (select array_agg(p.key) from jsonb_to_recordset(p_batch -> 'parents') p(key bigint));
@@ -424,8 +455,8 @@ begin
 end $$;
 
 -- __CheckpointChildren: creates the children of committed turns. A child whose id belongs to a live
--- instance (or to an earlier child of this batch) is not created: its conflict message goes into
--- the inbox of its parent, p_keys[item], and "seq" is that message.
+-- instance (or to an earlier child of this batch) is not created: its conflict message, if it has
+-- one, goes into the inbox of its parent, p_keys[item], and "seq" is that message.
 create or replace function __CheckpointChildren(p_hub int, p_children jsonb, p_bytes bytea[],
                                                 p_keys bigint[], p_now timestamptz,
                                                 p_locked bigint[])
@@ -461,12 +492,12 @@ begin
              (c.child #>> '{conflict,generation}')::int, (c.child #>> '{conflict,type}')::smallint,
              v_bytes[(c.child #>> '{conflict,event}')::int]
       from jsonb_array_elements(p_children) with ordinality c(child, ord)
-      where c.ord <> all (coalesce(v_created, '{}'))
+      where c.ord <> all (coalesce(v_created, '{}')) and c.child ? 'conflict'
       order by c.ord
       returning seq)
     select array_agg(n.seq) into v_seqs from inserted n;
-    select array_agg(c.ord order by c.ord) into v_conflicts
-    from generate_series(1, jsonb_array_length(p_children)) c(ord)
+    select array_agg(c.ord order by not c.child ? 'conflict', c.ord) into v_conflicts
+    from jsonb_array_elements(p_children) with ordinality c(child, ord)
     where c.ord <> all (coalesce(v_created, '{}'));
     return query select c.ord, 3::smallint, null::bigint, c.seq
       from unnest(v_conflicts, v_seqs) c(ord, seq);

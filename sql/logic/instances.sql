@@ -2,8 +2,9 @@
 -- README.md. Outcomes are numbers of storage/records.h.
 
 -- __DeleteInstances: removes whole instances (to be replaced, purged, or with their hub). Caller
--- holds their hot rows and rows of Instances. Tasks that a worker runs right now go as well: their
--- completion then finds no task.
+-- holds their hot rows and rows of Instances, and has released the entities that live ones held
+-- (__ReleaseEntities). Tasks that a worker runs right now go as well: their completion then finds no
+-- task.
 create or replace function __DeleteInstances(p_keys bigint[]) returns void
 language plpgsql set search_path from current set enable_seqscan = off as $$
 begin
@@ -15,11 +16,7 @@ begin
   delete from NewEvents e where e.instance_key = any (p_keys);
   delete from History h where h.instance_key = any (p_keys);
   delete from Payloads p where p.instance_key = any (p_keys);
-  update Entities e
-    set locked_by_key = null, locked_by_generation = null, critical_section = null
-    where e.locked_by_key = any (p_keys);
-  delete from EntityLockRequests l
-    where l.instance_key = any (p_keys) or l.owner_key = any (p_keys);
+  delete from EntityLockRequests q where q.instance_key = any (p_keys);
   delete from Entities e where e.instance_key = any (p_keys);
   delete from Instances i where i.instance_key = any (p_keys);
 end $$;
@@ -92,9 +89,9 @@ begin
   end loop;
 end $$;
 
--- __LockInstances: locks the hot rows of instances and of their parents in one order, and returns
--- the keys of those that it locked. Parents are always created before their children, so their keys
--- are lower.
+-- __LockInstances: locks the hot rows of instances, of their parents and of the entities that they
+-- hold locked or wait for, in one order, and returns the keys of those that it locked. Parents are
+-- always created before their children, so their keys are lower.
 create or replace function __LockInstances(p_keys bigint[]) returns bigint[]
 language plpgsql set search_path from current set enable_seqscan = off as $$
 declare
@@ -105,7 +102,9 @@ begin
   from (select unnest(p_keys) as key
         union
         select i.parent_key from Instances i
-        where i.instance_key = any (p_keys) and i.parent_key is not null) k;
+        where i.instance_key = any (p_keys) and i.parent_key is not null
+        union
+        select unnest(__EntitiesOf(p_keys))) k;
   select array_agg(l.instance_key) into v_locked
   from (select r.instance_key from ReadyInstances r where r.instance_key = any (v_all)
         order by r.instance_key for no key update) l;
@@ -262,6 +261,9 @@ begin
                                     ::bytea, array[cardinality(v_live)]), p_now, v_locked) t;
   end if;
   if v_replaced is not null then
+    if v_live is not null then
+      perform __ReleaseEntities(v_live, p_now);
+    end if;
     perform __DeleteInstances(v_replaced);
     return query
       select r.item, 1::smallint, null::smallint, null::bigint, null::bigint, null::timestamptz,
@@ -348,26 +350,38 @@ begin
 end $$;
 
 -- _AddOrchestrationEvents: messages of clients. One row per item: outcome 0 ok, 1 not found, 2
--- ended.
---   p_batch {worker, items: [{id, generation, at, type, event}]}
--- Locks: hot rows by key. Repeat: adds the message again (at least once).
+-- ended, 3 the same request waits already.
+--   p_batch {worker, items: [{id, generation, at, type, event, request_id}], entity_ids: the
+--            distinct ids of entities among them}
+-- Locks: the hubs, shared, if an entity is created; hot rows by key. Repeat: adds the message again
+-- (at least once), but for one with a request id that still waits.
 create or replace function _AddOrchestrationEvents(p_hub int, p_batch jsonb, p_bytes bytea[])
 returns table (item int, outcome smallint, key bigint, token bigint, seq bigint, at timestamptz)
 language plpgsql set search_path from current set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
   v_now timestamptz := _Now();
-  v_locked bigint[] := __LockInstances(__FindInstances(p_hub, p_batch -> 'items'));
+  v_locked bigint[];
 begin
+  if p_batch ? 'entity_ids' then
+    perform __CreateEntities(p_hub, p_batch -> 'entity_ids');
+  end if;
+  v_locked := __LockInstances(__FindInstances(p_hub, p_batch -> 'items'));
   return query select * from __Deliver(p_hub, p_batch -> 'items', p_bytes, v_now,
                                        (p_batch ->> 'worker')::bigint, v_locked);
 end $$;
 
 -- __Deliver: puts addressed messages into the inboxes of live instances. One row per item: outcome
--- 0 ok, 1 not found, 2 ended or another generation, 6 ok, but the caller itself holds the instance
--- and has not been given earlier messages of others. Caller holds the hot rows' locks, p_locked.
---   p_items [{id, generation, at, type, event, payloads}], or with "key" in place of "id";
---           payloads: see __StoreEntryPayloads
+-- 0 ok, 1 not found, 2 ended or another generation, 3 the same request waits already, 6 ok, but the
+-- caller itself holds the instance and has not been given earlier messages of others. An entity
+-- that is not found was removed since the caller created it: 40001, and the whole call is repeated.
+-- Caller holds the hot rows' locks, p_locked.
+--   p_items [{id, generation, at, type, event, payloads, execution, front, request_id}], or with
+--           "key" in place of "id"
+--           payloads: see __StoreEntryPayloads; execution: for the generation with this execution
+--           id alone; front: visible from -infinity; request_id: see __RepeatedRequests
+-- Over 70 lines: a call more would cost a message that comes alone 3 % (README.md, "Names of
+-- functions").
 create or replace function __Deliver(p_hub int, p_items jsonb, p_bytes bytea[], p_now timestamptz,
                                      p_worker bigint, p_locked bigint[])
 returns table (item int, outcome smallint, key bigint, token bigint, seq bigint, at timestamptz)
@@ -380,25 +394,43 @@ declare
   v_keys bigint[];
   v_tokens bigint[];
   v_at timestamptz[];
+  v_generations int[];
   v_live int[];
   v_unlocked bigint;
+  v_repeated int[];
   v_seqs bigint[];
 begin
   select array_agg((case when k.key is null then 1 when r.instance_key is null then 2
                          when r.owner_wake is not null and r.lease_token >> 40 = p_worker then 6
                          else 0 end)::smallint order by c.ord),
          array_agg(k.key order by c.ord), array_agg(r.lease_token order by c.ord),
-         array_agg(greatest(p_now, __Time(c.at)) order by c.ord),
+         array_agg(case when c.front then '-infinity' else greatest(p_now, __Time(c.at)) end
+                   order by c.ord),
+         array_agg(case when c.execution is not null then r.generation end order by c.ord),
          array_agg(c.ord order by c.ord) filter (where r.instance_key is not null),
-         max(r.instance_key) filter (where r.instance_key <> all (p_locked))
-    into v_outcomes, v_keys, v_tokens, v_at, v_live, v_unlocked
-  from rows from (jsonb_to_recordset(p_items) as (key bigint, at bigint, parent_generation int))
-    with ordinality c(key, at, parent_generation, ord)
+         max(coalesce(r.instance_key, 0)) filter (
+           where r.instance_key <> all (p_locked)
+              or (r.instance_key is null and c.id like '@%' and __LiveHub(p_hub) is not null))
+    into v_outcomes, v_keys, v_tokens, v_at, v_generations, v_live, v_unlocked
+  from rows from (jsonb_to_recordset(p_items)
+                    as (key bigint, at bigint, parent_generation int, id text, execution text,
+                        front boolean))
+    with ordinality c(key, at, parent_generation, id, execution, front, ord)
   cross join lateral (select coalesce(c.key, v_found[c.ord]) as key) k
   left join ReadyInstances r on r.instance_key = any (array[k.key])
-    and (c.parent_generation is null or r.generation = c.parent_generation);
+    and (c.parent_generation is null or r.generation = c.parent_generation)
+    and (c.execution is null
+         or c.execution = (select i.execution_id from Instances i
+                           where i.instance_key = any (array[k.key])));
   if v_unlocked is not null then
     perform __RepeatCall(v_unlocked);
+  end if;
+  if v_live is not null and jsonb_path_exists(p_items, '$[*].request_id') then
+    v_repeated := __RepeatedRequests(p_items, v_keys);
+    v_live := nullif(array(select l.ord from unnest(v_live) l(ord)
+                           where l.ord <> all (v_repeated)), '{}');
+    v_outcomes := array(select case when o.ord = any (v_repeated) then 3 else o.outcome end
+                        from unnest(v_outcomes) with ordinality o(outcome, ord) order by o.ord);
   end if;
   if v_live is not null then
     if jsonb_path_exists(p_items, '$[*].payloads') then
@@ -408,10 +440,12 @@ begin
                                    p_items, p_bytes);
     end if;
     with inserted as (
-      insert into NewEvents (instance_key, visible_at, generation, event_type, event)
-      select v_keys[c.ord], v_at[c.ord], c.generation, c.type, v_bytes[c.event]
-      from rows from (jsonb_to_recordset(p_items) as (generation int, type smallint, event int))
-        with ordinality c(generation, type, event, ord)
+      insert into NewEvents (instance_key, visible_at, generation, event_type, event, request_id)
+      select v_keys[c.ord], v_at[c.ord], coalesce(v_generations[c.ord], c.generation), c.type,
+             v_bytes[c.event], c.request_id
+      from rows from (jsonb_to_recordset(p_items)
+                        as (generation int, type smallint, event int, request_id uuid))
+        with ordinality c(generation, type, event, request_id, ord)
       where v_outcomes[c.ord] in (0, 6)
       order by c.ord
       returning seq)

@@ -5,7 +5,7 @@
 
 -- __WakeInstances: after messages were added to these instances (parallel arrays): a free instance
 -- becomes ready no later than its message, one that is held (not_before = infinity) only by a
--- message that ends that; the holder of a lease, unless it is the caller, is told to read its
+-- message that ends that, see __EndsHold; the holder of a lease, unless it is the caller, is told to read its
 -- inbox. Caller holds the hot rows' locks.
 create or replace function __WakeInstances(p_keys bigint[], p_at timestamptz[], p_worker bigint)
 returns void language plpgsql set search_path from current set enable_seqscan = off as $$
@@ -25,12 +25,16 @@ begin
                   and (r.owner_wake is null or r.owner_wake > m.at) end;
 end $$;
 
--- __EndsHold: whether a message for this instance waits that goes on with what is held until it is
--- resumed or terminated: ExecutionTerminated (5) or ExecutionResumed (22).
+-- __EndsHold: whether a message for this instance waits that goes on with what is held. A suspended
+-- orchestration is held until it is resumed or terminated: ExecutionTerminated (5) or
+-- ExecutionResumed (22). An entity is held until a message comes in front of all (RULES.md 7.24):
+-- EntityLockGranted (28), EntityUnlockSent (29), or what the holder of its lock asks.
 create or replace function __EndsHold(p_key bigint) returns boolean
 language plpgsql stable set search_path from current set enable_seqscan = off as $$
 begin
-  return exists (select from NewEvents e where e.instance_key = p_key and e.event_type in (5, 22));
+  return exists (select from NewEvents e where e.instance_key = p_key
+                 and (e.event_type in (5, 22)
+                      or (e.event_type in (23, 24, 28, 29) and e.visible_at = '-infinity')));
 end $$;
 
 -- __FreeInstances: gives up the leases of these instances and recomputes when they are due, by a
@@ -205,7 +209,9 @@ end $$;
 -- _LockNextOrchestration: leases due instances of the hub, earliest first, and reads what their
 -- next turn needs. Each group takes up to its own "max": of what its filters accept, or without
 -- filters of everything. Rows by "part": 0 an instance, 1 a message of it (due ones, in inbox
--- order), 2 a chunk of its history, 3 a group (number, from 1; count = how many it took; due = when
+-- order), 2 a chunk of its history, 4 what an entity has beside that (data = state, number = the
+-- key of who holds it locked, name = his instance id, execution_id his execution that does, null =
+-- it has ended, instance_id = the critical section), 3 a group (number, from 1; count = how many it took; due = when
 -- the next free instance for it is due, where that is known; more = the bytes of the claim have cut
 -- it). Of an instance, "due" is its earliest message that was not read and "more" tells that the
 -- limits cut due ones.
@@ -308,6 +314,14 @@ begin
       from unnest(v_keys) with ordinality c(key, ord)
       join History h on h.instance_key = any (array[c.key])
       order by c.ord, h.turn;
+    if v_kind = 1 then
+      return query
+        select 4::smallint, e.key, e.owner_key, null::int, null::int, null::int, null::timestamptz,
+               e.state, e.critical_section, e.owner_execution_id, e.owner_id, null::bytea,
+               null::smallint, null::bytea, null::bytea, null::bytea, null::bigint, null::int,
+               null::int, null, null::smallint, null::boolean
+        from __ReadEntities(v_keys) e;
+    end if;
   end if;
 end $$;
 

@@ -11,7 +11,8 @@
 -- value: an instance that stores a value again, as when an activity's result moves from the inbox
 -- into the history, refers to the copy that is there.
 --
--- Payloads live as long as their instance; a next generation keeps those that it still refers to.
+-- Payloads live as long as their instance; a next generation, and each turn of an entity, keeps
+-- those that it still refers to.
 
 -- __IsCut: whether this is the cut form of a message. __Int4: four of its bytes, from p_at
 -- (0-based). __WholeLength: the length of a message in either form.
@@ -110,7 +111,8 @@ begin
              cross join lateral jsonb_each(c.payloads) e), p_bytes);
 end $$;
 
--- __DropPayloads: removes what the current generation of these instances does not refer to. An
+-- __DropPayloads: removes what the current generation of these instances, or the state of these
+-- entities, and their inboxes do not refer to. An
 -- instance without payloads costs a probe of an index. Caller holds their hot rows.
 create or replace function __DropPayloads(p_keys bigint[]) returns void
 language plpgsql set search_path from current set enable_seqscan = off as $$
@@ -122,6 +124,9 @@ begin
     select i.instance_key, v.payload_id
     from Instances i cross join lateral (values (i.input_payload), (i.output_payload)) v(payload_id)
     where i.instance_key = any (p_keys) and v.payload_id is not null
+    union all
+    select e.instance_key, e.state_payload
+    from Entities e where e.instance_key = any (p_keys) and e.state_payload is not null
     union all
     select e.instance_key, c.payload_id
     from NewEvents e cross join lateral __PayloadCuts(e.event) c

@@ -84,7 +84,7 @@ end $$;
 -- A child that ends, or an activity that completes, while its parent is FAILED tells nobody.
 -- Whoever ends one holds its hot row or its task, which are locked here: so it has either ended by
 -- now, and is not as it was found, or it will see its parent live.
--- Locks: hot rows of live children; rows of Instances; tasks; then as _CheckpointOrchestration.
+-- Locks: hot rows of live children and of the entities that a live one holds; rows of Instances; tasks; then as _CheckpointOrchestration.
 -- Repeat: by execution id.
 create or replace function _RewindInstances(p_hub int, p_batch jsonb, p_bytes bytea[])
 returns table (outcome smallint)
@@ -101,7 +101,8 @@ declare
 begin
   select array_agg(c.key) into v_children
   from jsonb_to_recordset(p_batch -> 'found_children') c(key bigint);
-  perform 1 from ReadyInstances r where r.instance_key = any (v_keys || v_children)
+  perform 1 from ReadyInstances r
+    where r.instance_key = any (v_keys || v_children || __EntitiesOf(v_keys))
     order by r.instance_key for no key update;
   perform 1 from Instances i where i.instance_key = any (v_keys || v_children)
     order by i.instance_key for update;
@@ -131,6 +132,7 @@ begin
   if p_batch ? 'kept_item' then  -- while the history still tells what they are
     perform __KeepInlineTasks(v_keys, null, p_batch);
   end if;
+  perform __ReleaseEntities(v_live, _Now());
   delete from History h where h.instance_key = any (v_live);
   -- EventRaised (17) and ExecutionSuspended (21) are bound to a generation when they are carried
   -- over.

@@ -203,7 +203,8 @@ end $$;
 
 -- __EndTerminated: ends live orchestrations without a worker: TERMINATED, with the reason as output
 -- and the parents told (see __TellParents for the rows). Activities that a worker runs right now
--- are left to it. Caller holds the hot rows of the instances and of their parents, p_locked.
+-- are left to it. Caller holds the hot rows of the instances, of their parents and of the entities
+-- that they wait for, p_locked.
 create or replace function __EndTerminated(p_keys bigint[], p_reason bytea, p_now timestamptz,
                                            p_locked bigint[])
 returns table (child_key bigint, key bigint, token bigint, seq bigint, at timestamptz, event bytea)
@@ -215,6 +216,7 @@ begin
                                 array_fill(coalesce(nullif(p_reason, ''),
                                                     'The orchestration was terminated'::bytea),
                                            array[cardinality(p_keys)]), p_now, p_locked);
+  perform __ReleaseEntities(p_keys, p_now);
   delete from ReadyInstances r where r.instance_key = any (p_keys);
   delete from NewEvents e where e.instance_key = any (p_keys);
   delete from NewTasks t where t.instance_key = any (p_keys) and coalesce(t.lease_token, 0) = 0;

@@ -46,6 +46,8 @@ comment on column Instances.kind is
   '0 orchestration, 1 entity';
 comment on column Instances.parent_task_id is
   'null with a parent: fire and forget, the parent is never told';
+comment on column Instances.execution_id is
+  'of an entity null: see __EntityExecutionId';
 comment on column Instances.stored_status is
   'a RuntimeStatus; Pending (6) also stands for Running';
 comment on column Instances.last_updated_time is
@@ -76,6 +78,8 @@ comment on column NewEvents.event_type is
   'field number of the event in HistoryEvent';
 comment on column NewEvents.event is
   'a serialized HistoryEvent, perhaps cut';
+comment on column NewEvents.request_id is
+  'of a client''s signal to an entity';
 comment on table NewTasks is
   'Activity tasks. The key leads with the instance, so that one index finds a task and all tasks '
   'of an instance. There is no index of leased tasks: only the sweep of a dead daemon looks for '
@@ -96,15 +100,21 @@ comment on table Payloads is
   'Large values, each stored once and referred to. The id is the first half of the value''s '
   'SHA-256.';
 comment on table Entities is
-  'The state of entities; an entity is also a row of Instances (kind 1).';
+  'What only entities have; each is also a row of Instances and has a hot row (kind 1).';
+comment on column Entities.state is
+  'null with no payload either: there is none';
 comment on table EntityLockRequests is
-  'Waiting lock requests: a row per request and member of its lock set.';
+  'Lock requests that wait: a row for each entity of the set, beside the message in its inbox.';
 comment on column EntityLockRequests.instance_key is
   'the entity';
+comment on column EntityLockRequests.seq is
+  'of the message';
 comment on column EntityLockRequests.owner_key is
   'the orchestration that asks';
-comment on column EntityLockRequests.position is
-  'of this entity in the lock set';
+comment on column EntityLockRequests.members is
+  'entities of the set';
+comment on column EntityLockRequests.arrived is
+  'the entity has run all that came before';
 comment on function __PlaceDelayedTasks is
   'Gives the tasks of the hub that waited for a time which has come their places among the free '
   'ones.';
@@ -149,8 +159,9 @@ comment on function __FreeReleased is
 comment on function __LockTargets is
   'Locks, in one sorted statement, the hot rows of the checkpointed instances and of all whom they'
   ' write to: addressed instances, parents, terminated instances and existing instances with the '
-  'id of a child, each of the latter two with its parent, and what is live below those that end '
-  'all of it.';
+  'id of a child, each of the latter two with its parent, what is live below those that end all of'
+  ' it, and whom the locks of entities are about that are asked for, granted, taken back or '
+  'released.';
 comment on function __FenceOutcomes is
   'The outcomes of items of which only those in p_fenced passed the fence.';
 comment on function __OnlyItems is
@@ -182,6 +193,40 @@ comment on function __Earlier is
   'A time moved by an interval.';
 comment on function __Later is
   'A time moved by an interval.';
+comment on function __EntityExecutionId is
+  'The execution id of an entity, the same as long as it exists (RULES.md 7.2).';
+comment on function __CreateEntities is
+  'Creates those of these entities that do not exist. p_ids  a JSON array of ids, normalized and '
+  'distinct; null = none Locks: the hubs, shared, and the inserts, sorted by id: before any hot '
+  'row, so that of two calls that create the same entity one waits and holds nothing that the '
+  'other needs.';
+comment on function __RepeatedRequests is
+  'The items (positions) whose request id is that of a message that waits in the inbox, or of an '
+  'earlier item for it.';
+comment on function __UnlockEvent is
+  'EntityUnlockSent (29), as SQL puts it into the inbox of an entity.';
+comment on function __SendUnlocks is
+  'An unlock in front of each of these inboxes (parallel arrays).';
+comment on function __EntitiesOf is
+  'The keys of the entities that these orchestrations hold locked or wait for.';
+comment on function __MembersOf is
+  'The keys of all whom the arrivals and withdrawals of a batch are about: the entities of the '
+  'sets and the orchestrations that ask. p_own: the entities, by item. p_arrivals [{item, seq}], '
+  'p_withdrawals [{item, section}]; null = none.';
+comment on function __ReleaseEntities is
+  'Orchestrations end, begin another generation or go: their lock requests go, and every entity '
+  'that they hold or wait for gets an unlock in front of all.';
+comment on function __RequestLocks is
+  'Puts lock requests of committed turns into the inboxes of their entities.';
+comment on function __ArriveAtLock is
+  'The entity has run all that came before this request.';
+comment on function __WithdrawLocks is
+  'Lock requests that are taken back before they were granted go from all entities of their sets, '
+  'and the others learn of it by an unlock. p_own: the entities, by item.';
+comment on function __CheckpointEntities is
+  'What committed turns of entities change: their states and locks.';
+comment on function __ReadEntities is
+  'The states of entities and who holds them locked.';
 comment on function __PbVarint is
   'A number as a base-128 varint; negative ones take ten bytes, as the format wants.';
 comment on function __PbNumber is
@@ -285,8 +330,8 @@ comment on function __TellParents is
   'For each of these live instances (which are about to end or to be replaced) that has a parent '
   'waiting for it, puts SubOrchestrationInstanceFailed into the parent''s inbox.';
 comment on function __LockInstances is
-  'Locks the hot rows of instances and of their parents in one order, and returns the keys of '
-  'those that it locked.';
+  'Locks the hot rows of instances, of their parents and of the entities that they hold locked or '
+  'wait for, in one order, and returns the keys of those that it locked.';
 comment on function __RepeatCall is
   'An instance came to life (it was created, took the id of another or was rewound) after a call '
   'had locked its hot rows.';
@@ -308,10 +353,10 @@ comment on function __Deliver is
 comment on function __WakeInstances is
   'After messages were added to these instances (parallel arrays): a free instance becomes ready '
   'no later than its message, one that is held (not_before = infinity) only by a message that ends'
-  ' that; the holder of a lease, unless it is the caller, is told to read its inbox.';
+  ' that, see __EndsHold; the holder of a lease, unless it is the caller, is told to read its '
+  'inbox.';
 comment on function __EndsHold is
-  'Whether a message for this instance waits that goes on with what is held until it is resumed or'
-  ' terminated: ExecutionTerminated (5) or ExecutionResumed (22).';
+  'Whether a message for this instance waits that goes on with what is held.';
 comment on function __FreeInstances is
   'Gives up the leases of these instances and recomputes when they are due, by a statement of its '
   'own, so that it sees every message.';
@@ -362,7 +407,8 @@ comment on function __StorePayloads is
 comment on function __StoreEntryPayloads is
   'The same for entries of a list that name their payloads themselves.';
 comment on function __DropPayloads is
-  'Removes what the current generation of these instances does not refer to.';
+  'Removes what the current generation of these instances, or the state of these entities, and '
+  'their inboxes do not refer to.';
 comment on function _PurgeInstances is
   'Purges ended orchestrations named by id, or the first in order that a filter finds, and with '
   '"recursive" their ended descendants too; a live child stops at itself and keeps its subtree.';

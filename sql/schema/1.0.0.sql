@@ -128,7 +128,7 @@ create table Instances (
   parent_key bigint,
   parent_generation int,
   instance_id text collate "C" not null,
-  execution_id text collate "C",
+  execution_id text collate "C",  -- of an entity null: see __EntityExecutionId
   name text collate "C" not null,
   version bytea,
   parent_instance_id text collate "C",
@@ -209,6 +209,7 @@ create table NewEvents (
   generation int,               -- null = for any generation
   event_type smallint not null, -- field number of the event in HistoryEvent
   event bytea,                  -- a serialized HistoryEvent, perhaps cut
+  request_id uuid,              -- of a client's signal to an entity
   primary key (instance_key, seq)
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,
         autovacuum_vacuum_cost_delay = 0, autovacuum_vacuum_insert_scale_factor = 0.2,
@@ -216,6 +217,9 @@ create table NewEvents (
         vacuum_truncate = off,
         toast.autovacuum_vacuum_scale_factor = 0, toast.autovacuum_vacuum_threshold = 5000,
         toast.autovacuum_vacuum_cost_delay = 0, toast.vacuum_truncate = off);
+-- __RepeatedRequests: whether a signal that is sent again still waits.
+create index newevents_request on NewEvents (instance_key, request_id)
+  where request_id is not null;
 
 -- Activity tasks. The key leads with the instance, so that one index finds a task and all tasks of
 -- an instance. There is no index of leased tasks: only the sweep of a dead daemon looks for them.
@@ -277,32 +281,39 @@ create table Payloads (
   primary key (instance_key, payload_id)
 ) with (autovacuum_vacuum_scale_factor = 0.05, toast.autovacuum_vacuum_scale_factor = 0.05);
 
--- The state of entities; an entity is also a row of Instances (kind 1).
+-- What only entities have; each is also a row of Instances and has a hot row (kind 1).
 create table Entities (
   instance_key bigint primary key,
-  state bytea,
+  state bytea,                       -- null with no payload either: there is none
   state_payload uuid,
   last_modified_time timestamptz not null,
-  -- The orchestration (and its generation) that holds the lock, and its critical section.
+  -- The orchestration (and its generation) that holds the lock, and its critical section. It is
+  -- released by a message, also when that generation ends.
   locked_by_key bigint,
   locked_by_generation int,
   critical_section text collate "C"
-) with (fillfactor = 70);
--- End of an orchestration: the entities that it holds locked.
+) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05,
+        autovacuum_vacuum_cost_delay = 0, toast.autovacuum_vacuum_scale_factor = 0.05);
+-- __ReleaseEntities: the entities that an orchestration which ends holds locked.
 create index entities_locked_by on Entities (locked_by_key) where locked_by_key is not null;
 
--- Waiting lock requests: a row per request and member of its lock set.
+-- Lock requests that wait: a row for each entity of the set, beside the message in its inbox.
 create table EntityLockRequests (
   instance_key bigint not null,      -- the entity
-  request_seq bigint generated always as identity,
+  seq bigint not null,               -- of the message
+  -- Of the message, the same for the whole set, and later than that of every other request that
+  -- waits at one of its entities: so those that overlap stand in one order everywhere.
+  visible_at timestamptz not null,
   owner_key bigint not null,         -- the orchestration that asks
   owner_generation int not null,
+  members int not null,              -- entities of the set
+  arrived boolean not null default false,  -- the entity has run all that came before
   critical_section text collate "C" not null,
-  position int not null,             -- of this entity in the lock set
-  primary key (instance_key, request_seq)
-);
--- End of an orchestration: its waiting requests.
-create index entitylockrequests_owner on EntityLockRequests (owner_key);
+  primary key (instance_key, seq)
+) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
+        autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
+-- The whole set of a request, and all requests of an orchestration that ends.
+create index entitylockrequests_owner on EntityLockRequests (owner_key, critical_section);
 
 -- Long values: lz4 costs a fraction of the default's time. A server may be built without it.
 do $$

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "storage/postgres/check.h"
+#include "storage/postgres/checkpoint_lists.h"
 #include "storage/postgres/payload_cuts.h"
 #include "storage/postgres/sqlstate.h"
 #include "storage/postgres/verbs.h"
@@ -22,29 +23,17 @@ enum class Part : int16_t {
   kTask = 6,
   kMessageAfterChildren = 7,
   kTerminationAfterChildren = 8,
+  kLockRequest = 9,
+  kArrival = 10,
+  kEntity = 11,
 };
-constexpr int kParts = 9;
+constexpr int kParts = 12;
 
 template <typename T>
 void EncodeChange(std::string_view kind_key, std::string_view key, const Change<T>& change,
                   Envelope& envelope) {
   envelope.Int(kind_key, static_cast<int64_t>(change.kind));
   if (change.kind == Change<T>::Kind::kSet) envelope.Bytes(key, change.value);
-}
-
-// A list over all checkpoints of a call, left out when it is empty. `encode_entries` writes the
-// entries of one checkpoint; `count` tells how many it will write.
-template <typename Count, typename Encode>
-void EncodeList(std::string_view name, const CheckpointVerb::Requests& requests, Count count,
-                Encode encode_entries, Envelope& envelope) {
-  bool begun = false;
-  for (size_t i = 0; i < requests.size(); ++i) {
-    if (count(*requests[i]) == 0) continue;
-    if (!begun) envelope.BeginArray(name);
-    begun = true;
-    encode_entries(*requests[i], static_cast<int64_t>(i) + 1);
-  }
-  if (begun) envelope.EndArray();
 }
 
 constexpr int kEndsFlag = 1;
@@ -55,9 +44,6 @@ int FlagsOf(const Checkpoint& checkpoint) {
   return (checkpoint.ends ? kEndsFlag : 0) | (checkpoint.release ? kReleaseFlag : 0) |
          (checkpoint.next_generation.has_value() ? kNextGenerationFlag : 0);
 }
-
-// The payloads of the items' own rows, by item.
-using OwnPayloads = std::vector<PayloadSet>;
 
 void EncodeItems(const CheckpointVerb::Requests& requests, OwnPayloads& payloads,
                  Envelope& envelope) {
@@ -246,7 +232,9 @@ void EncodeMessages(std::string_view name, bool after_children,
               .String("id", message.instance_id)
               .Message(message.message, payloads)
               .Payloads(payloads)
-              .EndObject();
+              .Flag("front", message.front);
+          if (!message.execution_id.empty()) envelope.String("execution", message.execution_id);
+          envelope.EndObject();
         }
       },
       envelope);
@@ -454,6 +442,17 @@ class CommitCheckpoints : public CheckpointVerb {
         read(Part::kTask, 1, [&](const Delivery& row) { reply.task_keys.push_back(row.key); });
       }
     }
+    for (const LockRequest& request : checkpoint.lock_requests) {
+      read(Part::kLockRequest, request.entity_ids.size(),
+           [&](const Delivery& row) { reply.lock_requests.push_back(row); });
+    }
+    if (!checkpoint.entity.has_value()) return status;
+    read(Part::kArrival, checkpoint.entity->arrival.has_value() ? 1 : 0, [&](const Delivery& row) {
+      reply.arrival = static_cast<ArrivalOutcome>(row.outcome);
+      if (reply.arrival == ArrivalOutcome::kGranted) reply.grant = row;
+    });
+    read(Part::kEntity, 1,
+         [&](const Delivery& row) { reply.removed = row.outcome != DeliveryOutcome::kOk; });
     return status;
   }
 };
@@ -467,8 +466,11 @@ void EncodeCheckpoints(const CheckpointVerb::Requests& checkpoints, Envelope& en
   EncodeTasks(checkpoints, payloads, envelope);
   EncodeTaskExecutions(checkpoints, envelope);
   EncodeOwn(checkpoints, payloads, envelope);
+  EncodeEntities(checkpoints, payloads, envelope);
   envelope.PayloadList("payloads", payloads);
+  EncodeEntityIds(checkpoints, envelope);
   EncodeOutgoing(checkpoints, envelope);
+  EncodeLocks(checkpoints, envelope);
 }
 
 size_t BytesOf(const Checkpoint& checkpoint) {

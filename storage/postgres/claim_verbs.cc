@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "absl/container/flat_hash_map.h"
+#include "fmt/format.h"
 #include "storage/postgres/verbs.h"
 
 namespace dt::postgres {
@@ -9,6 +10,9 @@ namespace {
 
 constexpr int kInboxMessagesMax = 1000;
 constexpr int64_t kInboxBytesMax = 3 << 20;
+
+// The same as long as the entity exists; sql's __EntityExecutionId.
+std::string EntityExecutionId(InstanceKey key) { return fmt::format("{:032x}", key); }
 
 SharedBytes SharedOf(const Result& result, int row, int column) {
   return std::make_shared<const std::string>(
@@ -61,7 +65,7 @@ class ClaimVerb : public CallVerb<ClaimRequest, Reply> {
   void EncodeCalls(const typename Base::Requests& requests, Envelope& envelope) const override {
     const ClaimRequest& request = *requests.front();
     envelope.Int("token", request.lease_token)
-        .Int("kind", static_cast<int64_t>(InstanceKind::kOrchestration))
+        .Int("kind", static_cast<int64_t>(request.kind))
         .Int("max_messages", std::max(request.max_messages, 1))
         .Int("max_bytes", request.max_message_bytes)
         .Int("total_bytes", request.max_total_bytes);
@@ -99,6 +103,8 @@ class ClaimInstances : public ClaimVerb<ClaimResult> {
         Claim& claim = reply.claims[found->second];
         if (kind == 1) {
           claim.messages.push_back(ReadMessage(result, row));
+        } else if (kind == 4) {
+          claim.entity = ReadEntity(result, row);
         } else {
           claim.history.push_back(ReadChunk(result, row));
         }
@@ -115,7 +121,9 @@ class ClaimInstances : public ClaimVerb<ClaimResult> {
     claim.kind = static_cast<InstanceKind>(result.Int(row, result.Column("type")));
     claim.lease_token = request.lease_token;
     claim.instance_id = result.Text(row, result.Column("instance_id"));
-    claim.execution_id = result.OptionalText(row, result.Column("execution_id")).value_or("");
+    claim.execution_id = claim.kind == InstanceKind::kEntity
+                             ? EntityExecutionId(claim.key)
+                             : result.OptionalText(row, result.Column("execution_id")).value_or("");
     claim.generation = GenerationOf(result, row, result.Column("generation"));
     claim.turn = result.Int(row, result.Column("number"));
     claim.name = result.Text(row, result.Column("name"));
@@ -129,6 +137,18 @@ class ClaimInstances : public ClaimVerb<ClaimResult> {
     claim.more_messages = result.Bool(row, result.Column("more"));
     claim.next_due = result.OptionalTimestamp(row, result.Column("due"));
     return claim;
+  }
+
+  static EntityRow ReadEntity(const Result& result, int row) {
+    EntityRow entity;
+    entity.state = result.OptionalBytes(row, result.Column("data"));
+    if (result.IsNull(row, result.Column("number"))) return entity;
+    entity.lock.emplace();
+    entity.lock->owner_id = result.OptionalText(row, result.Column("name")).value_or("");
+    entity.lock->owner_execution_id =
+        result.OptionalText(row, result.Column("execution_id")).value_or("");
+    entity.lock->critical_section = result.Text(row, result.Column("instance_id"));
+    return entity;
   }
 
   static Message ReadMessage(const Result& result, int row) {

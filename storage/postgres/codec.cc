@@ -271,9 +271,14 @@ Envelope& Envelope::OptionalBytes(std::string_view key, const std::optional<std:
 }
 
 Envelope& Envelope::Value(std::string_view key, const Payload& value, PayloadSet& payloads) {
-  if (!value || value->size() <= inline_bytes_max_) return OptionalBytes(key, value);
-  const std::string id = PayloadId(*value);
-  AddPayload(id, *value, payloads);
+  return value ? PresentValue(key, *value, payloads) : *this;
+}
+
+Envelope& Envelope::PresentValue(std::string_view key, std::string_view value,
+                                 PayloadSet& payloads) {
+  if (value.size() <= inline_bytes_max_) return Bytes(key, value);
+  const std::string id = PayloadId(value);
+  AddPayload(id, value, payloads);
   return String(absl::StrCat(absl::string_view(key.data(), key.size()), "_payload"), id);
 }
 

@@ -76,7 +76,6 @@ class Envelope {
   // Adds an element to the list of bytes and returns its position; nullopt for an absent one.
   int64_t Position(std::string_view value);
   std::optional<int64_t> Position(const std::optional<std::string>& value);
-  std::optional<int64_t> Position(const SharedBytes& value);
   // The same as the value of a key.
   Envelope& Bytes(std::string_view key, std::string_view value);
   Envelope& OptionalBytes(std::string_view key, const std::optional<std::string>& value);
@@ -85,6 +84,7 @@ class Envelope {
   std::optional<int64_t> Stored(const SharedBytes& message, int depth, PayloadSet& payloads);
   // A payload as the value of `key`, or, when it is large, its id as the value of `key`_payload.
   Envelope& Value(std::string_view key, const Payload& value, PayloadSet& payloads);
+  Envelope& PresentValue(std::string_view key, std::string_view value, PayloadSet& payloads);
   // A message that is to be stored: generation, at, type, event.
   Envelope& Message(const NewMessage& message, PayloadSet& payloads);
   // What an entry of a list refers to: payloads: {id: position}. No member if there is none.

@@ -1,4 +1,5 @@
 // Verbs of clients: create, send, terminate. And what all verbs share.
+#include "absl/container/btree_set.h"
 #include "absl/strings/str_cat.h"
 #include "storage/postgres/verbs.h"
 
@@ -189,9 +190,18 @@ class Send : public SendVerb {
       envelope.BeginObject()
           .String("id", message->instance_id)
           .Message(message->message, payloads)
-          .Payloads(payloads)
-          .EndObject();
+          .Payloads(payloads);
+      if (!message->request_id.empty()) envelope.String("request_id", message->request_id);
+      envelope.EndObject();
     }
+    envelope.EndArray();
+    absl::btree_set<std::string_view> entity_ids;
+    for (const ClientMessage* message : requests) {
+      if (IsEntityId(message->instance_id)) entity_ids.insert(message->instance_id);
+    }
+    if (entity_ids.empty()) return;
+    envelope.BeginArray("entity_ids");
+    for (const std::string_view id : entity_ids) envelope.String({}, id);
     envelope.EndArray();
   }
   absl::Status DecodeReplies(const Result& result, const Requests&,

@@ -24,6 +24,7 @@ STORE = "storage/store.h"
 STEADY_CLOCK = "storage/steady_clock.h"  # of the unit STORE: the pure core may have no clock
 LOG_EVENTS = "storage/log_events.h"  # of the unit STORE: the pure core logs nothing
 CORE = "server/orchestration"
+ENTITY = "server/entity"
 DISPATCH = "server/dispatch"
 RPC = "server/rpc"
 POSTGRES = "storage/postgres"
@@ -31,29 +32,29 @@ ALLOWED = {
     RECORDS: set(),
     STORE: {RECORDS},
     CORE: {RECORDS, PROTO},
+    ENTITY: {RECORDS, PROTO, CORE},
     POSTGRES: {RECORDS, STORE},
-    DISPATCH: {RECORDS, PROTO, STORE, CORE},
-    RPC: {RECORDS, PROTO, STORE, CORE, DISPATCH},
-    "server": {RECORDS, PROTO, STORE, CORE, DISPATCH, RPC, POSTGRES},
+    DISPATCH: {RECORDS, PROTO, STORE, CORE, ENTITY},
+    RPC: {RECORDS, PROTO, STORE, CORE, ENTITY, DISPATCH},
+    "server": {RECORDS, PROTO, STORE, CORE, ENTITY, DISPATCH, RPC, POSTGRES},
 }
 
 # Headers from outside that belong to one unit alone.
 OUTSIDE = {
     re.compile(r"libpq|postgres_ext"): {POSTGRES},
     re.compile(r"grpc"): {RPC, "server"},
-    re.compile(r"google/protobuf"): {PROTO, CORE, DISPATCH, RPC, "server"},
+    re.compile(r"google/protobuf"): {PROTO, CORE, ENTITY, DISPATCH, RPC, "server"},
     re.compile(r"CLI/"): {"server"},
 }
-# The core is pure: no clock, thread, log, file or random number.
+# The core and the entities are pure: no clock, thread, log, file or random number.
 IMPURE = re.compile(r"thread|mutex|condition_variable|atomic|future|chrono|random|iostream|fstream|"
                     r"filesystem|ctime|time\.h|unistd\.h|absl/(synchronization|random|time/clock)|"
                     r"spdlog")
 
 TARGETS = {
     "dt_records": RECORDS, "dt_store": STORE, "dt_proto": PROTO, "dt_orchestration": CORE,
-    "dt_postgres": POSTGRES, "dt_dispatch": DISPATCH, "dt_proto_grpc": "proto service",
-    "dt_rpc": RPC,
-    "dt_server": "server",
+    "dt_entity": ENTITY, "dt_postgres": POSTGRES, "dt_dispatch": DISPATCH,
+    "dt_proto_grpc": "proto service", "dt_rpc": RPC, "dt_server": "server",
 }
 
 
@@ -64,7 +65,7 @@ def unit_of(path):
         return RECORDS
     if text in (STORE, STEADY_CLOCK, LOG_EVENTS):
         return STORE
-    for unit in (CORE, DISPATCH, RPC, POSTGRES, PROTO, "server"):
+    for unit in (CORE, ENTITY, DISPATCH, RPC, POSTGRES, PROTO, "server"):
         if text.startswith(unit + "/"):
             # A folder nobody gave a row is a mistake, not a part of the folder above it.
             folder = path.parent.as_posix()
@@ -101,7 +102,7 @@ def faults_of_include(unit, own, header):
     for pattern, units in OUTSIDE.items():
         if pattern.match(header) and unit not in units:
             return f"belongs to {', '.join(sorted(units))} only"
-    if unit == CORE and IMPURE.match(header):
+    if unit in (CORE, ENTITY) and IMPURE.match(header):
         return "brings a clock, thread, log or file into the pure core"
     return None
 

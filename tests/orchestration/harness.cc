@@ -25,6 +25,16 @@ void CheckOutstanding(const OutstandingMap& loaded, const OutstandingMap& reside
   }
 }
 
+void CheckSections(const CriticalSections& loaded, const CriticalSections& resident) {
+  CHECK(loaded.size() == resident.size());
+  for (const auto& [id, section] : loaded) {
+    const auto entry = resident.find(id);
+    REQUIRE(entry != resident.end());
+    CHECK(entry->second.granted == section.granted);
+    CHECK(entry->second.entities == section.entities);
+  }
+}
+
 template <typename T>
 T Value(absl::StatusOr<T> value) {
   INFO(value.status().ToString());
@@ -238,6 +248,9 @@ void Orchestration::CheckReload() const {
     CHECK(RenderFields(loaded.last_started) == RenderFields(state.last_started));
   }
   CheckOutstanding(loaded.outstanding, state.outstanding);
+  CheckSections(loaded.sections, state.sections);
+  CHECK(loaded.entity_calls == state.entity_calls);
+  CHECK(loaded.asked_for_locks == state.asked_for_locks);
 }
 
 }  // namespace dt::orchestration

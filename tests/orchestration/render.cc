@@ -129,6 +129,28 @@ std::string RenderUpdate(const InstanceUpdate& update) {
   return line;
 }
 
+std::string RenderAddressed(const AddressedMessage& message) {
+  std::string text = message.instance_id;
+  if (!message.execution_id.empty()) absl::StrAppend(&text, "/", message.execution_id);
+  if (message.front) text += " in front";
+  return text + ": " + RenderMessage(message.message);
+}
+
+// What only the turns of entities change.
+void AddEntity(const EntityUpdate& entity, std::string& text) {
+  const std::string state = RenderChange("state", entity.state);
+  if (!state.empty()) AddLine(text, "", state.substr(1));
+  if (entity.worked) AddLine(text, "", "worked");
+  if (entity.unlock) AddLine(text, "", "unlocks");
+  for (const LockWithdrawal& withdrawal : entity.withdrawals) {
+    AddLine(text, "withdraws ", withdrawal.owner_id + " " + withdrawal.critical_section);
+  }
+  if (entity.arrival) {
+    AddLine(text, absl::StrCat("arrives at ", entity.arrival->request_seq, ": "),
+            RenderMessage(entity.arrival->grant));
+  }
+}
+
 }  // namespace
 
 std::string Text(std::string_view raw) {
@@ -202,8 +224,12 @@ std::string RenderEvent(const HistoryEvent& event) {
 
 std::string RenderMessage(const NewMessage& message) {
   const HistoryEvent event = ParseEvent(*message.event);
-  CHECK(message.event_type == static_cast<int16_t>(event.eventType_case()));
   std::string text = RenderEvent(event);
+  // The answer of an entity may be an event of the JSON dialect.
+  if (message.event_type != static_cast<int16_t>(event.eventType_case())) {
+    CHECK(event.has_eventraised());
+    absl::StrAppend(&text, " as ", message.event_type);
+  }
   if (message.generation != kAnyGeneration) absl::StrAppend(&text, " gen ", message.generation);
   if (message.visible_at != absl::InfinitePast()) {
     absl::StrAppend(&text, " due ", RenderTime(message.visible_at));
@@ -235,7 +261,11 @@ std::string RenderCheckpoint(const Checkpoint& checkpoint) {
     AddLine(text, "own ", RenderMessage(message));
   }
   for (const AddressedMessage& message : checkpoint.messages) {
-    AddLine(text, "send ", message.instance_id + ": " + RenderMessage(message.message));
+    AddLine(text, "send ", RenderAddressed(message));
+  }
+  for (const LockRequest& request : checkpoint.lock_requests) {
+    AddLine(text, "lock ",
+            request.critical_section + ": " + absl::StrJoin(request.entity_ids, " "));
   }
   for (const Termination& termination : checkpoint.terminations) {
     AddLine(text, "terminate ",
@@ -256,6 +286,8 @@ std::string RenderCheckpoint(const Checkpoint& checkpoint) {
                 RenderPayload("saved", next.saved_custom_status));
   }
   if (checkpoint.ends) AddLine(text, "", "ends");
+  if (checkpoint.releases_locks) AddLine(text, "", "releases locks");
+  if (checkpoint.entity) AddEntity(*checkpoint.entity, text);
   return text;
 }
 

@@ -245,21 +245,40 @@ TEST_CASE("rewind_action: what the turn consumes, and a termination that comes b
   CHECK(order.state.status == RuntimeStatus::kTerminated);
 }
 
-TEST_CASE("entity_messages: end the orchestration with a clear error") {
-  OrchestratorAction signal;
-  signal.set_id(3);
-  signal.mutable_sendentitymessage()->mutable_entityoperationsignaled();
-  CHECK(Failure({Task(1, "A"), signal}) ==
-        "EntitiesNotSupported: the action sendEntityMessage with id 3 addresses an entity; this "
-        "server runs no entities");
-  for (const char* name : {"op", "op@2030-01-01T00:00:00Z", "release"}) {
-    CHECK(Failure({Send(2, "@counter@a", name)}) ==
-          "EntitiesNotSupported: the action sendEvent with id 2 addresses an entity; this server "
-          "runs no entities");
-  }
-  Orchestration order;
-  order.Run({Send(1, "@counter@a", "other"), Send(2, "plain", "op")});
-  CHECK(order.checkpoint.messages.size() == 2);
+TEST_CASE("bad_entity_message: the field is named") {
+  OrchestratorAction action;
+  action.set_id(3);
+  action.mutable_sendentitymessage();
+  CHECK(Failure({Task(1, "A"), action}) ==
+        "InvalidAction: action sendEntityMessage with id 3: it has no message that this server "
+        "knows");
+  auto& signal = *action.mutable_sendentitymessage()->mutable_entityoperationsignaled();
+  signal.mutable_targetinstanceid()->set_value("counter");
+  CHECK(Failure({action}) ==
+        "InvalidAction: action sendEntityMessage with id 3: "
+        "entityOperationSignaled.targetInstanceId is no id of an entity, which is @name@key with a "
+        "name that is not empty");
+  signal.mutable_targetinstanceid()->set_value("@counter@a");
+  signal.mutable_input()->set_value("12345678901");
+  TurnLimits limits;
+  limits.payload_bytes_max = 10;
+  CHECK(Failure({action}, limits) ==
+        "PayloadTooLarge: action sendEntityMessage with id 3: input has 11 bytes, the limit is 10 "
+        "(limits.payload-bytes-max)");
+  signal.clear_input();
+  signal.set_requestid(std::string(limits.name_bytes_max + 1, 'x'));
+  CHECK(Failure({action}).starts_with(
+      "InvalidAction: action sendEntityMessage with id 3: the length of requestId is 1025 bytes"));
+  auto& unlock = *action.mutable_sendentitymessage()->mutable_entityunlocksent();
+  unlock.mutable_targetinstanceid()->set_value("@counter@a");
+  unlock.set_criticalsectionid(std::string(1, '\0'));
+  CHECK(Failure({action}).starts_with(
+      "InvalidAction: action sendEntityMessage with id 3: criticalSectionId contains the "
+      "character U+0000"));
+  auto& lock = *action.mutable_sendentitymessage()->mutable_entitylockrequested();
+  for (int i = 0; i < 10; ++i) lock.add_lockset("@counter@a");
+  limits.actions_max = 10;
+  CHECK(Failure({action}, limits).starts_with("TooManyActions: the turn has 11 actions"));
 }
 
 TEST_CASE("invalid_action: names, ids, versions, tags and times are checked") {

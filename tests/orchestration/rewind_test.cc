@@ -225,19 +225,25 @@ TEST_CASE("rewind_child_states live, ended, failed, missing, and somebody else's
 }
 
 TEST_CASE("rewind_open_lock a critical section that was not left cannot be entered again") {
+  HistoryEvent requested;
+  requested.set_eventid(0);
+  requested.mutable_entitylockrequested()->set_criticalsectionid("section");
+  requested.mutable_entitylockrequested()->add_lockset("@counter@a");
   HistoryEvent granted;
   granted.mutable_entitylockgranted()->set_criticalsectionid("section");
   HistoryEvent unlocked;
+  unlocked.set_eventid(1);
   unlocked.mutable_entityunlocksent()->set_criticalsectionid("section");
-  const auto open = Plan(SourceWith({{Started(), granted}}));
+  unlocked.mutable_entityunlocksent()->mutable_targetinstanceid()->set_value("@counter@a");
+  const auto open = Plan(SourceWith({{Started(), requested}, {granted}}));
   CHECK(open.status().code() == absl::StatusCode::kFailedPrecondition);
   CHECK(open.status().message().find("not allowed") != std::string::npos);
   CHECK(open.status().message().find("section") != std::string::npos);
-  CHECK(Plan(SourceWith({{Started(), granted, unlocked}})).ok());
+  CHECK(Plan(SourceWith({{Started(), requested}, {granted, unlocked}})).ok());
   // SDKs leave the section on their own when the code throws, which is undone.
   unlocked.set_eventid(2);
   const auto undone =
-      Plan(SourceWith({{Started(), Scheduled(1)}, {granted}, {Failed(1), unlocked}}));
+      Plan(SourceWith({{Started(), requested, Scheduled(1)}, {granted}, {Failed(1), unlocked}}));
   CHECK(undone.status().code() == absl::StatusCode::kFailedPrecondition);
 }
 

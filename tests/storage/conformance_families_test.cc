@@ -22,7 +22,7 @@ TEST_CASE("store_child_conflict_is_answered_into_the_own_inbox") {
     child.instance = h.Instance(id);
     child.instance.parent = ParentLink{parent.key, 0, 1, "parent"};
     child.conflict = Event(absl::StrCat("conflict ", turn.children.size()), 11);
-    child.conflict.generation = 0;
+    child.conflict->generation = 0;
     turn.children.push_back(child);
   }
   const CheckpointResult result = h.a().Commit(turn);
@@ -381,7 +381,7 @@ TEST_CASE("child_id_ancestor: the id of a live grandparent is a conflict for the
   ancestor.instance = h.Instance("grandparent");
   ancestor.instance.parent = ParentLink{parent.key, 0, 2, "parent"};
   ancestor.conflict = Event("conflict", 11);
-  ancestor.conflict.generation = 0;
+  ancestor.conflict->generation = 0;
   turn.children.push_back(ancestor);
   const CheckpointResult result = h.a().Commit(turn);
   REQUIRE(result.children.size() == 1);
