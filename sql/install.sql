@@ -25,6 +25,7 @@ select to_regclass('Versions') is null as fresh \gset
 \ir logic/checkpoint.sql
 \ir logic/clock.sql
 \ir logic/entities.sql
+\ir logic/entity_queries.sql
 \ir logic/events.sql
 \ir logic/fence.sql
 \ir logic/hub_deletions.sql

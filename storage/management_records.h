@@ -1,11 +1,12 @@
 // What client and management calls read and change beside the turns: rows, searches, purges,
-// immediate terminations and rewinds. The conventions are those of records.h.
+// immediate terminations, rewinds and entities. The conventions are those of records.h.
 #ifndef DT_STORAGE_MANAGEMENT_RECORDS_H_
 #define DT_STORAGE_MANAGEMENT_RECORDS_H_
 
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -148,6 +149,65 @@ inline constexpr LeaseToken kRewindToken = MakeLeaseToken(0, 1);
 struct InstanceStatus {
   bool exists = false;
   RuntimeStatus status = RuntimeStatus::kPending;
+};
+
+// ---------------------------------------------------------------------------------------------
+// Entities
+
+// Where counting a backlog stops.
+inline constexpr int kEntityBacklogMax = 10000;
+
+// One entity as clients see it (RULES.md 7.34).
+struct EntityInfo {
+  std::string instance_id;
+  absl::Time last_modified;
+  int backlog = 0;  // operations that are due and have not run, up to kEntityBacklogMax
+  std::optional<std::string> locked_by;  // the owner's instance id; "" = purged
+  Payload state;                         // only when asked for
+};
+
+// Which entities a list shows, in the order of their ids, bytewise (RULES.md 7.35). A bound that is
+// not set does not bound.
+struct EntitySearch {
+  HubId hub = 0;
+  std::string id_prefix = "@";     // begins so
+  std::optional<absl::Time> from;  // of the last modification; inclusive, in whole microseconds
+  std::optional<absl::Time> to;    // exclusive, in whole microseconds
+  bool states = false;
+  bool transient = false;  // also those without a state
+  std::string after_id;    // where the page before ended
+  // No more than these; the first entity has room in `max_bytes` whatever its state has.
+  int max_rows = 100;
+  int64_t max_bytes = 3 << 20;
+  int max_looked_at = 5000;  // entities, also those that are not shown
+};
+
+// May be empty although another page follows.
+struct EntityPage {
+  std::vector<EntityInfo> rows;
+  std::optional<std::string> next;  // the `after_id` of the next page; nullopt = there is none
+};
+
+// The critical section of an unlock that releases whatever lock there is (RULES.md 7.26).
+inline constexpr std::string_view kOrphanedLockSection = "fix-orphaned-lock";
+
+// One batch of a walk over the entities of a hub, in the order of their ids (RULES.md 7.36).
+struct EntityCleanup {
+  HubId hub = 0;
+  // Those without state, lock, lock requests and messages; not what somebody has leased or locked.
+  bool remove_empty = false;
+  // Locks whose owner is gone, or runs another generation: the entity gets an unlock of
+  // kOrphanedLockSection in front, unless an unlock waits there already.
+  bool release_orphaned = false;
+  std::string after_id;
+  int max_looked_at = 500;
+  CallerGone caller_gone = nullptr;
+};
+
+struct EntityCleanupResult {
+  int64_t removed = 0;
+  int64_t released = 0;
+  std::optional<std::string> next;  // the `after_id` of the next batch; nullopt = the walk is over
 };
 
 }  // namespace dt

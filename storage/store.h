@@ -326,13 +326,22 @@ class Store {
   virtual void TerminateNow(ImmediateTermination request,
                             Callback<std::vector<std::string>> done) = 0;
 
+  // Removes empty entities, and releases locks that nobody will release: one batch.
+  virtual void CleanEntities(EntityCleanup request, Callback<EntityCleanupResult> done) = 0;
+
   // --- Reads for clients (other connections, own time-outs)
+  // An entity is no instance here, but for the verbs that say so.
   virtual void ReadInstance(HubId hub, std::string instance_id, bool payloads,
                             Callback<std::optional<InstanceRow>> done) = 0;
   virtual void ReadStatus(HubId hub, std::string instance_id, Callback<InstanceStatus> done) = 0;
   // A page of orchestrations. Pages are read one by one: a row that is written between two of them
   // shows as it is then, one that is deleted hides no other.
   virtual void SearchInstances(InstanceSearch search, Callback<InstancePage> done) = 0;
+  // An entity that has a state; nullopt if there is no such one. `state`: whether to read it.
+  virtual void ReadEntity(HubId hub, std::string instance_id, bool state,
+                          Callback<std::optional<EntityInfo>> done) = 0;
+  // A page of entities; pages as above.
+  virtual void SearchEntities(EntitySearch search, Callback<EntityPage> done) = 0;
   // The history of the current generation after `after_turn`, in order, at least one chunk and then
   // about `max_bytes`; no chunk at the end. kNotFound if there is no such instance, or
   // `execution_id` is given and not current.

@@ -348,6 +348,36 @@ absl::StatusOr<OutgoingEntityMessage> FromAction(const SendEntityMessageAction& 
   return outgoing;
 }
 
+std::optional<OutgoingEntityMessage> ReadAwaitedRequest(const EventView& event,
+                                                        std::string_view sender_id,
+                                                        std::string_view sender_execution_id) {
+  const auto parse = [&event](auto& body) {
+    return body.ParseFromArray(event.body.data(), static_cast<int>(event.body.size()));
+  };
+  SendEntityMessageAction action;
+  if (event.type == HistoryEvent::kEntityOperationCalled) {
+    if (!parse(*action.mutable_entityoperationcalled())) return std::nullopt;
+  } else if (event.type == HistoryEvent::kEntityLockRequested) {
+    if (!parse(*action.mutable_entitylockrequested())) return std::nullopt;
+  } else {
+    if (event.type != HistoryEvent::kEventSent || !IsEntityId(ReadFirstText(event))) {
+      return std::nullopt;
+    }
+    EventSentEvent sent;
+    if (!parse(sent)) return std::nullopt;
+    const auto target = NormalizeEntityId("instanceId", sent.instanceid());
+    if (!target.ok()) return std::nullopt;
+    auto outgoing = FromJsonEvent(*target, sent.name(), ToPayload(sent.has_input(), sent.input()),
+                                  sender_id, sender_execution_id);
+    const bool awaited = outgoing && (outgoing->message.kind == Kind::kCall ||
+                                      outgoing->message.kind == Kind::kLockRequest);
+    return awaited ? std::move(outgoing) : std::nullopt;
+  }
+  auto outgoing = FromAction(action, sender_id, sender_execution_id);
+  if (!outgoing.ok()) return std::nullopt;
+  return *std::move(outgoing);
+}
+
 AddressedMessage CompletedAnswer(const EntityMessage& call, const Payload& result,
                                  const Timestamp& now) {
   constexpr auto kType = HistoryEvent::kEntityOperationCompleted;

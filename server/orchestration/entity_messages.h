@@ -20,6 +20,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "proto/orchestrator_service.pb.h"
+#include "server/orchestration/event_bytes.h"
 #include "server/orchestration/turn.h"
 #include "storage/records.h"
 
@@ -92,6 +93,13 @@ absl::StatusOr<OutgoingEntityMessage> FromAction(const SendEntityMessageAction& 
 std::optional<OutgoingEntityMessage> FromJsonEvent(std::string_view target, std::string_view name,
                                                    const Payload& input, std::string_view sender_id,
                                                    std::string_view sender_execution_id);
+
+// The request of an entity that an event of an orchestration's history stands for, in either
+// dialect: EntityOperationCalled, EntityLockRequested, or an EventSent that is one of these.
+// nullopt: none, or one that has no answer.
+std::optional<OutgoingEntityMessage> ReadAwaitedRequest(const EventView& event,
+                                                        std::string_view sender_id,
+                                                        std::string_view sender_execution_id);
 
 // --- To orchestrations, in the dialect of the request. Each belongs to the execution that asked.
 // The type of the message is always that of the native event, so that it is known as an answer.

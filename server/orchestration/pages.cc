@@ -33,17 +33,6 @@ std::optional<InstancePosition> ParsePosition(absl::string_view text, const Requ
   return position;
 }
 
-absl::Status MalformedToken(absl::string_view field, size_t bytes) {
-  return absl::InvalidArgumentError(
-      absl::StrCat(field, " (", bytes, " bytes) is no token of an earlier page: pass on what the ",
-                   "last page answered, or leave it empty to begin anew"));
-}
-
-// Never allocated by, since Python asks for 2^31-1 (5.24).
-int PageRows(int asked, const PageLimits& pages) {
-  return asked <= 0 ? pages.rows_default : std::min(asked, pages.rows_max);
-}
-
 // A set of statuses; InvalidArgument for a number that is none.
 absl::StatusOr<StatusSet> ReadStatuses(absl::string_view field,
                                        const google::protobuf::RepeatedField<int>& statuses) {
@@ -58,8 +47,18 @@ absl::StatusOr<StatusSet> ReadStatuses(absl::string_view field,
   return set;
 }
 
-// A bound of a time range, rounded up to the store's microseconds: what is at or after the bound is
-// then at or after the result, and the other way round.
+}  // namespace
+
+absl::Status MalformedToken(absl::string_view field, size_t bytes) {
+  return absl::InvalidArgumentError(
+      absl::StrCat(field, " (", bytes, " bytes) is no token of an earlier page: pass on what the ",
+                   "last page answered, or leave it empty to begin anew"));
+}
+
+int PageRows(int asked, const PageLimits& pages) {
+  return asked <= 0 ? pages.rows_default : std::min(asked, pages.rows_max);
+}
+
 absl::Status ReadBound(absl::string_view field, bool present,
                        const google::protobuf::Timestamp& timestamp,
                        std::optional<absl::Time>& to) {
@@ -72,8 +71,6 @@ absl::Status ReadBound(absl::string_view field, bool present,
   to = ToDueTime(timestamp);
   return absl::OkStatus();
 }
-
-}  // namespace
 
 absl::StatusOr<InstanceSearch> BuildQuery(const InstanceQuery& query, HubId hub,
                                           const PageLimits& pages, const RequestLimits& limits) {

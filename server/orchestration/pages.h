@@ -6,9 +6,11 @@
 #ifndef DT_SERVER_ORCHESTRATION_PAGES_H_
 #define DT_SERVER_ORCHESTRATION_PAGES_H_
 
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "proto/orchestrator_service.pb.h"
 #include "server/orchestration/requests.h"
@@ -21,6 +23,15 @@ struct PageLimits {
   int rows_max = 1000;
   int64_t bytes_max = 3 << 20;  // of payloads; a page may hold one larger row
 };
+
+// The rows of a page; never allocated by, since Python asks for 2^31-1 (5.24).
+int PageRows(int asked, const PageLimits& pages);
+// A bound of a time range, rounded up to the store's microseconds: what is at or after the bound is
+// then at or after the result, and the other way round.
+absl::Status ReadBound(absl::string_view field, bool present,
+                       const google::protobuf::Timestamp& timestamp, std::optional<absl::Time>& to);
+// For a token of this size that is none.
+absl::Status MalformedToken(absl::string_view field, size_t bytes);
 
 // InvalidArgument names the field.
 absl::StatusOr<InstanceSearch> BuildQuery(const InstanceQuery& query, HubId hub,

@@ -129,6 +129,17 @@ absl::Status CheckTarget(const std::string& instance_id, absl::string_view field
   return CheckPayload(field, payload.value().size(), limits.payload_bytes_max);
 }
 
+// The same for what only an orchestration can be told.
+absl::Status CheckOrchestration(const std::string& instance_id, absl::string_view field,
+                                const StringValue& payload, const RequestLimits& limits) {
+  if (IsEntityId(instance_id)) {
+    return absl::InvalidArgumentError(
+        "instanceId begins with @, so it is that of an entity: only orchestrations can be "
+        "suspended, resumed and terminated");
+  }
+  return CheckTarget(instance_id, field, payload, limits);
+}
+
 }  // namespace
 
 absl::Status CheckInstanceId(const std::string& instance_id, const RequestLimits& limits) {
@@ -256,7 +267,8 @@ absl::StatusOr<ClientMessagePlan> BuildRaiseEvent(const RaiseEventRequest& reque
 
 absl::StatusOr<ClientMessagePlan> BuildSuspend(const SuspendRequest& request, absl::Time now,
                                                const RequestLimits& limits) {
-  const absl::Status status = CheckTarget(request.instanceid(), "reason", request.reason(), limits);
+  const absl::Status status =
+      CheckOrchestration(request.instanceid(), "reason", request.reason(), limits);
   if (!status.ok()) return status;
   HistoryEvent event = MakeEvent(kNoEventId, ToTimestamp(now));
   ExecutionSuspendedEvent* suspended = event.mutable_executionsuspended();
@@ -266,7 +278,8 @@ absl::StatusOr<ClientMessagePlan> BuildSuspend(const SuspendRequest& request, ab
 
 absl::StatusOr<ClientMessagePlan> BuildResume(const ResumeRequest& request, absl::Time now,
                                               const RequestLimits& limits) {
-  const absl::Status status = CheckTarget(request.instanceid(), "reason", request.reason(), limits);
+  const absl::Status status =
+      CheckOrchestration(request.instanceid(), "reason", request.reason(), limits);
   if (!status.ok()) return status;
   HistoryEvent event = MakeEvent(kNoEventId, ToTimestamp(now));
   ExecutionResumedEvent* resumed = event.mutable_executionresumed();
@@ -276,7 +289,8 @@ absl::StatusOr<ClientMessagePlan> BuildResume(const ResumeRequest& request, absl
 
 absl::StatusOr<Termination> BuildTerminate(const TerminateRequest& request, absl::Time now,
                                            const RequestLimits& limits) {
-  const absl::Status status = CheckTarget(request.instanceid(), "output", request.output(), limits);
+  const absl::Status status =
+      CheckOrchestration(request.instanceid(), "output", request.output(), limits);
   if (!status.ok()) return status;
   HistoryEvent event = MakeEvent(kNoEventId, ToTimestamp(now));
   ExecutionTerminatedEvent* terminated = event.mutable_executionterminated();

@@ -4,9 +4,11 @@
 #include <map>
 #include <utility>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "server/orchestration/effects.h"
+#include "server/orchestration/entity_messages.h"
 #include "server/orchestration/event_bytes.h"
 #include "server/orchestration/fold.h"
 #include "server/orchestration/history_events.h"
@@ -143,6 +145,29 @@ void Recreate(RewindPlan& plan) {
   }
 }
 
+// Sends the calls and lock requests again that wait for an entity: its answer is for an execution
+// that is no more. An operation may run twice by that, as an activity may.
+void AskEntitiesAgain(RewindPlan& plan) {
+  absl::flat_hash_set<std::string> waiting = plan.state.entity_calls;
+  for (const auto& [id, section] : plan.state.sections) {
+    if (!section.granted) waiting.insert(id);
+  }
+  if (waiting.empty()) return;
+  const google::protobuf::Timestamp now = ToTimestamp(plan.now);
+  Checkpoint& checkpoint = plan.rewind.checkpoint;
+  ForEachEvent(plan.state.history, [&](const EventView& event, std::string_view) {
+    auto request = ReadAwaitedRequest(event, plan.state.instance_id, plan.state.execution_id);
+    if (!request || waiting.erase(CanonicalRequestId(request->message.request_id)) == 0) return;
+    NewMessage message = ToMessage(request->message, now);
+    if (request->message.kind == EntityMessage::Kind::kLockRequest) {
+      checkpoint.lock_requests.push_back(
+          {request->message.request_id, std::move(request->targets), std::move(message.event)});
+      return;
+    }
+    checkpoint.messages.push_back({std::move(request->targets.front()), std::move(message)});
+  });
+}
+
 HistoryChunk RewoundChunk(const RewindPlan& plan, const RewindInstanceRequest& request) {
   HistoryEvent event = MakeEvent(kNoEventId, ToTimestamp(plan.now));
   ExecutionRewoundEvent* rewound = event.mutable_executionrewound();
@@ -194,6 +219,7 @@ void EndPlan(RewindPlan& plan) {
   checkpoint.update.emplace().status =
       plan.state.suspended ? RuntimeStatus::kSuspended : RuntimeStatus::kRunning;
   Recreate(plan);
+  AskEntitiesAgain(plan);
   HistoryEvent wake_up = MakeEvent(kNoEventId, ToTimestamp(plan.now));
   wake_up.mutable_orchestratorstarted();
   checkpoint.own_messages.push_back(ToMessage(wake_up, plan.state.generation));

@@ -10,6 +10,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "proto/orchestrator_service.pb.h"
+#include "server/orchestration/entity_messages.h"
 #include "server/orchestration/fold.h"
 #include "server/orchestration/history_events.h"
 
@@ -17,6 +18,8 @@ namespace dt::orchestration {
 namespace {
 
 constexpr int kNone = -1;
+// In place of the orchestration, where it does not matter who asks.
+constexpr char kSomebody[] = "somebody";
 
 // One event of the history.
 struct Step {
@@ -75,7 +78,9 @@ class UndoSearch {
  private:
   void BeginTurn();
   void Add(const EventView& event);
-  void Pair(int index);
+  void Pair(int index, std::deque<int>& open);
+  void PairAnswer(int index, const EventView& event);
+  void Give(int index);
   void Resume();
 
   std::vector<int> DecidingFailures() const;
@@ -98,6 +103,7 @@ class UndoSearch {
   bool suspended_ = false;
   std::vector<int> held_back_;  // results that the code is given when it is resumed
   absl::flat_hash_map<WorkId, std::deque<int>> open_;
+  absl::flat_hash_map<std::string, std::deque<int>> open_requests_;  // of entities, by request id
 };
 
 bool UndoSearch::Read(const std::vector<HistoryChunk>& history) {
@@ -159,23 +165,48 @@ void UndoSearch::Add(const EventView& event) {
     case HistoryEvent::kExecutionRewound:
       rewound_turn_ = step.turn;
       break;
+    case HistoryEvent::kEntityOperationCalled:
+    case HistoryEvent::kEntityLockRequested:
+    case HistoryEvent::kEventSent:
+      if (const auto request = ReadAwaitedRequest(event, kSomebody, kSomebody)) {
+        open_requests_[CanonicalRequestId(request->message.request_id)].push_back(index);
+      }
+      break;
+    case HistoryEvent::kEventRaised:
+    case HistoryEvent::kEntityOperationCompleted:
+    case HistoryEvent::kEntityOperationFailed:
+    case HistoryEvent::kEntityLockGranted:
+      PairAnswer(index, event);
+      break;
     default:
       if (!IsResult(event.type)) break;
       step.id = ReadWorkId(event);
-      step.given = step.turn;
-      if (suspended_) held_back_.push_back(index);
-      Pair(index);
+      Give(index);
+      Pair(index, open_[{WorkKindOf(step.type), step.id}]);
       break;
   }
 }
 
+void UndoSearch::Give(int index) {
+  steps_[index].given = steps_[index].turn;
+  if (suspended_) held_back_.push_back(index);
+}
+
+// The answer of an entity; in the JSON dialect an event that is called like the request.
+void UndoSearch::PairAnswer(int index, const EventView& event) {
+  if (open_requests_.empty()) return;
+  const auto open = open_requests_.find(CanonicalRequestId(ReadFirstText(event)));
+  if (open == open_requests_.end() || open->second.empty()) return;
+  Give(index);
+  Pair(index, open->second);
+}
+
 // The first action with this id that has no result yet is the one that the result is of.
-void UndoSearch::Pair(int index) {
-  const auto open = open_.find({WorkKindOf(steps_[index].type), steps_[index].id});
-  if (open == open_.end() || open->second.empty()) return;  // left over by an earlier rewind
-  steps_[index].partner = open->second.front();
-  steps_[open->second.front()].partner = index;
-  open->second.pop_front();
+void UndoSearch::Pair(int index, std::deque<int>& open) {
+  if (open.empty()) return;  // left over by an earlier rewind
+  steps_[index].partner = open.front();
+  steps_[open.front()].partner = index;
+  open.pop_front();
 }
 
 // The last failure, those that the code was given together with it, and those before it to which
@@ -221,7 +252,7 @@ void UndoSearch::Spread() {
   int32_t first_undone = std::numeric_limits<int32_t>::max();  // all later numbers are others now
   int32_t last_seen = std::numeric_limits<int32_t>::min();
   for (Step& step : steps_) {
-    if (step.partner != kNone && IsResult(step.type) && steps_[step.partner].undone) {
+    if (step.partner != kNone && !IsAction(step.type) && steps_[step.partner].undone) {
       step.undone = true;
       tainted_[step.given] = true;
     }

@@ -24,6 +24,7 @@ absl::Status DeliveryStatus(const Delivery& delivery, bool missing_ok,
     case DeliveryOutcome::kNotFound:
       return missing_ok ? absl::OkStatus() : MissingInstance(instance_id);
     case DeliveryOutcome::kOk:
+    case DeliveryOutcome::kDuplicate:
     case DeliveryOutcome::kTerminal:
     case DeliveryOutcome::kDone:
       return absl::OkStatus();
@@ -157,6 +158,10 @@ grpc::ServerUnaryReactor* SidecarService::Send(
 grpc::ServerUnaryReactor* SidecarService::RaiseEvent(Context* context,
                                                      const RaiseEventRequest* request,
                                                      RaiseEventResponse*) {
+  if (IsEntityId(request->instanceid())) {
+    return SendToEntity(context,
+                        entity::BuildJsonSignal(*request, store_->Now(), options_.requests));
+  }
   return Send(context, orchestration::BuildRaiseEvent(*request, store_->Now(), options_.requests));
 }
 

@@ -7,8 +7,7 @@
 // the callbacks may hold pointers to them.
 //
 // The handlers stand in one file per family: client_calls.cc, worker_calls.cc, history_calls.cc,
-// query_calls.cc, purge_calls.cc, management_calls.cc, hub_calls.cc, and unserved_calls.cc for the
-// RPCs that this version refuses.
+// query_calls.cc, purge_calls.cc, management_calls.cc, hub_calls.cc, entity_calls.cc.
 #ifndef DT_SERVER_RPC_SIDECAR_SERVICE_H_
 #define DT_SERVER_RPC_SIDECAR_SERVICE_H_
 
@@ -22,6 +21,7 @@
 #include "grpcpp/support/server_callback.h"
 #include "proto/orchestrator_service.grpc.pb.h"
 #include "server/dispatch/dispatch_thread.h"
+#include "server/entity/entity_requests.h"
 #include "server/orchestration/pages.h"
 #include "server/orchestration/requests.h"
 #include "server/rpc/access_control.h"
@@ -109,6 +109,10 @@ class SidecarService final : public SidecarServiceBase {
                                          AbandonOrchestrationTaskResponse* response) override;
   Unary* AbandonTaskActivityWorkItem(Context* context, const AbandonActivityTaskRequest* request,
                                      AbandonActivityTaskResponse* response) override;
+  Unary* CompleteEntityTask(Context* context, const EntityBatchResult* request,
+                            CompleteTaskResponse* response) override;
+  Unary* AbandonTaskEntityWorkItem(Context* context, const AbandonEntityTaskRequest* request,
+                                   AbandonEntityTaskResponse* response) override;
 
   // History: history_calls.cc
   RawWriter* StreamInstanceHistory(Context* context, const grpc::ByteBuffer* request) override;
@@ -156,11 +160,7 @@ class SidecarService final : public SidecarServiceBase {
   Unary* DeleteTaskHub(Context* context, const DeleteTaskHubRequest* request,
                        DeleteTaskHubResponse* response) override;
 
-  // Refused: unserved_calls.cc
-  Unary* CompleteEntityTask(Context* context, const EntityBatchResult* request,
-                            CompleteTaskResponse* response) override;
-  Unary* AbandonTaskEntityWorkItem(Context* context, const AbandonEntityTaskRequest* request,
-                                   AbandonEntityTaskResponse* response) override;
+  // Entities: entity_calls.cc
   Unary* SignalEntity(Context* context, const SignalEntityRequest* request,
                       SignalEntityResponse* response) override;
   Unary* GetEntity(Context* context, const GetEntityRequest* request,
@@ -212,6 +212,8 @@ class SidecarService final : public SidecarServiceBase {
   void Delete(const std::string& hub_name, DoneCallback done);
   // RaiseEvent, SuspendInstance and ResumeInstance after their checks.
   Unary* Send(Context* context, absl::StatusOr<orchestration::ClientMessagePlan> plan);
+  // SignalEntity, and RaiseEvent for an entity, after their checks.
+  Unary* SendToEntity(Context* context, absl::StatusOr<entity::SignalPlan> plan);
   Unary* Wait(Context* context, const GetInstanceRequest* request, GetInstanceResponse* response,
               dispatch::DispatchThread::WaitFor wait_for);
 

@@ -67,6 +67,9 @@ declare
   v_deletion HubDeletions;
   v_found bigint[];
   v_last_time timestamptz;
+  v_last_key bigint;
+  v_entities bigint[];
+  v_last_id text;
   v_keys bigint[];
 begin
   select d.* into v_deletion from HubDeletions d
@@ -83,6 +86,13 @@ begin
   select f.keys, f.last_time into v_found, v_last_time
   from __OldestOfHub(v_deletion.hub_id, v_deletion.position_time, v_deletion.position_key,
                      v_rows) f;
+  v_last_key := v_found[cardinality(v_found)];
+  if cardinality(v_found) < v_rows then
+    select f.keys, f.last_id into v_entities, v_last_id
+    from __EntitiesOfHub(v_deletion.hub_id, v_deletion.position_id,
+                         v_rows - cardinality(v_found)) f;
+    v_found := v_found || v_entities;
+  end if;
   if v_found <> '{}' then
     v_keys := __LockOfHub(v_found);
     removed := cardinality(v_keys);
@@ -100,8 +110,10 @@ begin
         next_run = case when more then v_now
                         else v_now + (p_batch ->> 'pause')::bigint * interval '1 microsecond' end,
         -- After the last one it begins anew, with those that were passed over or came behind it.
-        position_time = case when more then v_last_time else '-infinity' end,
-        position_key = case when more then v_found[v_rows] else 0 end
+        position_time = case when more then coalesce(v_last_time, d.position_time)
+                             else '-infinity' end,
+        position_key = case when more then coalesce(v_last_key, d.position_key) else 0 end,
+        position_id = case when more then coalesce(v_last_id, '') else '' end
     where d.hub_id = v_deletion.hub_id;
   more := more or exists (select from HubDeletions d
                           where d.next_run <= v_now and __MayClean(d.worker_id, v_worker, v_now));
@@ -118,8 +130,8 @@ begin
     or not exists (select from Workers w where w.worker_id = p_holder and w.lease_until >= p_now);
 end $$;
 
--- __OldestOfHub: the next p_rows instances of a hub after a position, in the order in which they
--- were created, and the time of the last of them. In this order those that lie together in the
+-- __OldestOfHub: the next p_rows orchestrations of a hub after a position, in the order in which
+-- they were created, and the time of the last of them. In this order those that lie together in the
 -- table go together. instances_created has it but for those of one time; so nothing else may be
 -- sorted.
 create or replace function __OldestOfHub(p_hub int, p_time timestamptz, p_key bigint, p_rows int,
@@ -131,9 +143,24 @@ begin
          max(o.created_time)
     into keys, last_time
   from (select i.instance_key, i.created_time from Instances i
-        where i.hub_id = p_hub and i.created_time >= p_time
+        where i.hub_id = p_hub and i.kind = 0 and i.created_time >= p_time
           and (i.created_time, i.instance_key) > (p_time, p_key)
         order by i.created_time, i.instance_key limit p_rows) o;
+end $$;
+
+-- __EntitiesOfHub: the next p_rows entities of a hub after an id, in the order of their ids, and
+-- the last of those.
+create or replace function __EntitiesOfHub(p_hub int, p_id text, p_rows int,
+                                           out keys bigint[], out last_id text)
+language plpgsql stable set search_path from current set enable_seqscan = off
+set enable_sort = off as $$
+begin
+  select coalesce(array_agg(o.instance_key order by o.instance_id), '{}'), max(o.instance_id)
+    into keys, last_id
+  from (select i.instance_key, i.instance_id from Instances i
+        where i.hub_id = p_hub and i.instance_id >= '@'
+          and i.instance_id < __EntitiesEnd('@') and i.instance_id > p_id and i.kind = 1
+        order by i.instance_id limit p_rows) o;
 end $$;
 
 -- __LockOfHub: locks those of these instances that nobody else has locked, live ones with their hot

@@ -1,6 +1,6 @@
--- Reads for clients: many instances per call, on connections of their own. Locks: none. Repeat:
--- yes. In plpgsql, although each is one query: a function in SQL that cannot be inlined is parsed
--- and planned again in every call.
+-- Reads of orchestrations for clients: many per call, on connections of their own. Locks: none.
+-- Repeat: yes. In plpgsql, although each is one query: a function in SQL that cannot be inlined is
+-- parsed and planned again in every call.
 
 -- _QuerySingle: instances by id. One row per item that exists; payload columns are null unless the
 -- item asks for them. A turn that changes nothing visible does not write the instance's row, so of
@@ -42,7 +42,7 @@ begin
           from rows from (jsonb_to_recordset(p_batch -> 'items') as (payloads boolean),
                           unnest(__FindInstances(p_hub, p_batch -> 'items')))
             with ordinality c(payloads, key, ord)
-          join Instances i on i.instance_key = any (array[c.key])
+          join Instances i on i.instance_key = any (array[c.key]) and i.kind = 0
           left join ReadyInstances r on r.instance_key = any (array[c.key])
           cross join lateral (
             select case when c.payloads
@@ -69,7 +69,7 @@ begin
   return query
     select c.ord::int, __StatusNow(i.stored_status, r.turn)
     from unnest(__FindInstances(p_hub, p_batch -> 'items')) with ordinality c(key, ord)
-    join Instances i on i.instance_key = any (array[c.key])
+    join Instances i on i.instance_key = any (array[c.key]) and i.kind = 0
     left join ReadyInstances r on r.instance_key = any (array[c.key]);
 end $$;
 
@@ -264,7 +264,7 @@ begin
                       as (execution_id text, after_turn bigint, max_bytes bigint),
                     unnest(__FindInstances(p_hub, p_batch -> 'items')))
       with ordinality c(execution_id, after_turn, max_bytes, key, ord)
-    join Instances i on i.instance_key = any (array[c.key])
+    join Instances i on i.instance_key = any (array[c.key]) and i.kind = 0
       and (c.execution_id is null or i.execution_id = c.execution_id)
     left join lateral (
       select p.turn, p.first_event, p.event_count, __Read(i.instance_key, p.events) as events

@@ -69,7 +69,8 @@ end $$;
 
 -- __CheckInstanceId, __CheckText, __CheckPayload, __CheckTime, __CheckTags: check an argument
 -- against the limits that the daemon has by default (deploy/SETTINGS.md, limits.*). Each raises
--- 22023 with the name of the argument, what it holds and the limit.
+-- 22023 with the name of the argument, what it holds and the limit. An id is that of an
+-- orchestration: entities take no messages from SQL.
 
 create or replace function __CheckInstanceId(p_id text) returns void
 language plpgsql immutable set search_path from current as $$
@@ -79,6 +80,9 @@ begin
       using errcode = '22023';
   elsif length(p_id) > 512 then
     raise exception 'the length of InstanceID is % characters, the limit is 512', length(p_id)
+      using errcode = '22023';
+  elsif left(p_id, 1) = '@' then
+    raise exception 'InstanceID begins with @, which is kept for entities: choose another id'
       using errcode = '22023';
   end if;
 end $$;
@@ -259,10 +263,7 @@ begin
   perform __CheckText('Name', p_name, 1024);
   perform __CheckText('Version', p_version, 256);
   perform __CheckInstanceId(p_id);
-  if left(p_id, 1) = '@' then
-    raise exception 'InstanceID begins with @, which is kept for entities: choose another id'
-      using errcode = '22023';
-  elsif p_execution_id !~ '^[0-9a-f]{32}$' then
+  if p_execution_id !~ '^[0-9a-f]{32}$' then
     raise exception 'ExecutionID is no UUID and not 32 hexadecimal digits'
       using errcode = '22023';
   end if;

@@ -15,6 +15,8 @@ comment on column HubDeletions.worker_id is
   'who removes it, as long as it lives; 0 = nobody yet';
 comment on column HubDeletions.removed is
   'instances';
+comment on column HubDeletions.position_id is
+  'and with its entities, in that of their ids';
 comment on table Workers is
   'One row per daemon process. lease_until is the heartbeat that all leases of the process share: '
   'the upper bits of a lease token are the worker_id, so no lease has an expiry of its own.';
@@ -227,6 +229,39 @@ comment on function __CheckpointEntities is
   'What committed turns of entities change: their states and locks.';
 comment on function __ReadEntities is
   'The states of entities and who holds them locked.';
+comment on function __EntityState is
+  'The state of an entity, wherever it is stored. __EntityLockedBy: the id of the orchestration '
+  'that holds its lock, '''' if that is purged; null = it is free. __EntityBacklog: how many of '
+  'its operations are due and have not run; counting stops at 10000 '
+  '(storage/management_records.h), so that a long inbox costs a reader no more than that.';
+comment on function __EntityLockedBy is
+  'The id of the orchestration that holds its lock, '''' if that is purged; null = it is free. '
+  '__EntityBacklog: how many of its operations are due and have not run; counting stops at 10000 '
+  '(storage/management_records.h), so that a long inbox costs a reader no more than that.';
+comment on function __EntityBacklog is
+  'How many of its operations are due and have not run; counting stops at 10000 '
+  '(storage/management_records.h), so that a long inbox costs a reader no more than that.';
+comment on function _GetEntity is
+  'Entities by id.';
+comment on function __EntitiesEnd is
+  'The first text after the ids of all entities that begin with p_prefix ("@" and more).';
+comment on function _QueryEntities is
+  'A page of entities in the order of their ids: at most so many rows and bytes of states, but the'
+  ' first one whatever its state has.';
+comment on function _CleanEntityStorage is
+  'One batch of a walk over the entities of a hub, in the order of their ids: removes those of '
+  'which nothing is left, and releases locks that nobody will release any more.';
+comment on function __EmptyEntities is
+  'Those of these entities that have no state, lock, lock request and message.';
+comment on function __RemoveEmptyEntities is
+  'Removes those of these entities that are empty and that nobody has leased or locked, and '
+  'returns how many.';
+comment on function __OrphanedLocks is
+  'Those of these entities that are locked by an execution that is gone, without an unlock on its '
+  'way.';
+comment on function __ReleaseOrphanedLocks is
+  'Puts an unlock (29) for any critical section in front of each of these entities whose lock is '
+  'orphaned, and returns how many those are.';
 comment on function __PbVarint is
   'A number as a base-128 varint; negative ones take ten bytes, as the format wants.';
 comment on function __PbNumber is
@@ -288,8 +323,11 @@ comment on function _CleanHubs is
 comment on function __MayClean is
   'Whether a worker may clean a hub that p_holder has cleaned last: itself, or one that is dead.';
 comment on function __OldestOfHub is
-  'The next p_rows instances of a hub after a position, in the order in which they were created, '
-  'and the time of the last of them.';
+  'The next p_rows orchestrations of a hub after a position, in the order in which they were '
+  'created, and the time of the last of them.';
+comment on function __EntitiesOfHub is
+  'The next p_rows entities of a hub after an id, in the order of their ids, and the last of '
+  'those.';
 comment on function __LockOfHub is
   'Locks those of these instances that nobody else has locked, live ones with their hot rows, and '
   'returns them.';

@@ -60,9 +60,10 @@ create table HubDeletions (
   worker_id bigint not null default 0,   -- who removes it, as long as it lives; 0 = nobody yet
   removed bigint not null default 0,     -- instances
   next_run timestamptz not null default '-infinity',
-  -- How far it has come with the hub's instances, in the order (created_time, instance_key).
+  -- How far it has come with the hub's orchestrations, in the order (created_time, instance_key),
   position_time timestamptz not null default '-infinity',
-  position_key bigint not null default 0
+  position_key bigint not null default 0,
+  position_id text collate "C" not null default ''  -- and with its entities, in that of their ids
 ) with (fillfactor = 50);
 
 -- One row per daemon process. lease_until is the heartbeat that all leases of the process share:
@@ -158,17 +159,19 @@ create table Instances (
 create unique index instances_id on Instances (hub_id, instance_id);
 -- QueryInstances: pages by created time, of all and of two kinds that may be rare among the others:
 -- those that are not finished, and those that did not end well (failed, canceled, terminated).
-create index instances_created on Instances (hub_id, created_time);
-create index instances_live on Instances (hub_id, created_time) where completed_time is null;
+-- Entities are in none of these: a million idle ones must cost a list of orchestrations nothing.
+create index instances_created on Instances (hub_id, created_time) where kind = 0;
+create index instances_live on Instances (hub_id, created_time)
+  where kind = 0 and completed_time is null;
 create index instances_unsuccessful on Instances (hub_id, created_time)
-  where stored_status in (3, 4, 5);
+  where kind = 0 and stored_status in (3, 4, 5);
 -- Purge, rewind and termination of descendants: the children of an instance.
 create index instances_parent on Instances (parent_key) where parent_key is not null;
 -- Retention: the ended instances of one status, oldest first, so that those of another status,
 -- which may be kept for longer, never lie in the way. ListInstanceIds, purge by completed time:
 -- those of several statuses, merged.
 create index instances_ended on Instances (hub_id, stored_status, completed_time, instance_key)
-  where completed_time is not null;
+  where kind = 0 and completed_time is not null;
 
 -- The hot rows. While leased, next_due is not maintained: whoever frees the lease recomputes it.
 create table ReadyInstances (

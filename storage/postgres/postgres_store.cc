@@ -110,6 +110,9 @@ struct PostgresStore::Verbs {
         retention(MakeRetentionVerb(context)),
         search(MakeSearchVerb(context)),
         read_history(MakeReadHistoryVerb(context)),
+        read_entity(MakeReadEntityVerb(context)),
+        search_entities(MakeSearchEntitiesVerb(context)),
+        clean_entities(MakeCleanEntitiesVerb(context)),
         resolve_hub(MakeResolveHubVerb(context)),
         delete_hub(MakeDeleteHubVerb(context)),
         look_for_deleted_hubs(MakeLookForDeletedHubsVerb(context)),
@@ -139,6 +142,9 @@ struct PostgresStore::Verbs {
   const std::unique_ptr<const RetentionVerb> retention;
   const std::unique_ptr<const SearchVerb> search;
   const std::unique_ptr<const ReadHistoryVerb> read_history;
+  const std::unique_ptr<const ReadEntityVerb> read_entity;
+  const std::unique_ptr<const SearchEntitiesVerb> search_entities;
+  const std::unique_ptr<const CleanEntitiesVerb> clean_entities;
   const std::unique_ptr<const ResolveHubVerb> resolve_hub;
   const std::unique_ptr<const DeleteHubVerb> delete_hub;
   const std::unique_ptr<const LookForDeletedHubsVerb> look_for_deleted_hubs;
@@ -470,6 +476,27 @@ void PostgresStore::SearchInstances(InstanceSearch search, Callback<InstancePage
   const HubId hub = search.hub;
   const size_t bytes = 256 + search.id_prefix.size();
   Submit(*search_lane_, *verbs_->search, hub, 0, bytes, std::move(search), std::move(done));
+}
+
+void PostgresStore::CleanEntities(EntityCleanup request, Callback<EntityCleanupResult> done) {
+  const HubId hub = request.hub;
+  CallerGone gone = request.caller_gone;
+  Submit(*upkeep_lane_, *verbs_->clean_entities, hub, 0, 512, std::move(request), std::move(done),
+         std::move(gone));
+}
+
+void PostgresStore::ReadEntity(HubId hub, std::string instance_id, bool state,
+                               Callback<std::optional<EntityInfo>> done) {
+  const size_t bytes = 64 + instance_id.size();
+  Submit(*read_lane_, *verbs_->read_entity, hub, 0, bytes,
+         EntityReadRequest{std::move(instance_id), state}, std::move(done));
+}
+
+void PostgresStore::SearchEntities(EntitySearch search, Callback<EntityPage> done) {
+  const HubId hub = search.hub;
+  const size_t bytes = 256 + search.id_prefix.size() + search.after_id.size();
+  Submit(*search_lane_, *verbs_->search_entities, hub, 0, bytes, std::move(search),
+         std::move(done));
 }
 
 void PostgresStore::ReadHistory(HubId hub, std::string instance_id,

@@ -106,6 +106,10 @@ class PostgresStore : public Store {
                     Callback<std::optional<InstanceRow>> done) override;
   void ReadStatus(HubId hub, std::string instance_id, Callback<InstanceStatus> done) override;
   void SearchInstances(InstanceSearch search, Callback<InstancePage> done) override;
+  void CleanEntities(EntityCleanup request, Callback<EntityCleanupResult> done) override;
+  void ReadEntity(HubId hub, std::string instance_id, bool state,
+                  Callback<std::optional<EntityInfo>> done) override;
+  void SearchEntities(EntitySearch search, Callback<EntityPage> done) override;
   void ReadHistory(HubId hub, std::string instance_id, std::optional<std::string> execution_id,
                    int64_t after_turn, int64_t max_bytes, Callback<HistoryPage> done) override;
 

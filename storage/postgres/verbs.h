@@ -197,6 +197,11 @@ struct InstanceRequest {
   bool payloads = false;
 };
 
+struct EntityReadRequest {
+  std::string instance_id;
+  bool state = false;
+};
+
 using CreateVerb = CallVerb<NewInstance, CreateResult>;
 using SendVerb = CallVerb<ClientMessage, Delivery>;
 using TerminateVerb = CallVerb<ClientTermination, Delivery>;
@@ -210,6 +215,9 @@ using ClaimTasksVerb = CallVerb<ClaimRequest, TaskClaimResult>;
 using ReadNewMessagesVerb = CallVerb<WorkerId, std::vector<InboxRead>>;
 using ReadInboxVerb = CallVerb<InboxRequest, InboxRead>;
 using ReadInstanceVerb = CallVerb<InstanceRequest, std::optional<InstanceRow>>;
+using ReadEntityVerb = CallVerb<EntityReadRequest, std::optional<EntityInfo>>;
+using SearchEntitiesVerb = CallVerb<EntitySearch, EntityPage>;
+using CleanEntitiesVerb = CallVerb<EntityCleanup, EntityCleanupResult>;
 using ReadStatusVerb = CallVerb<std::string, InstanceStatus>;
 using ReadRewindSourcesVerb = CallVerb<std::vector<std::string>, std::vector<RewindSource>>;
 using RewindVerb = CallVerb<RewindRequest, RewindOutcome>;
@@ -250,6 +258,9 @@ std::unique_ptr<PurgeVerb> MakePurgeVerb(VerbContext* context);
 std::unique_ptr<RetentionVerb> MakeRetentionVerb(VerbContext* context);
 std::unique_ptr<SearchVerb> MakeSearchVerb(VerbContext* context);
 std::unique_ptr<ReadHistoryVerb> MakeReadHistoryVerb(VerbContext* context);
+std::unique_ptr<ReadEntityVerb> MakeReadEntityVerb(VerbContext* context);
+std::unique_ptr<SearchEntitiesVerb> MakeSearchEntitiesVerb(VerbContext* context);
+std::unique_ptr<CleanEntitiesVerb> MakeCleanEntitiesVerb(VerbContext* context);
 std::unique_ptr<ResolveHubVerb> MakeResolveHubVerb(VerbContext* context);
 std::unique_ptr<UnacceptedVerb> MakeUnacceptedVerb(VerbContext* context);
 std::unique_ptr<DeleteHubVerb> MakeDeleteHubVerb(VerbContext* context);

@@ -247,6 +247,46 @@ TEST_CASE("rewind_open_lock a critical section that was not left cannot be enter
   CHECK(undone.status().code() == absl::StatusCode::kFailedPrecondition);
 }
 
+TEST_CASE(
+    "rewind_asks_again calls and lock requests without an answer are sent by the new execution") {
+  HistoryEvent answered;
+  answered.set_eventid(1);
+  answered.mutable_entityoperationcalled()->set_requestid("answered");
+  answered.mutable_entityoperationcalled()->mutable_targetinstanceid()->set_value("@C@k");
+  HistoryEvent waiting = answered;
+  waiting.set_eventid(2);
+  waiting.mutable_entityoperationcalled()->set_requestid("waiting");
+  HistoryEvent json;
+  json.set_eventid(3);
+  json.mutable_eventsent()->set_instanceid("@C@k");
+  json.mutable_eventsent()->set_name("op");
+  json.mutable_eventsent()->mutable_input()->set_value(R"({"op":"get","id":"json"})");
+  HistoryEvent lock;
+  lock.set_eventid(4);
+  lock.mutable_entitylockrequested()->set_criticalsectionid("section");
+  lock.mutable_entitylockrequested()->add_lockset("@C@k");
+  HistoryEvent answer;
+  answer.mutable_entityoperationcompleted()->set_requestid("answered");
+  const auto plan = Plan(SourceWith(
+      {{Started(), answered, waiting, json, lock, Scheduled(5)}, {answer}, {Failed(5)}}));
+  REQUIRE(plan.ok());
+  const Checkpoint& checkpoint = plan->rewind.checkpoint;
+  REQUIRE(checkpoint.messages.size() == 2);
+  std::string shown;
+  for (const AddressedMessage& message : checkpoint.messages) {
+    shown += message.instance_id + ": " + orchestration::RenderMessage(message.message) + "\n";
+  }
+  CHECK(shown == orchestration::Text(R"(
+      @c@k: EntityOperationCalled @1000 requestId="waiting" parentInstanceId="i" \
+          parentExecutionId="00010000000000000000000000000000"
+      @c@k: EntityOperationCalled @1000 requestId="json" operation="get" parentInstanceId="i" \
+          parentExecutionId="00010000000000000000000000000000"
+      )"));
+  REQUIRE(checkpoint.lock_requests.size() == 1);
+  CHECK(checkpoint.lock_requests[0].critical_section == "section");
+  CHECK(checkpoint.lock_requests[0].entity_ids == std::vector<std::string>{"@c@k"});
+}
+
 TEST_CASE("rewind_unreadable a history that is no history is refused") {
   RewindSource source = SourceWith({{Started()}});
   source.claim.history[0].events = std::make_shared<const std::string>("\x1A\x7F");

@@ -5,8 +5,9 @@
 // did; n is the id, which results share with what they are of:
 //   given: go begins it, Cn an activity completed, Fn failed, tn a timer fired, kn a child
 //          completed, xn failed, e an event was raised, pause, resume; - nothing
-//   did:   Sn scheduled an activity, Tn a timer, Kn a child, En sent an event, end; rewound;
-//   refused
+//          an, jn an entity answered, natively and in JSON, ln a lock was granted
+//   did:   Sn scheduled an activity, Tn a timer, Kn a child, En sent an event, An and Jn called an
+//          entity, Ln asked for a lock, end; rewound; refused
 //          is an end whose failure says that the replay did not fit
 // Python and JavaScript count ids from 1, and Python uses the id of an activity or child again for
 // a retry; Java, .NET and Go count from 0, and a retry has new ids.
@@ -65,10 +66,33 @@ HistoryEvent StepOf(const std::string& word) {
     case 'x':
       event.mutable_suborchestrationinstancefailed()->set_taskscheduledid(id);
       return event;
+    case 'a':
+      event.mutable_entityoperationfailed()->set_requestid(absl::StrCat("A", id));
+      return event;
+    case 'j':
+      event.mutable_eventraised()->set_name(absl::StrCat("J", id));
+      return event;
+    case 'l':
+      event.mutable_entitylockgranted()->set_criticalsectionid(absl::StrCat("L", id));
+      return event;
     default:
       break;
   }
   event.set_eventid(id);
+  if (word[0] == 'A') {
+    event.mutable_entityoperationcalled()->set_requestid(word);
+    event.mutable_entityoperationcalled()->mutable_targetinstanceid()->set_value("@e@k");
+  }
+  if (word[0] == 'J') {
+    event.mutable_eventsent()->set_instanceid("@e@k");
+    event.mutable_eventsent()->set_name("op");
+    event.mutable_eventsent()->mutable_input()->set_value(
+        absl::StrCat(R"({"op":"get","id":")", word, R"("})"));
+  }
+  if (word[0] == 'L') {
+    event.mutable_entitylockrequested()->set_criticalsectionid(word);
+    event.mutable_entitylockrequested()->add_lockset("@e@k");
+  }
   if (word[0] == 'S') event.mutable_taskscheduled()->set_name("a");
   if (word[0] == 'T') event.mutable_timercreated();
   if (word[0] == 'E') event.mutable_eventsent()->set_name("e");
@@ -152,6 +176,15 @@ TEST_CASE("rewind_catch what the handler of the failure did goes with it") {
   CHECK(Left("go S0 S1 | C0 S2 | C2 F1 S3 | C3 end") == "go S0 | C0 S2 | C2 | -");
   // The compensation fails as well, last: the step is found by it, and only it runs again.
   CHECK(Left("go S0 | F0 S1 | F1 end") == "go S0 | F0 | -");
+}
+
+TEST_CASE("rewind_entities what was asked in a handler goes with its answer") {
+  CHECK(Left("go S0 | F0 A1 | a1 S2 | C2 end") == "go | - | - | -");
+  CHECK(Left("go S0 | F0 J1 | j1 S2 | C2 end") == "go | - | - | -");
+  CHECK(Left("go S0 | F0 L1 | l1 end") == "go | - | -");
+  CHECK(Left("go S0 A1 | a1 S2 | F0 C2 end") == "go A1 | a1 S2 | C2");
+  // What was answered before, and events that are called like nothing that was asked, stay.
+  CHECK(Left("go A0 J1 | a0 | j1 S2 | j7 F2 end") == "go A0 J1 | a0 | j1 | j7");
 }
 
 TEST_CASE("rewind_fallback a failure that a fallback handled stays") {

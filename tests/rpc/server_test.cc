@@ -178,11 +178,7 @@ grpc::Status Call(TestServer& server, const std::string& method) {
   return status;
 }
 
-TEST_CASE(
-    "unserved: RPCs of later versions answer UNIMPLEMENTED with a sentence, all others do not") {
-  const std::set<std::string> unserved = {"SignalEntity",       "GetEntity",
-                                          "QueryEntities",      "CleanEntityStorage",
-                                          "CompleteEntityTask", "AbandonTaskEntityWorkItem"};
+TEST_CASE("unserved: no RPC of the protocol is unimplemented") {
   TestServer server;
   const google::protobuf::ServiceDescriptor* service =
       google::protobuf::DescriptorPool::generated_pool()->FindServiceByName(
@@ -193,11 +189,7 @@ TEST_CASE(
     INFO(method.name());
     const grpc::Status status =
         Call(server, fmt::format("/TaskHubSidecarService/{}", method.name()));
-    const bool refused = status.error_code() == grpc::StatusCode::UNIMPLEMENTED;
-    CHECK(refused == unserved.contains(method.name()));
-    if (!refused) continue;
-    CHECK(status.error_message().rfind(fmt::format("{} is not available: ", method.name()), 0) ==
-          0);
+    CHECK(status.error_code() != grpc::StatusCode::UNIMPLEMENTED);
   }
 }
 

@@ -342,6 +342,53 @@ std::vector<Call> Purges() {
   };
 }
 
+// Entities of hub 1 that nobody uses now: each with a state, but for every hundredth.
+std::string EntityRows(int64_t count) {
+  const std::string numbers = absl::StrCat("generate_series(1, ", count, ") n");
+  return absl::StrCat(
+      "insert into Instances (instance_key, hub_id, kind, instance_id, name, created_time, "
+      "last_updated_time, stored_status) overriding system value "
+      "select 30000000 + n, 1, 1, '@counter@' || n, 'counter', ",
+      kBegin, ", ", kBegin, ", 0 from ", numbers, "; ",
+      "insert into Entities (instance_key, state, last_modified_time) "
+      "select 30000000 + n, case when n % 100 > 0 then 'a state'::bytea end, now() from ",
+      numbers, "; ",
+      "insert into ReadyInstances (instance_key, hub_id, kind, lower_name, turn) "
+      "select 30000000 + n, 1, 1, 'counter', 1 from ",
+      numbers, "; ");
+}
+
+// What a row of a list costs: its rows, its inbox, and their places in indexes.
+std::vector<Call> EntityCalls() {
+  constexpr int kPagesPerEntity = 1 + 2 * kPagesPerProbe;
+  const auto page = [](const std::string& prefix, const std::string& after,
+                       const std::string& more) {
+    return CallOf(
+        "_QueryEntities", 1,
+        absl::StrCat("\"prefix\": \"", prefix, "\", \"after\": \"", after, "\", \"rows\": ", kPage,
+                     ", \"bytes\": 1000000, \"looked_at\": 1000", more));
+  };
+  constexpr int kPages = 4 * kPagesPerProbe + (kPage + 60) * kPagesPerEntity;
+  return {
+      {"get entity",
+       CallOf("_GetEntity", 1, "\"items\": [{\"id\": \"@counter@501\", \"state\": true}]"), 1,
+       5 * kPagesPerProbe},
+      {"page of entities", page("@", "", ", \"states\": true"), kPage + 1, kPages},
+      {"page of entities, deep", page("@counter@", "@counter@5", ""), kPage + 1, kPages},
+      {"page of entities of which there are none", page("@other", "", ""), 0, 3 * kPagesPerProbe},
+      {"page of entities that shows none", page("@", "", ", \"from\": 9000000000000000"), 1,
+       1100 * kPagesPerEntity},
+      {"clean entities",
+       CallOf("_CleanEntityStorage", 1,
+              absl::StrCat("\"after\": \"@counter@5\", \"rows\": ", kPage,
+                           ", \"remove_empty\": true, \"release_orphaned\": true")),
+       1, 20 * kPage * kPagesPerProbe},
+      {"next entities of a deleted hub",
+       absl::StrCat("select * from dt.__EntitiesOfHub(1, '@counter@5', ", kPage, ")"), 1,
+       3 * kPagesPerProbe + kPage},
+  };
+}
+
 std::vector<Call> AllCalls() {
   std::vector<Call> calls;
   for (std::vector<Call>& some :
@@ -402,6 +449,15 @@ TEST_CASE("sql_idle_poll_of_a_million_waiting_instances_is_one_probe") {
     INFO(call.name);
     CHECK(CostOf(*connection, call.sql).pages <= call.pages);
   }
+}
+
+TEST_CASE("sql_a_million_idle_entities_cost_orchestrations_nothing") {
+  auto connection = NewHubs();
+  Add(*connection, absl::StrCat(Rows(0, 1000), EntityRows(kInstancesMax), WorkRows()),
+      /*rebuild=*/true);
+  MustBeOk(connection->RunScript("vacuum analyze"));
+  CheckCosts(*connection, AllCalls(), Statistics::kNew, /*full=*/false);
+  CheckCosts(*connection, EntityCalls(), Statistics::kNew, /*full=*/true);
 }
 
 TEST_CASE("sql_plans_made_for_few_rows_stay_right_when_the_tables_have_grown") {

@@ -332,6 +332,24 @@ void FaultStore::SearchInstances(InstanceSearch search, Callback<InstancePage> d
   inner().SearchInstances(std::move(search), std::move(done));
 }
 
+void FaultStore::CleanEntities(EntityCleanup request, Callback<EntityCleanupResult> done) {
+  Pass<EntityCleanupResult>(
+      Verb::kOther, kOtherLane,
+      [&](Callback<EntityCleanupResult> answer) {
+        inner().CleanEntities(std::move(request), std::move(answer));
+      },
+      std::move(done));
+}
+
+void FaultStore::ReadEntity(HubId hub, std::string instance_id, bool state,
+                            Callback<std::optional<EntityInfo>> done) {
+  inner().ReadEntity(hub, std::move(instance_id), state, std::move(done));
+}
+
+void FaultStore::SearchEntities(EntitySearch search, Callback<EntityPage> done) {
+  inner().SearchEntities(std::move(search), std::move(done));
+}
+
 void FaultStore::ReadHistory(HubId hub, std::string instance_id,
                              std::optional<std::string> execution_id, int64_t after_turn,
                              int64_t max_bytes, Callback<HistoryPage> done) {

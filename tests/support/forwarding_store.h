@@ -105,6 +105,16 @@ class ForwardingStore : public Store {
   void SearchInstances(InstanceSearch search, Callback<InstancePage> done) override {
     store_->SearchInstances(std::move(search), std::move(done));
   }
+  void CleanEntities(EntityCleanup request, Callback<EntityCleanupResult> done) override {
+    store_->CleanEntities(std::move(request), std::move(done));
+  }
+  void ReadEntity(HubId hub, std::string instance_id, bool state,
+                  Callback<std::optional<EntityInfo>> done) override {
+    store_->ReadEntity(hub, std::move(instance_id), state, std::move(done));
+  }
+  void SearchEntities(EntitySearch search, Callback<EntityPage> done) override {
+    store_->SearchEntities(std::move(search), std::move(done));
+  }
   void ReadHistory(HubId hub, std::string instance_id, std::optional<std::string> execution_id,
                    int64_t after_turn, int64_t max_bytes, Callback<HistoryPage> done) override {
     store_->ReadHistory(hub, std::move(instance_id), std::move(execution_id), after_turn, max_bytes,

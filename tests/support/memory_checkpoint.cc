@@ -54,7 +54,12 @@ CheckpointResult MemoryDatabase::Commit(WorkerId worker, Checkpoint checkpoint) 
   std::vector<NewMessage> carried_on = ApplyState(checkpoint, instance);
   ApplyOutgoing(worker, checkpoint, instance, result);
   for (const SubtreeTermination& termination : late) TerminateBelow(instance, termination);
-  for (NewMessage& message : carried_on) Insert(instance, std::move(message), /*front=*/true);
+  for (NewMessage& message : carried_on) Insert(instance, std::move(message), Place::kFront);
+  if (checkpoint.releases_locks) ReleaseLocks(instance, checkpoint.generation);
+  if (instance.kind == InstanceKind::kEntity) {
+    result.removed = RemoveIfEmpty(instance);
+    if (result.removed) return result;
+  }
   if (checkpoint.release && instance.live) {
     SetLease(instance, 0);
     Wake(instance.hub);
@@ -139,11 +144,16 @@ void MemoryDatabase::ApplyOutgoing(WorkerId worker, Checkpoint& checkpoint, Inst
     const bool front = checkpoint.next_generation.has_value() &&
                        message.generation == instance.row.generation &&
                        message.visible_at == absl::InfinitePast();
-    result.own_seqs.push_back(wanted ? Insert(instance, std::move(message), front) : 0);
+    const Place place = front ? Place::kFront : Place::kDue;
+    result.own_seqs.push_back(wanted ? Insert(instance, std::move(message), place) : 0);
   }
   result.messages.resize(checkpoint.messages.size());
   result.terminations.resize(checkpoint.terminations.size());
   SendMessages(worker, checkpoint, /*after_children=*/false, result);
+  result.lock_requests = RequestLocks(worker, checkpoint, instance);
+  if (checkpoint.entity.has_value()) {
+    ApplyEntity(worker, *std::move(checkpoint.entity), instance, result);
+  }
   if (checkpoint.parent_message.has_value()) {
     checkpoint.parent_message->generation = checkpoint.parent_generation;
     result.parent =
@@ -182,8 +192,7 @@ void MemoryDatabase::SendMessages(WorkerId worker, Checkpoint& checkpoint, bool 
   for (size_t i = 0; i < checkpoint.messages.size(); ++i) {
     AddressedMessage& message = checkpoint.messages[i];
     if (message.after_children != after_children) continue;
-    result.messages[i] =
-        Deliver(worker, Find(checkpoint.hub, message.instance_id), std::move(message.message));
+    result.messages[i] = DeliverTo(worker, checkpoint.hub, std::move(message));
   }
 }
 

@@ -81,11 +81,14 @@ void MemoryDatabase::Reindex(Instance& instance) {
     instance.ready_at.reset();
   }
   if (!instance.live || instance.lease != 0 || instance.inbox.empty()) return;
-  // Held until it is resumed or terminated.
+  // Held until it is resumed or terminated, or, of an entity, until a message comes in front.
+  const bool is_entity = instance.kind == InstanceKind::kEntity;
   if (instance.not_before == absl::InfiniteFuture() &&
-      std::any_of(instance.inbox.begin(), instance.inbox.end(), [](const auto& entry) {
-        return entry.second.event_type == kExecutionTerminated ||
-               entry.second.event_type == kExecutionResumed;
+      std::any_of(instance.inbox.begin(), instance.inbox.end(), [is_entity](const auto& entry) {
+        const Message& message = entry.second;
+        if (is_entity) return message.visible_at == absl::InfinitePast();
+        return message.event_type == kExecutionTerminated ||
+               message.event_type == kExecutionResumed;
       })) {
     instance.not_before = absl::InfinitePast();
   }
@@ -108,14 +111,16 @@ void MemoryDatabase::SetLease(Instance& instance, LeaseToken token) {
   Reindex(instance);
 }
 
-int64_t MemoryDatabase::Insert(Instance& instance, NewMessage message, bool front) {
+int64_t MemoryDatabase::Insert(Instance& instance, NewMessage message, Place place) {
   // A due time is rounded up, so that nothing fires early.
   const absl::Time due = absl::FromUnixMicros(
       absl::ToUnixMicros(std::max(message.visible_at, absl::UnixEpoch()) + absl::Nanoseconds(999)));
   Message stored;
   stored.seq = ++last_key_;
   stored.generation = message.generation;
-  stored.visible_at = front ? absl::InfinitePast() : std::max(due, NowLocked());
+  stored.visible_at = due;
+  if (place == Place::kFront) stored.visible_at = absl::InfinitePast();
+  if (place == Place::kDue) stored.visible_at = std::max(due, NowLocked());
   stored.event_type = message.event_type;
   stored.event = std::move(message.event);
   const InboxOrder order{stored.visible_at, stored.seq};
@@ -133,7 +138,8 @@ bool MemoryDatabase::Remove(Instance& instance, int64_t seq) {
   return true;
 }
 
-Delivery MemoryDatabase::Deliver(WorkerId worker, Instance* target, NewMessage message) {
+Delivery MemoryDatabase::Deliver(WorkerId worker, Instance* target, NewMessage message,
+                                 Place place) {
   Delivery delivery;
   if (target == nullptr) {
     delivery.outcome = DeliveryOutcome::kNotFound;
@@ -145,7 +151,7 @@ Delivery MemoryDatabase::Deliver(WorkerId worker, Instance* target, NewMessage m
     delivery.outcome = DeliveryOutcome::kTerminal;
     return delivery;
   }
-  delivery.seq = Insert(*target, std::move(message));
+  delivery.seq = Insert(*target, std::move(message), place);
   delivery.visible_at = target->inbox_times[delivery.seq];
   delivery.lease_token = target->lease;
   delivery.unread = target->owner_wake;
@@ -162,7 +168,7 @@ Delivery MemoryDatabase::Deliver(WorkerId worker, Instance* target, NewMessage m
 Delivery MemoryDatabase::TerminateOne(WorkerId worker, HubId hub, Termination termination) {
   Instance* target = Find(hub, termination.instance_id);
   Delivery delivery;
-  if (target == nullptr) {
+  if (target == nullptr || target->kind == InstanceKind::kEntity) {
     delivery.outcome = DeliveryOutcome::kNotFound;
     return delivery;
   }
@@ -233,6 +239,7 @@ CreateResult MemoryDatabase::Create(WorkerId worker, NewInstance created) {
       result.parent_notice_event = notice.event;
       result.parent_notice = Deliver(worker, Find(existing->parent->key), std::move(notice));
     }
+    ReleaseLocks(*existing, std::nullopt);
     End(*existing);
     instances_.erase(existing->row.key);
   }

@@ -77,6 +77,9 @@ class MemoryDatabase {
   RewindOutcome RewindInstances(RewindRequest request);
   std::vector<std::string> TerminateNow(const ImmediateTermination& request);
   InstancePage SearchInstances(const InstanceSearch& search);
+  EntityCleanupResult CleanEntities(const EntityCleanup& request);
+  std::optional<EntityInfo> ReadEntity(HubId hub, const std::string& instance_id, bool state);
+  EntityPage SearchEntities(const EntitySearch& search);
   absl::StatusOr<HistoryPage> ReadHistory(HubId hub, const std::string& instance_id,
                                           const std::optional<std::string>& execution_id,
                                           int64_t after_turn, int64_t max_bytes);
@@ -137,6 +140,32 @@ class MemoryDatabase {
     std::vector<HistoryChunk> history;
     absl::btree_set<TaskKey> tasks;
     absl::btree_map<int32_t, Task> inline_tasks;  // by id; without keys
+
+    // What only an entity has.
+    Payload state;
+    absl::Time last_modified;
+    struct Lock {
+      InstanceKey owner = 0;
+      Generation generation = 0;
+      std::string section;
+    };
+    std::optional<Lock> lock;
+    absl::btree_map<std::string, int64_t> requests;  // seqs by ClientMessage::request_id
+  };
+
+  // A critical section that waits for its entities (see LockRequest).
+  struct WaitingLock {
+    InstanceKey owner = 0;
+    Generation generation = 0;
+    std::string owner_id;
+    std::string section;
+    absl::Time at;  // visible_at of its messages
+    SharedBytes request;
+    struct Member {
+      int64_t seq = 0;
+      bool arrived = false;
+    };
+    absl::btree_map<InstanceKey, Member> members;
   };
 
   struct Worker {
@@ -150,12 +179,17 @@ class MemoryDatabase {
   // Keeps ready_ true after any change of lease, inbox or not_before.
   void Reindex(Instance& instance) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void SetLease(Instance& instance, LeaseToken token) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // `front`: before all that waits, see Checkpoint::own_messages.
-  int64_t Insert(Instance& instance, NewMessage message, bool front = false)
+  // When a message is visible: at its time but not before now, before all that waits (see
+  // Checkpoint::own_messages), or at its time whatever that is.
+  enum class Place : int8_t { kDue, kFront, kExact };
+  int64_t Insert(Instance& instance, NewMessage message, Place place = Place::kDue)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool Remove(Instance& instance, int64_t seq) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // `worker` 0: nobody is told by the answer, so an owner always learns it from its wake read.
-  Delivery Deliver(WorkerId worker, Instance* target, NewMessage message)
+  Delivery Deliver(WorkerId worker, Instance* target, NewMessage message, Place place = Place::kDue)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // By id: makes the entity that is missing.
+  Delivery DeliverTo(WorkerId worker, HubId hub, AddressedMessage message)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Delivery TerminateOne(WorkerId worker, HubId hub, Termination termination)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -189,6 +223,35 @@ class MemoryDatabase {
   CheckpointOutcome CheckFence(const Checkpoint& checkpoint) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool IsLeased(InstanceKey instance, const CompletedTask& task) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // --- Entities (memory_entities.cc)
+  Instance& MakeEntity(HubId hub, const std::string& id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  static std::string ExecutionIdOf(const Instance& instance);
+  EntityRow EntityRowOf(const Instance& entity) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Sends the requests; one delivery for each member of each.
+  std::vector<Delivery> RequestLocks(WorkerId worker, Checkpoint& checkpoint, const Instance& owner)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void ApplyEntity(WorkerId worker, EntityUpdate update, Instance& entity, CheckpointResult& result)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  ArrivalOutcome Arrive(WorkerId worker, LockArrival arrival, Instance& entity,
+                        CheckpointResult& result) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Grant(WorkerId worker, const WaitingLock& granted, NewMessage grant, const Instance& last,
+             CheckpointResult& result) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Takes the request from all members; those other than `except` get an unlock in front.
+  void TakeBack(const WaitingLock& request, InstanceKey except)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Unlock(InstanceKey entity, const std::string& owner_id, const std::string& section)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Of one generation of the owner, or of all.
+  void ReleaseLocks(const Instance& owner, std::optional<Generation> generation)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  EntityInfo InfoOf(const Instance& entity, bool state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The entities of a hub whose ids begin so and come after the other one, in the order of ids.
+  std::vector<Instance*> EntitiesOf(HubId hub, const std::string& prefix, const std::string& after)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool HasOrphanedLock(const Instance& entity) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool HasLocks(InstanceKey owner) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Removes an entity of which nothing is left.
+  bool RemoveIfEmpty(Instance& entity) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Both return the messages that are carried on into the next generation.
   std::vector<NewMessage> ApplyState(Checkpoint& checkpoint, Instance& instance)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -263,6 +326,7 @@ class MemoryDatabase {
   absl::flat_hash_map<InstanceKey, std::unique_ptr<Instance>> instances_ ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_map<std::pair<HubId, std::string>, InstanceKey> ids_ ABSL_GUARDED_BY(mutex_);
   absl::btree_set<std::tuple<HubId, absl::Time, InstanceKey>> ready_ ABSL_GUARDED_BY(mutex_);
+  std::vector<WaitingLock> waiting_locks_ ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_map<TaskKey, Task> tasks_ ABSL_GUARDED_BY(mutex_);
   // By place.
   absl::btree_set<std::tuple<HubId, absl::Time, TaskKey>> free_tasks_ ABSL_GUARDED_BY(mutex_);

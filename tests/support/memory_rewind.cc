@@ -93,6 +93,7 @@ void MemoryDatabase::Revive(Rewind rewind) {
       EraseTask(key);
     }
   }
+  ReleaseLocks(instance, std::nullopt);
   if (rewind.live) {
     for (const KeptTask& kept : rewind.checkpoint.kept_tasks) StoreInlineTask(instance, kept);
     instance.inline_tasks.clear();
@@ -139,7 +140,8 @@ std::vector<std::string> MemoryDatabase::TerminateNow(const ImmediateTermination
   std::vector<std::string> not_ended;
   for (const std::string& id : request.instance_ids) {
     Instance* instance = Find(request.hub, id);
-    if (instance == nullptr || !instance->live) {
+    if (instance == nullptr || !instance->live || instance->kind == InstanceKind::kEntity ||
+        HasLocks(instance->row.key)) {
       not_ended.push_back(id);
     } else {
       EndTerminated(*instance, request.reason);

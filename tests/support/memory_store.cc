@@ -355,6 +355,27 @@ void MemoryStore::SearchInstances(InstanceSearch search, Callback<InstancePage> 
       std::move(done));
 }
 
+void MemoryStore::CleanEntities(EntityCleanup request, Callback<EntityCleanupResult> done) {
+  Enqueue<EntityCleanupResult>(
+      [this, request = std::move(request)](WorkerId) { return database_->CleanEntities(request); },
+      std::move(done));
+}
+
+void MemoryStore::ReadEntity(HubId hub, std::string instance_id, bool state,
+                             Callback<std::optional<EntityInfo>> done) {
+  Enqueue<std::optional<EntityInfo>>(
+      [this, hub, instance_id = std::move(instance_id), state](WorkerId) {
+        return database_->ReadEntity(hub, instance_id, state);
+      },
+      std::move(done));
+}
+
+void MemoryStore::SearchEntities(EntitySearch search, Callback<EntityPage> done) {
+  Enqueue<EntityPage>(
+      [this, search = std::move(search)](WorkerId) { return database_->SearchEntities(search); },
+      std::move(done));
+}
+
 void MemoryStore::ReadHistory(HubId hub, std::string instance_id,
                               std::optional<std::string> execution_id, int64_t after_turn,
                               int64_t max_bytes, Callback<HistoryPage> done) {

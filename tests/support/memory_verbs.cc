@@ -82,11 +82,6 @@ absl::StatusOr<CreateResult> MemoryDatabase::CreateInstance(WorkerId worker, New
   return Create(worker, std::move(instance));
 }
 
-Delivery MemoryDatabase::SendMessage(WorkerId worker, ClientMessage message) {
-  absl::MutexLock lock(&mutex_);
-  return Deliver(worker, Find(message.hub, message.instance_id), std::move(message.message));
-}
-
 Delivery MemoryDatabase::Terminate(WorkerId worker, ClientTermination termination) {
   absl::MutexLock lock(&mutex_);
   return TerminateOne(worker, termination.hub, std::move(termination.termination));
@@ -100,7 +95,7 @@ Claim MemoryDatabase::Take(Instance& instance, const ClaimRequest& request) {
   claim.kind = instance.kind;
   claim.lease_token = instance.lease;
   claim.instance_id = instance.row.instance_id;
-  claim.execution_id = instance.row.execution_id;
+  claim.execution_id = ExecutionIdOf(instance);
   claim.generation = instance.row.generation;
   claim.turn = instance.turn;
   claim.name = instance.row.name;
@@ -112,6 +107,7 @@ Claim MemoryDatabase::Take(Instance& instance, const ClaimRequest& request) {
   claim.orchestration_trace_context = instance.orchestration_trace_context;
   claim.lost_leases = instance.lost_leases;
   claim.history = instance.history;
+  if (instance.kind == InstanceKind::kEntity) claim.entity = EntityRowOf(instance);
   int64_t bytes = 0;
   for (const auto& [order, message] : instance.inbox) {
     if (message.visible_at > NowLocked()) {
@@ -159,7 +155,7 @@ absl::StatusOr<ClaimResult> MemoryDatabase::ClaimInstances(const ClaimRequest& r
 }
 
 int64_t MemoryDatabase::TurnBytes(const Instance& instance, absl::Time until) {
-  int64_t bytes = 0;
+  int64_t bytes = instance.state.has_value() ? static_cast<int64_t>(instance.state->size()) : 0;
   for (const HistoryChunk& chunk : instance.history) bytes += SizeOf(chunk.events);
   for (const auto& [order, message] : instance.inbox) {
     if (message.visible_at <= until) bytes += SizeOf(message.event);
@@ -176,7 +172,7 @@ ClaimedGroup MemoryDatabase::ClaimGroupOf(const ClaimRequest& request, const Cla
        it != ready_.end() && std::get<0>(*it) == request.hub; ++it) {
     if (taken.size() >= static_cast<size_t>(group.max_items)) break;
     Instance* instance = Find(std::get<2>(*it));
-    if (instance->kind != InstanceKind::kOrchestration || Excluded(group, instance->row.key) ||
+    if (instance->kind != request.kind || Excluded(group, instance->row.key) ||
         !Accepts(group.filters, instance->row.name, instance->row.version)) {
       continue;
     }
@@ -381,8 +377,8 @@ LeaseOutcome MemoryDatabase::ReleaseTask(const TaskRelease& release) {
 std::optional<InstanceRow> MemoryDatabase::ReadInstance(HubId hub, const std::string& instance_id,
                                                         bool payloads) {
   absl::MutexLock lock(&mutex_);
-  Instance* instance = Find(hub, instance_id);
-  if (instance == nullptr) return std::nullopt;
+  const Instance* instance = Find(hub, instance_id);
+  if (instance == nullptr || instance->kind != InstanceKind::kOrchestration) return std::nullopt;
   InstanceRow row = instance->row;
   if (!payloads) DropPayloads(row);
   return row;
@@ -397,10 +393,10 @@ void DropPayloads(InstanceRow& row) {
 
 InstanceStatus MemoryDatabase::ReadStatus(HubId hub, const std::string& instance_id) {
   absl::MutexLock lock(&mutex_);
-  Instance* instance = Find(hub, instance_id);
+  const Instance* instance = Find(hub, instance_id);
   InstanceStatus status;
-  status.exists = instance != nullptr;
-  if (instance != nullptr) status.status = instance->row.status;
+  status.exists = instance != nullptr && instance->kind == InstanceKind::kOrchestration;
+  if (status.exists) status.status = instance->row.status;
   return status;
 }
 
@@ -408,8 +404,8 @@ absl::StatusOr<HistoryPage> MemoryDatabase::ReadHistory(
     HubId hub, const std::string& instance_id, const std::optional<std::string>& execution_id,
     int64_t after_turn, int64_t max_bytes) {
   absl::MutexLock lock(&mutex_);
-  Instance* instance = Find(hub, instance_id);
-  if (instance == nullptr) {
+  const Instance* instance = Find(hub, instance_id);
+  if (instance == nullptr || instance->kind != InstanceKind::kOrchestration) {
     return absl::NotFoundError(absl::StrCat("instance ", instance_id, " does not exist"));
   }
   if (execution_id.has_value() && instance->row.execution_id != *execution_id) {
