@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "google/protobuf/util/time_util.h"
+#include "tests/bench/entity.h"
 #include "tests/bench/payload.h"
 #include "tests/bench/workload.h"
 
@@ -33,6 +34,40 @@ void Answer::CreateSubOrchestration(uint64_t id, absl::string_view orchestration
 void Answer::CreateTimer(uint64_t id, int64_t due_us) {
   *Add(static_cast<int64_t>(id)).mutable_createtimer()->mutable_fireat() =
       google::protobuf::util::TimeUtil::MicrosecondsToTimestamp(due_us);
+}
+
+void Answer::SignalEntity(uint64_t id, std::string entity, uint64_t value, size_t payload_bytes) {
+  EntityOperationSignaledEvent* signal =
+      Add(static_cast<int64_t>(id)).mutable_sendentitymessage()->mutable_entityoperationsignaled();
+  signal->set_requestid(RequestId(response_.instanceid(), id));
+  signal->set_operation(kOperationName.data(), kOperationName.size());
+  signal->mutable_input()->set_value(EncodeValue(value, payload_bytes));
+  signal->mutable_targetinstanceid()->set_value(std::move(entity));
+}
+
+void Answer::CallEntity(uint64_t id, std::string entity, uint64_t value, size_t payload_bytes) {
+  EntityOperationCalledEvent* call =
+      Add(static_cast<int64_t>(id)).mutable_sendentitymessage()->mutable_entityoperationcalled();
+  call->set_requestid(RequestId(response_.instanceid(), id));
+  call->set_operation(kOperationName.data(), kOperationName.size());
+  call->mutable_input()->set_value(EncodeValue(value, payload_bytes));
+  call->mutable_targetinstanceid()->set_value(std::move(entity));
+}
+
+void Answer::LockEntities(uint64_t id, const std::vector<std::string>& entities) {
+  EntityLockRequestedEvent* request =
+      Add(static_cast<int64_t>(id)).mutable_sendentitymessage()->mutable_entitylockrequested();
+  request->set_criticalsectionid(RequestId(response_.instanceid(), id));
+  for (const std::string& entity : entities) request->add_lockset(entity);
+  request->mutable_parentinstanceid()->set_value(response_.instanceid());
+}
+
+void Answer::UnlockEntity(uint64_t id, std::string entity, uint64_t lock) {
+  EntityUnlockSentEvent* unlock =
+      Add(static_cast<int64_t>(id)).mutable_sendentitymessage()->mutable_entityunlocksent();
+  unlock->set_criticalsectionid(RequestId(response_.instanceid(), lock));
+  unlock->mutable_parentinstanceid()->set_value(response_.instanceid());
+  unlock->mutable_targetinstanceid()->set_value(std::move(entity));
 }
 
 void Answer::Complete(uint64_t id, uint64_t value, size_t payload_bytes) {

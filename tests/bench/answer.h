@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
@@ -20,6 +21,12 @@ class Answer {
   // A child's id is that of its parent, a colon and the id of the action.
   void CreateSubOrchestration(uint64_t id, absl::string_view orchestration, std::string input);
   void CreateTimer(uint64_t id, int64_t due_us);
+  // The ids of requests and sections name the action, for its answer.
+  void SignalEntity(uint64_t id, std::string entity, uint64_t value, size_t payload_bytes);
+  void CallEntity(uint64_t id, std::string entity, uint64_t value, size_t payload_bytes);
+  void LockEntities(uint64_t id, const std::vector<std::string>& entities);
+  // Of the section that the action `lock` asked for.
+  void UnlockEntity(uint64_t id, std::string entity, uint64_t lock);
   void Complete(uint64_t id, uint64_t value, size_t payload_bytes);
   void ContinueAsNew(uint64_t id, std::string input);
   void Fail(const absl::Status& status);

@@ -7,12 +7,14 @@
 #include <limits>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "fmt/format.h"
 #include "tests/bench/answer.h"
 #include "tests/bench/client_slot.h"
+#include "tests/bench/entity.h"
 #include "tests/bench/history_call.h"
 #include "tests/bench/replay.h"
 #include "tests/bench/worker_stream.h"
@@ -238,6 +240,8 @@ WorkCounts Driver::work_counts() const {
   counts.turns = turns_.load(kRelaxed);
   counts.streamed_turns = streamed_turns_.load(kRelaxed);
   counts.activities = activities_.load(kRelaxed);
+  counts.batches = batches_.load(kRelaxed);
+  counts.operations = operations_.load(kRelaxed);
   counts.generations = generations_.load(kRelaxed);
   counts.foreign = foreign_.load(kRelaxed);
   counts.pings = pings_.load(kRelaxed);
@@ -295,6 +299,7 @@ uint64_t Driver::InstanceOf(uint64_t operation) {
     return batch_begin_ + operation % batch_size_;
   }
   records_.emplace_back();
+  Bump(started_);
   return records_.size() - 1;
 }
 
@@ -329,6 +334,52 @@ void Driver::EndTurn(const WorkItem& item, Replay& replay, absl::Status status) 
   }
   turn_answer_.set_completiontoken(item.completiontoken());
   TakeCall()->Send(turn_answer_, reached);
+}
+
+void Driver::EndBatch(const WorkItem& item) {
+  const EntityRequest& request = item.entityrequestv2();
+  const bool ours = absl::StartsWith(request.instanceid(), EntityPrefix(id_prefix_));
+  if (!ours) Bump(foreign_);
+  const absl::Status status = RunEntity(request, batch_answer_);
+  if (!status.ok() && !ours) return AbandonCall::Send(*this, item);
+  if (!status.ok()) AddError(std::string(status.message()));
+  if (ours) {
+    Bump(batches_);
+    Bump(operations_, request.operationrequests_size());
+  }
+  batch_answer_.set_completiontoken(item.completiontoken());
+  TakeCall()->Send(batch_answer_);
+}
+
+absl::StatusOr<EntityTotals> Driver::ReadEntities() const {
+  QueryEntitiesRequest request;
+  EntityQuery& query = *request.mutable_query();
+  query.mutable_instanceidstartswith()->set_value(EntityPrefix(id_prefix_));
+  query.set_includestate(true);
+  EntityTotals all;
+  QueryEntitiesResponse response;
+  do {
+    grpc::ClientContext context;
+    PrepareContext(context);
+    const absl::Duration timeout = absl::Seconds(options_.timeout_seconds);
+    context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
+    response.Clear();
+    const grpc::Status status = client_->QueryEntities(&context, request, &response);
+    if (!status.ok()) {
+      return absl::UnavailableError(absl::StrCat("QueryEntities answered ", Describe(status)));
+    }
+    for (const EntityMetadata& entity : response.entities()) {
+      EntityTotals totals;
+      if (!DecodeTotals(entity.serializedstate().value(), totals)) {
+        return absl::DataLossError(absl::StrCat(entity.instanceid(), " has the state ",
+                                                Shown(entity.serializedstate().value())));
+      }
+      all.operations += totals.operations;
+      all.sum += totals.sum;
+    }
+    *query.mutable_continuationtoken() = response.continuationtoken();
+  } while (!response.continuationtoken().value().empty());
+  return all;
 }
 
 void Driver::NoteTurn(const Replay& replay, const Place& place, Reached& reached) {

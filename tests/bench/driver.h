@@ -27,6 +27,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "proto/orchestrator_service.grpc.pb.h"
@@ -56,6 +57,8 @@ struct WorkCounts {
   int64_t turns = 0;
   int64_t streamed_turns = 0;  // of them, with StreamInstanceHistory
   int64_t activities = 0;
+  int64_t batches = 0;      // of entities
+  int64_t operations = 0;   // in them
   int64_t generations = 0;  // that ended
   int64_t foreign = 0;      // items of other runs, answered or given back
   int64_t pings = 0;
@@ -102,6 +105,10 @@ class Driver {
   // Waits until the run has failed, which is how a worker alone ends.
   void WaitFailed();
   bool failed() const;
+  // How many instances were started so far.
+  int64_t started() const { return started_.load(); }
+  // What the states of the run's entities say now.
+  absl::StatusOr<EntityTotals> ReadEntities() const;
   // Cancels what still runs, closes the streams and ends the thread; afterwards the results below
   // are complete.
   void Shutdown();
@@ -168,6 +175,8 @@ class Driver {
   bool FindPlace(const std::string& id, Place& place) const;
   // The same, and counts the item that belongs to another run.
   bool IsOurs(const std::string& id, Place& place);
+  // Runs a batch of an entity and answers it.
+  void EndBatch(const WorkItem& item);
   // Applies the new events, answers the turn, and notes what is to be known of it.
   void EndTurn(const WorkItem& item, Replay& replay, absl::Status status);
   void NoteTurn(const Replay& replay, const Place& place, Reached& reached);
@@ -205,6 +214,7 @@ class Driver {
   bool has_items_ = false;
   OrchestratorResponse turn_answer_;
   ActivityResponse activity_answer_;
+  EntityBatchResult batch_answer_;
   Results results_;
 
   std::atomic<bool> stop_{false};
@@ -212,9 +222,12 @@ class Driver {
   std::atomic<int64_t> turns_{0};
   std::atomic<int64_t> streamed_turns_{0};
   std::atomic<int64_t> activities_{0};
+  std::atomic<int64_t> batches_{0};
+  std::atomic<int64_t> operations_{0};
   std::atomic<int64_t> generations_{0};
   std::atomic<int64_t> foreign_{0};
   std::atomic<int64_t> pings_{0};
+  std::atomic<int64_t> started_{0};
 
   mutable absl::Mutex mutex_;
   int active_slots_ ABSL_GUARDED_BY(mutex_) = 0;  // and the pacer

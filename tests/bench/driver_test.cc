@@ -152,6 +152,41 @@ TEST_CASE("a tree counts the activities and instances of all its levels") {
   CHECK(outcome.work.foreign == 0);
 }
 
+TEST_CASE("operations of entities are counted, and their states are right at the end") {
+  FakeSidecar server;
+  const Outcome hot = RunCount(server, "entity_hot", 30);
+  CHECK(hot.errors.empty());
+  CHECK(hot.work.operations == 330);
+  CHECK(hot.work.batches <= 330);
+  const Outcome many = RunCount(server, "entity_many --entities 7 --signals 3 --calls 4", 30);
+  CHECK(many.errors.empty());
+  CHECK(many.work.operations == 210);
+  const Outcome lock = RunCount(server, "entity_lock --entities 3", 30);
+  CHECK(lock.errors.empty());
+  CHECK(lock.work.operations == 60);
+  CHECK(lock.work.foreign == 0);
+}
+
+TEST_CASE("a signal that is lost or doubled is an error") {
+  for (const int copies : {0, 2}) {
+    FakeSidecar server;
+    server.on_signal = [copies, count = 0](const EntityOperationSignaledEvent&) mutable {
+      return ++count == 7 ? copies : 1;
+    };
+    CHECK(HasError(RunCount(server, "entity_many --signals 5 --timeout-seconds 1", 10),
+                   copies == 2 ? "101 operations" : "99 operations"));
+  }
+}
+
+TEST_CASE("an entity with a state of other bytes is an error") {
+  FakeSidecar server;
+  server.on_item = [](WorkItem& item) {
+    if (!item.entityrequestv2().has_entitystate()) return;
+    item.mutable_entityrequestv2()->mutable_entitystate()->set_value("17");
+  };
+  CHECK(HasError(RunCount(server, "entity_hot", 10), "state '17'"));
+}
+
 TEST_CASE("a child that ends twice is an error") {
   FakeSidecar server;
   server.repeats = [](const WorkItem& item) {

@@ -30,6 +30,8 @@ class FakeSidecar final : public TaskHubSidecarService::Service {
   std::function<void(HistoryChunk&)> on_chunk;
   // How often an event reaches the instance.
   std::function<int(const RaiseEventRequest&)> on_raise;
+  // How often a signal reaches the entity.
+  std::function<int(const EntityOperationSignaledEvent&)> on_signal;
   // Should the item be sent once more?
   std::function<bool(const WorkItem&)> repeats;
   bool ends_stream_after_first_item = false;
@@ -143,6 +145,46 @@ class FakeSidecar final : public TaskHubSidecarService::Service {
     return grpc::Status::OK;
   }
 
+  grpc::Status CompleteEntityTask(grpc::ServerContext*, const EntityBatchResult* answer,
+                                  CompleteTaskResponse*) override {
+    absl::MutexLock lock(&mutex_);
+    const std::string& id = answer->completiontoken();
+    Entity& entity = entities_[id];
+    entity.state = answer->entitystate().value();
+    for (int i = 0; i < answer->results_size(); ++i) {
+      const HistoryEvent operation = std::move(entity.out[i]);
+      if (!operation.has_entityoperationcalled()) continue;
+      HistoryEvent event = NewEvent();
+      EntityOperationCompletedEvent* completed = event.mutable_entityoperationcompleted();
+      completed->set_requestid(operation.entityoperationcalled().requestid());
+      *completed->mutable_output() = answer->results(i).success().result();
+      Send(operation.entityoperationcalled().parentinstanceid().value(), event);
+    }
+    entity.out.clear();
+    if (!entity.inbox.empty()) OfferBatch(id, entity);
+    return grpc::Status::OK;
+  }
+
+  // Two a page.
+  grpc::Status QueryEntities(grpc::ServerContext*, const QueryEntitiesRequest* request,
+                             QueryEntitiesResponse* response) override {
+    absl::MutexLock lock(&mutex_);
+    const std::string& prefix = request->query().instanceidstartswith().value();
+    for (auto at = entities_.upper_bound(request->query().continuationtoken().value());
+         at != entities_.end(); ++at) {
+      if (at->first.compare(0, prefix.size(), prefix) != 0) continue;
+      if (response->entities_size() == 2) {
+        *response->mutable_continuationtoken()->mutable_value() =
+            response->entities(1).instanceid();
+        break;
+      }
+      EntityMetadata* entity = response->add_entities();
+      entity->set_instanceid(at->first);
+      entity->mutable_serializedstate()->set_value(at->second.state);
+    }
+    return grpc::Status::OK;
+  }
+
   grpc::Status WaitForInstanceCompletion(grpc::ServerContext* context,
                                          const GetInstanceRequest* request,
                                          GetInstanceResponse* response) override {
@@ -179,6 +221,17 @@ class FakeSidecar final : public TaskHubSidecarService::Service {
     bool turn_offered = false;
     bool ended = false;
     CompleteOrchestrationAction completion;
+  };
+
+  struct Entity {
+    std::string state;
+    std::vector<HistoryEvent> inbox;
+    std::vector<HistoryEvent> out;  // the batch at the worker
+    bool is_locked = false;
+  };
+  struct LockRequest {
+    std::string owner;
+    EntityLockRequestedEvent event;
   };
 
   static HistoryEvent NewEvent(int id = -1) {
@@ -235,6 +288,9 @@ class FakeSidecar final : public TaskHubSidecarService::Service {
             {google::protobuf::util::TimeUtil::TimestampToMicroseconds(due), {id, fired}});
         break;
       }
+      case OrchestratorAction::kSendEntityMessage:
+        SendToEntity(id, action.sendentitymessage(), event);
+        break;
       case OrchestratorAction::kCompleteOrchestration:
         return Complete(id, instance, action.completeorchestration());
       default:
@@ -260,6 +316,70 @@ class FakeSidecar final : public TaskHubSidecarService::Service {
     completed->set_taskscheduledid(instance.parent_task);
     *completed->mutable_result() = completion.result();
     Send(instance.parent, event);
+  }
+
+  // Also makes it an event of the sender's history.
+  void SendToEntity(const std::string& sender, const SendEntityMessageAction& message,
+                    HistoryEvent& event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    HistoryEvent operation = NewEvent();
+    if (message.has_entityoperationsignaled()) {
+      *event.mutable_entityoperationsignaled() = message.entityoperationsignaled();
+      *operation.mutable_entityoperationsignaled() = message.entityoperationsignaled();
+      const int copies = on_signal ? on_signal(message.entityoperationsignaled()) : 1;
+      const std::string& target = message.entityoperationsignaled().targetinstanceid().value();
+      for (int i = 0; i < copies; ++i) SendOperation(target, operation);
+    } else if (message.has_entityoperationcalled()) {
+      *event.mutable_entityoperationcalled() = message.entityoperationcalled();
+      *operation.mutable_entityoperationcalled() = message.entityoperationcalled();
+      operation.mutable_entityoperationcalled()->mutable_parentinstanceid()->set_value(sender);
+      SendOperation(message.entityoperationcalled().targetinstanceid().value(), operation);
+    } else if (message.has_entitylockrequested()) {
+      *event.mutable_entitylockrequested() = message.entitylockrequested();
+      lock_requests_.push_back({sender, message.entitylockrequested()});
+      GrantLocks();
+    } else if (message.has_entityunlocksent()) {
+      *event.mutable_entityunlocksent() = message.entityunlocksent();
+      entities_[message.entityunlocksent().targetinstanceid().value()].is_locked = false;
+      GrantLocks();
+    }
+  }
+
+  void SendOperation(const std::string& id, const HistoryEvent& operation)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    Entity& entity = entities_[id];
+    entity.inbox.push_back(operation);
+    if (entity.out.empty()) OfferBatch(id, entity);
+  }
+
+  // The first requests first; one that must wait lets those behind it through, which is enough for
+  // those who lock before they call.
+  void GrantLocks() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    std::vector<LockRequest> waiting;
+    for (LockRequest& request : lock_requests_) {
+      bool is_free = true;
+      for (const std::string& id : request.event.lockset()) is_free &= !entities_[id].is_locked;
+      if (!is_free) {
+        waiting.push_back(std::move(request));
+        continue;
+      }
+      for (const std::string& id : request.event.lockset()) entities_[id].is_locked = true;
+      HistoryEvent granted = NewEvent();
+      granted.mutable_entitylockgranted()->set_criticalsectionid(request.event.criticalsectionid());
+      Send(request.owner, granted);
+    }
+    lock_requests_ = std::move(waiting);
+  }
+
+  void OfferBatch(const std::string& id, Entity& entity) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    WorkItem item;
+    item.set_completiontoken(id);
+    EntityRequest* batch = item.mutable_entityrequestv2();
+    batch->set_instanceid(id);
+    if (!entity.state.empty()) batch->mutable_entitystate()->set_value(entity.state);
+    entity.out = std::move(entity.inbox);
+    entity.inbox.clear();
+    for (const HistoryEvent& operation : entity.out) *batch->add_operationrequests() = operation;
+    queue_.push_back(std::move(item));
   }
 
   void OfferActivity(const std::string& id, const OrchestratorAction& action)
@@ -308,6 +428,8 @@ class FakeSidecar final : public TaskHubSidecarService::Service {
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::deque<WorkItem> queue_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, Instance> instances_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, Entity> entities_ ABSL_GUARDED_BY(mutex_);
+  std::vector<LockRequest> lock_requests_ ABSL_GUARDED_BY(mutex_);
   // By the microsecond at which they are due.
   std::multimap<int64_t, std::pair<std::string, HistoryEvent>> timers_ ABSL_GUARDED_BY(mutex_);
   std::unique_ptr<grpc::Server> server_;

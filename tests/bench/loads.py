@@ -1,6 +1,6 @@
 """The sets that are nothing but runs of dtbench."""
 
-from runs import ACTIVITY_COLUMNS, Bench, Load, Outcome
+from runs import ACTIVITY_COLUMNS, OPERATION_COLUMNS, Bench, Load, Outcome
 
 DRAINED = 50_000
 FINISHED = 100_000
@@ -67,6 +67,17 @@ def generations(bench: Bench) -> Outcome:
     return bench.outcome("Continue as new, 1,000 generations", [
         load(f"{in_flight} in flight", "generations", generations=1000, in_flight=in_flight,
              count=in_flight, warmup_seconds=0) for in_flight in (1, 16)])
+
+
+def entities(bench: Bench) -> Outcome:
+    return bench.outcome("Entities", [
+        load(f"{name}, {in_flight} in flight", workload, in_flight=in_flight, **options)
+        for name, workload, options in (
+            ("10 signals and a call to one", "entity_hot", {}),
+            ("5 calls to 1,000", "entity_many", {}),
+            ("5 signals and a call to 1,000", "entity_many", {"signals": 5, "calls": 1}),
+            ("locks of two of 100", "entity_lock", {}))
+        for in_flight in (1, 64)], OPERATION_COLUMNS)
 
 
 def long_loads() -> list[Load]:

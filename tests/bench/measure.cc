@@ -83,6 +83,32 @@ class Run {
     DoPass(Pass::kCollect, options_.count);
   }
 
+  // Signals may still be on their way when all orchestrations have ended. Each operation must have
+  // been done once.
+  void CheckEntities() {
+    EntityTotals expected;
+    for (int64_t number = 0; number < driver_.started(); ++number) {
+      const EntityTotals totals = options_.workload->TotalsOf(options_.parameters, number);
+      expected.operations += totals.operations;
+      expected.sum += totals.sum;
+    }
+    const Clock::time_point deadline = Clock::now() + ToDuration(options_.timeout_seconds);
+    while (!is_off() && expected.operations > 0) {
+      const auto found = driver_.ReadEntities();
+      if (!found.ok()) {
+        status_ = found.status();
+        return;
+      }
+      if (found->operations == expected.operations && found->sum == expected.sum) return;
+      if (found->operations >= expected.operations || Clock::now() >= deadline) {
+        status_ = absl::DataLossError(absl::StrCat(
+            "entities did ", found->operations, " operations with the sum ", found->sum, "; ",
+            expected.operations, " with ", expected.sum, " would be right"));
+      }
+      absl::SleepFor(absl::Milliseconds(20));
+    }
+  }
+
   absl::StatusOr<Measurement> Result() const {
     if (!status_.ok()) return status_;
     return measurement_;
@@ -114,13 +140,13 @@ class Run {
       const Clock::time_point deadline = Clock::now() + ToDuration(options_.timeout_seconds);
       if (driver_.WaitMark(mark, options_.count, deadline)) return;
       const WorkCounts work = driver_.work_counts();
-      if (work.turns + work.activities == before) {
+      if (work.turns + work.activities + work.batches == before) {
         status_ = absl::DeadlineExceededError(
             absl::StrCat(driver_.marked(mark), " of ", options_.count, " orchestrations ",
                          mark == Mark::kWaiting ? "took their first turn" : "ended",
                          ", and the workers got nothing in ", options_.timeout_seconds, " s"));
       }
-      before = work.turns + work.activities;
+      before = work.turns + work.activities + work.batches;
     }
   }
 
@@ -159,6 +185,7 @@ absl::StatusOr<Measurement> Measure(const Options& options, const Meter& meter, 
   } else {
     run.Seconds();
   }
+  run.CheckEntities();
   return run.Result();
 }
 

@@ -29,7 +29,9 @@ void AddWorkload(CLI::App& app, Options& options) {
          [&options](const std::string& name) { options.workload = FindWorkload(name); },
          "What an orchestration does: chain (the default): activities one after the other; fanout: "
          "all at once, then a sum; tree: sub-orchestrations; timers; events; generations: "
-         "continue-as-new")
+         "continue-as-new; entity_hot: signals and calls of one entity; entity_many: of a "
+         "thousand; "
+         "entity_lock: critical sections of two")
       ->check(CLI::IsMember(WorkloadNames()));
   Parameters& parameters = options.parameters;
   app.add_option("--activities", parameters.activities,
@@ -65,6 +67,17 @@ void AddWorkload(CLI::App& app, Options& options) {
                  "Generations of one orchestration that continues as new")
       ->check(CLI::Range(1, 1000000))
       ->capture_default_str();
+  app.add_option("--entities", parameters.entities,
+                 "Entities that the orchestrations share; default: entity_hot 1, entity_many 1000, "
+                 "entity_lock 100")
+      ->check(CLI::Range(1, 1000000));
+  app.add_option("--signals", parameters.signals,
+                 "Signals of one orchestration; default: entity_hot 10, entity_many 0")
+      ->check(CLI::Range(0, 1000000));
+  app.add_option("--calls", parameters.calls,
+                 "Calls of one orchestration, one after the other; default: entity_hot 1, "
+                 "entity_many 5")
+      ->check(CLI::Range(1, 1000000));
   app.add_option("--payload-bytes", parameters.payload_bytes,
                  "Size of every input and result; the least is 22")
       ->check(CLI::Range(22, 64 << 20))
@@ -158,6 +171,9 @@ void Check(const CLI::App& app, const Options& options) {
     throw CLI::ValidationError(absl::StrCat("--width, --depth: a tree of ", each.instances,
                                             " instances; the most is ", kTreeInstancesMax));
   }
+  if (options.workload == &EntityLock() && options.parameters.entities == 1) {
+    throw CLI::ValidationError("--entities: entity_lock needs two");
+  }
   if (!options.is_batch()) return;
   const std::string way =
       options.queue_first ? "--queue-first" : absl::StrCat("--workload ", options.workload->name());
@@ -186,6 +202,7 @@ void FillDefaults(Options& options) {
         kTimerLeadSecondsMin + static_cast<double>(options.count) / kWaitingPerSecond;
   }
   const int64_t per_stream = (options.in_flight + options.workers - 1) / options.workers;
+  options.workload->FillDefaults(options.parameters);
   const Amounts each = options.workload->Each(options.parameters);
   const auto credit = [per_stream](int64_t of_each) {
     const int64_t all = per_stream * std::max<int64_t>(1, of_each);
@@ -195,6 +212,7 @@ void FillDefaults(Options& options) {
   if (options.worker_activities == 0) {
     options.worker_activities = std::min(kWorkerItemsMax, credit(each.activities_at_once));
   }
+  options.worker_entities = std::min(kWorkerItemsMax, credit(each.operations));
 }
 
 }  // namespace

@@ -29,6 +29,7 @@ struct Options {
   bool history_streaming = false;
   int worker_orchestrations = 0;  // what each stream announces; 0 = enough for all in flight
   int worker_activities = 0;
+  int worker_entities = 0;
   double timeout_seconds = 60;  // for each call of the client, and without any progress
   double connect_seconds = 10;  // how long the server may take to appear
   std::string postgres;         // libpq URL or conninfo; empty = look for the daemon's

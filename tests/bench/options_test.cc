@@ -46,6 +46,22 @@ TEST_CASE("workers announce what can be in flight, to a bound") {
   CHECK(Parse("--worker-activities 3").options.worker_activities == 3);
 }
 
+TEST_CASE("what an entity workload is not told it has of its own") {
+  const Options hot = Parse("--workload entity_hot --in-flight 8").options;
+  CHECK(hot.parameters.entities == 1);
+  CHECK(hot.parameters.signals == 10);
+  CHECK(hot.parameters.calls == 1);
+  CHECK(hot.worker_entities == 88);
+  const Options many =
+      Parse("--workload entity_many --entities 7 --signals 2 --calls 3 --in-flight 8").options;
+  CHECK(many.parameters.entities == 7);
+  CHECK(many.parameters.signals == 2);
+  CHECK(many.parameters.calls == 3);
+  CHECK(Parse("--workload entity_lock").options.parameters.entities == 100);
+  CHECK_FALSE(Parse("--workload entity_lock --entities 1").run);
+  CHECK_FALSE(Parse("--workload entity_hot --calls 0").run);
+}
+
 TEST_CASE("a batch has a count, no warm-up, and a lead for its timers") {
   const Options timers =
       Parse("--workload timers --count 3000 --timer-spread-seconds 60 --in-flight 8").options;

@@ -26,7 +26,7 @@ bool DecodeValue(absl::string_view text, uint64_t& value);
 // What an orchestration starts with, or an event carries: numbers that say what it is about, then a
 // value, "N:M:VALUE" inside the quotes.
 struct Input {
-  static constexpr size_t kNumbersMax = 2;
+  static constexpr size_t kNumbersMax = 3;
   std::array<uint64_t, kNumbersMax> numbers{};
   size_t number_count = 0;
   uint64_t value = 0;

@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "google/protobuf/util/time_util.h"
+#include "tests/bench/entity.h"
 
 namespace dt::bench {
 namespace {
@@ -16,6 +17,8 @@ absl::string_view KindName(TaskKind kind) {
       return "SubOrchestrationInstanceCreated";
     case TaskKind::kTimer:
       return "TimerCreated";
+    case TaskKind::kEntity:
+      return "message to an entity";
     case TaskKind::kNone:
       break;
   }
@@ -83,6 +86,19 @@ absl::Status Replay::Apply(const HistoryEvent& event) {
     case HistoryEvent::kSubOrchestrationInstanceFailed:
       return Failed(event.suborchestrationinstancefailed().taskscheduledid(),
                     event.suborchestrationinstancefailed().failuredetails());
+    case HistoryEvent::kEntityOperationSignaled:
+    case HistoryEvent::kEntityUnlockSent:
+      return ApplySent(event.eventid());
+    case HistoryEvent::kEntityOperationCalled:
+    case HistoryEvent::kEntityLockRequested:
+      return ApplyScheduled(TaskKind::kEntity, event.eventid());
+    case HistoryEvent::kEntityOperationCompleted:
+      return ApplyAnswer(event.entityoperationcompleted().requestid(),
+                         &event.entityoperationcompleted().output());
+    case HistoryEvent::kEntityLockGranted:
+      return ApplyAnswer(event.entitylockgranted().criticalsectionid(), nullptr);
+    case HistoryEvent::kEntityOperationFailed:
+      return Failed(-1, event.entityoperationfailed().failuredetails());
     case HistoryEvent::kOrchestratorStarted:
       started_at_ns_ = TimeUtil::TimestampToNanoseconds(event.timestamp());
       return absl::OkStatus();
@@ -118,6 +134,21 @@ absl::Status Replay::ApplyScheduled(TaskKind kind, int32_t id) {
   if (scheduled_ == plan_.tasks) return Broken(absl::StrCat("too many ", KindName(kind)));
   ++scheduled_;
   return absl::OkStatus();
+}
+
+absl::Status Replay::ApplySent(int32_t id) {
+  if (absl::Status status = ApplyScheduled(TaskKind::kEntity, id); !status.ok()) return status;
+  seen_[id] = true;  // An answer would be the second one.
+  return absl::OkStatus();
+}
+
+absl::Status Replay::ApplyAnswer(const std::string& request,
+                                 const google::protobuf::StringValue* result) {
+  uint64_t id = 0;
+  if (!ActionOfRequest(instance_id_, request, id)) {
+    return Broken(absl::StrCat("answer to the request ", Shown(request), " of another instance"));
+  }
+  return ApplyResult(TaskKind::kEntity, static_cast<int32_t>(id), result);
 }
 
 absl::Status Replay::ApplyResult(TaskKind kind, int32_t id,

@@ -49,6 +49,9 @@ class Replay {
   absl::Status Apply(const HistoryEvent& event);
   absl::Status ApplyStart(const ExecutionStartedEvent& event);
   absl::Status ApplyScheduled(TaskKind kind, int32_t id);
+  // What no answer comes to.
+  absl::Status ApplySent(int32_t id);
+  absl::Status ApplyAnswer(const std::string& request, const google::protobuf::StringValue* result);
   absl::Status ApplyResult(TaskKind kind, int32_t id, const google::protobuf::StringValue* result);
   absl::Status ApplyFired(const TimerFiredEvent& event);
   absl::Status ApplyRaised(const EventRaisedEvent& event);

@@ -93,6 +93,10 @@ void AddDatabase(const Measurement& measurement, double count, Figures& figures)
   const DatabaseCounters& to = *measurement.end.database;
   figures.commits_per_orchestration = PerCount(to.commits - from.commits, count);
   figures.wal_bytes_per_orchestration = PerCount(to.wal_bytes - from.wal_bytes, count);
+  const auto operations =
+      static_cast<double>(measurement.end.work.operations - measurement.begin.work.operations);
+  figures.commits_per_operation = PerCount(to.commits - from.commits, operations);
+  figures.wal_bytes_per_operation = PerCount(to.wal_bytes - from.wal_bytes, operations);
   if (from.statements && to.statements) {
     const int64_t statements = *to.statements - *from.statements;
     figures.statements_per_orchestration = PerCount(statements, count);
@@ -116,13 +120,19 @@ void AddWork(const Options& options, const Measurement& measurement, double coun
   const WorkCounts& from = measurement.begin.work;
   const WorkCounts& to = measurement.end.work;
   const int64_t activities = to.activities - from.activities;
-  figures.work_items = to.turns - from.turns + activities;
+  const int64_t batches = to.batches - from.batches;
+  figures.work_items = to.turns - from.turns + activities + batches;
   figures.work_items_per_second = static_cast<double>(figures.work_items) / figures.seconds;
   figures.turns_per_orchestration = PerCount(to.turns - from.turns, count);
   figures.streamed_turns_per_orchestration =
       PerCount(to.streamed_turns - from.streamed_turns, count);
   if (options.workload == &Generations()) {
     figures.generations_per_second = PerCount(to.generations - from.generations, figures.seconds);
+  }
+  if (batches > 0) {
+    const int64_t operations = to.operations - from.operations;
+    figures.operations_per_second = PerCount(operations, figures.seconds);
+    figures.operations_per_batch = PerCount(operations, static_cast<double>(batches));
   }
   figures.wall_ms_per_activity = Per(figures.seconds * 1000, static_cast<double>(activities));
   figures.per_activities = CpuPer1000(measurement, static_cast<double>(activities));
@@ -135,13 +145,13 @@ std::string Title(const Options& options) {
                                ? fmt::format("{} starts per second", options.starts_per_second)
                                : fmt::format("{} in flight", options.in_flight);
   return fmt::format(
-      "{} of {} instance(s), {} activities, {} events, {} generation(s); {}{}, payloads of {} "
-      "bytes, "
-      "{} worker stream(s){}, at {}\n",
+      "{} of {} instance(s), {} activities, {} events, {} generation(s), {} operation(s) of "
+      "entities; {}{}, payloads of {} bytes, {} worker stream(s){}, at {}\n",
       std::string(options.workload->name()), each.instances, each.activities, each.events,
-      each.generations, load, options.queue_first ? ", all started before the workers" : "",
-      parameters.payload_bytes, options.workers,
-      options.history_streaming ? " that take streamed history" : "", options.address);
+      each.generations, each.operations, load,
+      options.queue_first ? ", all started before the workers" : "", parameters.payload_bytes,
+      options.workers, options.history_streaming ? " that take streamed history" : "",
+      options.address);
 }
 
 void AddOptions(const Options& options, JsonLine& line) {
@@ -165,6 +175,9 @@ void AddOptions(const Options& options, JsonLine& line) {
       If(options.workload == &Timers(), static_cast<double>(parameters.timer_spread_us) / 1e6), 3);
   line.Int("events_each", If<int64_t>(options.workload == &Events(), parameters.events_each));
   line.Int("generations", If<int64_t>(options.workload == &Generations(), parameters.generations));
+  line.Int("entities", If<int64_t>(each.operations > 0, parameters.entities));
+  line.Int("signals_each", If<int64_t>(each.operations > 0, parameters.signals));
+  line.Int("calls_each", If<int64_t>(each.operations > 0, parameters.calls));
 }
 
 }  // namespace
@@ -213,6 +226,12 @@ std::string Summary(const Options& options, const Figures& figures) {
   line("lateness ms", Text(figures.lateness_ms, 2));
   line("events/s", fmt::format("{:>10}", Text(figures.events_per_second, 1)));
   line("generations/s", fmt::format("{:>10}", Text(figures.generations_per_second, 1)));
+  line("operations/s",
+       fmt::format("{:>10}   of entities, {} in a batch", Text(figures.operations_per_second, 1),
+                   Text(figures.operations_per_batch, 2)));
+  line("per operation",
+       fmt::format("{:>10} commits {:>26} bytes of WAL", Text(figures.commits_per_operation, 3),
+                   Text(figures.wal_bytes_per_operation, 0)));
   line("per orchestration", fmt::format("{:>10} commits {:>7} statements {:>7} bytes of WAL",
                                         Text(figures.commits_per_orchestration, 3),
                                         Text(figures.statements_per_orchestration, 3),
@@ -241,6 +260,10 @@ std::string Json(const Options& options, const Figures& figures) {
   line.Add("lateness_ms", figures.lateness_ms);
   line.Number("events_per_second", figures.events_per_second, 1);
   line.Number("generations_per_second", figures.generations_per_second, 1);
+  line.Number("operations_per_second", figures.operations_per_second, 1);
+  line.Number("operations_per_batch", figures.operations_per_batch, 3);
+  line.Number("commits_per_operation", figures.commits_per_operation, 4);
+  line.Number("wal_bytes_per_operation", figures.wal_bytes_per_operation, 1);
   line.Number("wall_ms_per_activity", figures.wall_ms_per_activity, 4);
   line.Number("commits_per_orchestration", figures.commits_per_orchestration, 4);
   line.Number("statements_per_orchestration", figures.statements_per_orchestration, 4);

@@ -30,7 +30,7 @@ struct Figures {
   int64_t orchestrations = 0;  // that ended inside the measurement
   double seconds = 0;
   double orchestrations_per_second = 0;
-  int64_t work_items = 0;  // turns and activities that workers were given
+  int64_t work_items = 0;  // turns, activities and batches of entities that workers were given
   double work_items_per_second = 0;
   std::optional<double> turns_per_orchestration;
   std::optional<double> streamed_turns_per_orchestration;
@@ -38,6 +38,10 @@ struct Figures {
   Spread lateness_ms;
   std::optional<double> events_per_second;
   std::optional<double> generations_per_second;
+  std::optional<double> operations_per_second;  // of entities
+  std::optional<double> operations_per_batch;
+  std::optional<double> commits_per_operation;
+  std::optional<double> wal_bytes_per_operation;
   std::optional<double> wall_ms_per_activity;
   std::optional<double> commits_per_orchestration;
   std::optional<double> statements_per_orchestration;

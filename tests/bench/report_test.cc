@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "tests/support/catch.h"
@@ -27,7 +28,7 @@ std::map<std::string, std::string> Fields(absl::string_view line) {
 }
 
 // A second in which ten orchestrations ended, the slowest after ten milliseconds.
-Measurement OneSecond() {
+Measurement OneSecond(const Options& options) {
   Measurement measurement;
   measurement.begin.time = Clock::time_point(std::chrono::seconds(100));
   measurement.end.time = measurement.begin.time + std::chrono::seconds(1);
@@ -36,6 +37,8 @@ Measurement OneSecond() {
   measurement.end.work.streamed_turns = 20;
   measurement.end.work.activities = 50;
   measurement.end.work.generations = 30;
+  measurement.end.work.batches = options.workload->Each(options.parameters).operations > 0 ? 5 : 0;
+  measurement.end.work.operations = 4 * measurement.end.work.batches;
   measurement.begin.daemon_cpu_seconds = 2;
   measurement.end.daemon_cpu_seconds = 2.5;
   measurement.end.generator_cpu_seconds = 0.1;
@@ -60,7 +63,7 @@ std::vector<Completion> TenCompletions(Clock::time_point begin, bool with_latenc
 }
 
 std::map<std::string, std::string> FieldsOf(const Options& options, bool is_batch = false) {
-  const Measurement measurement = OneSecond();
+  const Measurement measurement = OneSecond(options);
   Results results;
   results.completions = TenCompletions(measurement.begin.time, !is_batch);
   if (options.workload == &Timers()) results.lateness_ms = {3, 1, 2};
@@ -98,15 +101,22 @@ TEST_CASE("every workload prints the same keys, and null for those of others") {
       {"timers", {"\"timer_spread_seconds\"", "\"lateness_ms_p50\"", "\"lateness_ms_max\""}},
       {"events", {"\"events_each\"", "\"events_per_second\""}},
       {"generations", {"\"generations\"", "\"generations_per_second\""}}};
+  const std::vector<std::string> of_entities = {
+      "\"entities\"", "\"signals_each\"", "\"operations_per_second\"", "\"commits_per_operation\""};
   std::vector<std::string> keys;
   for (const auto& [key, value] : FieldsOf(Options())) keys.push_back(key);
   for (const Workload* workload : AllWorkloads()) {
     Options options;
     options.workload = workload;
+    workload->FillDefaults(options.parameters);
     auto fields = FieldsOf(options);
     std::vector<std::string> these;
     for (const auto& [key, value] : fields) these.push_back(key);
     CHECK(these == keys);
+    for (const std::string& key : of_entities) {
+      INFO(workload->name() << " " << key);
+      CHECK((fields[key] != "null") == absl::StartsWith(workload->name(), "entity_"));
+    }
     for (const auto& [name, own_keys] : own) {
       for (const std::string& key : own_keys) {
         INFO(workload->name() << " " << key);
@@ -142,10 +152,22 @@ TEST_CASE("events and generations are counted per second") {
   CHECK(FieldsOf(options)["\"generations_per_second\""] == "30.0");
 }
 
+TEST_CASE("operations of entities are counted per second, per batch and with what each costs") {
+  Options options;
+  options.workload = &EntityHot();
+  EntityHot().FillDefaults(options.parameters);
+  auto fields = FieldsOf(options);
+  CHECK(fields["\"work_items\""] == "115");
+  CHECK(fields["\"operations_per_second\""] == "20.0");
+  CHECK(fields["\"operations_per_batch\""] == "4.000");
+  CHECK(fields["\"commits_per_operation\""] == "0.2000");
+  CHECK(fields["\"wal_bytes_per_operation\""] == "1000.0");
+}
+
 TEST_CASE("the summary says what it is about, and has a dash for what is not known") {
   Options options;
   options.workload = &Tree();
-  const Measurement measurement = OneSecond();
+  const Measurement measurement = OneSecond(options);
   const std::string text = Summary(options, MakeFigures(options, measurement, Results()));
   CHECK(text.find("tree of 40 instance(s), 27 activities") != std::string::npos);
   CHECK(text.find("latency ms                    - p50") != std::string::npos);

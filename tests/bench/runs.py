@@ -40,6 +40,19 @@ ACTIVITY_COLUMNS = (
     Column("postgres_cpu_seconds_per_1000_activities", "PostgreSQL CPU s/1,000 activities", 3),
     Column("generator_cpu_seconds_per_1000_activities", "dtbench CPU s/1,000 activities", 3),
 )
+OPERATION_COLUMNS = (
+    Column("operations_per_second", "operations/s", 0),
+    Column("operations_per_batch", "in a batch", 2),
+    Column("orchestrations_per_second", "orchestrations/s"),
+    Column("work_items_per_second", "work items/s", 0),
+    Column("latency_ms_p50", "p50 ms"),
+    Column("latency_ms_p99", "p99 ms"),
+    Column("commits_per_operation", "commits/operation", 3),
+    Column("wal_bytes_per_operation", "WAL bytes/operation", 0),
+    Column("daemon_cpu_seconds_per_1000", "daemon CPU s/1,000", 3),
+    Column("postgres_cpu_seconds_per_1000", "PostgreSQL CPU s/1,000", 3),
+    Column("generator_cpu_seconds_per_1000", "dtbench CPU s/1,000", 3),
+)
 
 
 @dataclasses.dataclass(frozen=True)

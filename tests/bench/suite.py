@@ -30,6 +30,8 @@ SETS: dict[str, tuple[str, Callable[[Bench], Outcome]]] = {
     "timers": ("W4: 100,000 timers within 60 s, 10,000 at one instant", loads.timers),
     "events": ("W5: events to 10,000 instances, 1,000 events to one", loads.events),
     "generations": ("W6: 1,000 generations by continue-as-new", loads.generations),
+    "entities": ("W8: signals and calls of one entity and of 1,000, locks of two of 100",
+                 loads.entities),
     "long": ("W7: chains of 1,000 and of 10, with and without history streaming", loads.long),
     "payloads": ("W9: inputs and results of 1 KB, 64 KB and 1 MB", loads.payloads),
     "idle": ("W10: 0, 10,000 and 1,000,000 waiting instances and nothing to do", idle),

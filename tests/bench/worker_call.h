@@ -14,8 +14,8 @@
 namespace dt::bench {
 
 // The counters have one writer; an atomic add would lock the bus for nothing.
-inline void Bump(std::atomic<int64_t>& counter) {
-  counter.store(counter.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+inline void Bump(std::atomic<int64_t>& counter, int64_t by = 1) {
+  counter.store(counter.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
 }
 
 // Answers one work item. A worker alone goes on when the server could not take an answer: the item
@@ -35,6 +35,11 @@ class Driver::CompleteCall final : public Driver::UnaryCall<CompleteTaskResponse
     reached_ = {};
     Await(
         driver_.worker_->AsyncCompleteActivityTask(&NewContext(driver_), answer, &driver_.queue_));
+  }
+  void Send(const EntityBatchResult& answer) {
+    what_ = "CompleteEntityTask";
+    reached_ = {};
+    Await(driver_.worker_->AsyncCompleteEntityTask(&NewContext(driver_), answer, &driver_.queue_));
   }
   void OnDone(bool) override {
     if (status_.ok()) {
@@ -64,6 +69,12 @@ class Driver::AbandonCall final : public Tag {
       call->activity_ = driver.worker_->AsyncAbandonTaskActivityWorkItem(&call->context_, request,
                                                                          &driver.queue_);
       call->activity_->Finish(&call->activity_response_, &call->status_, call);
+    } else if (item.has_entityrequestv2()) {
+      AbandonEntityTaskRequest request;
+      request.set_completiontoken(item.completiontoken());
+      call->batch_ =
+          driver.worker_->AsyncAbandonTaskEntityWorkItem(&call->context_, request, &driver.queue_);
+      call->batch_->Finish(&call->batch_response_, &call->status_, call);
     } else {
       AbandonOrchestrationTaskRequest request;
       request.set_completiontoken(item.completiontoken());
@@ -86,8 +97,10 @@ class Driver::AbandonCall final : public Tag {
   grpc::Status status_;
   AbandonActivityTaskResponse activity_response_;
   AbandonOrchestrationTaskResponse turn_response_;
+  AbandonEntityTaskResponse batch_response_;
   std::unique_ptr<grpc::ClientAsyncResponseReader<AbandonActivityTaskResponse>> activity_;
   std::unique_ptr<grpc::ClientAsyncResponseReader<AbandonOrchestrationTaskResponse>> turn_;
+  std::unique_ptr<grpc::ClientAsyncResponseReader<AbandonEntityTaskResponse>> batch_;
 };
 
 }  // namespace dt::bench

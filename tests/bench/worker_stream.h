@@ -31,11 +31,13 @@ class Driver::Stream final : public Tag {
     GetWorkItemsRequest request;
     request.set_maxconcurrentorchestrationworkitems(driver_.options_.worker_orchestrations);
     request.set_maxconcurrentactivityworkitems(driver_.options_.worker_activities);
+    request.set_maxconcurrententityworkitems(driver_.options_.worker_entities);
     WorkItemFilters* filters = request.mutable_workitemfilters();
     for (const Workload* workload : AllWorkloads()) {
       filters->add_orchestrations()->set_name(std::string(workload->orchestration()));
     }
     filters->add_activities()->set_name(std::string(kActivityName));
+    filters->add_entities()->set_name(std::string(kEntityName));
     if (driver_.options_.history_streaming) {
       request.add_capabilities(WORKER_CAPABILITY_HISTORY_STREAMING);
     }
@@ -87,6 +89,9 @@ class Driver::Stream final : public Tag {
       case WorkItem::kActivityRequest:
         driver_.NoteItem();
         return HandleActivity(item);
+      case WorkItem::kEntityRequestV2:
+        driver_.NoteItem();
+        return driver_.EndBatch(item);
       case WorkItem::kHealthPing:
         return Bump(driver_.pings_);
       default:

@@ -8,8 +8,9 @@
 namespace dt::bench {
 
 absl::Span<const Workload* const> AllWorkloads() {
-  static const Workload* const kAll[] = {&Chain(),  &Fanout(), &Tree(),
-                                         &Timers(), &Events(), &Generations()};
+  static const Workload* const kAll[] = {&Chain(),     &Fanout(),     &Tree(),
+                                         &Timers(),    &Events(),     &Generations(),
+                                         &EntityHot(), &EntityMany(), &EntityLock()};
   return kAll;
 }
 

@@ -34,6 +34,10 @@ struct Parameters {
   int64_t timers = 1;
   int events_each = 1;
   int generations = 1000;
+  // entity_...; negative = the workload's own.
+  int entities = -1;  // that the orchestrations of a run share
+  int signals = -1;   // of one orchestration
+  int calls = -1;
 };
 
 // What one orchestration is, its descendants included.
@@ -43,12 +47,19 @@ struct Amounts {
   int64_t instances = 1;
   int64_t events = 0;
   int64_t generations = 1;
+  int64_t operations = 0;  // of entities
+};
+
+// What operations come to: how many, and the sum of their inputs.
+struct EntityTotals {
+  uint64_t operations = 0;
+  uint64_t sum = 0;
 };
 
 // What the instances of a batch wait for, once they run.
 enum class Trigger { kNone, kTimer, kEvents };
 
-enum class TaskKind { kNone, kActivity, kSubOrchestration, kTimer };
+enum class TaskKind { kNone, kActivity, kSubOrchestration, kTimer, kEntity };
 
 // What an orchestration does in one generation: so many tasks of one kind, and takes so many
 // events.
@@ -65,6 +76,8 @@ class Workload {
   virtual absl::string_view name() const = 0;  // on the command line
   virtual absl::string_view orchestration() const = 0;
   virtual Trigger trigger() const { return Trigger::kNone; }
+  // Sets what the command line left to the workload.
+  virtual void FillDefaults(Parameters&) const {}
 
   // The client's side: what the orchestration with this number is started with, and what it must
   // come to. The input is another one at the end where generations follow each other.
@@ -74,6 +87,8 @@ class Workload {
     return InputOf(parameters, number);
   }
   virtual uint64_t OutputOf(const Parameters& parameters, uint64_t number) const = 0;
+  // What it does to entities.
+  virtual EntityTotals TotalsOf(const Parameters&, uint64_t) const { return {}; }
 
   // The worker's side. False when the numbers of the input are none of this workload's.
   virtual bool PlanOf(const Input& input, Plan& plan) const = 0;
@@ -88,6 +103,7 @@ const Workload* FindOrchestration(absl::string_view orchestration);
 
 inline constexpr absl::string_view kActivityName = "DtbenchStep";
 inline constexpr absl::string_view kEventName = "DtbenchEvent";
+inline constexpr absl::string_view kEntityName = "dtbenchentity";
 
 std::string ExpectedOutput(const Workload& workload, const Parameters& parameters, uint64_t number);
 

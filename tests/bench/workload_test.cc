@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "google/protobuf/util/time_util.h"
+#include "tests/bench/entity.h"
 #include "tests/bench/replay.h"
 #include "tests/bench/workloads.h"
 #include "tests/support/catch.h"
@@ -65,6 +66,30 @@ void AddActivity(const OrchestratorAction& action, OrchestratorRequest& request)
 
 std::string RunToEnd(OrchestratorRequest request);
 
+// Runs it on an entity without a state, which its answer does not show.
+void AddEntityMessage(const OrchestratorAction& action, OrchestratorRequest& request) {
+  const SendEntityMessageAction& message = action.sendentitymessage();
+  HistoryEvent* sent = request.add_pastevents();
+  sent->set_eventid(action.id());
+  if (message.has_entitylockrequested()) {
+    *sent->mutable_entitylockrequested() = message.entitylockrequested();
+    request.add_newevents()->mutable_entitylockgranted()->set_criticalsectionid(
+        message.entitylockrequested().criticalsectionid());
+  } else if (message.has_entityoperationsignaled()) {
+    *sent->mutable_entityoperationsignaled() = message.entityoperationsignaled();
+  } else if (message.has_entityoperationcalled()) {
+    *sent->mutable_entityoperationcalled() = message.entityoperationcalled();
+    EntityRequest batch;
+    *batch.add_operationrequests() = *sent;
+    EntityBatchResult result;
+    REQUIRE(RunEntity(batch, result).ok());
+    EntityOperationCompletedEvent* completed =
+        request.add_newevents()->mutable_entityoperationcompleted();
+    completed->set_requestid(message.entityoperationcalled().requestid());
+    *completed->mutable_output() = result.results(0).success().result();
+  }
+}
+
 void AddChild(const OrchestratorAction& action, OrchestratorRequest& request) {
   const CreateSubOrchestrationAction& create = action.createsuborchestration();
   CHECK(create.instanceid() == request.instanceid() + ":" + std::to_string(action.id()));
@@ -87,6 +112,7 @@ std::string Advance(const OrchestratorResponse& response, OrchestratorRequest& r
     if (action.has_scheduletask()) AddActivity(action, request);
     if (action.has_createsuborchestration()) AddChild(action, request);
     if (action.has_createtimer()) AddTimer(action, request);
+    if (action.has_sendentitymessage()) AddEntityMessage(action, request);
     if (!action.has_completeorchestration()) continue;
     const CompleteOrchestrationAction& complete = action.completeorchestration();
     if (complete.orchestrationstatus() != ORCHESTRATION_STATUS_CONTINUED_AS_NEW) {
@@ -141,13 +167,15 @@ bool IsBroken(const OrchestratorRequest& request, const std::string& text) {
 }
 
 TEST_CASE("a workload gives the expected output, at every payload size") {
-  for (const Workload* workload : {&Chain(), &Fanout(), &Tree(), &Timers(), &Generations()}) {
+  for (const Workload* workload : {&Chain(), &Fanout(), &Tree(), &Timers(), &Generations(),
+                                   &EntityHot(), &EntityMany(), &EntityLock()}) {
     for (const int payload_bytes : {22, 23, 5000}) {
       Parameters parameters;
       parameters.payload_bytes = payload_bytes;
       parameters.activities = 7;
       parameters.generations = 9;
       parameters.timer_first_due_us = kDueUs;
+      workload->FillDefaults(parameters);
       const std::string output = RunToEnd(*workload, parameters, 42);
       CHECK(output == ExpectedOutput(*workload, parameters, 42));
       CHECK(output.size() == static_cast<size_t>(payload_bytes));
@@ -186,6 +214,34 @@ TEST_CASE("a tree has as many activities and instances as its levels say") {
   CHECK(none.activities == 1);
   CHECK(none.instances == 1);
   CHECK(RunToEnd(Tree(), parameters, 5) == ExpectedOutput(Tree(), parameters, 5));
+}
+
+TEST_CASE("an orchestration does to entities what its totals say") {
+  for (const Workload* workload : {&EntityHot(), &EntityMany(), &EntityLock()}) {
+    Parameters parameters;
+    workload->FillDefaults(parameters);
+    OrchestratorRequest request = FirstTurn(*workload, parameters, 42);
+    EntityTotals totals;
+    OrchestratorResponse response;
+    std::string output;
+    while (output.empty()) {
+      REQUIRE(RunTurn(request, response).ok());
+      for (const OrchestratorAction& action : response.actions()) {
+        const SendEntityMessageAction& message = action.sendentitymessage();
+        const std::string input = message.has_entityoperationcalled()
+                                      ? message.entityoperationcalled().input().value()
+                                      : message.entityoperationsignaled().input().value();
+        uint64_t value = 0;
+        if (!DecodeValue(input, value)) continue;
+        ++totals.operations;
+        totals.sum += value;
+      }
+      output = Advance(response, request);
+    }
+    CHECK(totals.operations == workload->TotalsOf(parameters, 42).operations);
+    CHECK(totals.operations == static_cast<uint64_t>(workload->Each(parameters).operations));
+    CHECK(totals.sum == workload->TotalsOf(parameters, 42).sum);
+  }
 }
 
 TEST_CASE("timers are due evenly over the spread, or all at once") {
@@ -381,6 +437,31 @@ TEST_CASE("a result of a child that comes twice, or a task of another kind, is a
       ->mutable_failuredetails()
       ->set_errormessage("no luck");
   CHECK(IsBroken(other, "failed: 'no luck'"));
+}
+
+TEST_CASE("an answer to a signal, one that comes twice, or another instance's is an error") {
+  Parameters parameters;
+  parameters.signals = 1;
+  parameters.calls = 2;
+  EntityHot().FillDefaults(parameters);
+  OrchestratorRequest request = FirstTurn(EntityHot(), parameters, 1);
+  OrchestratorResponse response;
+  REQUIRE(RunTurn(request, response).ok());
+  Advance(response, request);
+  REQUIRE(request.newevents_size() == 1);
+  const std::string call = request.newevents(0).entityoperationcompleted().requestid();
+  OrchestratorRequest twice = request;
+  *twice.add_newevents() = request.newevents(0);
+  CHECK(IsBroken(twice, "second result of task 1"));
+  const auto answered_as = [&request](const std::string& id) {
+    OrchestratorRequest changed = request;
+    changed.mutable_newevents(0)->mutable_entityoperationcompleted()->set_requestid(id);
+    return changed;
+  };
+  CHECK(IsBroken(answered_as(RequestId("one", 0)), "second result of task 0"));
+  CHECK(IsBroken(answered_as(RequestId("two", 1)), "of another instance"));
+  CHECK(IsBroken(answered_as(RequestId("one", 2)), "task 2, which was not scheduled"));
+  CHECK(RequestId("one", 1) == call);
 }
 
 TEST_CASE("a generation that sees the one before is an error") {

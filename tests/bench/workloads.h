@@ -12,6 +12,9 @@ const Workload& Tree();
 const Workload& Timers();
 const Workload& Events();
 const Workload& Generations();
+const Workload& EntityHot();
+const Workload& EntityMany();
+const Workload& EntityLock();
 
 // The most of anything that an input may ask for; more is a broken input.
 inline constexpr uint64_t kAmountMax = 1'000'000;

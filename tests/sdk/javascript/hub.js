@@ -9,6 +9,7 @@ const assert = require("node:assert/strict");
 const { randomUUID } = require("node:crypto");
 const { test } = require("node:test");
 const { setTimeout: sleep } = require("node:timers/promises");
+const { isDeepStrictEqual } = require("node:util");
 const grpc = require("@grpc/grpc-js");
 const dt = require("@microsoft/durabletask-js");
 
@@ -55,11 +56,13 @@ class Hub {
     this.client = new dt.TaskHubGrpcClient({ ...this.connection, ...clientOptions });
   }
 
-  // Starts a worker with these functions under their names; close() stops it.
-  async worker(orchestrators, activities = {}, options = {}) {
+  // Starts a worker with these functions, and functions that make entities, under their names;
+  // close() stops it.
+  async worker(orchestrators, activities = {}, { entities = {}, ...options } = {}) {
     const worker = new dt.TaskHubGrpcWorker({ ...this.connection, ...options });
     for (const [name, fn] of Object.entries(orchestrators)) worker.addNamedOrchestrator(name, fn);
     for (const [name, fn] of Object.entries(activities)) worker.addNamedActivity(name, fn);
+    for (const [name, make] of Object.entries(entities)) worker.addNamedEntity(name, make);
     await worker.start();
     this.workers.push(worker);
     return worker;
@@ -110,6 +113,21 @@ class Hub {
   async started(instanceId) {
     const [event] = await this.history(instanceId, "ExecutionStarted");
     return event;
+  }
+
+  signal(entity, operation, input, options) {
+    return this.client.signalEntity(entity, operation, input, options);
+  }
+
+  // The state of the entity; undefined where there is none.
+  async entityState(entity) {
+    const found = await this.client.getEntity(entity);
+    return found?.includesState ? found.state : undefined;
+  }
+
+  // Waits for the entity to have this state.
+  untilState(entity, state) {
+    return eventually(async () => isDeepStrictEqual(await this.entityState(entity), state));
   }
 
   async stop(worker) {

@@ -15,6 +15,7 @@ from typing import Any
 import grpc
 import pytest
 from durabletask.client import OrchestrationState, OrchestrationStatus, TaskHubGrpcClient
+from durabletask.entities import EntityInstanceId, EntityMetadata
 from durabletask.history import ExecutionStartedEvent
 from durabletask.worker import TaskHubGrpcWorker, WorkItemFilters
 
@@ -71,9 +72,10 @@ class Hub:
         self._workers: list[TaskHubGrpcWorker] = []
         self.client = TaskHubGrpcClient(**self.connection, **client_options)
 
-    def worker(self, *orchestrators: Any, activities: Any = (), versioning: Any = None,
-               filtered: bool | WorkItemFilters = False, **options: Any) -> TaskHubGrpcWorker:
-        """Starts a worker with these functions; close() stops it.
+    def worker(self, *orchestrators: Any, activities: Any = (), entities: Any = (),
+               versioning: Any = None, filtered: bool | WorkItemFilters = False,
+               **options: Any) -> TaskHubGrpcWorker:
+        """Starts a worker with these functions and classes; close() stops it.
 
         It takes all work, or what it has functions for, or what the filters name.
         """
@@ -82,12 +84,18 @@ class Hub:
             worker.add_orchestrator(orchestrator)
         for activity in activities:
             worker.add_activity(activity)
+        for entity in entities:
+            worker.add_entity(entity)
         if versioning:
             worker.use_versioning(versioning)
         if isinstance(filtered, WorkItemFilters):
             worker.use_work_item_filters(filtered)
         elif filtered:
             worker.use_work_item_filters()
+        return self.start_worker(worker)
+
+    def start_worker(self, worker: TaskHubGrpcWorker) -> TaskHubGrpcWorker:
+        """Starts a worker that a test made of `connection`; close() stops it."""
         worker.start()
         self._workers.append(worker)
         return worker
@@ -127,6 +135,22 @@ class Hub:
         """How the current generation of the instance began."""
         [event] = self.history(instance_id, ExecutionStartedEvent)
         return event
+
+    def signal(self, entity: EntityInstanceId, operation: str, input: Any = None,
+               **options: Any) -> None:
+        self.client.signal_entity(entity, operation, input, **options)
+
+    def entity(self, entity: EntityInstanceId) -> EntityMetadata | None:
+        return self.client.get_entity(entity)
+
+    def entity_state(self, entity: EntityInstanceId) -> Any:
+        """The state of the entity; None where there is none."""
+        found = self.entity(entity)
+        return found and found.get_typed_state()
+
+    def until_state(self, entity: EntityInstanceId, state: Any) -> None:
+        """Waits for the entity to have this state."""
+        eventually(lambda: self.entity_state(entity) == state)
 
     def close(self) -> None:
         for worker in self._workers:

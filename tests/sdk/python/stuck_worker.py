@@ -1,11 +1,12 @@
-"""A worker in a process of its own, whose activity never ends: test_killed_worker kills it.
+"""A worker in a process of its own, whose activity and entity never end: tests kill it.
 
-Usage: stuck_worker.py HUB. Prints one line when the activity has begun.
+Usage: stuck_worker.py HUB. Prints one line when one of them has begun.
 """
 
 import sys
 import threading
 
+from entities import call
 from hub import Hub
 
 
@@ -19,6 +20,11 @@ def work(ctx, _):
     threading.Event().wait()
 
 
+def stuck(ctx, _):
+    print(f"{ctx.entity_id} is stuck", flush=True)
+    threading.Event().wait()
+
+
 if __name__ == "__main__":
-    Hub(sys.argv[1]).worker(survivor, activities=[work])
+    Hub(sys.argv[1]).worker(survivor, call, activities=[work], entities=[stuck])
     threading.Event().wait()

@@ -1,0 +1,179 @@
+"""Entities while the daemon and their worker are killed at random: locks, calls and signals, and
+what is due while nobody is there.
+
+DTPG_ENTITIES_SECONDS=120    how long money is moved; 15 s by default
+DTPG_ENTITIES_SEED=NUMBER    the kills of an earlier run, which printed it
+"""
+
+import functools
+import json
+import os
+import random
+import time
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from durabletask.client import OrchestrationStatus, TaskHubGrpcClient
+from durabletask.entities import DurableEntity, EntityInstanceId
+from durabletask.scheduled import ScheduleCreationOptions, ScheduledTaskClient
+from durabletask.worker import TaskHubGrpcWorker
+
+from accounts import ACCOUNTS, BALANCE, WorkerProcess, account_id, mover
+from load import RECONNECT, completed, outputs, quiet_logger
+from processes import SECONDS, House, eventually, schema_up
+
+MOVERS = 64
+MOVING_SECONDS = float(os.environ.get("DTPG_ENTITIES_SECONDS", "15"))
+SEED = int(os.environ.get("DTPG_ENTITIES_SEED", time.time_ns()))
+KILL_EVERY = (0.5, 2.5)  # seconds
+
+
+@pytest.fixture
+def house(postgres, request):
+    name = request.node.name.removeprefix("test_")
+    postgres.create_database(name)
+    house = House(postgres, name)
+    schema_up(postgres.url(name))
+    yield house
+    house.close()
+
+
+def connect(daemon) -> TaskHubGrpcClient:
+    return TaskHubGrpcClient(host_address=daemon.address, logger=quiet_logger())
+
+
+def in_seconds(seconds: float) -> datetime:
+    return datetime.now(timezone.utc) + timedelta(seconds=seconds)
+
+
+def kill_at_random(daemon, worker, seconds: float) -> dict[str, int]:
+    """Kills the daemon, the worker, or both, and starts them again, now and then for so long; how
+    often each."""
+    choice = random.Random(SEED)
+    kills = {"daemon": 0, "worker": 0}
+    end = time.monotonic() + seconds
+    while (pause := choice.uniform(*KILL_EVERY)) < end - time.monotonic():
+        time.sleep(pause)  # Moves are made meanwhile, and the moment of the kill is what varies.
+        victims = choice.choice((["daemon"], ["worker"], ["daemon", "worker"]))
+        processes = [{"daemon": daemon, "worker": worker}[victim] for victim in victims]
+        for process in processes:
+            process.kill()
+        for victim, process in zip(victims, processes):
+            process.start()
+            kills[victim] += 1
+    return kills
+
+
+@pytest.mark.timeout(MOVING_SECONDS + 3 * SECONDS)
+def test_money(house):
+    """64 orchestrations move money between 10 accounts, each move under locks of two; the daemon
+    and the worker are killed again and again. Every orchestration ends, no two were in a section
+    with one account, each move was made once, and the sum is what it was."""
+    daemon = house.add_daemon()
+    worker = WorkerProcess(daemon.address)
+    client = connect(daemon)
+    until = in_seconds(MOVING_SECONDS).isoformat()
+    ids = [client.schedule_new_orchestration(mover, input=[number, 0, until])
+           for number in range(MOVERS)]
+    print(f"DTPG_ENTITIES_SEED={SEED}")
+    kills = kill_at_random(daemon, worker, MOVING_SECONDS)
+    begin = time.monotonic()
+    moves = sum(outputs(daemon.address, ids))
+    print(f"{kills}; {moves} moves; all ended {time.monotonic() - begin:.1f} s after the last kill")
+    states = [json.loads(client.get_entity(account_id(n)).get_state()) for n in range(ACCOUNTS)]
+    assert [inside for _, inside, _ in states] == [None] * ACCOUNTS
+    assert sum(changes for *_, changes in states) == 2 * moves
+    assert sum(balance for balance, *_ in states) == BALANCE * ACCOUNTS
+    assert moves > MOVERS
+    eventually(lambda: house.query("select 1 from dt.NewTasks union all select 1 from dt.NewEvents"
+                                   " union all select 1 from dt.EntityLockRequests") == [],
+               "nothing waits")
+    assert client.clean_entity_storage().orphaned_locks_released == 0
+    worker.kill()
+    client.close()
+
+
+class Note(DurableEntity):
+    """Keeps by how many seconds a signal came later than it was due."""
+
+    def came(self, due):
+        late = (datetime.now(timezone.utc) - datetime.fromisoformat(due)).total_seconds()
+        self.set_state([*self.get_state(list, []), late])
+
+
+def run(_, value):
+    return value
+
+
+def start_worker(daemon) -> TaskHubGrpcWorker:
+    worker = TaskHubGrpcWorker(host_address=daemon.address, logger=quiet_logger(),
+                               resiliency_options=RECONNECT)
+    worker.configure_scheduled_tasks()
+    worker.add_orchestrator(run)
+    worker.add_entity(Note)
+    worker.start()
+    return worker
+
+
+def kill_and_start(daemon, down_until: datetime | None = None) -> None:
+    """Kills the daemon, and starts it again at a time."""
+    daemon.kill()
+    if down_until:
+        time.sleep(max(0.0, (down_until - in_seconds(0)).total_seconds()))
+    daemon.start()
+
+
+def test_delayed_signals_outlive_the_daemon(house):
+    """delayed_signal: signals due after the restart and while the daemon is down: each comes once,
+    and not before its time."""
+    daemon = house.add_daemon()
+    client = connect(daemon)
+    note = EntityInstanceId("Note", "of a test")
+    dues = [in_seconds(seconds) for seconds in (1.0, 1.2, 2.5)]
+    for due in dues:
+        client.signal_entity(note, "came", due.isoformat(), signal_time=due)
+    kill_and_start(daemon, dues[1])
+    worker = start_worker(daemon)
+    kill_and_start(daemon)
+
+    def late():
+        found = client.get_entity(note)
+        return found and len(seconds := json.loads(found.get_state())) == len(dues) and seconds
+
+    found = eventually(late, "all signals came")
+    assert all(seconds >= 0 for seconds in found), found
+    worker.stop()
+    client.close()
+
+
+def test_schedule_keeps_its_time(house):
+    """A schedule over two kills of the daemon, one of them over a run: the runs are those of the
+    grid that began at its first time, and each is made once."""
+    daemon = house.add_daemon()
+    worker = start_worker(daemon)
+    client = connect(daemon)
+    first, interval = in_seconds(1.5), timedelta(seconds=2)
+    schedule = ScheduledTaskClient(client).create_schedule(ScheduleCreationOptions(
+        "kept", "run", interval, orchestration_input="ran", start_at=first))
+    kill_and_start(daemon)
+    grid = [f"kept-{(first + interval * n).isoformat()}" for n in range(20)]
+
+    def state_of(instance_id):
+        return eventually(functools.partial(completed, client, instance_id), instance_id)
+
+    eventually(lambda: client.get_orchestration_state(grid[0]), "the first run")
+    assert state_of(grid[0]).created_at.replace(tzinfo=timezone.utc) >= first
+    kill_and_start(daemon, first + interval * 1.1)
+    eventually(lambda: client.get_orchestration_state(grid[1]), "the run that was due meanwhile")
+    eventually(lambda: client.get_orchestration_state(grid[2]), "the next run in time")
+    assert state_of(grid[2]).created_at.replace(tzinfo=timezone.utc) >= first + 2 * interval
+    for instance_id in grid[:3]:
+        state = state_of(instance_id)
+        assert state.runtime_status == OrchestrationStatus.COMPLETED
+        assert state.get_output() == "ran"
+    schedule.delete()
+    runs = [state.instance_id for state in client.get_all_orchestration_states()
+            if state.name == "run"]
+    assert runs == grid[:len(runs)]
+    worker.stop()
+    client.close()
