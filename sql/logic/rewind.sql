@@ -84,7 +84,8 @@ end $$;
 -- A child that ends, or an activity that completes, while its parent is FAILED tells nobody.
 -- Whoever ends one holds its hot row or its task, which are locked here: so it has either ended by
 -- now, and is not as it was found, or it will see its parent live.
--- Locks: hot rows of live children and of the entities that a live one holds; rows of Instances; tasks; then as _CheckpointOrchestration.
+-- Locks: hot rows of live children and of the entities that a live one holds; rows of Instances;
+-- tasks; then as _CheckpointOrchestration.
 -- Repeat: by execution id.
 create or replace function _RewindInstances(p_hub int, p_batch jsonb, p_bytes bytea[])
 returns table (outcome smallint)
