@@ -33,7 +33,8 @@ class GenerationsWorkload final : public Workload {
   }
   void Decide(const Replay& replay, Answer& answer) const override {
     const Input& input = replay.input();
-    const auto [generations, generation] = input.numbers;
+    const uint64_t generations = input.numbers[0];
+    const uint64_t generation = input.numbers[1];
     const uint64_t value = Mix(input.value);
     if (generation == generations) {
       answer.Complete(0, value, input.payload_bytes);
