@@ -316,11 +316,11 @@ void AddWorkers(std::vector<Setting>& rows) {
   rows.push_back(Time("workers", "activity-hold-seconds-max", absl::Seconds(1),
                       FIELD(dispatch.activity_hold_max), 0, 31536000,
                       "an activity without answer is offered again after this; 0 = never"));
-  rows.push_back(Time("workers", "entity-hold-seconds-max", absl::Seconds(1),
-                      FIELD(dispatch.entity_hold_max), 0, 31536000,
-                      "a batch of an entity without answer is offered again after this; 0 = never"));
-  rows.push_back(Number("workers", "entity-operations-max", FIELD(dispatch.entity_operations_max), 1,
-                        100000, "operations of an entity that go to a worker in one batch"));
+  rows.push_back(Time(
+      "workers", "entity-hold-seconds-max", absl::Seconds(1), FIELD(dispatch.entity_hold_max), 0,
+      31536000, "a batch of an entity without answer is offered again after this; 0 = never"));
+  rows.push_back(Number("workers", "entity-operations-max", FIELD(dispatch.entity_operations_max),
+                        1, 100000, "operations of an entity that go to a worker in one batch"));
   rows.push_back(
       Time("workers", "result-hold-ms-max", absl::Milliseconds(1), FIELD(dispatch.result_hold_max),
            0, 60000,

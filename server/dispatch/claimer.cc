@@ -60,8 +60,8 @@ void Claimer::Shrink(Hub& hub, WorkType type) {
   spdlog::warn(
       "task hub '{}': a claim of {} took too long; the next one asks for {} items and {} "
       "bytes at most",
-      hub.name, NounOf(type),
-      std::max(1, kClaimItemsMax >> shift), step_.limits.claim_bytes_max >> shift);
+      hub.name, NounOf(type), std::max(1, kClaimItemsMax >> shift),
+      step_.limits.claim_bytes_max >> shift);
 }
 
 void Claimer::Start(Hub& hub, WorkType type) {

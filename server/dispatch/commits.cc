@@ -62,11 +62,11 @@ void Commits::Fail(Resident& resident, const TaskFailureDetails& details, DoneCa
     spdlog::warn("entity {}: {} operations fail: {}: {}", resident.instance_id(),
                  resident.entity->batch.operations.size(), details.errortype(),
                  details.errormessage());
-    CommitBatch(resident,
-                entity::FailBatch(resident.state, resident.entity->state, resident.entity->batch,
-                                  details, resident.lease, step_.now, *step_.ids,
-                                  step_.limits.turn),
-                /*failed_by_server=*/true, std::move(done));
+    CommitBatch(
+        resident,
+        entity::FailBatch(resident.state, resident.entity->state, resident.entity->batch, details,
+                          resident.lease, step_.now, *step_.ids, step_.limits.turn),
+        /*failed_by_server=*/true, std::move(done));
     return;
   }
   spdlog::warn("orchestration {} fails: {}: {}", resident.instance_id(), details.errortype(),
@@ -210,8 +210,8 @@ void Commits::ApplyToEntity(Committed& event, Resident& resident) {
   resident.loss_unsaved = false;
   resident.state.turn = event.checkpoint.turn;
   resident.entity->ended_at = event.result->committed_at;
-  std::vector<int64_t> gone = entity::ApplyDelta(event.context->entity, *event.result,
-                                                 resident.entity->state);
+  std::vector<int64_t> gone =
+      entity::ApplyDelta(event.context->entity, *event.result, resident.entity->state);
   gone.insert(gone.end(), event.checkpoint.consumed.begin(), event.checkpoint.consumed.end());
   residency_.table().Consume(resident, std::move(gone));
 }

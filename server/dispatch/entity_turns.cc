@@ -48,8 +48,8 @@ void EntityTurns::Plan(Resident& resident) {
   entity::BatchLimits limits;
   limits.operations_max = step_.limits.entity_operations_max;
   limits.bytes_max = step_.limits.turn.message_bytes_max;
-  resident.entity->batch = entity::PlanBatch(
-      resident.entity->state, resident.inbox.Due(step_.now), *step_.ids, limits);
+  resident.entity->batch =
+      entity::PlanBatch(resident.entity->state, resident.inbox.Due(step_.now), *step_.ids, limits);
   for (const entity::Batch::Step& step : resident.entity->batch.steps) {
     if (step.kind != entity::Batch::Step::Kind::kDrop) continue;
     spdlog::warn("{}: entity {}, message {}: {}", log_event::kDiscardingEvent,
@@ -61,9 +61,9 @@ void EntityTurns::Send(Resident& resident, Stream& stream) {
   resident.phase = Resident::Phase::kDispatched;
   residency_.table().SetBusy(resident);
   matcher_.TakeCredit(stream, resident);
-  orchestration::Frame frame = entity::EncodeEntityItem(
-      resident.state, resident.entity->state, resident.entity->batch,
-      FormatToken({WorkType::kEntity, resident.lease, resident.dispatch}));
+  orchestration::Frame frame =
+      entity::EncodeEntityItem(resident.state, resident.entity->state, resident.entity->batch,
+                               FormatToken({WorkType::kEntity, resident.lease, resident.dispatch}));
   int64_t bytes = 0;
   for (const SharedBytes& piece : frame) bytes += static_cast<int64_t>(piece->size());
   matcher_.SendItem(stream, resident, std::move(frame), bytes);
@@ -125,10 +125,11 @@ void EntityTurns::On(EntityAnswered& event) {
   }
   if (entity::IsBatchFailure(resident->entity->batch, event.result)) {
     const TaskFailureDetails& details = event.result.failuredetails();
-    spdlog::warn("{}: entity {}: its worker could not run its operations, and they are offered "
-                 "again later: {}: {}",
-                 log_event::kProcessingFailure, resident->instance_id(), details.errortype(),
-                 details.errormessage());
+    spdlog::warn(
+        "{}: entity {}: its worker could not run its operations, and they are offered "
+        "again later: {}: {}",
+        log_event::kProcessingFailure, resident->instance_id(), details.errortype(),
+        details.errormessage());
     ++resident->lost_leases;
     resident->loss_unsaved = true;
     GiveBack(*resident);

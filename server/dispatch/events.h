@@ -53,8 +53,8 @@ struct TurnAnswer {
 // What comes back with a checkpoint, beside the letter itself.
 struct CommitContext {
   bool failed_by_server = false;
-  orchestration::StateDelta delta;     // of an orchestration
-  entity::EntityDelta entity;          // of an entity
+  orchestration::StateDelta delta;      // of an orchestration
+  entity::EntityDelta entity;           // of an entity
   LeaseToken product_token = 0;         // of the tasks and children created leased; 0 = none
   std::vector<UnstoredResult> results;  // that this checkpoint stores
   std::vector<Reservation> reservations;
@@ -208,12 +208,12 @@ struct StatusRead {
   absl::StatusOr<InstanceStatus> result;
 };
 
-using Event =
-    std::variant<StreamOpened, StreamClosed, TurnAnswered, ActivityAnswered, EntityAnswered, Abandoned,
-                 HistoryAsked, StartAsked, ClientDelivered, WaitAsked, WaitCancelled, Registered,
-                 Woken, MemoryScarce, DrainBegun, DrainEnded, InstancesClaimed, TasksClaimed,
-                 Committed, TurnRewound, Discarded, Created, TaskEnded, NewMessagesRead,
-                 InboxReadDone, InstanceReleased, TaskReleased, Swept, UnacceptedFound, StatusRead>;
+using Event = std::variant<StreamOpened, StreamClosed, TurnAnswered, ActivityAnswered,
+                           EntityAnswered, Abandoned, HistoryAsked, StartAsked, ClientDelivered,
+                           WaitAsked, WaitCancelled, Registered, Woken, MemoryScarce, DrainBegun,
+                           DrainEnded, InstancesClaimed, TasksClaimed, Committed, TurnRewound,
+                           Discarded, Created, TaskEnded, NewMessagesRead, InboxReadDone,
+                           InstanceReleased, TaskReleased, Swept, UnacceptedFound, StatusRead>;
 
 // --- Effects: to streams and callers.
 struct WriteItem {

@@ -60,7 +60,8 @@ void Residency::Adopt(Claim claim) {
     DiscardCorrupt(claim);
     return;
   }
-  std::unique_ptr<Resident> resident = Make(hub, WorkTypeOf(claim.kind), *std::move(state), claim.lease_token);
+  std::unique_ptr<Resident> resident =
+      Make(hub, WorkTypeOf(claim.kind), *std::move(state), claim.lease_token);
   resident->lost_leases = claim.lost_leases;
   resident->inline_tasks = std::move(inline_tasks);
   resident->inbox = Inbox(claim);
@@ -92,8 +93,8 @@ void Residency::AdoptNew(const NewInstance& instance, InstanceKey key, int64_t s
 
 Resident& Residency::AdoptUnconfirmed(const NewInstance& instance) {
   Hub& hub = *matcher_.table().HubOf(instance.hub);
-  std::unique_ptr<Resident> resident =
-      Make(hub, WorkType::kTurn, orchestration::StateOfNew(instance, /*key=*/0), instance.lease_token);
+  std::unique_ptr<Resident> resident = Make(
+      hub, WorkType::kTurn, orchestration::StateOfNew(instance, /*key=*/0), instance.lease_token);
   resident->inbox =
       Inbox(instance.started, results_.NewSeq(), std::max(instance.started.visible_at, step_.now));
   return *table_.Add(std::move(resident));
@@ -179,9 +180,8 @@ void Residency::Reconsider(Resident& resident) {
   }
   resident.phase = Resident::Phase::kReady;
   const absl::Time since = messages.front().visible_at;
-  matcher_.Enqueue(resident, resident.entity == nullptr
-                                 ? since
-                                 : std::max(since, resident.entity->ended_at));
+  matcher_.Enqueue(resident,
+                   resident.entity == nullptr ? since : std::max(since, resident.entity->ended_at));
 }
 
 void Residency::Reroute(Resident& resident) {

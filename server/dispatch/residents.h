@@ -85,7 +85,7 @@ struct Resident : Item {
   std::vector<UnstoredResult> unstored;
   TurnInFlight turn;
   std::unique_ptr<EntityTurn> entity;  // of an entity, and only of one
-  bool warned_of_size = false;  // once, not at every turn
+  bool warned_of_size = false;         // once, not at every turn
 
   // Of the table.
   std::optional<absl::Time> due_at;

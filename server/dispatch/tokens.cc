@@ -35,8 +35,8 @@ std::string FormatToken(const CompletionToken& token) {
 
 std::optional<CompletionToken> ParseToken(std::string_view text) {
   CompletionToken token;
-  const auto* letter = std::find(std::begin(kLetters), std::end(kLetters),
-                                 text.empty() ? ' ' : text.front());
+  const auto* letter =
+      std::find(std::begin(kLetters), std::end(kLetters), text.empty() ? ' ' : text.front());
   if (letter == std::end(kLetters)) return std::nullopt;
   token.type = kAllWorkTypes[letter - std::begin(kLetters)];
   text.remove_prefix(1);

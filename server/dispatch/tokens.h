@@ -2,9 +2,9 @@
 // strictly parsed here, so that only what this code wrote is taken for a token.
 //
 // Form: <kind>:<lease token>:<dispatch>, kind "o" (a turn), "a" (an activity task) or "e" (a batch
-// of an entity), numbers in decimal. The dispatch number finds the work item; a process never uses one twice, so a token of
-// an earlier dispatch under the same lease is stale. The lease token, the fence of the database,
-// tells it from the same number of another process.
+// of an entity), numbers in decimal. The dispatch number finds the work item; a process never uses
+// one twice, so a token of an earlier dispatch under the same lease is stale. The lease token, the
+// fence of the database, tells it from the same number of another process.
 #ifndef DT_SERVER_DISPATCH_TOKENS_H_
 #define DT_SERVER_DISPATCH_TOKENS_H_
 

@@ -11,11 +11,11 @@ std::optional<TaskFailureDetails> FailureOf(const Resident& resident, const Step
   const auto too_large = large_items.Failure(resident.stored_id(), poisoned);
   if (too_large.has_value()) return ServerFailure("WorkItemTooLarge", *too_large);
   if (!poisoned) return std::nullopt;
-  return ServerFailure("PoisonMessage",
-                       absl::StrCat(resident.entity == nullptr ? "The orchestration was"
-                                                               : "The operations were",
-                                    " given up after ", resident.lost_leases,
-                                    " dispatches that no worker answered."));
+  return ServerFailure(
+      "PoisonMessage",
+      absl::StrCat(resident.entity == nullptr ? "The orchestration was" : "The operations were",
+                   " given up after ", resident.lost_leases,
+                   " dispatches that no worker answered."));
 }
 
 Matcher::Needs NeedsOf(const Resident& resident, const StepContext& step, LargeItems& large_items) {

@@ -251,6 +251,10 @@ void Turns::End(Resident& resident, TurnAnswer answer) {
                         std::move(answer.done)});
     return;
   }
+  for (const std::string& warning : result.warnings) {
+    spdlog::warn("{}: instance {}: {}", log_event::kDiscardingEvent, resident.instance_id(),
+                 warning);
+  }
   commits_.Commit(resident, std::move(result), /*failed_by_server=*/false, std::move(answer.done));
 }
 

@@ -1,6 +1,5 @@
 #include "server/entity/batch.h"
 
-#include <algorithm>
 #include <memory>
 #include <utility>
 
@@ -41,7 +40,12 @@ class Planner {
   }
 
   Batch Plan() {
-    for (size_t i = 0; i < messages_.size() && !stopped_; ++i) Take(messages_[i]);
+    for (const Message& message : messages_) {
+      // However much waits behind a lock, it is not even looked at.
+      const bool front = message.visible_at == absl::InfinitePast();
+      if (stopped_ || ((IsBlocked() || yields_) && !front)) break;
+      Take(message);
+    }
     return std::move(batch_);
   }
 
@@ -70,6 +74,8 @@ class Planner {
 
   void Drop(int64_t seq, const char* reason) { AddStep(Step::Kind::kDrop, seq).reason = reason; }
 
+  bool IsBlocked() const { return lock_.has_value() || arrived_seq_ != 0; }
+
   // While locked only the execution that holds the lock is served (7.24); between arrival and grant
   // nobody is, as the lock may be granted at any moment.
   bool IsServed(const EntityMessage& operation) const {
@@ -80,7 +86,7 @@ class Planner {
   }
 
   void OfferOperation(const Message& message, EntityMessage operation) {
-    if (!IsServed(operation)) {
+    if (yields_ || !IsServed(operation)) {
       skipped_ = true;
       return;
     }
@@ -103,12 +109,8 @@ class Planner {
 
   void MeetRequest(const Message& message, EntityMessage request) {
     if (gone_.contains(message.seq)) return;
-    if (lock_ || (arrived_seq_ != 0 && message.seq != arrived_seq_)) {
-      skipped_ = true;
-      return;
-    }
+    batch_.barrier = Operation{message.seq, std::move(request), nullptr};
     stopped_ = true;
-    if (arrived_seq_ == 0) batch_.barrier = Operation{message.seq, std::move(request), nullptr};
   }
 
   bool IsHolder(const EntityMessage& unlock) const {
@@ -119,23 +121,24 @@ class Planner {
   void Unlock(int64_t seq, const EntityMessage& unlock) {
     if (IsHolder(unlock)) {
       AddStep(Step::Kind::kUnlock, seq);
+      left_.insert({unlock.sender_id, lock_->critical_section});
       lock_.reset();
-      StopIfSkipped();
+      YieldToSkipped();
     } else if (unlock.request_id == kFixOrphanedLock) {
       Drop(seq, "there is no lock that it could release");
     } else {
       Step& step = AddStep(Step::Kind::kWithdraw, seq);
       step.withdrawal = {unlock.sender_id, unlock.request_id};
-      withdrawn_.insert(SectionOf(unlock));
+      left_.insert(SectionOf(unlock));
       const bool blocked = arrived_seq_ != 0;
       Forget(SectionOf(unlock), step);
-      if (blocked && arrived_seq_ == 0) StopIfSkipped();
+      if (blocked && arrived_seq_ == 0) YieldToSkipped();
     }
   }
 
   void Grant(int64_t seq, const EntityMessage& request) {
-    if (withdrawn_.contains(SectionOf(request))) {
-      // The release came when the lock had been granted and the entity did not know of it yet.
+    if (left_.contains(SectionOf(request))) {
+      // The release came before the news of the grant.
       AddStep(Step::Kind::kUnlock, seq);
       return;
     }
@@ -148,18 +151,19 @@ class Planner {
   // The requests of this section are gone from the database.
   void Forget(const Section& section, Step& step) {
     const auto known = Requests().find(section);
-    if (known != Requests().end()) step.gone = known->second;
-    if (arrived_seq_ != 0 && arrived_ == section) {
-      if (std::find(step.gone.begin(), step.gone.end(), arrived_seq_) == step.gone.end()) {
-        step.gone.push_back(arrived_seq_);
-      }
-      arrived_seq_ = 0;
+    if (known != Requests().end()) {
+      for (const int64_t seq : known->second) Forget(seq, step);
     }
-    gone_.insert(step.gone.begin(), step.gone.end());
+    if (arrived_seq_ != 0 && arrived_ == section) Forget(std::exchange(arrived_seq_, 0), step);
   }
 
-  // What was passed over comes before what follows: it is for the next batch, which begins with it.
-  void StopIfSkipped() { stopped_ = stopped_ || skipped_; }
+  void Forget(int64_t seq, Step& step) {
+    if (gone_.insert(seq).second) step.gone.push_back(seq);
+  }
+
+  // Operations that were passed over come before those that follow: they are for the next batch,
+  // which begins with them. What is said of locks is read on.
+  void YieldToSkipped() { yields_ = yields_ || skipped_; }
 
   // The lock requests among all due messages.
   const absl::flat_hash_map<Section, std::vector<int64_t>>& Requests() {
@@ -178,12 +182,13 @@ class Planner {
   std::optional<EntityLock> lock_;
   int64_t arrived_seq_ = 0;
   Section arrived_;
-  absl::flat_hash_set<Section> withdrawn_;
+  absl::flat_hash_set<Section> left_;  // released or taken back by now
   absl::flat_hash_set<int64_t> gone_;
   std::optional<absl::flat_hash_map<Section, std::vector<int64_t>>> requests_;
   Batch batch_;
   int64_t bytes_ = 0;
   bool skipped_ = false;
+  bool yields_ = false;
   bool stopped_ = false;
 };
 

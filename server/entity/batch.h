@@ -76,7 +76,8 @@ struct BatchLimits {
   int64_t bytes_max = 3 << 20;  // of the operations of a batch; the first one always fits
 };
 
-// `messages`: the due ones in inbox order, a prefix of the inbox.
+// `messages`: the due ones in inbox order, a prefix of the inbox. Of those behind a lock nothing is
+// read, but the lock requests when one of them is granted or taken back.
 Batch PlanBatch(const EntityState& entity, absl::Span<const Message> messages,
                 orchestration::IdSource& ids, const BatchLimits& limits);
 

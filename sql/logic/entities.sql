@@ -259,8 +259,8 @@ begin
 end $$;
 
 -- __WithdrawLocks: lock requests that are taken back before they were granted go from all entities
--- of their sets, and the others learn of it by an unlock. p_own: the entities, by item. Caller
--- holds the hot rows.
+-- of their sets, and the others learn of it by an unlock. Where one was granted after the turn of
+-- the entity began, the lock goes. p_own: the entities, by item. Caller holds the hot rows.
 --   p_withdrawals [{item, owner, section}]
 create or replace function __WithdrawLocks(p_own bigint[], p_withdrawals jsonb, p_now timestamptz)
 returns void language plpgsql set search_path from current set enable_seqscan = off as $$
@@ -269,6 +269,11 @@ declare
   v_sections text[];
   v_owners text[];
 begin
+  update Entities e
+    set locked_by_key = null, locked_by_generation = null, critical_section = null
+    from jsonb_to_recordset(p_withdrawals) w(item int, owner text, section text)
+    where e.instance_key = any (array[p_own[w.item]]) and e.critical_section = w.section
+      and w.owner = (select i.instance_id from Instances i where i.instance_key = e.locked_by_key);
   with withdrawn as (
     delete from EntityLockRequests m
     using jsonb_to_recordset(p_withdrawals) w(item int, owner text, section text)
@@ -320,6 +325,12 @@ begin
     and (u.state_kind <> 0 or u.worked or u.unlock);
   if p_batch ? 'withdrawals' then
     perform __WithdrawLocks(p_keys, p_batch -> 'withdrawals', p_now);
+  end if;
+  if p_batch ? 'withdrawals' or jsonb_path_exists(p_batch, '$.entities[*].unlock') then
+    -- News of a grant that came after the turn began, of a lock that is released by it.
+    delete from NewEvents n using Entities e
+      where n.instance_key = any (v_keys) and n.event_type = 28
+        and e.instance_key = n.instance_key and e.locked_by_key is null;
   end if;
   if p_batch ? 'arrivals' then
     return query

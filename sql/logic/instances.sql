@@ -3,8 +3,8 @@
 
 -- __DeleteInstances: removes whole instances (to be replaced, purged, or with their hub). Caller
 -- holds their hot rows and rows of Instances, and has released the entities that live ones held
--- (__ReleaseEntities). Tasks that a worker runs right now go as well: their completion then finds no
--- task.
+-- (__ReleaseEntities). Tasks that a worker runs right now go as well: their completion then finds
+-- no task.
 create or replace function __DeleteInstances(p_keys bigint[]) returns void
 language plpgsql set search_path from current set enable_seqscan = off as $$
 begin
@@ -409,7 +409,7 @@ begin
          array_agg(case when c.execution is not null then r.generation end order by c.ord),
          array_agg(c.ord order by c.ord) filter (where r.instance_key is not null),
          max(coalesce(r.instance_key, 0)) filter (
-           where r.instance_key <> all (p_locked)
+           where (r.instance_key is not null and r.instance_key <> all (p_locked))
               or (r.instance_key is null and c.id like '@%' and __LiveHub(p_hub) is not null))
     into v_outcomes, v_keys, v_tokens, v_at, v_generations, v_live, v_unlocked
   from rows from (jsonb_to_recordset(p_items)

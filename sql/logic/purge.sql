@@ -24,7 +24,7 @@ begin
     v_keys := __FindInstances(p_hub, p_batch -> 'ids');
     select array_agg(f.instance_key) into v_keys
     from (select i.instance_key from Instances i
-          where i.instance_key = any (v_keys) and i.kind = 0
+          where i.instance_key = any (v_keys) and i.kind <> 1
             and i.stored_status not in (0, 6, 7)
           order by i.instance_key limit v_max) f;
   else

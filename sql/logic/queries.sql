@@ -42,7 +42,7 @@ begin
           from rows from (jsonb_to_recordset(p_batch -> 'items') as (payloads boolean),
                           unnest(__FindInstances(p_hub, p_batch -> 'items')))
             with ordinality c(payloads, key, ord)
-          join Instances i on i.instance_key = any (array[c.key]) and i.kind = 0
+          join Instances i on i.instance_key = any (array[c.key]) and i.kind <> 1
           left join ReadyInstances r on r.instance_key = any (array[c.key])
           cross join lateral (
             select case when c.payloads
@@ -69,7 +69,7 @@ begin
   return query
     select c.ord::int, __StatusNow(i.stored_status, r.turn)
     from unnest(__FindInstances(p_hub, p_batch -> 'items')) with ordinality c(key, ord)
-    join Instances i on i.instance_key = any (array[c.key]) and i.kind = 0
+    join Instances i on i.instance_key = any (array[c.key]) and i.kind <> 1
     left join ReadyInstances r on r.instance_key = any (array[c.key]);
 end $$;
 
@@ -264,7 +264,7 @@ begin
                       as (execution_id text, after_turn bigint, max_bytes bigint),
                     unnest(__FindInstances(p_hub, p_batch -> 'items')))
       with ordinality c(execution_id, after_turn, max_bytes, key, ord)
-    join Instances i on i.instance_key = any (array[c.key]) and i.kind = 0
+    join Instances i on i.instance_key = any (array[c.key]) and i.kind <> 1
       and (c.execution_id is null or i.execution_id = c.execution_id)
     left join lateral (
       select p.turn, p.first_event, p.event_count, __Read(i.instance_key, p.events) as events

@@ -22,7 +22,7 @@ begin
   select array_agg(i.instance_key order by c.ord), array_agg(c.ord::int order by c.ord)
     into v_found, v_items
   from unnest(__FindInstances(p_hub, p_batch -> 'ids')) with ordinality c(key, ord)
-  join Instances i on i.instance_key = any (array[c.key]) and i.kind = 0;
+  join Instances i on i.instance_key = any (array[c.key]) and i.kind <> 1;
   return query
     select f.item, 0::smallint, i.instance_key, i.execution_id, i.generation,
            greatest(i.last_turn, (select max(h.turn) from History h
@@ -84,7 +84,8 @@ end $$;
 -- A child that ends, or an activity that completes, while its parent is FAILED tells nobody.
 -- Whoever ends one holds its hot row or its task, which are locked here: so it has either ended by
 -- now, and is not as it was found, or it will see its parent live.
--- Locks: hot rows of live children and of the entities that a live one holds; rows of Instances; tasks; then as _CheckpointOrchestration.
+-- Locks: hot rows of live children and of the entities that a live one holds; rows of Instances;
+-- tasks; then as _CheckpointOrchestration.
 -- Repeat: by execution id.
 create or replace function _RewindInstances(p_hub int, p_batch jsonb, p_bytes bytea[])
 returns table (outcome smallint)

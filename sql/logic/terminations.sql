@@ -88,7 +88,7 @@ begin
     where i.parent_key = any (v_above) and i.parent_key is not null
       and (v_generations is null
            or i.parent_generation = v_generations[array_position(v_above, i.parent_key)])
-      and i.parent_task_id is not null and i.kind = 0;
+      and i.parent_task_id is not null and i.kind <> 1;
     v_found := v_found || v_live;
     v_generations := null;
   end loop;
@@ -243,14 +243,14 @@ declare
   v_unlocked bigint;
 begin
   v_locked := __LockInstances(array(select i.instance_key from Instances i
-                                    where i.instance_key = any (v_found) and i.kind = 0));
+                                    where i.instance_key = any (v_found) and i.kind <> 1));
   v_found := __FindInstances(p_hub, p_batch -> 'ids');
   select array_agg(i.instance_key),
          max(i.instance_key) filter (where i.instance_key <> all (v_locked))
     into v_keys, v_unlocked
   from Instances i
   join ReadyInstances r on r.instance_key = any (array[i.instance_key])
-  where i.instance_key = any (v_found) and i.kind = 0
+  where i.instance_key = any (v_found) and i.kind <> 1
     and not exists (select from Entities e where e.locked_by_key = i.instance_key);
   if v_unlocked is not null then
     perform __RepeatCall(v_unlocked);

@@ -224,7 +224,7 @@ comment on function __ArriveAtLock is
   'The entity has run all that came before this request.';
 comment on function __WithdrawLocks is
   'Lock requests that are taken back before they were granted go from all entities of their sets, '
-  'and the others learn of it by an unlock. p_own: the entities, by item.';
+  'and the others learn of it by an unlock.';
 comment on function __CheckpointEntities is
   'What committed turns of entities change: their states and locks.';
 comment on function __ReadEntities is

@@ -160,6 +160,8 @@ create unique index instances_id on Instances (hub_id, instance_id);
 -- QueryInstances: pages by created time, of all and of two kinds that may be rare among the others:
 -- those that are not finished, and those that did not end well (failed, canceled, terminated).
 -- Entities are in none of these: a million idle ones must cost a list of orchestrations nothing.
+-- What looks for orchestrations by key says `kind <> 1`: with `kind = 0` a plan that was made for
+-- an empty table may read one of these indexes as a whole.
 create index instances_created on Instances (hub_id, created_time) where kind = 0;
 create index instances_live on Instances (hub_id, created_time)
   where kind = 0 and completed_time is null;

@@ -90,6 +90,18 @@ TEST_CASE("lock_grant_and_release_at_once: in one batch") {
   CHECK(counter.inbox.empty());
 }
 
+TEST_CASE("lock_only_front: a locked entity looks at what stands in front of all") {
+  Entity counter;
+  Lock(counter);
+  counter.Put(Call(1, "of the holder"));
+  counter.Put(Signal("client"));
+  CHECK(counter.Plan() == "");
+  counter.Put(From("order-2", Signal("not the holder's")), /*front=*/true);
+  CHECK(counter.Plan() == "");
+  counter.Put(Call(2, "get"), /*front=*/true);
+  CHECK(counter.Plan() == "run get\n");
+}
+
 TEST_CASE("lock_overlapping: the next request is met when the lock is free again") {
   Entity counter;
   Lock(counter);
@@ -183,6 +195,19 @@ TEST_CASE("recreated_owner: another execution of the owner cannot use the lock")
   CHECK(counter.Plan() == "unlock\n");
   counter.Finish();
   CHECK(counter.Plan() == "run get\nrun client\n");
+}
+
+TEST_CASE("unlock_before_news: an entity that was claimed after the grant, with its lock") {
+  Entity counter;
+  const int64_t request = counter.Put(LockOf("S"));
+  counter.Put(From("order-2", Signal("passed over")), /*front=*/true);
+  counter.Put(UnlockOf("S"), /*front=*/true);
+  counter.Grant(request);
+  Lock(counter);
+  CHECK(counter.Plan() == "unlock\nunlock\n");
+  counter.Finish();
+  CHECK(counter.checkpoint.entity->unlock);
+  CHECK_FALSE(counter.state.blocked());
 }
 
 TEST_CASE("fix_orphaned_lock: releases whatever its owner holds, and nothing else") {

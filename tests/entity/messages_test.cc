@@ -173,6 +173,7 @@ TEST_CASE("json_lenient: requests are understood in any form that SDKs write") {
     CHECK(FromJson("op", json) == "nothing");
   }
   CHECK(FromJson("op", std::nullopt) == "nothing");
+  CHECK(FromJson("op", R"({"id":"G","x":)" + std::string(100'000, '[')) == "nothing");
 }
 
 TEST_CASE("json_delayed_signal: the time in the JSON is the true one, that in the name capped") {

@@ -34,7 +34,9 @@ class OtherDaemon {
     request.lease_token = MakeLeaseToken(worker_, ++counter_);
     request.groups = {{1000, std::nullopt}};
     Claim taken;
-    for (Claim& claim : database_.ClaimInstances(request)->claims) {
+    absl::StatusOr<ClaimResult> result = database_.ClaimInstances(request);
+    REQUIRE(result.ok());
+    for (Claim& claim : result->claims) {
       if (claim.instance_id == id) {
         taken = std::move(claim);
       } else {
@@ -45,7 +47,12 @@ class OtherDaemon {
     return taken;
   }
   void Release(const Claim& claim) {
-    database_.ReleaseInstance({claim.key, claim.hub, claim.instance_id, claim.lease_token});
+    InstanceRelease release;
+    release.key = claim.key;
+    release.hub = claim.hub;
+    release.instance_id = claim.instance_id;
+    release.lease_token = claim.lease_token;
+    database_.ReleaseInstance(release);
   }
   static Checkpoint Turn(const Claim& claim) {
     Checkpoint turn;
@@ -242,7 +249,7 @@ TEST_CASE("json_from_client: RaiseEvent to an entity takes a request of the JSON
   const Claim claim = other.Take("@counter@1");
   REQUIRE(claim.messages.size() == 1);
   CHECK(claim.messages[0].event_type == 23);
-  const EntityOperationSignaledEvent& signal = EventOf(claim.messages[0]).entityoperationsignaled();
+  const EntityOperationSignaledEvent signal = EventOf(claim.messages[0]).entityoperationsignaled();
   CHECK(signal.operation() == "add");
   CHECK(signal.input().value() == "5");
 }
@@ -412,7 +419,7 @@ TEST_CASE("clean_storage: empty entities go, and locks of owners that are gone a
   const Claim entity = other.Take("@lock@1");
   REQUIRE(entity.messages.size() == 1);
   CHECK(entity.messages[0].visible_at == absl::InfinitePast());
-  const EntityUnlockSentEvent& unlock = EventOf(entity.messages[0]).entityunlocksent();
+  const EntityUnlockSentEvent unlock = EventOf(entity.messages[0]).entityunlocksent();
   CHECK(unlock.criticalsectionid() == "fix-orphaned-lock");
   CHECK(unlock.parentinstanceid().value() == "owner");
 }

@@ -193,7 +193,7 @@ TEST_CASE("store_lock_requests_of_two_daemons_are_in_one_order", "[entities]") {
   const auto ask = [&](Daemon& daemon, int from) {
     for (size_t i = from; i < owners.size(); i += 2) {
       const Ids& set = kSets[i % kSets.size()];
-      if (daemon.Commit(LockTurn(owners[i], absl::StrCat("s", i), set)).outcome !=
+      if (QuietCommit(daemon, LockTurn(owners[i], absl::StrCat("s", i), set)).outcome !=
           CheckpointOutcome::kCommitted) {
         std::abort();
       }
@@ -402,8 +402,12 @@ class LockWorld {
   void Work(Daemon& daemon) {
     const absl::Time until = absl::Now() + absl::Seconds(60);
     while (ended_ < owners_ && absl::Now() < until) {
-      for (const Claim& claim : daemon.ClaimAll(h_.hub).claims) RunOwner(daemon, claim);
-      for (const auto& [id, claim] : ClaimEntities(daemon, h_.hub)) RunEntity(daemon, claim);
+      for (const Claim& claim : QuietClaim(daemon, h_.hub, InstanceKind::kOrchestration)) {
+        RunOwner(daemon, claim);
+      }
+      for (const Claim& claim : QuietClaim(daemon, h_.hub, InstanceKind::kEntity)) {
+        RunEntity(daemon, claim);
+      }
     }
   }
 
@@ -418,7 +422,7 @@ class LockWorld {
     if (claim.turn == 0) {
       turn = LockTurn(claim, absl::StrCat("s", owner), set);
       turn.release = true;
-      daemon.Commit(turn);
+      QuietCommit(daemon, turn);
       return;
     }
     if (claim.turn == 1) {  // granted
@@ -426,7 +430,7 @@ class LockWorld {
       for (const std::string& id : set) overlaps_ += HolderOf(id)++ == 0 ? 0 : 1;
       turn.own_messages = {Event("end")};
       turn.release = true;
-      daemon.Commit(turn);
+      QuietCommit(daemon, turn);
       return;
     }
     // Some leave the release to the store.
@@ -446,7 +450,7 @@ class LockWorld {
       absl::MutexLock lock(&mutex_);
       for (const std::string& id : set) --HolderOf(id);
     }
-    daemon.Commit(turn);
+    QuietCommit(daemon, turn);
     ++ended_;
   }
 
@@ -473,11 +477,11 @@ class LockWorld {
             {unlock.parentinstanceid().value(), unlock.criticalsectionid()});
       }
     }
-    const CheckpointResult result = daemon.Commit(turn);
+    const CheckpointResult result = QuietCommit(daemon, turn);
     if (result.outcome != CheckpointOutcome::kCommitted || result.removed) return;
     const bool blocked =
         locked || (result.arrival.has_value() && *result.arrival != ArrivalOutcome::kGone);
-    daemon.Release(claim, blocked ? absl::InfiniteDuration() : absl::ZeroDuration());
+    QuietRelease(daemon, claim, blocked ? absl::InfiniteDuration() : absl::ZeroDuration());
   }
 
   Harness& h_;

@@ -1,11 +1,25 @@
 #include "tests/storage/entity_harness.h"
 
+#include <cstdio>
+#include <cstdlib>
 #include <utility>
 
 #include "proto/orchestrator_service.pb.h"
 #include "tests/support/catch.h"
 
 namespace dt::testing {
+namespace {
+
+template <typename T>
+T Must(absl::StatusOr<T> value) {
+  if (!value.ok()) {
+    std::fprintf(stderr, "%s\n", value.status().ToString().c_str());
+    std::abort();
+  }
+  return *std::move(value);
+}
+
+}  // namespace
 
 Delivery Signal(Harness& h, const std::string& id, const std::string& text, absl::Time visible_at) {
   NewMessage message = Event(text, kSignal);
@@ -117,6 +131,40 @@ void Hold(Daemon& daemon, const Claim& claim) {
 
 void Hold(Daemon& daemon, const std::map<std::string, Claim>& claims) {
   for (const auto& [id, claim] : claims) Hold(daemon, claim);
+}
+
+Delivery QuietSend(Daemon& daemon, HubId hub, const std::string& id, NewMessage message) {
+  return Must(daemon.Wait<Delivery>([&](auto done) {
+    daemon.store().SendMessage({hub, id, std::move(message)}, std::move(done));
+  }));
+}
+
+std::vector<Claim> QuietClaim(Daemon& daemon, HubId hub, InstanceKind kind) {
+  ClaimRequest request;
+  request.hub = hub;
+  request.kind = kind;
+  request.lease_token = daemon.NewToken();
+  request.groups = {{10, std::nullopt}};
+  return Must(daemon.Wait<ClaimResult>([&](auto done) {
+           daemon.store().ClaimInstances(std::move(request), std::move(done));
+         }))
+      .claims;
+}
+
+CheckpointResult QuietCommit(Daemon& daemon, Checkpoint checkpoint) {
+  return Must(daemon.Wait<CheckpointResult>(
+      [&](auto done) { daemon.store().CommitCheckpoint(std::move(checkpoint), std::move(done)); }));
+}
+
+void QuietRelease(Daemon& daemon, const Claim& claim, absl::Duration delay) {
+  InstanceRelease release;
+  release.key = claim.key;
+  release.hub = claim.hub;
+  release.instance_id = claim.instance_id;
+  release.lease_token = claim.lease_token;
+  release.delay = delay;
+  (void)Must(daemon.Wait<LeaseOutcome>(
+      [&](auto done) { daemon.store().ReleaseInstance(release, std::move(done)); }));
 }
 
 }  // namespace dt::testing

@@ -48,6 +48,13 @@ Claim OwnerOf(Harness& h, const std::string& owner_id, const std::string& sectio
 void Hold(Daemon& daemon, const std::map<std::string, Claim>& claims);
 void Hold(Daemon& daemon, const Claim& claim);
 
+// --- For threads beside that of the test: Catch2 may be used by one only. These abort instead of
+// failing it.
+Delivery QuietSend(Daemon& daemon, HubId hub, const std::string& id, NewMessage message);
+std::vector<Claim> QuietClaim(Daemon& daemon, HubId hub, InstanceKind kind);
+CheckpointResult QuietCommit(Daemon& daemon, Checkpoint checkpoint);
+void QuietRelease(Daemon& daemon, const Claim& claim, absl::Duration delay);
+
 }  // namespace dt::testing
 
 #endif  // DT_TESTS_STORAGE_ENTITY_HARNESS_H_

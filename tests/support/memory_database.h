@@ -239,6 +239,9 @@ class MemoryDatabase {
   // Takes the request from all members; those other than `except` get an unlock in front.
   void TakeBack(const WaitingLock& request, InstanceKey except)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // With the news of a grant that nobody has read.
+  void Unlock(Instance& entity) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Sends it a message that does so.
   void Unlock(InstanceKey entity, const std::string& owner_id, const std::string& section)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Of one generation of the owner, or of all.

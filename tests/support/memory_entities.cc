@@ -146,9 +146,15 @@ void MemoryDatabase::ApplyEntity(WorkerId worker, EntityUpdate update, Instance&
   using Kind = Change<std::string>::Kind;
   if (update.state.kind == Kind::kSet) entity.state = std::move(update.state.value);
   if (update.state.kind == Kind::kClear) entity.state.reset();
-  if (update.worked) entity.last_modified = NowLocked();
-  if (update.unlock) entity.lock.reset();
+  if (update.worked) entity.last_modified = result.committed_at;
+  if (update.unlock) Unlock(entity);
   for (const LockWithdrawal& withdrawal : update.withdrawals) {
+    // It was granted after the turn of the entity began.
+    const Instance* owner = entity.lock.has_value() ? Find(entity.lock->owner) : nullptr;
+    if (owner != nullptr && owner->row.instance_id == withdrawal.owner_id &&
+        entity.lock->section == withdrawal.critical_section) {
+      Unlock(entity);
+    }
     const auto is_meant = [&](const WaitingLock& waiting) {
       return waiting.owner_id == withdrawal.owner_id &&
              waiting.section == withdrawal.critical_section &&
@@ -162,6 +168,15 @@ void MemoryDatabase::ApplyEntity(WorkerId worker, EntityUpdate update, Instance&
   if (update.arrival.has_value()) {
     result.arrival = Arrive(worker, *std::move(update.arrival), entity, result);
   }
+}
+
+void MemoryDatabase::Unlock(Instance& entity) {
+  entity.lock.reset();
+  std::vector<int64_t> news;  // of a grant that came after the turn began
+  for (const auto& [order, message] : entity.inbox) {
+    if (message.event_type == kEntityLockGranted) news.push_back(message.seq);
+  }
+  for (const int64_t seq : news) Remove(entity, seq);
 }
 
 ArrivalOutcome MemoryDatabase::Arrive(WorkerId worker, LockArrival arrival, Instance& entity,
