@@ -124,12 +124,13 @@ begin
     perform __ReleaseEntities((select array_agg(v_keys[r.item])
                                from jsonb_to_recordset(v_lists -> 'releases') r(item int)), v_now);
   end if;
+  if v_lists ? 'own' then
+    return query select * from __CheckpointOwn(v_keys, v_flags, v_lists -> 'own', p_bytes, v_now);
+  end if;
+  -- Behind all messages, since an entity that has none may go.
   if v_lists ? 'entities' then
     return query select * from __CheckpointEntities(p_hub, v_lists, p_bytes, v_keys, v_now,
                                                     v_tokens[1] >> 40, v_locked);
-  end if;
-  if v_lists ? 'own' then
-    return query select * from __CheckpointOwn(v_keys, v_flags, v_lists -> 'own', p_bytes, v_now);
   end if;
   if p_batch ? 'kept_item' then
     perform __KeepInlineTasks(v_keys, v_outcomes, p_batch);

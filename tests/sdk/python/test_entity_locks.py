@@ -236,12 +236,16 @@ def terminate_and_restart(hub, holder):
     hub.client.restart_orchestration(holder)
 
 
-@pytest.mark.parametrize(
-    "end", [leave("done"), leave("fail"), leave("again"), terminate, terminate_and_purge,
-            terminate_and_restart],
-    ids=["completed", "failed", "continued", "terminated", "purged", "restarted"])
-def test_owner_gone(hub, end):
-    """owner_gone: whatever ends the owner, who waits gets the lock."""
+@pytest.mark.parametrize("end, again", [
+    pytest.param(leave("done"), False, id="completed"),
+    pytest.param(leave("fail"), False, id="failed"),
+    pytest.param(leave("again"), True, id="continued"),
+    pytest.param(terminate, False, id="terminated"),
+    pytest.param(terminate_and_purge, False, id="purged"),
+    pytest.param(terminate_and_restart, True, id="restarted")])
+def test_owner_gone(hub, end, again):
+    """owner_gone: whatever ends the owner, who waits gets the lock, and an owner that asks `again`
+    waits for it."""
     hub.worker(hold, lock_one, entities=[Counter])
     holder = start_holder(hub)
     next_one = hub.start(lock_one)
@@ -249,6 +253,9 @@ def test_owner_gone(hub, end):
     eventually(lambda: hub.history(next_one, EntityLockRequestedEvent))
     end(hub, holder)
     assert hub.wait(next_one).get_output() in (101, 102)
+    if again:
+        hub.client.raise_orchestration_event(holder, "leave", data="done")
+        assert hub.wait(holder).get_output() == "done"
     hub.signal(OTHER, "add", 1000)
     eventually(lambda: hub.entity_state(OTHER) >= 1000)
 
