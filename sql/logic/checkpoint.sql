@@ -127,7 +127,6 @@ begin
   if v_lists ? 'own' then
     return query select * from __CheckpointOwn(v_keys, v_flags, v_lists -> 'own', p_bytes, v_now);
   end if;
-  -- Behind all messages, since an entity that has none may go.
   if v_lists ? 'entities' then
     return query select * from __CheckpointEntities(p_hub, v_lists, p_bytes, v_keys, v_now,
                                                     v_tokens[1] >> 40, v_locked);

@@ -1,14 +1,15 @@
 -- Purge: ended orchestrations are removed, whole, a batch per call and so per transaction. What is
--- live is never touched.
+-- live is never touched, but for entities that are named and have nothing to do.
 
 -- _PurgeInstances: purges ended orchestrations named by id, or the first in order that a filter
 -- finds, and with "recursive" their ended descendants too; a live child stops at itself and keeps
--- its subtree. Returns how many are gone, and whether there may be more of the kind: then call
--- again.
+-- its subtree. An entity that is named goes if it is not locked and no message waits for it. Returns
+-- how many are gone, and whether there may be more of the kind: then call again.
 --   p_batch {ids: [...], recursive, rows}
 --           or {completed, statuses, from, to, prefix, recursive, rows}, see __SearchCondition
 --   rows bounds the instances purged by one call.
--- Locks: rows of Instances, of ended instances only, and so without hot rows: those of a filter
+-- Locks: hot rows of named entities by key; rows of Instances, of those and of ended instances only,
+-- which have no hot rows: those of a filter
 -- with SKIP LOCKED (whoever holds one is purging or replacing it), the named ones, and with
 -- "recursive" all together, by key. That they have ended is checked again under the lock. Then
 -- their tasks by key.
@@ -19,9 +20,11 @@ language plpgsql set search_path from current set enable_seqscan = off as $$
 declare
   v_max int := p_batch ->> 'rows';
   v_keys bigint[];
+  v_entities bigint[];
 begin
   if p_batch ? 'ids' then
     v_keys := __FindInstances(p_hub, p_batch -> 'ids');
+    v_entities := __LockIdleEntities(v_keys);
     select array_agg(f.instance_key) into v_keys
     from (select i.instance_key from Instances i
           where i.instance_key = any (v_keys) and i.kind <> 1
@@ -38,11 +41,29 @@ begin
   if p_batch ?| '{ids,recursive}' then
     select l.keys, l.again or more into v_keys, more from __LockEnded(v_keys) l;
   end if;
+  v_keys := v_keys || v_entities;
   if v_keys is not null then
     deleted := cardinality(v_keys);
     perform __DeleteInstances(v_keys);
   end if;
   return next;
+end $$;
+
+-- __LockIdleEntities: those of these instances that are entities with nothing to do: not locked, and
+-- without messages. Whoever has one in memory finds it gone. Locks: their hot rows, by key.
+create or replace function __LockIdleEntities(p_keys bigint[]) returns bigint[]
+language plpgsql set search_path from current set enable_seqscan = off as $$
+declare
+  v_locked bigint[];
+begin
+  select array_agg(l.instance_key) into v_locked
+  from (select r.instance_key from ReadyInstances r
+        where r.instance_key = any (p_keys) and r.kind = 1
+        order by r.instance_key for no key update) l;
+  return (select array_agg(e.instance_key)
+          from Entities e
+          where e.instance_key = any (v_locked) and e.locked_by_key is null
+            and not exists (select from NewEvents n where n.instance_key = e.instance_key));
 end $$;
 
 -- __FindEnded: the first p_max ended orchestrations that a filter finds, status by status where it

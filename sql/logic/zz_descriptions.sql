@@ -450,6 +450,9 @@ comment on function __DropPayloads is
 comment on function _PurgeInstances is
   'Purges ended orchestrations named by id, or the first in order that a filter finds, and with '
   '"recursive" their ended descendants too; a live child stops at itself and keeps its subtree.';
+comment on function __LockIdleEntities is
+  'Those of these instances that are entities with nothing to do: not locked, and without '
+  'messages.';
 comment on function __FindEnded is
   'The first p_max ended orchestrations that a filter finds, status by status where it is for '
   'completed times, so that an index has their order.';

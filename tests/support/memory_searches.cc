@@ -72,7 +72,10 @@ PurgeResult MemoryDatabase::PurgeInstances(const PurgeRequest& request) {
   }
   for (const std::string& id : request.instance_ids) {
     const Instance* instance = Find(request.hub, id);
-    if (instance != nullptr && !instance->live) keys.push_back(instance->row.key);
+    if (instance == nullptr) continue;
+    const bool is_idle_entity = instance->kind == InstanceKind::kEntity && !instance->lock &&
+                                instance->inbox.empty();
+    if (!instance->live || is_idle_entity) keys.push_back(instance->row.key);
   }
   // Breadth first; what is found while walking is walked too.
   for (size_t i = 0; request.recursive && i < keys.size(); ++i) {
