@@ -289,8 +289,7 @@ class FakeSidecar final : public TaskHubSidecarService::Service {
         break;
       }
       case OrchestratorAction::kSendEntityMessage:
-        SendToEntity(id, action.sendentitymessage(), event);
-        break;
+        return SendToEntity(id, instance, action.sendentitymessage(), event);
       case OrchestratorAction::kCompleteOrchestration:
         return Complete(id, instance, action.completeorchestration());
       default:
@@ -318,27 +317,32 @@ class FakeSidecar final : public TaskHubSidecarService::Service {
     Send(instance.parent, event);
   }
 
-  // Also makes it an event of the sender's history.
-  void SendToEntity(const std::string& sender, const SendEntityMessageAction& message,
-                    HistoryEvent& event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  // The event of the history comes first, since a lock may be granted at once.
+  void SendToEntity(const std::string& sender, Instance& instance,
+                    const SendEntityMessageAction& message, HistoryEvent& event)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     HistoryEvent operation = NewEvent();
     if (message.has_entityoperationsignaled()) {
       *event.mutable_entityoperationsignaled() = message.entityoperationsignaled();
+      instance.history.push_back(event);
       *operation.mutable_entityoperationsignaled() = message.entityoperationsignaled();
       const int copies = on_signal ? on_signal(message.entityoperationsignaled()) : 1;
       const std::string& target = message.entityoperationsignaled().targetinstanceid().value();
       for (int i = 0; i < copies; ++i) SendOperation(target, operation);
     } else if (message.has_entityoperationcalled()) {
       *event.mutable_entityoperationcalled() = message.entityoperationcalled();
+      instance.history.push_back(event);
       *operation.mutable_entityoperationcalled() = message.entityoperationcalled();
       operation.mutable_entityoperationcalled()->mutable_parentinstanceid()->set_value(sender);
       SendOperation(message.entityoperationcalled().targetinstanceid().value(), operation);
     } else if (message.has_entitylockrequested()) {
       *event.mutable_entitylockrequested() = message.entitylockrequested();
+      instance.history.push_back(event);
       lock_requests_.push_back({sender, message.entitylockrequested()});
       GrantLocks();
     } else if (message.has_entityunlocksent()) {
       *event.mutable_entityunlocksent() = message.entityunlocksent();
+      instance.history.push_back(event);
       entities_[message.entityunlocksent().targetinstanceid().value()].is_locked = false;
       GrantLocks();
     }

@@ -285,7 +285,7 @@ TEST_CASE("an input survives its text, and nothing else is one") {
   CHECK(input.payload_bytes == 30);
   for (const std::string text : {"", "\"", "3:", "\"3:\"", "\"3\"", "\"00000000000000000077\"",
                                  "\":00000000000000000077\"", "\"3:00000000000000000077",
-                                 "\"3:0000000000000000007\"", "\"1:2:3:00000000000000000077\""}) {
+                                 "\"3:0000000000000000007\"", "\"1:2:3:4:00000000000000000077\""}) {
     INFO(text);
     CHECK_FALSE(DecodeInput(text, input));
   }

@@ -139,6 +139,14 @@ TEST_CASE("store_entity_without_anything_is_removed", "[entities]") {
     turn = EntityTurn(claim);
     turn.consumed = {result.messages.at(0).seq};
   }
+  SECTION("not when its turn has a message for itself") {
+    turn.own_messages = {Event("own", kSignal)};
+    const CheckpointResult result = h.a().Commit(turn);
+    CHECK_FALSE(result.removed);
+    claim = After(turn, claim);
+    turn = EntityTurn(claim);
+    turn.consumed = {result.own_seqs.at(0)};
+  }
   SECTION("at once, also when it would be released") { turn.release = GENERATE(false, true); }
   const CheckpointResult result = h.a().Commit(turn);
   REQUIRE(result.outcome == CheckpointOutcome::kCommitted);

@@ -49,6 +49,11 @@ def locked_by(hub, entity):
     return hub.entity(entity)._locked_by
 
 
+def until_free(hub):
+    """Waits for both locks to be released: an orchestration ends before its unlocks arrive."""
+    eventually(lambda: (locked_by(hub, COUNTER), locked_by(hub, OTHER)) == ("", ""))
+
+
 def start_holder(hub):
     """Starts `hold` and returns its id once it is in its section."""
     holder = hub.start(hold)
@@ -71,7 +76,7 @@ def test_section(hub):
     assert hub.wait(holder).get_output() == "done"
     assert hub.wait(caller).get_output() == 112
     assert (hub.entity_state(COUNTER), hub.entity_state(OTHER)) == (112, 2)
-    assert (locked_by(hub, COUNTER), locked_by(hub, OTHER)) == ("", "")
+    until_free(hub)
     assert [len(hub.history(holder, kind)) for kind in (
         EntityLockRequestedEvent, EntityLockGrantedEvent, EntityUnlockSentEvent)] == [1, 1, 2]
 
@@ -236,12 +241,16 @@ def terminate_and_restart(hub, holder):
     hub.client.restart_orchestration(holder)
 
 
-@pytest.mark.parametrize(
-    "end", [leave("done"), leave("fail"), leave("again"), terminate, terminate_and_purge,
-            terminate_and_restart],
-    ids=["completed", "failed", "continued", "terminated", "purged", "restarted"])
-def test_owner_gone(hub, end):
-    """owner_gone: whatever ends the owner, who waits gets the lock."""
+@pytest.mark.parametrize("end, again", [
+    pytest.param(leave("done"), False, id="completed"),
+    pytest.param(leave("fail"), False, id="failed"),
+    pytest.param(leave("again"), True, id="continued"),
+    pytest.param(terminate, False, id="terminated"),
+    pytest.param(terminate_and_purge, False, id="purged"),
+    pytest.param(terminate_and_restart, True, id="restarted")])
+def test_owner_gone(hub, end, again):
+    """owner_gone: whatever ends the owner, who waits gets the lock, and an owner that asks `again`
+    waits for it."""
     hub.worker(hold, lock_one, entities=[Counter])
     holder = start_holder(hub)
     next_one = hub.start(lock_one)
@@ -249,6 +258,9 @@ def test_owner_gone(hub, end):
     eventually(lambda: hub.history(next_one, EntityLockRequestedEvent))
     end(hub, holder)
     assert hub.wait(next_one).get_output() in (101, 102)
+    if again:
+        hub.client.raise_orchestration_event(holder, "leave", data="done")
+        assert hub.wait(holder).get_output() == "done"
     hub.signal(OTHER, "add", 1000)
     eventually(lambda: hub.entity_state(OTHER) >= 1000)
 
@@ -265,7 +277,7 @@ def test_waiting_owner_gone(hub):
     hub.client.raise_orchestration_event(holder, "leave", data="done")
     assert hub.wait(next_one).get_output() == 102
     assert hub.history(gone, EntityLockGrantedEvent) == []
-    assert (locked_by(hub, COUNTER), locked_by(hub, OTHER)) == ("", "")
+    until_free(hub)
 
 
 def test_lock_outlives_its_worker(hub):
