@@ -83,8 +83,8 @@ begin
       using errcode = '22023';
   elsif left(p_id, 1) = '@' then
     raise exception 'InstanceID begins with @, which is kept for entities' using errcode = '22023',
-      hint = 'Choose another id for an orchestration; SignalEntity sends something to an entity, '
-        'and GetEntity and vEntities show it.';
+      hint = 'Name an orchestration; SignalEntity sends an operation to an entity, and GetEntity '
+        'and vEntities show it.';
   end if;
 end $$;
 

@@ -43,8 +43,8 @@ where i.TaskHub = CurrentTaskHub();
 -- vEntities: the entities of the caller's hub, also those without a state. StateSize is in bytes.
 -- LockedBy is the orchestration that holds the lock ('': one that is gone), CriticalSection its id
 -- of that. Backlog counts the operations that are due and have not run, up to 10000; NextDue is
--- when the next of the delayed ones is. LastModifiedTime is when operations last ran, LeasedBy the
--- daemon that has the entity.
+-- when the next of the delayed ones is. LastModifiedTime is when operations last ran, or the entity
+-- came to be; LeasedBy is the daemon that has it.
 create or replace view vEntities with (security_barrier) as
 select h.name as TaskHub, i.instance_id as InstanceID, i.name as Name,
        substr(i.instance_id, length(i.name) + 3) as Key,

@@ -41,7 +41,9 @@ select dt.SignalEntity('order-17', 'add');
 \echo :SQLSTATE
 select dt.SignalEntity('@counter', 'add');
 select dt.SignalEntity('@@key', 'add');
+begin;
 select dt.SignalEntity('@counter@' || repeat('ü', 91), 'add');
+rollback;
 select dt.SignalEntity('@counter@' || repeat('ü', 92), 'add');
 \echo :SQLSTATE
 select dt.SignalEntity('@counter@a', null);
@@ -78,8 +80,9 @@ insert into dt.Payloads (instance_key, payload_id, data)
   from dt.Instances i where i.instance_id = '@counter@A';
 update dt.Entities e set state = '\x00ff'::bytea
   from dt.Instances i where i.instance_key = e.instance_key and i.instance_id = '@counter@';
-insert into dt.Workers (host, started_time, lease_until)
-  values ('daemon-1', now(), now() + interval '1 hour') returning worker_id > 0 as registered;
+insert into dt.Workers (host, process, version, started, lease_until)
+  values ('daemon-1', 'p', '1', now(), now() + interval '1 hour')
+  returning worker_id > 0 as registered;
 update dt.ReadyInstances r set lease_token = (select max(worker_id) from dt.Workers) << 40,
        next_due = null
   from dt.Instances i where i.instance_key = r.instance_key and i.instance_id = '@counter@A';
