@@ -60,9 +60,8 @@ void LogWaiting(const Hub& hub, WorkType type, const std::vector<WaitingWork>& l
         Describe(type, work.count, count_max, work.name, work.version),
         absl::Utf8SafeCHexEscape(work.instance_id),
         absl::FormatDuration(absl::Trunc(now - work.since, absl::Seconds(1))), hub.streams.size(),
-        type == WorkType::kEntity
-            ? " and takes entities, or look at the workers' filters"
-            : " and version, or look at the workers' filters and versioning");
+        type == WorkType::kEntity ? " and takes entities, or look at the workers' filters"
+                                  : " and version, or look at the workers' filters and versioning");
   }
 }
 

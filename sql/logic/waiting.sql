@@ -55,14 +55,16 @@ begin
     -- The first name and version, then the next one, and so on.
     with recursive named as (
       (select r.lower_name, r.version, 1 as number from ReadyInstances r
-       where r.hub_id = p_hub and r.kind = p_kind and r.lease_token is null and r.next_due is not null
+       where r.hub_id = p_hub and r.kind = p_kind and r.lease_token is null
+         and r.next_due is not null
        order by r.lower_name, r.version limit 1)
       union all
       select f.lower_name, f.version, n.number + 1
       from named n
       cross join lateral (
         select r.lower_name, r.version from ReadyInstances r
-        where r.hub_id = p_hub and r.kind = p_kind and r.lease_token is null and r.next_due is not null
+        where r.hub_id = p_hub and r.kind = p_kind and r.lease_token is null
+          and r.next_due is not null
           and (r.lower_name, r.version) > (n.lower_name, n.version)
         order by r.lower_name, r.version limit 1) f
       where n.number < p_names)

@@ -672,7 +672,7 @@ language plpgsql as $$
 begin
   return query
     select o.instance, o.lease, o.due,
-           coalesce((select string_agg((case when n.visible_at = '-infinity' then 'front ' else '' end)
+           coalesce((select string_agg(case n.visible_at when '-infinity' then 'front ' else '' end
                                        || case n.event_type when 29 then 'unlock'
                                                when 28 then 'granted' when 23 then 'signal'
                                                else convert_from(n.event, 'UTF8') end, ', '

@@ -69,7 +69,7 @@ select dt.SignalEntity('@counter@kept', 'add');
 commit;
 select InstanceID from dt.vEntities where Name = 'counter' and Key in ('gone', 'kept');
 
--- What workers make of them: states, also one stored apart and one that is no text, a lock, a lease.
+-- What workers make of them: states, one stored apart and one that is no text, locks, a lease.
 \c - postgres
 update dt.Entities e set state = '{"n": 3}', last_modified_time = '2024-01-02 00:00:00+00'
   from dt.Instances i where i.instance_key = e.instance_key and i.instance_id = '@counter@a';
@@ -122,6 +122,14 @@ select dt.SignalEntity('@timer@only', 'ring', null, '2999-01-01 00:00:00+00');
 select dt.GetScaleMetric(), dt.GetScaleRecommendation(2, 1);
 select Kind, Name, Version, Waiting, InstanceID from dt.vWaitingWork
 order by Kind, Name collate "C";
+-- What waits for the end of a lock is no work until then.
+\c - postgres
+update dt.ReadyInstances r set not_before = 'infinity', next_due = null
+  from dt.Instances i where i.instance_key = r.instance_key and i.name = 'straße';
+\c - app
+select dt.SignalEntity('@straße@key@with@ats', 'go');
+select dt.GetScaleMetric();
+select Kind, Name, Waiting from dt.vWaitingWork order by Kind, Name collate "C";
 
 -- Another hub sees and touches nothing of this.
 \c - bank_app
