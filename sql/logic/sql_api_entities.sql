@@ -95,7 +95,7 @@ end $$;
 --   LastModified  when its last operations ran
 -- Locks: none. Repeat: yes.
 create or replace function GetEntity(EntityID text)
-returns table (Name text, Key text, State text, StateSize bigint, LockedBy text, Backlog int,
+returns table (Name text, Key text, State text, StateSize int, LockedBy text, Backlog int,
                LastModified timestamptz)
 language plpgsql stable security definer set search_path from current as $$
 #variable_conflict use_column
@@ -105,7 +105,7 @@ declare
 begin
   return query
     select i.name, substr(v_id, length(i.name) + 3), __AsText(s.state),
-           octet_length(s.state)::bigint, __EntityLockedBy(e.locked_by_key),
+           octet_length(s.state), __EntityLockedBy(e.locked_by_key),
            __EntityBacklog(v_key, _Now()), e.last_modified_time
     from Entities e
     join Instances i on i.instance_key = any (array[v_key])

@@ -24,11 +24,11 @@ declare
 begin
   p_hub := __LiveHub(p_hub);
   if p_batch ? 'turns' then
-    return query select 0::smallint, u.* from __UnacceptedTurns(
+    return query select 0::smallint, u.* from __UnacceptedInstances(
       p_hub, 0::smallint, p_batch -> 'turns', v_until, v_groups, v_count, v_names) u;
   end if;
   if p_batch ? 'entities' then
-    return query select 2::smallint, u.* from __UnacceptedTurns(
+    return query select 2::smallint, u.* from __UnacceptedInstances(
       p_hub, 1::smallint, p_batch -> 'entities', v_until, v_groups, v_count, v_names) u;
   end if;
   if p_batch ? 'tasks' then
@@ -37,13 +37,13 @@ begin
   end if;
 end $$;
 
--- __UnacceptedTurns, __UnacceptedTasks: the parts of _UnacceptedWork: what has been due since
+-- __UnacceptedInstances, __UnacceptedTasks: the parts of _UnacceptedWork: what has been due since
 -- p_until and is not accepted. p_kind: of the instances; p_groups, p_count, p_names: its groups,
 -- count and names.
 
-create or replace function __UnacceptedTurns(p_hub int, p_kind smallint, p_filters jsonb,
-                                             p_until timestamptz, p_groups int, p_count int,
-                                             p_names int)
+create or replace function __UnacceptedInstances(p_hub int, p_kind smallint, p_filters jsonb,
+                                                 p_until timestamptz, p_groups int, p_count int,
+                                                 p_names int)
 returns table (name text, version bytea, count bigint, since timestamptz, instance_id text)
 language plpgsql set search_path from current set enable_seqscan = off as $$
 #variable_conflict use_column

@@ -683,7 +683,7 @@ comment on function _UnacceptedWork is
   'version. "kind" is 0 for turns, 1 for activity tasks and 2 for entities, "name" one that is '
   'written so, "count" stops at the limit, "since" and "instance_id" are those of the one that has'
   ' been due for longest.';
-comment on function __UnacceptedTurns is
+comment on function __UnacceptedInstances is
   'The parts of _UnacceptedWork: what has been due since p_until and is not accepted. p_kind: of '
   'the instances; p_groups, p_count, p_names: its groups, count and names.';
 comment on function __UnacceptedTasks is
