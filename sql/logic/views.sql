@@ -128,7 +128,8 @@ left join Workers d on d.worker_id = l.worker_id and d.lease_until >= _Now()
 left join RetentionWalks w on w.hub_id = p.hub_id and w.status = p.status
 left join lateral (
   select i.stored_status, i.completed_time from Instances i
-  where i.hub_id = p.hub_id and i.stored_status >= p.status and i.completed_time is not null
+  where i.hub_id = p.hub_id and i.kind = 0 and i.stored_status >= p.status
+    and i.completed_time is not null
   order by i.stored_status, i.completed_time limit 1) o on o.stored_status = p.status
 where p.hub = CurrentTaskHub();
 
