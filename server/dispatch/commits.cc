@@ -216,9 +216,9 @@ void Commits::ApplyToEntity(Committed& event, Resident& resident) {
   residency_.table().Consume(resident, std::move(gone));
   for (size_t i = 0; i < event.result->own_seqs.size(); ++i) {
     const NewMessage& message = event.checkpoint.own_messages[i];
-    residency_.table().Append(
-        resident, Stored(message, event.result->own_seqs[i],
-                         StoredTime(message.visible_at, event.result->committed_at)));
+    residency_.table().Append(resident,
+                              Stored(message, event.result->own_seqs[i],
+                                     StoredTime(message.visible_at, event.result->committed_at)));
   }
 }
 
