@@ -97,7 +97,8 @@ end $$;
 create or replace function GetEntity(EntityID text)
 returns table (Name text, Key text, State text, StateSize int, LockedBy text, Backlog int,
                LastModified timestamptz)
-language plpgsql stable security definer set search_path from current as $$
+language plpgsql stable security definer set search_path from current
+set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
   v_id constant text := __EntityId(GetEntity.EntityID);

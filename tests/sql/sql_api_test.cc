@@ -333,8 +333,9 @@ TEST_CASE("sql_users_tell_daemons_at_commit_when_the_setting_says_so") {
     MustBeOk(
         connection->RunScript("begin; select RaiseEvent('paid', 'a'); rollback; "
                               "select RaiseEvent('paid', 'b')"));
-    for (const std::string call : {"RaiseEvent('paid', 'a')", "SuspendInstance('a')",
-                                   "ResumeInstance('a')", "TerminateInstance('a')"}) {
+    for (const std::string call :
+         {"RaiseEvent('paid', 'a')", "SignalEntity('@e@1', 'go')", "SuspendInstance('a')",
+          "ResumeInstance('a')", "TerminateInstance('a')"}) {
       const size_t before = heard_so_far(1).size();
       Run(*connection, "select " + call);
       CHECK(heard_so_far(before + 1).size() == before + 1);
