@@ -2,7 +2,7 @@
 -- the functions by the names that this project gives, the tables and views one by one. No CASCADE.
 drop function GetInstanceHistory(text, boolean),
   QuerySingleOrchestration(text, text, boolean, boolean);
-drop view vInstances, vHistory, vRetention, vWaitingWork, __InstanceHistory, __Instances,
+drop view vInstances, vEntities, vHistory, vRetention, vWaitingWork, __InstanceHistory, __Instances,
   __RetentionPlan;
 drop table Versions, GlobalSettings, TaskHubBindings, TaskHubs, Workers, Instances, ReadyInstances,
   NewEvents, NewTasks, History, Payloads, Entities, EntityLockRequests, Leaders, RetentionPolicies,
@@ -15,10 +15,10 @@ begin
     select p.oid::regprocedure from pg_proc p
     where p.pronamespace = quote_ident(current_schema())::regnamespace
       and (left(p.proname, 1) = '_' or p.proname in (
-        'bindtaskhub', 'createinstance', 'currenttaskhub', 'getscalemetric',
+        'bindtaskhub', 'createinstance', 'currenttaskhub', 'getentity', 'getscalemetric',
         'getscalerecommendation', 'gettaskhubbindings', 'purgeinstancestate',
         'purgeinstancestatebyid', 'purgeinstancestatebytime', 'raiseevent', 'removeretention',
-        'resumeinstance', 'setglobalsetting', 'setretention', 'suspendinstance',
+        'resumeinstance', 'setglobalsetting', 'setretention', 'signalentity', 'suspendinstance',
         'terminateinstance', 'unbindtaskhub'))
     order by p.oid desc
   loop

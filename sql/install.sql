@@ -40,6 +40,7 @@ select to_regclass('Versions') is null as fresh \gset
 \ir logic/scale.sql
 \ir logic/settings.sql
 \ir logic/sql_api.sql
+\ir logic/sql_api_entities.sql
 \ir logic/sql_api_purge.sql
 \ir logic/terminations.sql
 \ir logic/views.sql

@@ -96,9 +96,9 @@ do $$
 declare
   v_schema text := current_schema();
   c_read constant text[] := '{currenttaskhub, getinstancehistory, querysingleorchestration,
-    getscalemetric, getscalerecommendation, _getversions}';
+    getentity, getscalemetric, getscalerecommendation, _getversions}';
   c_run constant text[] := '{createinstance, raiseevent, suspendinstance, resumeinstance,
-    terminateinstance}';
+    terminateinstance, signalentity}';
   c_manage constant text[] := '{purgeinstancestatebyid, purgeinstancestatebytime,
     purgeinstancestate, setglobalsetting, bindtaskhub, unbindtaskhub, gettaskhubbindings,
     setretention, removeretention}';
@@ -128,7 +128,8 @@ begin
                  ('_admin', c_read || c_decode || c_manage)) r(role, names)
   loop
     continue when to_regrole(quote_ident(v_role)) is null;
-    execute format('grant select on vInstances, vHistory, vRetention, vWaitingWork to %I', v_role);
+    execute format('grant select on vInstances, vEntities, vHistory, vRetention, vWaitingWork
+                    to %I', v_role);
     for v_routine in
       select p.oid::regprocedure as name from pg_proc p
       where p.pronamespace = quote_ident(v_schema)::regnamespace and p.proname = any (v_names)

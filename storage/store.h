@@ -117,6 +117,7 @@ struct UnacceptedSearch {
   // What is accepted; nullopt = everything, and nothing of this kind is looked for.
   NameFilters turns;
   NameFilters tasks;
+  NameFilters entities;
   absl::Duration age_min = absl::ZeroDuration();  // due and free for so long at least
   int groups_max = 20;                            // names and versions of each kind that are told
   int64_t count_max = 1000;                       // where counting the work of one stops
@@ -135,6 +136,7 @@ struct WaitingWork {
 struct UnacceptedWork {
   std::vector<WaitingWork> turns;
   std::vector<WaitingWork> tasks;
+  std::vector<WaitingWork> entities;
 };
 
 // A message from a client to one instance.

@@ -214,11 +214,16 @@ void Commits::ApplyToEntity(Committed& event, Resident& resident) {
       entity::ApplyDelta(event.context->entity, *event.result, resident.entity->state);
   gone.insert(gone.end(), event.checkpoint.consumed.begin(), event.checkpoint.consumed.end());
   residency_.table().Consume(resident, std::move(gone));
+  if (event.result->arrival == ArrivalOutcome::kGone) {
+    // The request was taken back, or granted: an entity that was claimed anew had arrived at it
+    // before. What says so stands in front of all and is not here yet.
+    resident.inbox.MarkUnread(/*reading=*/false);
+  }
   for (size_t i = 0; i < event.result->own_seqs.size(); ++i) {
     const NewMessage& message = event.checkpoint.own_messages[i];
-    residency_.table().Append(
-        resident, Stored(message, event.result->own_seqs[i],
-                         StoredTime(message.visible_at, event.result->committed_at)));
+    residency_.table().Append(resident,
+                              Stored(message, event.result->own_seqs[i],
+                                     StoredTime(message.visible_at, event.result->committed_at)));
   }
 }
 

@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "server/dispatch/turn_needs.h"
 #include "spdlog/spdlog.h"
 #include "storage/log_events.h"
@@ -13,6 +14,29 @@ namespace {
 
 // How long an inbox is left alone that holds due messages but nothing that can run.
 constexpr absl::Duration kStalledInboxDelay = absl::Seconds(1);
+
+// Workers of .NET's two packages speak to entities in different ways, and those of the plain one
+// fail at what the other has written into a history (7.38). Only the other names itself.
+bool HasBothDotnetPackages(const Hub& hub) {
+  bool plain = false;
+  bool managed = false;
+  for (const Stream* stream : hub.streams) {
+    if (stream->options.library != ClientLibrary::kDotnet) continue;
+    const bool names_itself = absl::StartsWith(stream->options.sdk, "durabletask-dotnet/");
+    (names_itself ? managed : plain) = true;
+  }
+  return plain && managed;
+}
+
+void WarnOfPackages(Hub& hub) {
+  if (hub.warned_of_packages || !HasBothDotnetPackages(hub)) return;
+  hub.warned_of_packages = true;
+  spdlog::warn(
+      "task hub '{}': it has entities, and .NET workers of both packages. Orchestrations that use "
+      "entities on a worker of Microsoft.DurableTask.Worker.AzureManaged fail on one of the plain "
+      "gRPC package, which cannot read their histories: let all workers of a hub use one package",
+      hub.name);
+}
 
 }  // namespace
 
@@ -60,6 +84,7 @@ void EntityTurns::Plan(Resident& resident) {
 void EntityTurns::Send(Resident& resident, Stream& stream) {
   resident.phase = Resident::Phase::kDispatched;
   residency_.table().SetBusy(resident);
+  WarnOfPackages(*resident.hub);
   matcher_.TakeCredit(stream, resident);
   orchestration::Frame frame =
       entity::EncodeEntityItem(resident.state, resident.entity->state, resident.entity->batch,

@@ -232,8 +232,10 @@ void Residency::Drop(Resident& resident, bool release, absl::Duration delay) {
     request.hub = resident.hub->id;
     request.instance_id = resident.instance_id();
     request.lease_token = resident.lease;
-    // Held until a message comes in front of all, since it does nothing before.
-    const bool held = resident.blocked() && delay == absl::ZeroDuration();
+    // Held until a message comes in front of all, since it does nothing before. What became of it
+    // by a checkpoint on its way is not known.
+    const bool held = resident.blocked() && resident.phase != Resident::Phase::kCommitting &&
+                      delay == absl::ZeroDuration();
     request.delay = held ? absl::InfiniteDuration() : delay;
     request.lost = resident.loss_unsaved;
     request.kept_tasks = resident.KeptTasks();

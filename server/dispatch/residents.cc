@@ -110,7 +110,12 @@ void ResidentTable::Remove(Resident& resident) {
 }
 
 void ResidentTable::Append(Resident& resident, Message message) {
+  // Whoever sends in front of all has the lock of the entity, or had asked for it. That it was
+  // granted may not be known here yet, and comes before what the holder sends.
+  const bool front = message.visible_at == absl::InfinitePast();
+  const bool ahead = resident.entity != nullptr && !resident.entity->state.lock && front;
   resident.inbox.Append(std::move(message), /*reading=*/reads_in_flight_ > 0);
+  if (ahead) resident.inbox.MarkUnread(resident.phase == Resident::Phase::kReading);
   Weigh(resident);
 }
 

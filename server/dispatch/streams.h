@@ -187,6 +187,7 @@ struct Hub {
   // Claims ask for so many times less, as powers of two, since one took too long.
   int claim_shift[kWorkTypes] = {};
   int64_t work_bytes = 0;                            // see FairBytes
+  bool warned_of_packages = false;                   // of .NET workers (entity_turns.cc)
   absl::Time room_logged_at = absl::InfinitePast();  // that there is none for its work
   bool hinted[kWorkTypes] = {};                      // a hint came, and no claim has begun since
   HintBackoff hint_backoff[kWorkTypes];

@@ -1,6 +1,7 @@
 #include "server/dispatch/unaccepted.h"
 
 #include <algorithm>
+#include <string_view>
 #include <utility>
 
 #include "absl/strings/escaping.h"
@@ -24,17 +25,28 @@ NameFilters AcceptedBy(const Hub& hub, WorkType type) {
   return accepted;
 }
 
+std::string_view NounOf(WorkType type, int64_t count) {
+  switch (type) {
+    case WorkType::kTurn:
+      return count == 1 ? "orchestration" : "orchestrations";
+    case WorkType::kActivity:
+      return count == 1 ? "activity" : "activities";
+    case WorkType::kEntity:
+      break;
+  }
+  return count == 1 ? "entity" : "entities";
+}
+
 // "3 orchestrations 'Ship' of version '2.0'", or "1000 or more orchestrations ..." where counting
-// stopped. Names come from users, so they are escaped.
+// stopped. Names come from users, so they are escaped. Entities have no versions.
 std::string Describe(WorkType type, int64_t count, int64_t count_max, const std::string& name,
                      const std::string& version) {
-  const char* noun = type == WorkType::kTurn ? "orchestration" : "activity";
-  const char* nouns = type == WorkType::kTurn ? "orchestrations" : "activities";
-  return fmt::format("{}{} {} '{}' {}", count, count >= count_max ? " or more" : "",
-                     count == 1 ? noun : nouns, absl::Utf8SafeCHexEscape(name),
-                     version.empty()
-                         ? "without a version"
-                         : fmt::format("of version '{}'", absl::Utf8SafeCHexEscape(version)));
+  std::string text = fmt::format("{}{} {} '{}'", count, count >= count_max ? " or more" : "",
+                                 NounOf(type, count), absl::Utf8SafeCHexEscape(name));
+  if (type == WorkType::kEntity) return text;
+  return text + (version.empty()
+                     ? " without a version"
+                     : fmt::format(" of version '{}'", absl::Utf8SafeCHexEscape(version)));
 }
 
 void LogWaiting(const Hub& hub, WorkType type, const std::vector<WaitingWork>& list,
@@ -43,11 +55,13 @@ void LogWaiting(const Hub& hub, WorkType type, const std::vector<WaitingWork>& l
     spdlog::warn(
         "{}: task hub '{}': {} waiting, the oldest, of instance '{}', for {}: "
         "the filters of none of the {} worker streams on this daemon accept that. Connect a worker "
-        "that has this name and version, or look at the workers' filters and versioning",
+        "that has this name{}",
         log_event::kWorkNotAccepted, absl::Utf8SafeCHexEscape(hub.name),
         Describe(type, work.count, count_max, work.name, work.version),
         absl::Utf8SafeCHexEscape(work.instance_id),
-        absl::FormatDuration(absl::Trunc(now - work.since, absl::Seconds(1))), hub.streams.size());
+        absl::FormatDuration(absl::Trunc(now - work.since, absl::Seconds(1))), hub.streams.size(),
+        type == WorkType::kEntity ? " and takes entities, or look at the workers' filters"
+                                  : " and version, or look at the workers' filters and versioning");
   }
 }
 
@@ -82,8 +96,9 @@ void UnacceptedWatch::OnTime(absl::Time now, const StreamTable& table,
     search.hub = id;
     search.turns = AcceptedBy(*hub, WorkType::kTurn);
     search.tasks = AcceptedBy(*hub, WorkType::kActivity);
+    search.entities = AcceptedBy(*hub, WorkType::kEntity);
     search.age_min = limits_.unaccepted_age_min;
-    if (search.turns.has_value() || search.tasks.has_value()) {
+    if (search.turns.has_value() || search.tasks.has_value() || search.entities.has_value()) {
       watched.asking = true;
       effects.push_back(FindUnaccepted{std::move(search)});
     } else if (!watched.given_back.empty()) {
@@ -104,10 +119,14 @@ void UnacceptedWatch::OnFound(const UnacceptedFound& found, const Hub* hub, absl
     return;
   }
   const UnacceptedWork& work = *found.result;
-  if (work.turns.empty() && work.tasks.empty() && watched.given_back.empty()) return;
+  if (work.turns.empty() && work.tasks.empty() && work.entities.empty() &&
+      watched.given_back.empty()) {
+    return;
+  }
   watched.next_log = now + limits_.unaccepted_log_interval;
   LogWaiting(*hub, WorkType::kTurn, work.turns, found.search.count_max, now);
   LogWaiting(*hub, WorkType::kActivity, work.tasks, found.search.count_max, now);
+  LogWaiting(*hub, WorkType::kEntity, work.entities, found.search.count_max, now);
   for (const auto& [named, given_back] : std::exchange(watched.given_back, {})) {
     const auto& [type, name, version] = named;
     spdlog::warn(

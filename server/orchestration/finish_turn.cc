@@ -126,7 +126,7 @@ TurnResult ApplyPlan(const TurnContext& context, const OrchestratorResponse& res
 TurnResult FinishRewind(const TurnContext& context, RewindOrchestrationAction& action) {
   TurnResult result;
   BeginCheckpoint(context, result);
-  result.checkpoint.releases_locks = context.state.asked_for_locks;
+  result.checkpoint.releases_locks = !context.state.sections.empty();
   result.rewind.emplace().set_instanceid(context.state.instance_id);
   ChunkWriter writer;
   for (HistoryEvent& event : *action.mutable_newhistory()) {

@@ -38,7 +38,6 @@ bool IsHidden(HistoryEvent::EventTypeCase type) {
 Fold::Fold(const InstanceState& state) : state_(state) {
   delta_.suspended = state.suspended;
   delta_.last_started = state.last_started;
-  delta_.asked_for_locks = state.asked_for_locks;
 }
 
 bool Fold::Add(const EventView& event) {

@@ -35,8 +35,8 @@ class Fold {
   bool AwaitsAnswer(int message_type, std::string_view request_id) const;
   // Whether the entity is locked by the orchestration, as far as it knows.
   bool Holds(const std::string& entity_id) const;
-  // Whether the generation has ever asked for a lock.
-  bool asked_for_locks() const { return delta_.asked_for_locks; }
+  // Whether locks are held or asked for that were not given up.
+  bool in_sections() const { return !Sections().empty(); }
 
   bool suspended() const { return delta_.suspended; }
   bool has_started() const { return started() != nullptr; }

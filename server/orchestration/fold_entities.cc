@@ -98,7 +98,6 @@ void Fold::AddJsonEvent(const EventSentEvent& sent) {
 }
 
 void Fold::Enter(std::string_view section_id, std::vector<std::string> entities) {
-  delta_.asked_for_locks = true;
   ChangeSections()[CanonicalRequestId(section_id)] = {/*granted=*/false, std::move(entities)};
 }
 

@@ -56,7 +56,6 @@ void ApplyFolded(StateDelta& delta, InstanceState& state) {
     }
   }
   if (delta.sections) state.sections = *std::move(delta.sections);
-  state.asked_for_locks = delta.asked_for_locks;
 }
 
 // The events of a chunk that workers may see.
@@ -105,7 +104,6 @@ void BeginGeneration(NextGeneration next, InstanceState& state) {
   state.outstanding.clear();
   state.entity_calls.clear();
   state.sections.clear();
-  state.asked_for_locks = false;
   state.history.clear();
   state.history_bytes = 0;
   state.event_count = 0;

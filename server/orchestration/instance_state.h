@@ -63,7 +63,6 @@ struct InstanceState {
   OutstandingMap outstanding;  // without the fire-and-forget children, of which nobody waits
   absl::flat_hash_set<std::string> entity_calls;  // without an answer, by canonical request id
   CriticalSections sections;
-  bool asked_for_locks = false;  // ever in this generation
 
   // As workers get it: without the events that they never see (3.15), which only a rewind leaves
   // there. Turns are joined: a history of thousands of turns is a few slices, so that to send it
@@ -96,7 +95,6 @@ struct StateDelta {
   OutstandingMap outstanding;                           // new values of the entries that changed
   absl::flat_hash_map<std::string, bool> entity_calls;  // those that changed: whether they wait
   std::optional<CriticalSections> sections;             // all, if one has changed
-  bool asked_for_locks = false;
   std::optional<HistoryChunk> history;
   // Set by ContinueAsNew: what was folded so far is forgotten. Without the input.
   std::optional<NextGeneration> next_generation;

@@ -153,11 +153,12 @@ void TurnBuilder::SetVisible(Payload custom_status, std::optional<std::string> t
 
 TurnResult TurnBuilder::Take() {
   Checkpoint& checkpoint = result_.checkpoint;
+  const bool in_sections = fold_.in_sections();
   StateDelta delta = fold_.TakeDelta();
   delta.next_generation = std::move(result_.delta.next_generation);
   delta.turn = checkpoint.turn;
   delta.status = status_;
-  checkpoint.releases_locks = (checkpoint.ends || delta.next_generation) && delta.asked_for_locks;
+  checkpoint.releases_locks = (checkpoint.ends || delta.next_generation) && in_sections;
   if (end_ == TurnEnd::kContinuesAsNew) {
     trace_context_.reset();
   } else {

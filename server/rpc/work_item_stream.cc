@@ -57,8 +57,8 @@ void WorkItemStream::Open(const std::shared_ptr<WorkItemStream>& stream,
   if (options.accepts_nothing()) {
     if (const auto left_out = stream->lines_->Admit("accepts nothing", SteadyNow())) {
       spdlog::warn(
-          "worker stream {}: its filters name no orchestration and no activity, so it gets no "
-          "work; list some, or send no filters to get all{}",
+          "worker stream {}: its filters name no orchestration, no activity and no entity that it "
+          "may have, so it gets no work; list some, or send no filters to get all{}",
           stream->name_, LeftOutNote(*left_out));
     }
   }

@@ -49,15 +49,17 @@ begin
   return case when p_value is null then ''::bytea else __PbBytes(p_field, __PbText(1, p_value)) end;
 end $$;
 
--- __PbTimestamp: the contents of a Timestamp message, of a time after 1970.
+-- __PbTimestamp: the contents of a Timestamp message. Its fraction counts forward, also before
+-- 1970.
 create or replace function __PbTimestamp(p_time timestamptz) returns bytea
 language plpgsql immutable strict parallel safe set search_path from current as $$
 declare
   v_micros bigint := __Micros(p_time);
+  v_fraction bigint := (v_micros % 1000000 + 1000000) % 1000000;
 begin
-  return __PbNumber(1, v_micros / 1000000)
-    || case when v_micros % 1000000 = 0 then ''::bytea
-            else __PbNumber(2, v_micros % 1000000 * 1000) end;
+  return case when v_micros = v_fraction then ''::bytea
+              else __PbNumber(1, (v_micros - v_fraction) / 1000000) end
+    || case when v_fraction = 0 then ''::bytea else __PbNumber(2, v_fraction * 1000) end;
 end $$;
 
 -- __PbTraceContext: the contents of a TraceContext of what SQL users write: the traceparent and, in
@@ -110,6 +112,18 @@ begin
       || coalesce((select string_agg(__PbBytes(9, __PbText(1, t.key) || __PbText(2, t.value)), ''
                                      order by t.key collate "C")
                    from jsonb_each_text(p_tags) t), ''));
+end $$;
+
+-- __EntitySignaledEvent: EntityOperationSignaled (23) of a client, as the daemon makes it
+-- (server/orchestration/entity_messages.cc; a test compares). p_at: the scheduled time; null is
+-- none.
+create or replace function __EntitySignaledEvent(p_now timestamptz, p_request_id text,
+                                                 p_operation text, p_at timestamptz, p_input text)
+returns bytea language plpgsql immutable parallel safe set search_path from current as $$
+begin
+  return __HistoryEvent(p_now, 23,
+    __PbText(1, p_request_id) || __PbText(2, p_operation)
+      || coalesce(__PbBytes(3, __PbTimestamp(p_at)), '') || __PbStringValue(4, p_input));
 end $$;
 
 -- __PbFields: the fields of a serialized message in order: number (varint, or the bits of a fixed

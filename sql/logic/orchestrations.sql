@@ -5,8 +5,8 @@
 
 -- __WakeInstances: after messages were added to these instances (parallel arrays): a free instance
 -- becomes ready no later than its message, one that is held (not_before = infinity) only by a
--- message that ends that, see __EndsHold; the holder of a lease, unless it is the caller, is told to
--- read its inbox. Caller holds the hot rows' locks.
+-- message that ends that, see __EndsHold; the holder of a lease, unless it is the caller, is told
+-- to read its inbox. Caller holds the hot rows' locks.
 create or replace function __WakeInstances(p_keys bigint[], p_at timestamptz[], p_worker bigint)
 returns void language plpgsql set search_path from current set enable_seqscan = off as $$
 begin
@@ -213,8 +213,8 @@ end $$;
 -- key of who holds it locked, name = his instance id, execution_id his execution that does, null =
 -- it has ended, instance_id = the critical section), 3 a group (number, from 1; count = how many it
 -- took; due = when the next free instance for it is due, where that is known; more = the bytes of
--- the claim have cut it). Of an instance, "due" is its earliest message that was not read and "more" tells that the
--- limits cut due ones.
+-- the claim have cut it). Of an instance, "due" is its earliest message that was not read, and
+-- "more" tells that the limits cut due ones.
 --   p_batch {token, kind, groups: [{max, filters: [{name, versions}], excluded: keys that are not
 --            taken}], max_messages, max_bytes, total_bytes, repeat, again}
 -- total_bytes: of all messages and chunks together, but for the first instance; absent = no limit.

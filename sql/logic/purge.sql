@@ -3,16 +3,15 @@
 
 -- _PurgeInstances: purges ended orchestrations named by id, or the first in order that a filter
 -- finds, and with "recursive" their ended descendants too; a live child stops at itself and keeps
--- its subtree. An entity that is named goes if it is not locked and no message waits for it. Returns
--- how many are gone, and whether there may be more of the kind: then call again.
+-- its subtree. An entity that is named goes if it is not locked and no message waits for it.
+-- Returns how many are gone, and whether there may be more of the kind: then call again.
 --   p_batch {ids: [...], recursive, rows}
 --           or {completed, statuses, from, to, prefix, recursive, rows}, see __SearchCondition
 --   rows bounds the instances purged by one call.
--- Locks: hot rows of named entities by key; rows of Instances, of those and of ended instances only,
--- which have no hot rows: those of a filter
--- with SKIP LOCKED (whoever holds one is purging or replacing it), the named ones, and with
--- "recursive" all together, by key. That they have ended is checked again under the lock. Then
--- their tasks by key.
+-- Locks: hot rows of named entities by key; rows of Instances, of those and of ended instances
+-- only, which have no hot rows: those of a filter with SKIP LOCKED (whoever holds one is purging or
+-- replacing it), the named ones, and with "recursive" all together, by key. That they have ended is
+-- checked again under the lock. Then their tasks by key.
 -- Repeat: yes; what an earlier call purged is not counted again.
 create or replace function _PurgeInstances(p_hub int, p_batch jsonb, p_bytes bytea[])
 returns table (deleted bigint, more boolean)
@@ -49,8 +48,8 @@ begin
   return next;
 end $$;
 
--- __LockIdleEntities: those of these instances that are entities with nothing to do: not locked, and
--- without messages. Whoever has one in memory finds it gone. Locks: their hot rows, by key.
+-- __LockIdleEntities: those of these instances that are entities with nothing to do: not locked,
+-- and without messages. Whoever has one in memory finds it gone. Locks: their hot rows, by key.
 create or replace function __LockIdleEntities(p_keys bigint[]) returns bigint[]
 language plpgsql set search_path from current set enable_seqscan = off as $$
 declare

@@ -1,11 +1,12 @@
 -- How much work waits, for scalers: of the caller's own hub. Locks: none. Repeat: yes.
 
--- __CountWork: the live instances of a hub that have a message due, suspended ones too, and its
--- activity tasks that are due; leased or not, so that busy workers are not scaled away. Two counts
--- of their own: an instance that waits for a time-out counts by its activity alone. A back-off or a
--- scheduled start makes a free instance due later. Free ones are a range of an index; of leased
--- ones the table is read, because an index of them would cost every claim more than this, which is
--- asked for now and then.
+-- __CountWork: the live instances of a hub that have a message due, suspended ones and entities
+-- too, and its activity tasks that are due; leased or not, so that busy workers are not scaled
+-- away. Two counts of their own: an instance that waits for a time-out counts by its activity
+-- alone. A back-off or a scheduled start makes a free instance due later, and a free entity whose
+-- messages wait for the end of a lock is not due: no worker could take it. Free ones are a range of
+-- an index; of leased ones the table is read, because an index of them would cost every claim more
+-- than this, which is asked for now and then.
 create or replace function __CountWork(p_hub int, out instances bigint, out tasks bigint)
 language plpgsql set search_path from current as $$
 declare

@@ -70,7 +70,7 @@ end $$;
 -- __CheckInstanceId, __CheckText, __CheckPayload, __CheckTime, __CheckTags: check an argument
 -- against the limits that the daemon has by default (deploy/SETTINGS.md, limits.*). Each raises
 -- 22023 with the name of the argument, what it holds and the limit. An id is that of an
--- orchestration: entities take no messages from SQL.
+-- orchestration: entities have functions of their own (sql_api_entities.sql).
 
 create or replace function __CheckInstanceId(p_id text) returns void
 language plpgsql immutable set search_path from current as $$
@@ -82,8 +82,9 @@ begin
     raise exception 'the length of InstanceID is % characters, the limit is 512', length(p_id)
       using errcode = '22023';
   elsif left(p_id, 1) = '@' then
-    raise exception 'InstanceID begins with @, which is kept for entities: choose another id'
-      using errcode = '22023';
+    raise exception 'InstanceID begins with @, which is kept for entities' using errcode = '22023',
+      hint = 'Name an orchestration; SignalEntity sends an operation to an entity, and GetEntity '
+        'and vEntities show it.';
   end if;
 end $$;
 

@@ -40,6 +40,38 @@ select i.TaskHub, i.InstanceID, i.ExecutionID, i.Name, i.Version, i.CreatedTime,
 from __Instances i
 where i.TaskHub = CurrentTaskHub();
 
+-- vEntities: the entities of the caller's hub, also those without a state. StateSize is in bytes.
+-- LockedBy is the orchestration that holds the lock ('': one that is gone), CriticalSection its id
+-- of that. Backlog counts the operations that are due and have not run, up to 10000; NextDue is
+-- when the next of the delayed ones is. LastModifiedTime is when operations last ran, or the entity
+-- came to be; LeasedBy is the daemon that has it.
+create or replace view vEntities with (security_barrier) as
+select h.name as TaskHub, i.instance_id as InstanceID, i.name as Name,
+       substr(i.instance_id, length(i.name) + 3) as Key,
+       coalesce(octet_length(e.state),
+                (select octet_length(p.data) from Payloads p
+                 where p.instance_key = e.instance_key and p.payload_id = e.state_payload), 0)
+         as StateSize,
+       e.state is not null or e.state_payload is not null as HasState,
+       case when e.locked_by_key is not null
+            then coalesce((select o.instance_id from Instances o
+                           where o.instance_key = e.locked_by_key), '') end as LockedBy,
+       e.critical_section as CriticalSection,
+       (select count(*)::int
+        from (select from NewEvents n
+              where n.instance_key = e.instance_key and n.event_type in (23, 24)
+                and n.visible_at <= _Now() limit 10000) b) as Backlog,
+       (select min(n.visible_at) from NewEvents n
+        where n.instance_key = e.instance_key and n.event_type in (23, 24)
+          and n.visible_at > _Now()) as NextDue,
+       e.last_modified_time as LastModifiedTime, w.host as LeasedBy
+from Entities e
+join Instances i on i.instance_key = e.instance_key
+join TaskHubs h on h.hub_id = i.hub_id
+left join ReadyInstances r on r.instance_key = e.instance_key
+left join Workers w on w.worker_id = r.lease_token >> 40
+where h.name = CurrentTaskHub();
+
 -- QuerySingleOrchestration: one instance of the caller's hub, as vInstances shows it; no row if
 -- there is none, or if it has another ExecutionID than the one asked for. Input and output only
 -- when asked for.
@@ -96,26 +128,29 @@ left join Workers d on d.worker_id = l.worker_id and d.lease_until >= _Now()
 left join RetentionWalks w on w.hub_id = p.hub_id and w.status = p.status
 left join lateral (
   select i.stored_status, i.completed_time from Instances i
-  where i.hub_id = p.hub_id and i.stored_status >= p.status and i.completed_time is not null
+  where i.hub_id = p.hub_id and i.kind = 0 and i.stored_status >= p.status
+    and i.completed_time is not null
   order by i.stored_status, i.completed_time limit 1) o on o.stored_status = p.status
 where p.hub = CurrentTaskHub();
 
 -- vWaitingWork: the work of the caller's hub that is due and that no worker has, a row per name and
--- version. Kind is Orchestration (turns) or Activity. Under load some waits for a moment; what
--- stays is accepted by no worker's filters, or there are too few workers, or none. WaitingSince and
--- InstanceID are of the one that has waited for longest.
+-- version. Kind is Orchestration (turns), Entity or Activity. Under load some waits for a moment;
+-- what stays is accepted by no worker's filters, or there are too few workers, or none.
+-- WaitingSince and InstanceID are of the one that has waited for longest.
 create or replace view vWaitingWork with (security_barrier) as
-select h.name as TaskHub, 'Orchestration' as Kind, o.name as Name, __AsText(w.version) as Version,
-       w.waiting as Waiting, w.since as WaitingSince, o.instance_id as InstanceID
-from (select r.hub_id, r.lower_name, r.version, count(*) as waiting, min(r.next_due) as since
+select h.name as TaskHub, case w.kind when 0 then 'Orchestration' else 'Entity' end as Kind,
+       o.name as Name, __AsText(w.version) as Version, w.waiting as Waiting,
+       w.since as WaitingSince, o.instance_id as InstanceID
+from (select r.hub_id, r.kind, r.lower_name, r.version, count(*) as waiting,
+             min(r.next_due) as since
       from ReadyInstances r
-      where r.kind = 0 and r.lease_token is null and r.next_due <= _Now()
-      group by r.hub_id, r.lower_name, r.version) w
+      where r.lease_token is null and r.next_due <= _Now()
+      group by r.hub_id, r.kind, r.lower_name, r.version) w
 join TaskHubs h on h.hub_id = w.hub_id
 cross join lateral (
   select i.name, i.instance_id from ReadyInstances r
   join Instances i on i.instance_key = r.instance_key
-  where r.hub_id = w.hub_id and r.kind = 0 and r.lower_name = w.lower_name
+  where r.hub_id = w.hub_id and r.kind = w.kind and r.lower_name = w.lower_name
     and r.version = w.version and r.lease_token is null and r.next_due is not null
   order by r.next_due limit 1) o
 where h.name = CurrentTaskHub()

@@ -274,7 +274,7 @@ comment on function __PbText is
 comment on function __PbStringValue is
   'A StringValue field; null is unset, '''' is set and empty.';
 comment on function __PbTimestamp is
-  'The contents of a Timestamp message, of a time after 1970.';
+  'The contents of a Timestamp message.';
 comment on function __PbTraceContext is
   'The contents of a TraceContext of what SQL users write: the traceparent and, in a second line, '
   'the tracestate if there is one.';
@@ -287,6 +287,10 @@ comment on function __ExecutionStartedEvent is
   'ExecutionStarted (3) of a client, field by field as the daemon makes it '
   '(server/orchestration/requests.cc; a test compares). p_trace_context is a serialized '
   'TraceContext.';
+comment on function __EntitySignaledEvent is
+  'EntityOperationSignaled (23) of a client, as the daemon makes it '
+  '(server/orchestration/entity_messages.cc; a test compares). p_at: the scheduled time; null is '
+  'none.';
 comment on function __PbFields is
   'The fields of a serialized message in order: number (varint, or the bits of a fixed one) or '
   'bytes, by wire type.';
@@ -523,8 +527,8 @@ comment on function __RewindOutcome is
   '0 all is as it was found, 1 the rewind has been done before, 2 neither, 3 a live instance is '
   'not under the lease and at the turn of its checkpoint.';
 comment on function __CountWork is
-  'The live instances of a hub that have a message due, suspended ones too, and its activity tasks'
-  ' that are due; leased or not, so that busy workers are not scaled away.';
+  'The live instances of a hub that have a message due, suspended ones and entities too, and its '
+  'activity tasks that are due; leased or not, so that busy workers are not scaled away.';
 comment on function GetScaleMetric is
   'How many work items there are for the workers of the caller''s hub.';
 comment on function GetScaleRecommendation is
@@ -605,6 +609,17 @@ comment on function ResumeInstance is
   ' ended.';
 comment on function TerminateInstance is
   'Terminates an instance of the caller''s hub: true, or false if it has ended already.';
+comment on function __EntityId is
+  'The id of an entity as it is stored, with its name in lower case; raises 22023 for what is '
+  'none.';
+comment on function __LockEntity is
+  'Locks the hot row of an entity of the caller''s hub, both of which are created if they are not '
+  'there, and returns the hub.';
+comment on function SignalEntity is
+  'Sends an operation to an entity of the caller''s hub, and waits for no answer: true, or false '
+  'if a signal with the same RequestID waits already.';
+comment on function GetEntity is
+  'An entity of the caller''s hub; no row if it has no state.';
 comment on function PurgeInstanceStateByID is
   'Purges the ended ones of these instances, with Recursive also their ended descendants, and '
   'returns how many are gone.';
@@ -648,6 +663,8 @@ comment on view __Instances is
   'The instances of all hubs as vInstances shows them.';
 comment on view vInstances is
   'The instances of the caller''s hub.';
+comment on view vEntities is
+  'The entities of the caller''s hub, also those without a state.';
 comment on function QuerySingleOrchestration is
   'One instance of the caller''s hub, as vInstances shows it; no row if there is none, or if it '
   'has another ExecutionID than the one asked for.';
@@ -663,15 +680,15 @@ comment on function GetInstanceHistory is
   'The events of an instance''s current generation in order, one row each.';
 comment on function _UnacceptedWork is
   'What of a hub''s due and free work none of the daemon''s workers accepts, a row per name and '
-  'version. "kind" is 0 for turns and 1 for activity tasks, "name" one that is written so, "count"'
-  ' stops at the limit, "since" and "instance_id" are those of the one that has been due for '
-  'longest.';
-comment on function __UnacceptedTurns is
-  'The parts of _UnacceptedWork: what has been due since p_until and is not accepted. p_groups, '
-  'p_count, p_names: its groups, count and names.';
+  'version. "kind" is 0 for turns, 1 for activity tasks and 2 for entities, "name" one that is '
+  'written so, "count" stops at the limit, "since" and "instance_id" are those of the one that has'
+  ' been due for longest.';
+comment on function __UnacceptedInstances is
+  'The parts of _UnacceptedWork: what has been due since p_until and is not accepted. p_kind: of '
+  'the instances; p_groups, p_count, p_names: its groups, count and names.';
 comment on function __UnacceptedTasks is
-  'The parts of _UnacceptedWork: what has been due since p_until and is not accepted. p_groups, '
-  'p_count, p_names: its groups, count and names.';
+  'The parts of _UnacceptedWork: what has been due since p_until and is not accepted. p_kind: of '
+  'the instances; p_groups, p_count, p_names: its groups, count and names.';
 comment on function __Accepts is
   'Whether filters, as __SplitFilters gives them (null = an empty list), accept a name in lower '
   'case and a version.';

@@ -1,5 +1,7 @@
 // Verbs of hubs, of the sweep and of the look for work that nobody accepts (sql/logic/settings.sql,
 // hub_deletions.sql, workers.sql, waiting.sql): one call each.
+#include <iterator>
+
 #include "absl/strings/str_cat.h"
 #include "storage/postgres/verbs.h"
 
@@ -152,6 +154,7 @@ class FindUnaccepted : public UnacceptedVerb {
     const UnacceptedSearch& search = *requests.front();
     if (search.turns.has_value()) EncodeFilters("turns", *search.turns, envelope);
     if (search.tasks.has_value()) EncodeFilters("tasks", *search.tasks, envelope);
+    if (search.entities.has_value()) EncodeFilters("entities", *search.entities, envelope);
     envelope.Int("age_ms", absl::ToInt64Milliseconds(search.age_min))
         .Int("groups", search.groups_max)
         .Int("count", search.count_max)
@@ -159,7 +162,9 @@ class FindUnaccepted : public UnacceptedVerb {
   }
   absl::Status DecodeReplies(const Result& result, const Requests&,
                              Replies& replies) const override {
-    const int kind = result.Column("kind");
+    UnacceptedWork& found = *replies.front();
+    std::vector<WaitingWork>* const lists[] = {&found.turns, &found.tasks, &found.entities};
+    const int kind_column = result.Column("kind");
     for (int row = 0; row < result.rows(); ++row) {
       WaitingWork work;
       work.name = std::string(result.Text(row, result.Column("name")));
@@ -167,8 +172,11 @@ class FindUnaccepted : public UnacceptedVerb {
       work.count = result.Int(row, result.Column("count"));
       work.since = result.Timestamp(row, result.Column("since"));
       work.instance_id = std::string(result.Text(row, result.Column("instance_id")));
-      auto& list = result.Int(row, kind) == 0 ? replies.front()->turns : replies.front()->tasks;
-      list.push_back(std::move(work));
+      const int64_t kind = result.Int(row, kind_column);
+      if (kind < 0 || kind >= static_cast<int64_t>(std::size(lists))) {
+        return absl::DataLossError(absl::StrCat("unaccepted work of the unknown kind ", kind));
+      }
+      lists[kind]->push_back(std::move(work));
     }
     return absl::OkStatus();
   }

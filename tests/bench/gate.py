@@ -1,4 +1,5 @@
-"""The gate: what a chain of five activities costs, counted and not timed, against a baseline.
+"""The gate: what a chain of five activities, and one of five calls of entities, costs, counted and
+not timed, against a baseline.
 
 Counts instructions (callgrind), round trips, commits, rows and WAL, which are the same on a busy
 machine and on an idle one, and fails when one has grown over gate.json by more than it may. What is
@@ -28,6 +29,9 @@ TURNS_CHAINS = 256  # what gate_turns runs: kRounds of kInFlight
 # other process can change; with others, batches depend on the machine, so less is counted there.
 CHAINS = {1: 300, 64: 3000}
 WARM_UP_CHAINS = 100
+# Chains of calls, one in flight. All entities are there after the first chains.
+ENTITY_CALLS = ("entity_many", "--entities", 10, "--signals", 0, "--calls", 5)
+ENTITY_CHAINS = 200
 DATABASE = "gate"
 SERVER_SETTINGS = {
     "shared_preload_libraries": "pg_stat_statements",
@@ -68,6 +72,11 @@ FIGURES = (
     Figure("many.wal_bytes", "bytes of WAL per chain, 64 in flight"),
     Figure("many.wal_records", "records of WAL per chain, 64 in flight"),
     Figure("many.commits", "commits per chain, 64 in flight", percent_max=200),
+    Figure("entities.commits", "commits per chain of calls of entities, 1 in flight"),
+    Figure("entities.rows_written", "rows written per chain of calls of entities"),
+    Figure("entities.cold_updates", "updates that are not HOT per chain of calls of entities"),
+    Figure("entities.wal_bytes", "bytes of WAL per chain of calls of entities"),
+    Figure("entities.wal_records", "records of WAL per chain of calls of entities"),
 )
 
 # What callgrind collects for each figure of gate_turns: inside these functions.
@@ -114,18 +123,19 @@ def count_instructions() -> dict:
     return figures
 
 
-def load(daemon: Daemon, in_flight: int, chains: int) -> None:
-    run(BUILD / "dtbench", "--address", daemon.address, "--workload", "chain", "--activities",
-        ACTIVITIES, "--in-flight", in_flight, "--count", chains, "--warmup-seconds", 0)
+def load(daemon: Daemon, workload: tuple, in_flight: int, chains: int) -> None:
+    run(BUILD / "dtbench", "--address", daemon.address, "--workload", *workload, "--in-flight",
+        in_flight, "--count", chains, "--warmup-seconds", 0)
 
 
-def count_database(postgres: Postgres, directory: pathlib.Path, in_flight: int) -> dict:
+def count_database(postgres: Postgres, directory: pathlib.Path, workload: tuple, in_flight: int,
+                   counted: int) -> dict:
     """What chains cost, from the start of a daemon to its end: only then all has been reported."""
     samples = []
-    for chains in (WARM_UP_CHAINS, CHAINS[in_flight]):
-        daemon = Daemon(f"daemon-{in_flight}-{chains}", postgres.url(DATABASE), directory,
-                        *DAEMON_OPTIONS)
-        load(daemon, in_flight, chains)
+    for chains in (WARM_UP_CHAINS, counted):
+        daemon = Daemon(f"daemon-{workload[0]}-{in_flight}-{chains}", postgres.url(DATABASE),
+                        directory, *DAEMON_OPTIONS)
+        load(daemon, workload, in_flight, chains)
         if daemon.stop() != 0:
             raise Broken(f"the daemon did not end well: {daemon.log.read_text()}")
         samples.append(postgres.query(DATABASE, COUNTERS)[0])
@@ -145,8 +155,12 @@ def measure() -> tuple[dict, dict]:
         run(postgres.bin / "psql", "-Xq", postgres.url(DATABASE), "-c",
             "create extension pg_stat_statements")
         schema_up(postgres.url(DATABASE))
-        for prefix, in_flight in (("alone", 1), ("many", 64)):
-            for counter, value in count_database(postgres, directory, in_flight).items():
+        chain = ("chain", "--activities", ACTIVITIES)
+        for prefix, workload, in_flight, chains in (
+                ("alone", chain, 1, CHAINS[1]), ("many", chain, 64, CHAINS[64]),
+                ("entities", ENTITY_CALLS, 1, ENTITY_CHAINS)):
+            counted = count_database(postgres, directory, workload, in_flight, chains)
+            for counter, value in counted.items():
                 figures[f"{prefix}.{counter}"] = value
         version = postgres.query(DATABASE, "select current_setting('server_version') as version")
     figures["alone.round_trips"] /= WORK_ITEMS

@@ -63,6 +63,29 @@ TEST_CASE("unaccepted_work activities and turns without a version are named like
               "'f\\nforged', for "));
 }
 
+TEST_CASE("unaccepted_work entities are named likewise, without a version") {
+  const LogCapture log;
+  OneDaemon one;
+  dispatch::StreamOptions lamps = Accepting({}, {});
+  lamps.entity_filters = std::vector<NameFilter>{{"lamp", {}}};
+  const FakeStream stream = one.daemon.Open(one.hub, lamps);
+  for (const char* id : {"@counter@a", "@counter@b", "@lamp@1"}) {
+    ClientMessage signal;
+    signal.hub = one.hub;
+    signal.instance_id = id;
+    signal.message.event_type = HistoryEvent::kEntityOperationSignaled;
+    signal.message.event = std::make_shared<const std::string>("signal");
+    one.store.SendMessage(std::move(signal), [](const absl::StatusOr<Delivery>&) {});
+    one.Pass(absl::Seconds(1));
+  }
+  one.Pass(absl::Minutes(1));
+  CHECK(
+      log.Has("task hub 'orders': 2 entities 'counter' waiting, the oldest, of instance "
+              "'@counter@a', for "));
+  CHECK(log.Has("Connect a worker that has this name and takes entities, or "));
+  CHECK(log.Count("'lamp'") == 0);
+}
+
 TEST_CASE("unaccepted_work given back by every worker is named with the reason") {
   const LogCapture log;
   OneDaemon one;

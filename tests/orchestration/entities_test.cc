@@ -244,7 +244,6 @@ TEST_CASE("lock_front: what goes to an entity that is held goes in front, and so
   order.Raise("go");
   order.Run({UnlockEntity(8, "S", "@b@k")});
   CHECK(order.state.sections.empty());
-  CHECK(order.state.asked_for_locks);
 }
 
 TEST_CASE("json_locks: as in the native dialect") {
@@ -281,7 +280,7 @@ TEST_CASE("lock_taken_back: in a later turn, and in the same one") {
   CHECK(order.Request() == "");
 }
 
-TEST_CASE("locks_at_end: whoever has asked for locks gives them up with the generation") {
+TEST_CASE("locks_at_end: what was not given up is released with the generation") {
   Orchestration order;
   order.Run({LockEntities(1, "S", {kCounter})});
   CHECK_FALSE(order.checkpoint.releases_locks);
@@ -301,8 +300,14 @@ TEST_CASE("locks_at_end: whoever has asked for locks gives them up with the gene
             0123456789ab" operation="add"
         status COMPLETED
         ends
-        releases locks
         )"));
+  }
+  SECTION("ends inside of the section, and gives up a part of it") {
+    order.Raise("go");
+    order.Run({UnlockEntity(2, "S"), LockEntities(3, "T", {kCounter, "@b@k"})});
+    Grant(order);
+    order.Run({UnlockEntity(4, "T"), Complete(5, ORCHESTRATION_STATUS_COMPLETED)});
+    CHECK(order.checkpoint.releases_locks);
   }
   SECTION("continues as new") {
     order.Raise("go");
@@ -311,7 +316,7 @@ TEST_CASE("locks_at_end: whoever has asked for locks gives them up with the gene
     CHECK(order.checkpoint.messages.size() == 1);
     CHECK(order.checkpoint.lock_requests.empty());
     order.Run({});
-    CHECK_FALSE(order.state.asked_for_locks);
+    CHECK(order.state.sections.empty());
     order.Raise("go");
     order.Run({Completed()});
     CHECK_FALSE(order.checkpoint.releases_locks);

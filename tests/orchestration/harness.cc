@@ -250,7 +250,6 @@ void Orchestration::CheckReload() const {
   CheckOutstanding(loaded.outstanding, state.outstanding);
   CheckSections(loaded.sections, state.sections);
   CHECK(loaded.entity_calls == state.entity_calls);
-  CHECK(loaded.asked_for_locks == state.asked_for_locks);
 }
 
 }  // namespace dt::orchestration

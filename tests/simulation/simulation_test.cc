@@ -70,10 +70,45 @@ TEST_CASE("simulation_everything crashes, faults, lost streams, and living daemo
   RunSeeds(options);
 }
 
+TEST_CASE("simulation_entities one daemon without faults") {
+  WorldOptions options;
+  options.entities = true;
+  options.daemons = 1;
+  options.crash = options.stream_loss = 0;
+  RunSeeds(options);
+}
+
+TEST_CASE("simulation_entity_streams two daemons whose streams break") {
+  WorldOptions options;
+  options.entities = true;
+  options.crash = 0;
+  options.stream_loss = 0.02;
+  RunSeeds(options);
+}
+
+TEST_CASE("simulation_entity_faults refused calls, lost and late answers") {
+  WorldOptions options;
+  options.entities = true;
+  options.crash = 0;
+  options.faults = {0.02, 0.02, 0.1};
+  RunSeeds(options);
+}
+
+TEST_CASE("simulation_entity_everything crashes, faults, lost streams, living daemons swept") {
+  WorldOptions options;
+  options.entities = true;
+  options.daemons = 3;
+  options.crash = 0.002;
+  options.sweep_alive = 0.001;
+  options.faults = {0.01, 0.01, 0.1};
+  RunSeeds(options);
+}
+
 TEST_CASE("simulation_repeats one seed does the same twice") {
   spdlog::set_level(spdlog::level::critical);
   WorldOptions options;
   options.seed = static_cast<uint64_t>(FromEnvironment("DT_SIMULATION_SEED", 1));
+  options.entities = GENERATE(false, true);
   options.daemons = 3;
   options.crash = 0.002;
   options.sweep_alive = 0.001;

@@ -8,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "google/protobuf/util/message_differencer.h"
 #include "server/orchestration/requests.h"
+#include "tests/simulation/bank.h"
 
 namespace dt::testing {
 namespace {
@@ -96,7 +97,15 @@ World::World(WorldOptions options)
   functions_.orchestrators["Collector"] = Collector;
   functions_.orchestrators["Listen"] = Listen;
   functions_.orchestrators["Forever"] = Forever;
-  AddJobs();
+  functions_.operations_run = [this](int count) {
+    return faulty_ && Happens(0.1) ? static_cast<int>(Pick(static_cast<size_t>(count) + 1)) : count;
+  };
+  AddBank(clock_, functions_);
+  if (options_.entities) {
+    AddBankJobs();
+  } else {
+    AddJobs();
+  }
   for (size_t i = 0; i < daemons_.size(); ++i) StartDaemon(i);
 }
 
@@ -151,6 +160,24 @@ void World::AddJobs() {
   }
 }
 
+void World::AddBankJobs() {
+  for (int i = 0; i < options_.orchestrations; ++i) {
+    BankJob made = BankJobOf(i);
+    Job job;
+    job.instance_id = JobId(i);
+    job.name = std::move(made.name);
+    job.input = std::move(made.input);
+    job.output = std::move(made.output);
+    if (job.name == "Holder") {
+      job.output = "enough";
+      job.status = RuntimeStatus::kTerminated;
+      job.wants_termination = true;
+    }
+    job.wants_pause = job.name == "Transfer";
+    jobs_.push_back(std::move(job));
+  }
+}
+
 void World::StartDaemon(size_t index) {
   Daemon& daemon = daemons_[index];
   ++lives_[index];
@@ -161,6 +188,9 @@ void World::StartDaemon(size_t index) {
   limits.lost_leases_max = 0;  // streams are lost all the time here
   limits.resident_linger = absl::Milliseconds(500);
   limits.result_hold_max = absl::Milliseconds(std::vector<int>{0, 20, 1000}[Pick(3)]);
+  if (options_.entities) {
+    limits.entity_operations_max = std::vector<int>{1, 3, 1000}[Pick(3)];
+  }
   daemon.daemon =
       std::make_unique<FakeDaemon>(daemon.faults.get(), daemon.store.get(), limits, random_());
   daemon.daemon->WriteDown(&transcript_, absl::StrCat("daemon ", index, ".", lives_[index]));
@@ -178,6 +208,10 @@ void World::Crash(size_t index) {
 
 void World::WorkSome(Daemon& daemon) {
   for (const FakeStream& stream : daemon.streams) {
+    if (options_.entities && faulty_ && Happens(0.02)) {
+      const auto item = stream.sink->Take();
+      if (item.has_value()) daemon.daemon->Abandon(hub_, *item);
+    }
     if (Happens(0.7)) daemon.daemon->Work(stream, functions_);
   }
 }
@@ -194,6 +228,10 @@ void World::Client() {
   Job& job = jobs_[Pick(jobs_.size())];
   const size_t index = Pick(daemons_.size());
   FakeDaemon& daemon = *daemons_[index].daemon;
+  if (options_.entities && faulty_ && Happens(0.2)) {
+    const BankSignal signal = BankSignalOf(Pick(10));
+    daemon.Signal(hub_, signal.entity, signal.operation, "");
+  }
   const bool started = job.started.ok();
   const bool asked =
       job.asked && job.daemon_life == lives_[job.daemon] && absl::IsUnknown(job.started.status());
@@ -241,6 +279,7 @@ void World::Step() {
     dispatch::StreamOptions options;
     options.orchestrations_max = 3;
     options.activities_max = 3;
+    if (options_.entities) options.entities_max = 2;
     daemon.streams.push_back(daemon.daemon->Open(hub_, options));
   }
   if (Happens(0.1)) Client();
@@ -296,13 +335,28 @@ std::string World::Check() {
     if (wrong.empty()) wrong = CheckKnown(job, *row);
     if (!wrong.empty()) return wrong;
   }
-  const MemoryDatabase::Counts counts = database_.Count();
+  size_t entities = 0;
+  const std::string wrong = options_.entities ? CheckEntities(&entities) : "";
+  if (!wrong.empty()) return wrong;
+  MemoryDatabase::Counts counts = database_.Count();
+  counts.live -= entities;
   if (counts.live + counts.leased_instances + counts.tasks + counts.messages != 0) {
     return absl::StrCat("left behind: ", counts.live, " live instances, ", counts.leased_instances,
                         " leases, ", counts.tasks, " tasks (", counts.leased_tasks, " leased), ",
                         counts.messages, " messages");
   }
   return "";
+}
+
+std::string World::CheckEntities(size_t* entities) {
+  std::vector<std::string> adders;
+  std::vector<std::string> passes;
+  for (const Job& job : jobs_) {
+    const auto row = database_.ReadInstance(hub_, job.instance_id, /*payloads=*/false);
+    if (job.name == "Adder") adders.push_back(row->execution_id);
+    if (job.name == "Pass") passes.push_back(row->execution_id);
+  }
+  return CheckBank(database_, hub_, adders, passes, entities);
 }
 
 std::string World::Describe(const Job& job) {
@@ -348,6 +402,12 @@ std::string World::CheckHistory(const Job& job) {
       ++seen[absl::StrCat("timer ", event.timerfired().timerid())];
     } else if (event.has_suborchestrationinstancecompleted()) {
       ++seen[absl::StrCat("child ", event.suborchestrationinstancecompleted().taskscheduledid())];
+    } else if (event.has_entityoperationcompleted()) {
+      ++seen["answer to " + event.entityoperationcompleted().requestid()];
+    } else if (event.has_entityoperationfailed()) {
+      ++seen["answer to " + event.entityoperationfailed().requestid()];
+    } else if (event.has_entitylockgranted()) {
+      ++seen["grant of " + event.entitylockgranted().criticalsectionid()];
     } else if (event.has_executionstarted() || event.has_executioncompleted()) {
       ++seen[absl::StrCat("event of type ", static_cast<int>(event.eventType_case()))];
     }

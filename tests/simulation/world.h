@@ -23,6 +23,7 @@ struct WorldOptions {
   double crash = 0.001;    // per step: a daemon dies and another one starts
   double sweep_alive = 0;  // per step: a living daemon is taken for dead
   double stream_loss = 0.005;
+  bool entities = false;  // what they do is of the bank (bank.h)
 };
 
 class World {
@@ -61,6 +62,7 @@ class World {
   bool Happens(double probability);
   size_t Pick(size_t count);
   void AddJobs();
+  void AddBankJobs();
   void StartDaemon(size_t index);
   void Crash(size_t index);
   void Step();
@@ -70,6 +72,8 @@ class World {
   void Repair();
   bool Finished();
   std::string Check();
+  // `entities`: how many are there.
+  std::string CheckEntities(size_t* entities);
   // What the world knows about an instance that did not end as it should.
   std::string Describe(const Job& job);
   std::string CheckHistory(const Job& job);

@@ -154,8 +154,8 @@ TEST_CASE("sql_deleted_hub_offers_no_work_and_answers_no_reads") {
       {R"(select * from dt._ReadRewindSources(1, '{"ids": ["i"]}', '{}'))", 0},
       {R"(select * from dt._QueryManyOrchestrations(1, '{"rows": 9, "bytes": 999}', '{}'))", 0},
       {R"(select * from dt._PurgeInstances(1, '{"rows": 9}', '{}') where deleted > 0)", 0},
-      {R"(select * from dt._UnacceptedWork(1, '{"turns": [], "tasks": [], "age_ms": 0, )"
-       R"("groups": 9, "count": 9, "names": 9}', '{}'))",
+      {R"(select * from dt._UnacceptedWork(1, '{"turns": [], "tasks": [], "entities": [], )"
+       R"("age_ms": 0, "groups": 9, "count": 9, "names": 9}', '{}'))",
        0},
   };
   const auto rows = [&](const Look& look) {

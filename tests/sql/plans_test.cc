@@ -190,7 +190,7 @@ std::vector<Call> Claims() {
   const auto unaccepted = [](const std::string& turns, const std::string& tasks) {
     return CallOf("_UnacceptedWork", 2,
                   absl::StrCat("\"turns\": [", turns, "], \"tasks\": [", tasks,
-                               "], \"age_ms\": 0, \"groups\": 20, \"count\": 10, "
+                               "], \"entities\": [], \"age_ms\": 0, \"groups\": 20, \"count\": 10, "
                                "\"names\": 1000"));
   };
   // Found, locked, updated (each index looks at it), joined with its instance, messages and

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "google/protobuf/util/message_differencer.h"
 #include "proto/orchestrator_service.pb.h"
+#include "server/entity/entity_requests.h"
 #include "server/orchestration/random_ids.h"
 #include "server/orchestration/requests.h"
 #include "storage/postgres/listener.h"
@@ -163,6 +164,77 @@ TEST_CASE("sql_api_messages_are_what_the_daemon_makes_of_the_same_requests") {
   }
 }
 
+// A signal and the SQL that says the same.
+struct SentSignal {
+  SignalEntityRequest request;
+  std::string arguments;
+};
+
+std::vector<SentSignal> Signals() {
+  std::vector<SentSignal> signals(4);
+  SentSignal& bare = signals[0];
+  bare.request.set_instanceid("@Counter@a");
+  bare.request.set_name("add");
+  bare.arguments = "'@Counter@a', 'add'";
+  SentSignal& full = signals[1];
+  full.request.set_instanceid("@COUNTER@Ab@c");
+  full.request.set_name("Größe");
+  full.request.mutable_input()->set_value("{\"a\": \"\\u0001 ü\"}");
+  full.request.set_requestid("01234567-89ab-cdef-0123-456789abcdef");
+  full.request.mutable_scheduledtime()->set_seconds(4'102'444'800);
+  full.request.mutable_scheduledtime()->set_nanos(123'456'000);
+  full.arguments =
+      R"('@COUNTER@Ab@c', 'Größe', '{"a": "\u0001 ü"}', '2100-01-01 00:00:00.123456+00',
+         '01234567-89ab-cdef-0123-456789abcdef')";
+  SentSignal& empty = signals[2];  // of what may be empty, and of no time
+  empty.request.set_instanceid("@n@");
+  empty.request.mutable_input()->set_value("");
+  empty.request.mutable_scheduledtime();
+  empty.arguments = "'@n@', '', '', 'epoch'";
+  SentSignal& past = signals[3];
+  past.request.set_instanceid("@n@");
+  past.request.set_name("past");
+  past.request.mutable_scheduledtime()->set_seconds(-2);
+  past.request.mutable_scheduledtime()->set_nanos(500'000'000);
+  past.arguments = "'@n@', 'past', ScheduledTime => '1969-12-31 23:59:58.5+00'";
+  return signals;
+}
+
+TEST_CASE("sql_api_signal_is_what_the_daemon_makes_of_the_same_request") {
+  auto connection = NewSchema();
+  for (SentSignal& signal : Signals()) {
+    INFO(signal.arguments);
+    CHECK(Run(*connection, absl::StrCat("select dt.SignalEntity(", signal.arguments, ")"))
+              .Bool(0, 0));
+    absl::Time made;
+    int64_t type = 0;
+    const HistoryEvent written = NewestMessage(*connection, &made, &type);
+    const bool repeatable = !signal.request.requestid().empty();
+    if (!repeatable) {
+      signal.request.set_requestid(written.entityoperationsignaled().requestid());
+    }
+    orchestration::RandomIds unused;
+    const entity::SignalPlan wanted =
+        ValueOf(entity::BuildSignal(signal.request, made, unused, {}));
+    CheckSame(written, type, wanted.message);
+    const Result row =
+        Run(*connection,
+            "select n.event, i.instance_id, n.request_id::text, n.visible_at, i.kind, "
+            "i.name, r.kind, r.lower_name, i.stored_status from dt.NewEvents n "
+            "join dt.Instances i using (instance_key) join dt.ReadyInstances r using "
+            "(instance_key) order by n.seq desc limit 1");
+    CHECK(row.Bytes(0, 0) == *wanted.message.event);
+    CHECK(row.Text(0, 1) == wanted.instance_id);
+    CHECK(row.IsNull(0, 2) != repeatable);
+    if (repeatable) CHECK(row.Text(0, 2) == wanted.request_id);
+    if (wanted.message.visible_at > made) CHECK(row.Timestamp(0, 3) == wanted.message.visible_at);
+    CHECK(row.Int(0, 4) == static_cast<int64_t>(InstanceKind::kEntity));
+    CHECK(row.Text(0, 5) == row.Text(0, 7));
+    CHECK(row.Int(0, 6) == row.Int(0, 4));
+    CHECK(row.Int(0, 8) == static_cast<int64_t>(RuntimeStatus::kRunning));
+  }
+}
+
 // Runs `sql` in a second session that must wait for the first, which then runs `end`.
 absl::StatusOr<Result> RunBehind(Connection& first, const std::string& url, const std::string& sql,
                                  const std::string& end) {
@@ -261,8 +333,9 @@ TEST_CASE("sql_users_tell_daemons_at_commit_when_the_setting_says_so") {
     MustBeOk(
         connection->RunScript("begin; select RaiseEvent('paid', 'a'); rollback; "
                               "select RaiseEvent('paid', 'b')"));
-    for (const std::string call : {"RaiseEvent('paid', 'a')", "SuspendInstance('a')",
-                                   "ResumeInstance('a')", "TerminateInstance('a')"}) {
+    for (const std::string call :
+         {"RaiseEvent('paid', 'a')", "SignalEntity('@e@1', 'go')", "SuspendInstance('a')",
+          "ResumeInstance('a')", "TerminateInstance('a')"}) {
       const size_t before = heard_so_far(1).size();
       Run(*connection, "select " + call);
       CHECK(heard_so_far(before + 1).size() == before + 1);

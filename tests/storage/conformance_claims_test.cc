@@ -8,6 +8,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "tests/storage/entity_harness.h"
 #include "tests/storage/store_harness.h"
 #include "tests/support/catch.h"
 
@@ -462,6 +463,36 @@ TEST_CASE("store_finds_the_work_that_no_filter_accepts") {
   CHECK(WaitingText(find(search).turns) == "pack/ 1 plain; ship/1 1 one; ");
   search.age_min = absl::Hours(1);
   CHECK(WaitingText(find(search).turns).empty());
+}
+
+TEST_CASE("store_finds_the_entities_that_no_filter_accepts") {
+  Harness h(AnyKind());
+  h.a().Create(Named(h, "one", "Counter"));
+  Signal(h, "@counter@a", "one");
+  Signal(h, "@counter@b", "two");
+  Signal(h, "@lamp@1", "three");
+  Signal(h, "@timer@1", "later", h.a().store().Now() + absl::Hours(1));
+  UnacceptedSearch search;
+  search.hub = h.hub;
+  const auto find = [&](NameFilters accepted) {
+    search.entities = std::move(accepted);
+    const absl::StatusOr<UnacceptedWork> found = h.a().Wait<UnacceptedWork>(
+        [&](auto done) { h.a().store().FindUnacceptedWork(search, std::move(done)); });
+    REQUIRE(found.ok());
+    CHECK(found->turns.empty());
+    CHECK(found->tasks.empty());
+    return WaitingText(found->entities);
+  };
+  CHECK(find(std::nullopt).empty());  // everything is accepted
+  CHECK(find(std::vector<NameFilter>{}) == "counter/ 2 @counter@a; lamp/ 1 @lamp@1; ");
+  CHECK(find(std::vector<NameFilter>{{"lamp", {}}}) == "counter/ 2 @counter@a; ");
+  CHECK(find(std::vector<NameFilter>{{"lamp", {}}, {"counter", {}}}).empty());
+  search.groups_max = 1;
+  search.count_max = 1;
+  CHECK(find(std::vector<NameFilter>{}) == "counter/ 1 @counter@a; ");
+  // What a daemon has is not waiting.
+  ClaimEntities(h.a(), h.hub);
+  CHECK(find(std::vector<NameFilter>{}).empty());
 }
 
 TEST_CASE("store_finds_the_activities_that_no_filter_accepts") {

@@ -115,7 +115,7 @@ class Printer {
         r.max_total_bytes);
   }
   void Add(const UnacceptedSearch& s) {
-    All(s.hub, s.turns, s.tasks, s.age_min, s.groups_max, s.count_max, s.names_max);
+    All(s.hub, s.turns, s.tasks, s.entities, s.age_min, s.groups_max, s.count_max, s.names_max);
   }
 
   const std::string& text() const { return text_; }

@@ -5,7 +5,9 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "server/entity/entity_requests.h"
 #include "server/orchestration/requests.h"
+#include "server/orchestration/timestamps.h"
 
 namespace dt::testing {
 namespace {
@@ -102,6 +104,17 @@ void FakeDaemon::Raise(HubId hub, const std::string& instance_id, const std::str
   Send({hub, plan.instance_id, std::move(plan.message)});
 }
 
+void FakeDaemon::Signal(HubId hub, const std::string& entity, const std::string& operation,
+                        const std::string& input, std::optional<absl::Time> at) {
+  SignalEntityRequest request;
+  request.set_instanceid(entity);
+  request.set_name(operation);
+  request.mutable_input()->set_value(input);
+  if (at.has_value()) *request.mutable_scheduledtime() = orchestration::ToTimestamp(*at);
+  auto plan = Checked(entity::BuildSignal(request, store_->Now(), ids_, {}));
+  Send({hub, plan.instance_id, std::move(plan.message)});
+}
+
 void FakeDaemon::Suspend(HubId hub, const std::string& instance_id) {
   SuspendRequest request;
   request.set_instanceid(instance_id);
@@ -165,10 +178,15 @@ void FakeDaemon::Answer(HubId hub, ActivityResponse response, std::optional<absl
   Post(dispatch::ActivityAnswered{hub, std::move(response), Keep(answer)});
 }
 
+void FakeDaemon::Answer(HubId hub, EntityBatchResult result, std::optional<absl::Status>* answer) {
+  Post(dispatch::EntityAnswered{hub, std::move(result), Keep(answer)});
+}
+
 void FakeDaemon::Abandon(HubId hub, const WorkItem& item) {
-  Post(dispatch::Abandoned{
-      item.has_activityrequest() ? dispatch::WorkType::kActivity : dispatch::WorkType::kTurn, hub,
-      item.completiontoken(), Keep(nullptr)});
+  dispatch::WorkType type = dispatch::WorkType::kTurn;
+  if (item.has_activityrequest()) type = dispatch::WorkType::kActivity;
+  if (item.has_entityrequestv2()) type = dispatch::WorkType::kEntity;
+  Post(dispatch::Abandoned{type, hub, item.completiontoken(), Keep(nullptr)});
 }
 
 bool FakeDaemon::Work(const FakeStream& stream, const Functions& functions) {
@@ -176,6 +194,8 @@ bool FakeDaemon::Work(const FakeStream& stream, const Functions& functions) {
   if (!item.has_value()) return false;
   if (item->has_orchestratorrequest()) {
     Answer(stream.hub, RunTurn(functions, *item));
+  } else if (item->has_entityrequestv2()) {
+    Answer(stream.hub, RunBatch(functions, *item));
   } else {
     Answer(stream.hub, RunActivity(functions, *item));
   }

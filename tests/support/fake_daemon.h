@@ -58,6 +58,9 @@ class FakeDaemon : public StoreObserver {
              const std::string& version = "");
   void Raise(HubId hub, const std::string& instance_id, const std::string& name,
              const std::string& input);
+  // Of an entity; not before `at`.
+  void Signal(HubId hub, const std::string& entity, const std::string& operation,
+              const std::string& input, std::optional<absl::Time> at = std::nullopt);
   void Suspend(HubId hub, const std::string& instance_id);
   void Resume(HubId hub, const std::string& instance_id);
   void Terminate(HubId hub, const std::string& instance_id, const std::string& reason,
@@ -70,6 +73,7 @@ class FakeDaemon : public StoreObserver {
   void Answer(HubId hub, OrchestratorResponse response,
               std::optional<absl::Status>* answer = nullptr);
   void Answer(HubId hub, ActivityResponse response, std::optional<absl::Status>* answer = nullptr);
+  void Answer(HubId hub, EntityBatchResult result, std::optional<absl::Status>* answer = nullptr);
   void Abandon(HubId hub, const WorkItem& item);
   void Post(dispatch::Event event) { events_.push_back(std::move(event)); }
 

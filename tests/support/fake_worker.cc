@@ -5,6 +5,10 @@
 #include <cstdlib>
 #include <utility>
 
+#include "absl/strings/str_format.h"
+#include "server/orchestration/entity_messages.h"
+#include "server/orchestration/timestamps.h"
+
 namespace dt::testing {
 namespace {
 
@@ -95,6 +99,15 @@ void Replay::Add(const HistoryEvent& event) {
     case HistoryEvent::kExecutionResumed:
       suspended_ = false;
       break;
+    case HistoryEvent::kEntityOperationCompleted:
+    case HistoryEvent::kEntityOperationFailed:
+    case HistoryEvent::kEntityLockGranted:
+      AddEntityAnswer(event);
+      break;
+    case HistoryEvent::kEntityOperationSignaled:
+    case HistoryEvent::kEntityOperationCalled:
+    case HistoryEvent::kEntityLockRequested:
+    case HistoryEvent::kEntityUnlockSent:
     case HistoryEvent::kTaskScheduled:
     case HistoryEvent::kTimerCreated:
     case HistoryEvent::kSubOrchestrationInstanceCreated:
@@ -105,6 +118,28 @@ void Replay::Add(const HistoryEvent& event) {
       break;
   }
 }
+
+void Replay::AddEntityAnswer(const HistoryEvent& event) {
+  if (event.has_entitylockgranted()) {
+    const std::string& section = event.entitylockgranted().criticalsectionid();
+    Check(!std::exchange(granted_[section], true), "a lock that is granted twice");
+    return;
+  }
+  const bool failed = event.has_entityoperationfailed();
+  const std::string& id = failed ? event.entityoperationfailed().requestid()
+                                 : event.entityoperationcompleted().requestid();
+  Check(!entity_results_.count(id), "a second answer to a call of an entity");
+  entity_results_[id] = failed ? "!" + event.entityoperationfailed().failuredetails().errortype()
+                               : event.entityoperationcompleted().output().value();
+}
+
+std::optional<std::string> Replay::EntityResult(const std::string& request_id) const {
+  auto found = entity_results_.find(request_id);
+  if (found == entity_results_.end()) return std::nullopt;
+  return found->second;
+}
+
+bool Replay::Granted(const std::string& section) const { return granted_.count(section) > 0; }
 
 std::optional<std::string> Replay::Result(int32_t id) const {
   auto found = results_.find(id);
@@ -173,6 +208,53 @@ void Actions::Send(int32_t id, const std::string& instance_id, const std::string
   send->mutable_data()->set_value(input);
 }
 
+std::string Actions::RequestId(int32_t id) const {
+  const std::string& execution = replay_.started().orchestrationinstance().executionid().value();
+  Check(execution.size() == 32, "an execution id that is not as those of the tests");
+  return orchestration::ToGuid(absl::StrFormat("%08x%s", id, execution.substr(8)));
+}
+
+std::optional<std::string> Actions::Call(int32_t id, const std::string& entity,
+                                         const std::string& operation, const std::string& input) {
+  const std::string request_id = RequestId(id);
+  if (!replay_.Scheduled(id)) {
+    auto* call = Add(id)->mutable_sendentitymessage()->mutable_entityoperationcalled();
+    call->set_requestid(request_id);
+    call->set_operation(operation);
+    call->mutable_input()->set_value(input);
+    call->mutable_targetinstanceid()->set_value(entity);
+  }
+  return replay_.EntityResult(request_id);
+}
+
+void Actions::Signal(int32_t id, const std::string& entity, const std::string& operation,
+                     const std::string& input, std::optional<absl::Time> at) {
+  if (replay_.Scheduled(id)) return;
+  auto* signal = Add(id)->mutable_sendentitymessage()->mutable_entityoperationsignaled();
+  signal->set_requestid(RequestId(id));
+  signal->set_operation(operation);
+  signal->mutable_input()->set_value(input);
+  signal->mutable_targetinstanceid()->set_value(entity);
+  if (at.has_value()) *signal->mutable_scheduledtime() = orchestration::ToTimestamp(*at);
+}
+
+bool Actions::Lock(int32_t id, const std::vector<std::string>& entities) {
+  const std::string section = RequestId(id);
+  if (!replay_.Scheduled(id)) {
+    auto* request = Add(id)->mutable_sendentitymessage()->mutable_entitylockrequested();
+    request->set_criticalsectionid(section);
+    for (const std::string& entity : entities) request->add_lockset(entity);
+  }
+  return replay_.Granted(section);
+}
+
+void Actions::Unlock(int32_t id, int32_t lock_id, const std::string& entity) {
+  if (replay_.Scheduled(id)) return;
+  auto* unlock = Add(id)->mutable_sendentitymessage()->mutable_entityunlocksent();
+  unlock->set_criticalsectionid(RequestId(lock_id));
+  unlock->mutable_targetinstanceid()->set_value(entity);
+}
+
 void Actions::Complete(const std::string& result, OrchestrationStatus status) {
   CompleteOrchestrationAction* complete = Add(-1)->mutable_completeorchestration();
   complete->set_orchestrationstatus(status);
@@ -191,6 +273,33 @@ void Actions::ContinueAsNew(const std::string& input, const std::string& version
     event->mutable_timestamp()->set_seconds(1);
     event->mutable_eventraised()->set_name(name);
   }
+}
+
+Operation::Operation(const EntityRequest& batch, const HistoryEvent& event, std::string& state,
+                     EntityBatchResult& result)
+    : batch_(batch), state_(state), result_(result), is_call_(event.has_entityoperationcalled()) {
+  Check(is_call_ || event.has_entityoperationsignaled(), "what is in a batch is no operation");
+  name_ = is_call_ ? event.entityoperationcalled().operation()
+                   : event.entityoperationsignaled().operation();
+  input_ = is_call_ ? event.entityoperationcalled().input().value()
+                    : event.entityoperationsignaled().input().value();
+}
+
+void Operation::Signal(const std::string& entity, const std::string& operation,
+                       const std::string& input, std::optional<absl::Time> at) {
+  SendSignalAction* signal = result_.add_actions()->mutable_sendsignal();
+  signal->set_instanceid(entity);
+  signal->set_name(operation);
+  signal->mutable_input()->set_value(input);
+  if (at.has_value()) *signal->mutable_scheduledtime() = orchestration::ToTimestamp(*at);
+}
+
+void Operation::Start(const std::string& instance_id, const std::string& name,
+                      const std::string& input) {
+  auto* start = result_.add_actions()->mutable_startneworchestration();
+  start->set_instanceid(instance_id);
+  start->set_name(name);
+  start->mutable_input()->set_value(input);
 }
 
 OrchestratorResponse RunTurn(const Functions& functions, const WorkItem& item) {
@@ -221,6 +330,35 @@ ActivityResponse RunActivity(const Functions& functions, const WorkItem& item) {
   Check(found != functions.activities.end(), "an activity is not registered");
   response.mutable_result()->set_value(found->second(request));
   return response;
+}
+
+EntityBatchResult RunBatch(const Functions& functions, const WorkItem& item) {
+  const EntityRequest& request = item.entityrequestv2();
+  EntityBatchResult result;
+  result.set_completiontoken(item.completiontoken());
+  int count = request.operationrequests_size();
+  Check(count > 0, "a batch without operations");
+  if (functions.operations_run != nullptr) count = functions.operations_run(count);
+  if (count == 0) {
+    result.mutable_failuredetails()->set_errortype("BatchFailed");
+    return result;
+  }
+  const std::string name(orchestration::EntityNameOf(request.instanceid()));
+  auto found = functions.entities.find(name);
+  Check(found != functions.entities.end(), "an entity is not registered");
+  std::string state = request.entitystate().value();
+  for (int i = 0; i < count; ++i) {
+    Operation operation(request, request.operationrequests(i), state, result);
+    const std::string output = found->second(operation);
+    OperationResult& answer = *result.add_results();
+    if (operation.failure().empty()) {
+      answer.mutable_success()->mutable_result()->set_value(output);
+    } else {
+      answer.mutable_failure()->mutable_failuredetails()->set_errortype(operation.failure());
+    }
+  }
+  if (!state.empty()) result.mutable_entitystate()->set_value(state);
+  return result;
 }
 
 }  // namespace dt::testing

@@ -73,8 +73,8 @@ PurgeResult MemoryDatabase::PurgeInstances(const PurgeRequest& request) {
   for (const std::string& id : request.instance_ids) {
     const Instance* instance = Find(request.hub, id);
     if (instance == nullptr) continue;
-    const bool is_idle_entity = instance->kind == InstanceKind::kEntity && !instance->lock &&
-                                instance->inbox.empty();
+    const bool is_idle_entity =
+        instance->kind == InstanceKind::kEntity && !instance->lock && instance->inbox.empty();
     if (!instance->live || is_idle_entity) keys.push_back(instance->row.key);
   }
   // Breadth first; what is found while walking is walked too.

@@ -274,11 +274,13 @@ UnacceptedWork MemoryDatabase::FindUnacceptedWork(const UnacceptedSearch& search
     work.count = std::min(work.count + 1, search.count_max);
   };
   Groups turns;
+  Groups entities;
   for (const auto& [hub, due, key] : ready_) {
     const Instance& instance = *Find(key);
-    if (hub != search.hub || instance.kind != InstanceKind::kOrchestration) continue;
-    add(turns, search.turns, instance.row.name, instance.row.version, due,
-        instance.row.instance_id);
+    if (hub != search.hub) continue;
+    const bool entity = instance.kind == InstanceKind::kEntity;
+    add(entity ? entities : turns, entity ? search.entities : search.turns, instance.row.name,
+        instance.row.version, due, instance.row.instance_id);
   }
   Groups tasks;
   for (const auto& [hub, place, key] : free_tasks_) {
@@ -295,6 +297,7 @@ UnacceptedWork MemoryDatabase::FindUnacceptedWork(const UnacceptedSearch& search
   UnacceptedWork found;
   list(turns, found.turns);
   list(tasks, found.tasks);
+  list(entities, found.entities);
   return found;
 }
 

@@ -29,6 +29,23 @@ std::string Claimed(const char* what, const ClaimRequest& request) {
                      request.repeat ? " again" : "", groups, request.max_total_bytes);
 }
 
+std::string Locks(const Checkpoint& turn) {
+  std::string text;
+  for (const LockRequest& request : turn.lock_requests) {
+    text += fmt::format(", locks {}", absl::StrJoin(request.entity_ids, " "));
+  }
+  if (turn.releases_locks) text += ", releases its locks";
+  if (!turn.entity.has_value()) return text;
+  if (turn.entity->unlock) text += ", is unlocked";
+  if (turn.entity->arrival.has_value()) {
+    text += fmt::format(", arrives at {}", turn.entity->arrival->request_seq);
+  }
+  for (const LockWithdrawal& withdrawal : turn.entity->withdrawals) {
+    text += fmt::format(", {} withdraws", withdrawal.owner_id);
+  }
+  return text;
+}
+
 struct Describer {
   std::string operator()(const dispatch::WriteItem& effect) const {
     return fmt::format("write {} bytes, {:x}", effect.frame.size(), HashOf(effect.frame));
@@ -60,10 +77,11 @@ struct Describer {
     const Checkpoint& turn = effect.checkpoint;
     return fmt::format(
         "commit {} turn {} under {}: consumes {}, {} tasks, {} children, {} messages, {} to itself"
-        "{}{}",
+        "{}{}{}",
         turn.instance_id, turn.turn, Lease(turn.lease_token), absl::StrJoin(turn.consumed, ","),
         turn.tasks.size(), turn.children.size(), turn.messages.size(), turn.own_messages.size(),
-        turn.ends ? ", ends" : "", turn.next_generation.has_value() ? ", continues as new" : "");
+        turn.ends ? ", ends" : "", turn.next_generation.has_value() ? ", continues as new" : "",
+        Locks(turn));
   }
   std::string operator()(const dispatch::RewindTurn& effect) const {
     return fmt::format("rewind {} under {}", effect.turn.instance_id,

@@ -9,6 +9,7 @@ import threading
 import pytest
 from durabletask import task
 from durabletask.client import OrchestrationStatus, TaskHubGrpcClient
+from durabletask.entities import EntityInstanceId
 from durabletask.worker import TaskHubGrpcWorker
 
 from conftest import psql
@@ -34,6 +35,14 @@ def parent(ctx, _):
     return (yield ctx.call_sub_orchestrator(greet, input=["child"], instance_id="child"))
 
 
+def stock(ctx, amount):
+    """An entity: a number to which "add" adds."""
+    state = ctx.get_state(int, 0)
+    if ctx.operation == "add":
+        ctx.set_state(state + amount)
+    return state
+
+
 class Shop(House):
     """A daemon of the hub "shop" and a worker on it, and the SQL of the login "app", which is bound
     to it."""
@@ -46,6 +55,7 @@ class Shop(House):
         for orchestrator in (greet, parent):
             self.worker.add_orchestrator(orchestrator)
         self.worker.add_activity(hello)
+        self.worker.add_entity(stock)
         self.worker.start()
         self.client = TaskHubGrpcClient(host_address=self.daemon.address, logger=logger)
 
@@ -165,6 +175,26 @@ def test_a_daemon_sees_what_is_committed_and_nothing_else(house):
     house.until("twice", '''OutputText = '[["Hello, Lima!"], 2]' ''')
     assert [row["instanceid"] for row in house.query(
         "select InstanceID from dt.vInstances order by 1")] == ["once", "twice"]
+
+
+def test_an_entity_runs_what_sql_signals(house):
+    house.sql("begin; select dt.SignalEntity('@stock@Lima', 'add', '100'); rollback; begin; "
+              "select dt.SignalEntity('@Stock@Lima', 'add', '1'), "
+              "dt.SignalEntity('@stock@Lima', 'add', '2', "
+              "RequestID => '11111111-1111-1111-1111-111111111111'); commit")
+    house.client.signal_entity(EntityInstanceId("stock", "Lima"), "add", 4)
+    house.sql("select dt.SignalEntity('@stock@Lima', 'add', '8', now() + interval '1 second')")
+
+    def entity():
+        return house.query("select Name, Key, State, LockedBy, Backlog, "
+                           "LastModified > now() - interval '1 hour' as fresh "
+                           "from dt.GetEntity('@STOCK@Lima')")
+    eventually(lambda: [row for row in entity() if row["state"] == "15"], "all have run")
+    assert entity() == [{"name": "stock", "key": "Lima", "state": "15", "lockedby": None,
+                         "backlog": 0, "fresh": True}]
+    assert house.client.get_entity(EntityInstanceId("stock", "Lima")).get_state(int) == 15
+    assert house.query("select InstanceID, HasState, NextDue from dt.vEntities") == [
+        {"instanceid": "@stock@Lima", "hasstate": True, "nextdue": None}]
 
 
 def test_sql_suspends_resumes_and_terminates_what_runs(house):

@@ -7,11 +7,11 @@ import re
 from conftest import SQL, psql
 
 EXAMPLE = re.compile(r"<!-- example: (\w+) -->\n```sql\n(.*?)```\n(?:```text\n(.*?)```\n)?", re.S)
-FUNCTIONS = """BindTaskHub CreateInstance CurrentTaskHub GetInstanceHistory GetScaleMetric
+FUNCTIONS = """BindTaskHub CreateInstance CurrentTaskHub GetEntity GetInstanceHistory GetScaleMetric
     GetScaleRecommendation GetTaskHubBindings PurgeInstanceState PurgeInstanceStateByID
     PurgeInstanceStateByTime QuerySingleOrchestration RaiseEvent RemoveRetention ResumeInstance
-    SetGlobalSetting SetRetention SuspendInstance TerminateInstance UnbindTaskHub vHistory
-    vInstances vRetention vWaitingWork _GetVersions""".split()
+    SetGlobalSetting SetRetention SignalEntity SuspendInstance TerminateInstance UnbindTaskHub
+    vEntities vHistory vInstances vRetention vWaitingWork _GetVersions""".split()
 
 
 def examples():
@@ -40,6 +40,6 @@ def test_every_function_has_an_example(postgres):
         select p.proname as name from pg_proc p
         where p.pronamespace = 'dt'::regnamespace
           and (p.proname !~ '^_' or p.proname = '_getversions')
-        union all select 'vinstances' union all select 'vhistory'
+        union all select 'vinstances' union all select 'vhistory' union all select 'ventities'
         union all select 'vretention' union all select 'vwaitingwork' order by 1""")
     assert [row["name"] for row in granted] == sorted(name.lower() for name in FUNCTIONS)

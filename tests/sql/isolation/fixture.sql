@@ -438,7 +438,10 @@ from dt.ReadyInstances r join dt.Instances i using (instance_key)
 cross join lateral (select min(e.visible_at) as due from dt.NewEvents e
                     where e.instance_key = r.instance_key) m
 where r.lease_token is null
-  and r.next_due is distinct from case when m.due is not null then greatest(m.due, r.not_before) end
+  -- One that is held until some message comes has infinity there (__EndsHold).
+  and r.next_due is distinct from
+    case when m.due is not null and r.not_before is distinct from 'infinity'
+         then greatest(m.due, r.not_before) end
 union all
 select 'row without instance', o.what
 from (select 'ReadyInstances' as what, instance_key from dt.ReadyInstances
@@ -446,6 +449,7 @@ from (select 'ReadyInstances' as what, instance_key from dt.ReadyInstances
       union all select 'NewTasks', instance_key from dt.NewTasks
       union all select 'History', instance_key from dt.History
       union all select 'Payloads', instance_key from dt.Payloads
+      union all select 'EntityLockRequests', instance_key from dt.EntityLockRequests
       union all select 'Entities', instance_key from dt.Entities) o
 left join dt.Instances i using (instance_key) where i.instance_key is null
 union all
@@ -454,6 +458,42 @@ from (select i.instance_id as what, i.hub_id from dt.Instances i
       union all select 'a walk of retention', w.hub_id from dt.RetentionWalks w) o
 left join dt.TaskHubs h using (hub_id) left join dt.HubDeletions d using (hub_id)
 where h.hub_id is null and d.hub_id is null
+union all
+select 'lock request without message', i.instance_id
+from dt.EntityLockRequests q join dt.Instances i using (instance_key)
+left join dt.NewEvents e on e.instance_key = q.instance_key and e.seq = q.seq and e.event_type = 27
+where e.seq is null
+union all
+select 'message without lock request', i.instance_id
+from dt.NewEvents e join dt.Instances i using (instance_key)
+left join dt.EntityLockRequests q on q.instance_key = e.instance_key and q.seq = e.seq
+where e.event_type = 27 and q.seq is null
+union all
+select 'part of a lock request', q.critical_section
+from dt.EntityLockRequests q
+group by q.owner_key, q.critical_section, q.members having count(*) <> q.members
+union all
+select 'part of a lock', e.critical_section
+from dt.Entities e join dt.EntityLockRequests q
+  on q.owner_key = e.locked_by_key and q.critical_section = e.critical_section
+union all
+select 'lock request of one that has ended', q.critical_section
+from dt.EntityLockRequests q
+left join dt.ReadyInstances r on r.instance_key = q.owner_key and r.generation = q.owner_generation
+where r.instance_key is null
+union all
+select 'locked for ever', i.instance_id
+from dt.Entities e join dt.Instances i using (instance_key)
+left join dt.ReadyInstances r
+  on r.instance_key = e.locked_by_key and r.generation = e.locked_by_generation
+where e.locked_by_key is not null and r.instance_key is null
+  and not exists (select from dt.NewEvents n
+                  where n.instance_key = e.instance_key and n.event_type = 29)
+union all
+select 'nothing is left of it', i.instance_id
+from dt.Entities e join dt.Instances i using (instance_key)
+where e.state is null and e.locked_by_key is null
+  and not exists (select from dt.NewEvents n where n.instance_key = e.instance_key)
 union all
 select 'policy without hub', p.hub_id::text
 from dt.RetentionPolicies p left join dt.TaskHubs h using (hub_id) where h.hub_id is null;
