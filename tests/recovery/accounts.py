@@ -4,6 +4,7 @@ entities, each move in a critical section of two.
     accounts.py HOST:PORT       a worker in a process of its own, until it is killed
 """
 
+import os
 import random
 import subprocess
 import sys
@@ -79,8 +80,9 @@ class WorkerProcess:
         self.start()
 
     def start(self) -> None:
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         self._process = subprocess.Popen(
-            [*dies_with_tests("KILL"), sys.executable, __file__, self._address])
+            [*dies_with_tests("KILL"), sys.executable, __file__, self._address], env=environment)
 
     def kill(self) -> None:
         assert self._process.poll() is None, "the worker ended by itself"
