@@ -487,7 +487,9 @@ struct ChildResult {
 enum class ArrivalOutcome : int8_t {
   kGranted = 0,  // the entity is locked; the request is gone from its inbox
   kWaits = 1,    // for other members; when they have come, a message will tell
-  kGone = 2,     // the request was taken back, or its owner has ended: it is gone from the inbox
+  // The request is gone from the inbox: it was taken back, its owner has ended, or it was granted
+  // while the entity was held elsewhere. A message in front of all tells which.
+  kGone = 2,
 };
 
 // Vectors are parallel to those of the Checkpoint; empty unless kCommitted.

@@ -17,7 +17,7 @@ using entity::Guid;
 using entity::InJson;
 using entity::LockOf;
 using entity::UnlockOf;
-using Kind = EntityMessage::Kind;
+using MessageKind = EntityMessage::Kind;
 
 const google::protobuf::Timestamp kNow = Seconds(1000);
 
