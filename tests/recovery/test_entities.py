@@ -26,7 +26,7 @@ from processes import SECONDS, Daemon, House, eventually, schema_up
 MOVERS = 64
 MOVING_SECONDS = float(os.environ.get("DTPG_ENTITIES_SECONDS", "15"))
 SEED = int(os.environ.get("DTPG_ENTITIES_SEED", time.time_ns()))
-KILL_EVERY = (0.5, 2.5)  # seconds
+KILL_EVERY = (0.5, 4.0)  # seconds
 
 
 class EntityHouse(House):
