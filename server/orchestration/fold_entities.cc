@@ -107,8 +107,9 @@ void Fold::Leave(std::string_view section_id, const std::string& entity_id) {
   CriticalSection& section = ChangeSections()[id];
   std::erase(section.entities, entity_id);
   if (entity_id.empty()) section.entities.clear();  // the worker does not say which
-  // One that is not granted yet is taken back as a whole (7.26).
-  if (!section.granted || section.entities.empty()) ChangeSections().erase(id);
+  // One that is taken back before it is granted goes as a whole (7.26); but it may be granted by
+  // now, so what is left of it is released at the end.
+  if (section.entities.empty()) ChangeSections().erase(id);
 }
 
 bool Fold::IsWaitingCall(const std::string& request_id) const {

@@ -12,12 +12,13 @@ dispatch::StreamOptions OnlyVersion(const std::string& name, const std::string& 
   return options;
 }
 
-// A stream for orchestrations of these names, and for no activities.
+// A stream for orchestrations of these names, and for nothing else.
 dispatch::StreamOptions OnlyNames(std::vector<NameFilter> filters, int orchestrations_max = 0) {
   dispatch::StreamOptions options;
   options.orchestrations_max = orchestrations_max;
   options.orchestration_filters = std::move(filters);
   options.activity_filters = std::vector<NameFilter>{};
+  options.entity_filters = std::vector<NameFilter>{};
   return options;
 }
 

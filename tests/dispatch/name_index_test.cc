@@ -114,7 +114,7 @@ TEST_CASE("name_index_streams streams with equal names share one index, and each
   dispatch::StreamTable table(1);
   OpenMany(table, 10, 100);
   dispatch::Hub& hub = *table.HubOf(1);
-  CHECK(hub.pools.size() == 2);  // one is for activities
+  CHECK(hub.pools.size() == 3);  // one is for activities, one for entities
   const dispatch::Route* exact =
       table.RouteOf(hub, dispatch::WorkType::kTurn, "Orchestration7", std::nullopt);
   CHECK(exact->streams.size() == 10);

@@ -69,7 +69,7 @@ TEST_CASE("stream_in_log: who a worker is, and that its filters let nothing pass
                      {"x-user-agent", "durabletask-dotnet/1.28.0 (DurableTaskWorker)"}});
   CHECK_FALSE(worker.WaitForEnd(absl::Milliseconds(1)).has_value());
   constexpr char kNothing[] = "its filters name no orchestration, no activity and no entity ";
-  Eventually([&log] { return log.Has(kNothing); });
+  Eventually([&] { return log.Has(kNothing); });
   Eventually([&log] {
     return log.Has("worker stream opened: hub 'default', worker 'host,17,0a', ipv4:127.0.0.1:");
   });
