@@ -176,7 +176,9 @@ describe("entities", { concurrency: 8 }, () => {
       return found?.length === 4 && found;
     });
     assert.equal(entries[0], "at once");
-    assert(entries.slice(1).every((late) => late >= 0), String(entries));
+    // The daemon knows the clock of the database to half a round trip, which a busy machine makes
+    // long.
+    assert(entries.slice(1).every((late) => late >= -100), String(entries));
   });
 
   // A new id, one that ended and is replaced, one that lives and stays.
