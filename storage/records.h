@@ -487,9 +487,7 @@ struct ChildResult {
 enum class ArrivalOutcome : int8_t {
   kGranted = 0,  // the entity is locked; the request is gone from its inbox
   kWaits = 1,    // for other members; when they have come, a message will tell
-  // The request is gone from the inbox: it was taken back, its owner has ended, or it was granted
-  // while the entity was held elsewhere. A message in front of all tells which.
-  kGone = 2,
+  kGone = 2,  // no such request waits: it was granted or taken back, and a front message tells so
 };
 
 // Vectors are parallel to those of the Checkpoint; empty unless kCommitted.
