@@ -8,6 +8,12 @@ namespace {
 const std::string kA = "@counter@a";
 const std::string kB = "@counter@b";
 
+// Requests that wait stand a microsecond apart, and the clock stands still while workers run.
+void RunOn(OneDaemon& one, const FakeStream& stream, const Functions& functions) {
+  one.Pass(absl::Milliseconds(1), absl::Milliseconds(1));
+  one.daemon.RunWorkers({stream}, functions);
+}
+
 TEST_CASE("lock_cross two orchestrations lock the same entities in other orders, and both end") {
   OneDaemon one;
   const Functions functions = EntityFunctions(one.clock);
@@ -19,7 +25,7 @@ TEST_CASE("lock_cross two orchestrations lock the same entities in other orders,
   REQUIRE((first == "x" || first == "y"));
   CHECK(LockedBy(one, kB) == first);
   one.daemon.Raise(one.hub, first, "go", "");
-  one.daemon.RunWorkers({stream}, functions);
+  RunOn(one, stream, functions);
   const std::string second = first == "x" ? "y" : "x";
   CHECK(one.Output(first) == "1,1");
   CHECK(LockedBy(one, kA) == second);
@@ -64,11 +70,11 @@ TEST_CASE("owner_gone who waits for a lock gets it when its owner is terminated"
   REQUIRE(LockedBy(one, kA) == "x");
   const std::string gone = GENERATE(std::string("x"), std::string("y"));
   one.daemon.Terminate(one.hub, gone, "enough");
-  one.daemon.RunWorkers({stream}, functions);
+  RunOn(one, stream, functions);
   const std::string next = gone == "x" ? "y" : "x";
   CHECK(LockedBy(one, kA) == next);
   one.daemon.Raise(one.hub, next, "go", "");
-  one.daemon.RunWorkers({stream}, functions);
+  RunOn(one, stream, functions);
   CHECK(LockedBy(one, kA) == "z");
   one.daemon.Raise(one.hub, "z", "go", "");
   one.daemon.RunWorkers({stream}, functions);
