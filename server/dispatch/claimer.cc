@@ -66,19 +66,20 @@ void Claimer::Shrink(Hub& hub, WorkType type) {
 
 void Claimer::Start(Hub& hub, WorkType type) {
   if (hub.claiming[Index(type)] || ClaimAfter(hub, type) > step_.steady) return;
-  bool due = false;
+  const auto has_room = [type](const auto& pool) { return pool->type == type && pool->free() > 0; };
+  const bool due = std::any_of(hub.pools.begin(), hub.pools.end(), [&](const auto& pool) {
+    return pool->next_claim <= step_.steady && has_room(pool);
+  });
+  if (!due) return;
   ClaimInFlight claim{&hub, type, {}};
   ClaimRequest request;
   for (const auto& pool : hub.pools) {
-    const int free = pool->type == type ? pool->free() : 0;
-    if (free <= 0) continue;
-    due |= pool->next_claim <= step_.steady;
+    if (!has_room(pool)) continue;
     claim.pools.push_back(pool.get());
     const int items_max = std::max(1, kClaimItemsMax >> hub.claim_shift[Index(type)]);
-    request.groups.push_back(
-        {std::min(free, items_max), pool->filters, pool->GivenBack(step_.steady, &pool->retry_at)});
+    request.groups.push_back({std::min(pool->free(), items_max), pool->filters,
+                              pool->GivenBack(step_.steady, &pool->retry_at)});
   }
-  if (!due) return;
   claim.bytes = BytesFor(hub, type);
   if (claim.bytes == 0) return;
   step_.work.Add(hub.work_bytes, claim.bytes);
