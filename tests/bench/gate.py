@@ -58,7 +58,7 @@ class Figure:
 
 
 # How far each differed in five runs is in README.md. Batches follow the machine, so their number
-# only tells whether there are any.
+# only tells whether there are any; so do the claims of entities that were idle for long.
 FIGURES = (
     Figure("instructions.dispatch", "instructions of dispatcher and rules per chain"),
     Figure("instructions.encode", "instructions of the encoding for PostgreSQL per chain"),
@@ -72,11 +72,11 @@ FIGURES = (
     Figure("many.wal_bytes", "bytes of WAL per chain, 64 in flight"),
     Figure("many.wal_records", "records of WAL per chain, 64 in flight"),
     Figure("many.commits", "commits per chain, 64 in flight", percent_max=200),
-    Figure("entities.commits", "commits per chain of calls of entities, 1 in flight"),
-    Figure("entities.rows_written", "rows written per chain of calls of entities"),
-    Figure("entities.cold_updates", "updates that are not HOT per chain of calls of entities"),
-    Figure("entities.wal_bytes", "bytes of WAL per chain of calls of entities"),
-    Figure("entities.wal_records", "records of WAL per chain of calls of entities"),
+    Figure("entities.commits", "commits per chain of calls of entities", percent_max=25),
+    Figure("entities.rows_written", "rows written per chain of calls of entities", percent_max=25),
+    Figure("entities.cold_updates", "cold updates per chain of calls of entities", percent_max=25),
+    Figure("entities.wal_bytes", "bytes of WAL per chain of calls of entities", percent_max=25),
+    Figure("entities.wal_records", "records of WAL per chain of calls of entities", percent_max=25),
 )
 
 # What callgrind collects for each figure of gate_turns: inside these functions.
