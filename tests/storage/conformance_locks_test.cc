@@ -231,8 +231,9 @@ TEST_CASE("store_lock_request_is_taken_back", "[entities]") {
   auto claims = ClaimEntities(h.a(), h.hub);
   Claim& one = claims.at("@c@1");
   Claim& two = claims.at("@c@2");
+  const int64_t taken_back = one.messages.at(0).seq;
   Checkpoint arrival = ArrivalTurn(one);
-  arrival.entity->arrival->request_seq = one.messages.at(0).seq;
+  arrival.entity->arrival->request_seq = taken_back;
   arrival.consumed.clear();
   REQUIRE(h.a().Commit(arrival).arrival == ArrivalOutcome::kWaits);
   Checkpoint turn = EntityTurn(two);
@@ -253,7 +254,7 @@ TEST_CASE("store_lock_request_is_taken_back", "[entities]") {
   Checkpoint stale = EntityTurn(claims.at("@c@1"));
   stale.consumed = {told[0].seq};
   stale.entity->withdrawals = {{"owner", "s"}};
-  stale.entity->arrival = LockArrival{one.messages.at(0).seq, Event("granted", kLockGranted)};
+  stale.entity->arrival = LockArrival{taken_back, Event("granted", kLockGranted)};
   CHECK(h.a().Commit(stale).arrival == ArrivalOutcome::kGone);
   Claim next = After(stale, claims.at("@c@1"));
   next.messages = {told[1]};
