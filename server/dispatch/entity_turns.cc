@@ -104,7 +104,7 @@ void EntityTurns::Wait(Resident& resident) {
     }
     table.SetDue(resident, next);
   } else if (resident.inbox.has_front()) {
-    // What stands in front is of somebody who does not hold the lock any more.
+    // The message in front comes from an orchestration that has lost the lock.
     table.SetDue(resident, step_.now + kStalledInboxDelay);
   }
   table.SetIdle(resident, step_.steady + step_.limits.resident_linger);
