@@ -26,8 +26,10 @@ import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.TimeoutException;
 import java.util.function.Predicate;
+import java.util.function.Supplier;
 import org.junit.jupiter.api.function.Executable;
 
 /**
@@ -45,11 +47,14 @@ final class Hub implements AutoCloseable {
 
   final String name;
   final DurableTaskClient client;
+  final EntityClient entities;
   private final DataConverter converter;
   private final ManagedChannel clientChannel;
-  private final List<Worker> workers = new ArrayList<>();
+  private final List<Runnable> stops = new ArrayList<>();
 
-  /** A task hub by name; null is the hub of callers that name none. A null converter is the SDK's. */
+  /**
+   * A task hub by name; null is the hub of callers that name none. A null converter is the SDK's.
+   */
   Hub(String name, DataConverter converter) {
     this.name = name;
     this.converter = converter;
@@ -59,6 +64,7 @@ final class Hub implements AutoCloseable {
             .grpcChannel(clientChannel)
             .dataConverter(converter)
             .build();
+    entities = new EntityClient(clientChannel);
   }
 
   private static ManagedChannel channel(String hub) {
@@ -129,7 +135,21 @@ final class Hub implements AutoCloseable {
     }
     Worker worker = new Worker(builder.build(), channel);
     worker.worker().start();
-    workers.add(worker);
+    stops.add(worker::close);
+    return worker;
+  }
+
+  /** Starts a worker for the entities with these names; close() stops it. */
+  EntityWorker entityWorker(Map<String, EntityWorker.Entity> named) {
+    EntityWorker worker = EntityWorker.start(channel(name), named);
+    stops.add(worker::close);
+    return worker;
+  }
+
+  /** Starts a worker that takes the work of all entities and has none. */
+  EntityWorker workerWithoutEntities() {
+    EntityWorker worker = EntityWorker.startForAll(channel(name), Map.of());
+    stops.add(worker::close);
     return worker;
   }
 
@@ -165,14 +185,23 @@ final class Hub implements AutoCloseable {
     return client.getInstanceMetadata(instanceId, true);
   }
 
+  /** What is read, once it is as wanted. */
+  static <T> T until(Supplier<T> read, Predicate<T> wanted) throws InterruptedException {
+    long deadline = System.nanoTime() + WAIT_MAX.toNanos();
+    while (true) {
+      T found = read.get();
+      if (wanted.test(found)) {
+        return found;
+      }
+      assertTrue(System.nanoTime() < deadline, () -> "not as wanted: " + found);
+      Thread.sleep(FETCH_INTERVAL.toMillis());
+    }
+  }
+
   /** Waits until the state of the instance is as wanted. */
   void until(String instanceId, Predicate<OrchestrationMetadata> wanted)
       throws InterruptedException {
-    long deadline = System.nanoTime() + WAIT_MAX.toNanos();
-    while (!wanted.test(state(instanceId))) {
-      assertTrue(System.nanoTime() < deadline, () -> "not as wanted: " + state(instanceId));
-      Thread.sleep(FETCH_INTERVAL.toMillis());
-    }
+    until(() -> state(instanceId), wanted);
   }
 
   void until(String instanceId, OrchestrationRuntimeStatus status) throws InterruptedException {
@@ -198,8 +227,11 @@ final class Hub implements AutoCloseable {
 
   @Override
   public void close() {
-    workers.forEach(Worker::close);
-    client.close();
-    clientChannel.shutdownNow();
+    try {
+      stops.forEach(Runnable::run);
+    } finally {
+      client.close();
+      clientChannel.shutdownNow();
+    }
   }
 }
