@@ -304,14 +304,15 @@ class EntityLocksTest extends HubTest {
     }
   }
 
-  /** lock_nonexistent_entity: it can be locked, without a worker, and leaves nothing behind. */
+  /** lock_nonexistent_entity: it can be locked, and leaves nothing behind. */
   @Test
   void lockOfWhatIsNotThere() throws Exception {
+    hub.entityWorker(ALL);
     hub.worker(
         orchestration(
             "empty",
             ctx -> {
-              lock(ctx, COUNTER, "@nobody@k").release();
+              lock(ctx, COUNTER, OTHER).release();
               ctx.complete("was inside");
             }));
     assertEquals("was inside", hub.output(hub.start("empty"), String.class));
