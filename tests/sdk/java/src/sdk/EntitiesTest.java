@@ -325,8 +325,8 @@ class EntitiesTest extends HubTest {
     Instant due = Instant.now().plusSeconds(2);
     hub.entities.signalAt(due, DIARY, "writeIfDue", due.toString());
     hub.entities.signal("@delayer@of a test", "delay", due.toString());
-    hub.output(hub.start("delayed"), Object.class);
     hub.entities.signal(DIARY, "write", "at once");
+    hub.start("delayed");
     hub.entities.until(DIARY, List.of("at once", "due", "due", "due"));
   }
 

@@ -359,7 +359,12 @@ class EntityLocksTest extends HubTest {
     FAILED,
     CONTINUED,
     TERMINATED,
-    PURGED
+    PURGED,
+    RESTARTED;
+
+    boolean asksAgain() {
+      return this == CONTINUED || this == RESTARTED;
+    }
   }
 
   private void end(End end, String holder) throws Exception {
@@ -368,10 +373,14 @@ class EntityLocksTest extends HubTest {
       case FAILED -> leave(holder, "fail");
       case CONTINUED -> leave(holder, "again");
       case TERMINATED -> hub.client.terminate(holder, null);
-      case PURGED -> {
+      case PURGED, RESTARTED -> {
         hub.client.terminate(holder, null);
         hub.until(holder, OrchestrationRuntimeStatus.TERMINATED);
-        assertEquals(1, hub.client.purgeInstance(holder).getDeletedInstanceCount());
+        if (end == End.PURGED) {
+          assertEquals(1, hub.client.purgeInstance(holder).getDeletedInstanceCount());
+        } else {
+          hub.client.restartInstance(holder, false);
+        }
       }
     }
   }
@@ -390,7 +399,7 @@ class EntityLocksTest extends HubTest {
     untilAsked(next);
     end(end, holder);
     assertEquals(101, hub.output(next, Integer.class));
-    if (end == End.CONTINUED) {
+    if (end.asksAgain()) {
       hub.entities.until(OTHER, 2);
       leave(holder, "done");
       assertEquals("done", hub.output(holder, String.class));
