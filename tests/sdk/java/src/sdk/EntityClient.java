@@ -65,18 +65,15 @@ final class EntityClient {
     return input == null ? request : request.setInput(StringValue.of(JSON.serialize(input)));
   }
 
-  private GetEntityResponse response(String entity, boolean includeState) {
-    return server()
-        .getEntity(
-            GetEntityRequest.newBuilder()
-                .setInstanceId(entity)
-                .setIncludeState(includeState)
-                .build());
-  }
-
   /** The entity; null when there is none. */
   EntityMetadata get(String entity, boolean includeState) {
-    GetEntityResponse response = response(entity, includeState);
+    GetEntityResponse response =
+        server()
+            .getEntity(
+                GetEntityRequest.newBuilder()
+                    .setInstanceId(entity)
+                    .setIncludeState(includeState)
+                    .build());
     assertEquals(response.getExists(), response.hasEntity());
     return response.getExists() ? response.getEntity() : null;
   }
