@@ -30,10 +30,10 @@ absl::StatusOr<std::unique_ptr<Store>> PostgresBackend::Open(StopSignals& stop) 
   postgres::PostgresStoreOptions options = config_.store;
   options.version = std::string(Version());
   // Before anything asks for the time: this host's clock may be wrong by any amount.
-  const absl::StatusOr<absl::Duration> clock =
+  const absl::StatusOr<postgres::ClockEstimate> clock =
       postgres::MeasureClock(**connection, config_.store.schema);
   if (!clock.ok()) return clock.status();
-  options.clock_offset = *clock;
+  options.clock = *clock;
   return std::make_unique<postgres::PostgresStore>(std::move(options));
 }
 

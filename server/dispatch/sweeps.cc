@@ -1,11 +1,23 @@
 #include "server/dispatch/sweeps.h"
 
+#include <algorithm>
+
 #include "spdlog/spdlog.h"
 
 namespace dt::dispatch {
 namespace {
 
-constexpr absl::Duration kSweepInterval = absl::Seconds(5);
+// Of a daemon, however many there are, and of all together while they are few.
+constexpr absl::Duration kIntervalMax = absl::Seconds(5);
+constexpr absl::Duration kIntervalOfAll = absl::Seconds(1);
+// While somebody may be dead.
+constexpr absl::Duration kSuspectInterval = absl::Milliseconds(500);
+
+absl::Duration IntervalAfter(const SweepResult& result) {
+  if (result.suspects) return kSuspectInterval;
+  const int others = result.workers - 1;
+  return others == 0 ? kIntervalMax : std::min(others * kIntervalOfAll, kIntervalMax);
+}
 
 }  // namespace
 
@@ -22,9 +34,10 @@ void Sweeps::OnTime() {
 
 void Sweeps::On(Swept& event) {
   sweeping_ = false;
-  next_ = step_.steady + step_.Jittered(kSweepInterval);
-  if (!event.result.ok() || *event.result == 0) return;
-  spdlog::info("{} leases of dead workers were freed", *event.result);
+  const SweepResult result = event.result.value_or(SweepResult());
+  next_ = step_.steady + step_.Jittered(IntervalAfter(result));
+  if (result.freed == 0) return;
+  spdlog::info("{} leases of dead workers were freed", result.freed);
   for (const auto& [id, hub] : matcher_.table().served()) {
     for (const WorkType type : kAllWorkTypes) claimer_.WorkFree(*hub, type, step_.steady);
   }

@@ -1,29 +1,52 @@
 -- Daemon processes and their leases. A lease token is worker id << 40 plus a counter, so the leases
 -- of a worker are a range of tokens; all of them live and die with the row of Workers.
 
+-- __OwnSession: the caller's session as Workers keeps it; null if p_own is false.
+create or replace function __OwnSession(p_own boolean, out pid int, out start timestamptz)
+language sql stable
+begin atomic
+  select a.pid, a.backend_start from pg_catalog.pg_stat_activity a
+  where p_own and a.pid = pg_catalog.pg_backend_pid();
+end;
+
+-- __SessionIsGone: whether a session of Workers is known to have ended. Where the caller may not
+-- see whose the process is that has its number now, it is not known.
+create or replace function __SessionIsGone(p_pid int, p_start timestamptz) returns boolean
+language sql stable
+return p_pid is not null and not exists (
+  select from pg_catalog.pg_stat_activity a
+  where a.pid = p_pid and (a.backend_start is null or a.backend_start = p_start));
+
 -- _RegisterWorker: a new row for a process; returns its worker id. p_lease: how long without
--- renewal.
+-- renewal. p_own_session: the process keeps this session as long as it lives, or renews from
+-- another one; false behind a pooler.
 create or replace function _RegisterWorker(p_host text, p_process text, p_version text,
-                                           p_lease interval)
+                                           p_lease interval, p_own_session boolean default false)
 returns table (worker_id bigint, now timestamptz)
 language plpgsql set search_path from current as $$
 #variable_conflict use_column
 begin
   return query
-    insert into Workers as w (host, process, version, started, lease_until)
-      values (p_host, p_process, p_version, _Now(), _Now() + p_lease)
+    insert into Workers as w (host, process, version, started, lease_until, session_pid,
+                              session_start)
+      select p_host, p_process, p_version, _Now(), _Now() + p_lease, s.pid, s.start
+      from __OwnSession(p_own_session) s
       returning w.worker_id, w.started;
 end $$;
 
--- _RenewWorker: prolongs the leases of a worker. renewed is false when its row was swept: all its
--- leases are gone then, and it must register again. Locks: own row. Repeat: yes.
-create or replace function _RenewWorker(p_worker bigint, p_lease interval)
+-- _RenewWorker: prolongs the leases of a worker, which has this session from now on. renewed is
+-- false when its row was swept: all its leases are gone then, and it must register again.
+-- p_own_session as above. Locks: own row. Repeat: yes.
+create or replace function _RenewWorker(p_worker bigint, p_lease interval,
+                                        p_own_session boolean default false)
 returns table (renewed boolean, now timestamptz)
 language plpgsql set search_path from current as $$
 #variable_conflict use_column
 begin
   now := _Now();
-  update Workers w set lease_until = now + p_lease
+  update Workers w set lease_until = now + p_lease, session_pid = s.pid, session_start = s.start,
+      silent_since = null
+    from __OwnSession(p_own_session) s
     where w.worker_id = p_worker and w.lease_until > '-infinity';
   renewed := found;
   return next;
@@ -40,7 +63,8 @@ declare
 begin
   perform 1 from Workers w where w.worker_id = p_worker for update;
   v_freed := __FreeWorkers(array[p_worker], 0);
-  update Workers w set lease_until = '-infinity', started = _Now() where w.worker_id = p_worker;
+  update Workers w set lease_until = '-infinity', started = _Now(), swept_at = _Now()
+    where w.worker_id = p_worker;
   delete from Workers w where w.worker_id = p_worker and not __HoldsLeases(w.worker_id);
   return v_freed;
 end $$;
@@ -130,22 +154,47 @@ begin
   return coalesce(cardinality(v_keys), 0) + v_tasks;
 end $$;
 
+-- __SweepIsDue: whether a worker is to be swept by its lease: it has run out, and no sweep, which
+-- scans for all that the worker holds, was just there.
+create or replace function __SweepIsDue(p_lease_until timestamptz, p_swept_at timestamptz,
+                                        p_now timestamptz) returns boolean
+language sql immutable parallel safe
+return p_lease_until < p_now
+  and (p_swept_at is null or p_swept_at < p_now - interval '5 seconds');
+
+-- __NoteSilentWorkers: notes since when the sessions of workers are gone.
+-- Locks: rows of Workers (SKIP LOCKED).
+create or replace function __NoteSilentWorkers(p_now timestamptz) returns void
+language sql set search_path from current
+begin atomic
+  update Workers w set silent_since = p_now
+  from (select s.worker_id from Workers s
+        where s.silent_since is null and s.lease_until > '-infinity'
+          and __SessionIsGone(s.session_pid, s.session_start)
+        order by s.worker_id for update skip locked) l
+  where w.worker_id = l.worker_id;
+end;
+
 -- _SweepExpired: frees what dead workers held: those of p_dead (which the caller found dead on its
--- own host) and those whose lease has run out. Returns how many items were freed. A swept row stays
--- for a while, marked by lease_until = -infinity, and is swept again: a statement of the dead
--- process may still have been running and have left new leases behind, or somebody had locked what
--- it held.
+-- own host), those whose session is gone and has not come back for p_silence, and those whose lease
+-- has run out. Returns how many items were freed. A swept row stays for a while, marked by
+-- lease_until = -infinity, and is swept again now and then: a statement of the dead process may
+-- still have been running and have left new leases behind, or somebody had locked what it held.
 -- Locks: rows of Workers (SKIP LOCKED), then as __FreeWorkers. Repeat: yes.
-create or replace function _SweepExpired(p_dead bigint[]) returns bigint
+create or replace function _SweepExpired(p_dead bigint[],
+                                         p_silence interval default interval '2 seconds')
+returns bigint
 language plpgsql set search_path from current as $$
 declare
   v_now timestamptz := _Now();
   v_workers bigint[];
   v_freed bigint;
 begin
+  perform __NoteSilentWorkers(v_now);
   select array_agg(l.worker_id) into v_workers
   from (select w.worker_id from Workers w
-        where w.worker_id = any (p_dead) or w.lease_until < v_now
+        where __SweepIsDue(w.lease_until, w.swept_at, v_now) or w.worker_id = any (p_dead)
+          or (w.silent_since <= v_now - p_silence and w.lease_until > '-infinity')
         order by w.worker_id for update skip locked) l;
   if v_workers is null then
     return 0;
@@ -154,8 +203,8 @@ begin
   delete from Workers w
     where w.worker_id = any (v_workers) and w.lease_until = '-infinity'
       and w.started < v_now - interval '2 minutes' and not __HoldsLeases(w.worker_id);
-  -- "started" is from now on the time of the first sweep.
-  update Workers w set lease_until = '-infinity', started = v_now
-    where w.worker_id = any (v_workers) and w.lease_until > '-infinity';
+  update Workers w set lease_until = '-infinity', swept_at = v_now,
+      started = case when w.lease_until > '-infinity' then v_now else w.started end
+    where w.worker_id = any (v_workers);
   return v_freed;
 end $$;

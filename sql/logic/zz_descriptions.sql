@@ -20,6 +20,8 @@ comment on column HubDeletions.position_id is
 comment on table Workers is
   'One row per daemon process. lease_until is the heartbeat that all leases of the process share: '
   'the upper bits of a lease token are the worker_id, so no lease has an expiry of its own.';
+comment on column Workers.silent_since is
+  'when a look first found the session gone; null = it was there';
 comment on table Leaders is
   'Who does what only one daemon at a time may do. A role has no expiry of its own: it is free '
   'when its worker is gone or Workers.lease_until is over.';
@@ -692,11 +694,18 @@ comment on function __UnacceptedTasks is
 comment on function __Accepts is
   'Whether filters, as __SplitFilters gives them (null = an empty list), accept a name in lower '
   'case and a version.';
+comment on function __OwnSession is
+  'The caller''s session as Workers keeps it; null if p_own is false.';
+comment on function __SessionIsGone is
+  'Whether a session of Workers is known to have ended.';
 comment on function _RegisterWorker is
-  'A new row for a process; returns its worker id. p_lease: how long without renewal.';
+  'A new row for a process; returns its worker id. p_lease: how long without renewal. '
+  'p_own_session: the process keeps this session as long as it lives, or renews from another one; '
+  'false behind a pooler.';
 comment on function _RenewWorker is
-  'Prolongs the leases of a worker. renewed is false when its row was swept: all its leases are '
-  'gone then, and it must register again.';
+  'Prolongs the leases of a worker, which has this session from now on. renewed is false when its '
+  'row was swept: all its leases are gone then, and it must register again. p_own_session as '
+  'above.';
 comment on function _UnregisterWorker is
   'Frees what the worker still holds, without counting a lost lease, and forgets it.';
 comment on function __HoldsLeases is
@@ -710,6 +719,12 @@ comment on function __RedeliveryDelay is
   '(null), then 1 s, 2 s, 4 s and so on, up to a minute.';
 comment on function __FreeWorkers is
   'Frees all instances and tasks leased by workers; returns how many.';
+comment on function __SweepIsDue is
+  'Whether a worker is to be swept by its lease: it has run out, and no sweep, which scans for all'
+  ' that the worker holds, was just there.';
+comment on function __NoteSilentWorkers is
+  'Notes since when the sessions of workers are gone.';
 comment on function _SweepExpired is
-  'Frees what dead workers held: those of p_dead (which the caller found dead on its own host) and'
-  ' those whose lease has run out.';
+  'Frees what dead workers held: those of p_dead (which the caller found dead on its own host), '
+  'those whose session is gone and has not come back for p_silence, and those whose lease has run '
+  'out.';

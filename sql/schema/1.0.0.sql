@@ -75,7 +75,15 @@ create table Workers (
   process text not null,
   version text not null,
   started timestamptz not null,
-  lease_until timestamptz not null
+  lease_until timestamptz not null,
+  -- The session that the process keeps open, which tells at once that the process is gone; null
+  -- where that is not its own, behind a pooler.
+  session_pid int,
+  session_start timestamptz,
+  silent_since timestamptz,  -- when a look first found the session gone; null = it was there
+  -- Of a dead process, whose lease_until is -infinity and whose "started" is the first sweep: the
+  -- last one.
+  swept_at timestamptz
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 
 -- Who does what only one daemon at a time may do. A role has no expiry of its own: it is free when

@@ -17,36 +17,39 @@ std::string CallText(const std::string& schema, const std::string& call) {
   return absl::StrCat("select * from ", Connection::QuoteIdentifier(schema), ".", call);
 }
 
-// The server read its clock as `now` somewhere between `sent` and the present, both of the steady
-// clock; the middle is wrong by half a round trip at most.
-absl::Duration OffsetOf(absl::Time now, absl::Time sent) {
-  return now - (sent + (SteadyNow() - sent) / 2);
-}
+constexpr int kClockReadings = 3;
 
 }  // namespace
 
-absl::StatusOr<absl::Duration> MeasureClock(Connection& connection, const std::string& schema) {
-  const absl::Time sent = SteadyNow();
-  const absl::StatusOr<Result> result =
-      connection.ExecuteOnce(CallText(schema, "_Now()"), Params());
-  if (!result.ok()) return result.status();
-  return OffsetOf(result->Timestamp(0, 0), sent);
+absl::StatusOr<ClockEstimate> MeasureClock(Connection& connection, const std::string& schema) {
+  ClockEstimate clock;
+  for (int n = 0; n < kClockReadings; ++n) {
+    const absl::Time sent = SteadyNow();
+    const absl::StatusOr<Result> result =
+        connection.ExecuteOnce(CallText(schema, "_Now()"), Params());
+    if (!result.ok()) return result.status();
+    clock.Add({result->Timestamp(0, 0), sent, SteadyNow()});
+  }
+  return clock;
 }
 
 LeaseKeeper::LeaseKeeper(LeaseKeeperOptions options, std::function<void(WorkerId)> on_registered)
-    : options_(std::move(options)), on_registered_(std::move(on_registered)) {
-  if (options_.clock_offset.has_value()) SetClock(*options_.clock_offset);
+    : options_(std::move(options)),
+      on_registered_(std::move(on_registered)),
+      clock_(options_.clock) {
+  PublishClock();
 }
 
 LeaseKeeper::~LeaseKeeper() { Stop(); }
 
 void LeaseKeeper::Start() {
   // Whatever is timed by Now() from here on is timed by the database.
-  absl::Status status = clock_known_.load() ? absl::OkStatus() : EnsureConnected();
-  if (status.ok() && !clock_known_.load()) {
-    const absl::StatusOr<absl::Duration> offset = MeasureClock(*connection_, options_.schema);
-    if (offset.ok()) SetClock(*offset);
-    status = offset.status();
+  absl::Status status = clock_.known() ? absl::OkStatus() : EnsureConnected();
+  if (status.ok() && !clock_.known()) {
+    const absl::StatusOr<ClockEstimate> clock = MeasureClock(*connection_, options_.schema);
+    if (clock.ok()) clock_ = *clock;
+    PublishClock();
+    status = clock.status();
   }
   if (!status.ok()) {
     spdlog::warn("the database's clock is not known yet, this host's is used until it is: {}",
@@ -60,6 +63,7 @@ void LeaseKeeper::Stop() {
     absl::MutexLock lock(&mutex_);
     stopping_ = true;
   }
+  interrupt_.Raise();
   if (thread_.joinable()) thread_.join();
 }
 
@@ -107,13 +111,14 @@ absl::Status LeaseKeeper::Register() {
   params.Text(HostName())
       .Text(OwnProcess())
       .Text(options_.version)
-      .Int8(absl::ToInt64Microseconds(options_.lease));
+      .Int8(absl::ToInt64Microseconds(options_.lease))
+      .Bool(!connection_->session_is_shared());
   const absl::StatusOr<Result> result = connection_->Execute(
       {"register",
-       CallText(options_.schema, "_RegisterWorker($1, $2, $3, $4 * interval '1 microsecond')")},
+       CallText(options_.schema, "_RegisterWorker($1, $2, $3, $4 * interval '1 microsecond', $5)")},
       params);
   if (!result.ok()) return result.status();
-  SetClock(OffsetOf(result->Timestamp(0, result->Column("now")), sent));
+  NoteClock(result->Timestamp(0, result->Column("now")), sent);
   worker_.store(result->Int(0, result->Column("worker_id")));
   on_registered_(worker_.load());
   return absl::OkStatus();
@@ -122,12 +127,14 @@ absl::Status LeaseKeeper::Register() {
 absl::Status LeaseKeeper::Renew() {
   const absl::Time sent = SteadyNow();
   Params params;
-  params.Int8(worker_.load()).Int8(absl::ToInt64Microseconds(options_.lease));
+  params.Int8(worker_.load())
+      .Int8(absl::ToInt64Microseconds(options_.lease))
+      .Bool(!connection_->session_is_shared());
   const absl::StatusOr<Result> result = connection_->Execute(
-      {"renew", CallText(options_.schema, "_RenewWorker($1, $2 * interval '1 microsecond')")},
+      {"renew", CallText(options_.schema, "_RenewWorker($1, $2 * interval '1 microsecond', $3)")},
       params);
   if (!result.ok()) return result.status();
-  SetClock(OffsetOf(result->Timestamp(0, result->Column("now")), sent));
+  NoteClock(result->Timestamp(0, result->Column("now")), sent);
   if (!result->Bool(0, result->Column("renewed"))) {
     spdlog::warn("worker {} was swept: its lease had run out; registering again", worker_.load());
     worker_.store(0);
@@ -153,8 +160,14 @@ void LeaseKeeper::Unregister() {
   connection_.reset();
 }
 
-void LeaseKeeper::SetClock(absl::Duration offset) {
-  clock_offset_us_.store(absl::ToInt64Microseconds(offset));
+void LeaseKeeper::NoteClock(absl::Time server, absl::Time sent) {
+  clock_.Add({server, sent, SteadyNow()});
+  PublishClock();
+}
+
+void LeaseKeeper::PublishClock() {
+  if (!clock_.known()) return;
+  clock_offset_us_.store(absl::ToInt64Microseconds(clock_.offset()));
   clock_known_.store(true);
 }
 
@@ -172,6 +185,14 @@ absl::Status LeaseKeeper::StandingFault() const {
 }
 
 bool LeaseKeeper::SleepFor(absl::Duration delay) {
+  if (connection_ != nullptr) {
+    const absl::Status status = connection_->WaitForNotifications(delay, interrupt_.fd()).status();
+    if (!status.ok()) {
+      spdlog::info("the connection that renews the lease is made anew: {}", status.ToString());
+      connection_.reset();
+    }
+    delay = absl::ZeroDuration();
+  }
   absl::MutexLock lock(&mutex_);
   mutex_.AwaitWithTimeout(absl::Condition(&stopping_), delay);
   return !stopping_;

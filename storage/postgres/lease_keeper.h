@@ -5,6 +5,8 @@
 //   * A registration that was swept is never renewed: the keeper registers anew and tells it,
 //     and the leases of the old one are gone.
 //   * Now() never runs back, whatever the clocks do.
+//   * While the server is there, so is the keeper's session, by which other daemons see that this
+//     process lives: a connection that breaks is made anew at once.
 //
 // Threads. One thread of its own with one connection of its own; Now() and worker() from any
 // thread.
@@ -14,7 +16,6 @@
 #include <atomic>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 #include <thread>
 
@@ -25,7 +26,9 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "storage/postgres/backoff.h"
+#include "storage/postgres/clock_estimate.h"
 #include "storage/postgres/connection.h"
+#include "storage/postgres/interrupt.h"
 #include "storage/records.h"
 
 namespace dt::postgres {
@@ -36,13 +39,14 @@ struct LeaseKeeperOptions {
   std::string version;                       // of the daemon, for operators
   absl::Duration lease = absl::Seconds(30);  // renewed at a third of this
   absl::Duration retry_min = absl::Milliseconds(100);
-  absl::Duration retry_max = absl::Seconds(2);
-  // The server's clock minus the steady clock, from MeasureClock; if it is not given, Start asks.
-  std::optional<absl::Duration> clock_offset = std::nullopt;
+  // Below the time after which a daemon without a session is taken for dead (_SweepExpired).
+  absl::Duration retry_max = absl::Seconds(1);
+  // Of the server's clock, from MeasureClock; if it knows nothing, Start asks.
+  ClockEstimate clock;
 };
 
-// How far the server's clock is ahead of the steady clock, within half a round trip.
-absl::StatusOr<absl::Duration> MeasureClock(Connection& connection, const std::string& schema);
+// Asks for the server's clock a few times, as the first answer may be slow.
+absl::StatusOr<ClockEstimate> MeasureClock(Connection& connection, const std::string& schema);
 
 class LeaseKeeper {
  public:
@@ -76,9 +80,11 @@ class LeaseKeeper {
   absl::Status Register();
   absl::Status Renew();
   void Unregister();
-  void SetClock(absl::Duration offset);
+  // `server`: what the server's clock showed in the answer to what was sent at `sent`.
+  void NoteClock(absl::Time server, absl::Time sent);
+  void PublishClock();
   void NoteOutcome(const absl::Status& status);
-  // False when Stop was called.
+  // Ends early when the connection breaks. False when Stop was called.
   bool SleepFor(absl::Duration delay);
 
   const LeaseKeeperOptions options_;
@@ -87,13 +93,16 @@ class LeaseKeeper {
   // Of the keeper's thread.
   std::unique_ptr<Connection> connection_;
   absl::BitGen random_;
+  ClockEstimate clock_;
 
   std::atomic<WorkerId> worker_{0};
-  // Server clock minus steady clock in microseconds, and whether it is known.
+  // clock_ for all threads: server clock minus steady clock in microseconds, and whether it is
+  // known.
   std::atomic<int64_t> clock_offset_us_{0};
   std::atomic<bool> clock_known_{false};
   mutable std::atomic<int64_t> last_now_us_{INT64_MIN};
 
+  const Interrupt interrupt_;  // Stop was called
   mutable absl::Mutex mutex_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Status fault_ ABSL_GUARDED_BY(mutex_);  // of the last try

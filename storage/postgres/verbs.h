@@ -175,8 +175,9 @@ size_t RowsOf(const Checkpoint& checkpoint);
 struct WorkerRow {
   WorkerId worker = 0;
   std::string process;
-  bool swept = false;    // dead, and known to be
-  bool expired = false;  // its lease has run out, or it is swept
+  bool swept = false;   // dead, and known to be
+  bool due = false;     // to be swept: its lease has run out
+  bool silent = false;  // its session is gone
 };
 struct HubRequest {
   std::string name;

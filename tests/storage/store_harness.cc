@@ -196,7 +196,8 @@ std::optional<InstanceRow> Daemon::Read(HubId hub, const std::string& id) {
 }
 
 int64_t Daemon::Sweep() {
-  return Checked(Wait<int64_t>([&](auto done) { store_->SweepDeadWorkers(std::move(done)); }));
+  return Checked(Wait<SweepResult>([&](auto done) { store_->SweepDeadWorkers(std::move(done)); }))
+      .freed;
 }
 
 Harness::Harness(StoreKind kind, Database database) : Harness(NewWorld(kind, database)) {}
