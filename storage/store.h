@@ -45,6 +45,19 @@ using DoneCallback = absl::AnyInvocable<void(absl::Status) &&>;
 template <typename Request, typename Result>
 using LetterCallback = absl::AnyInvocable<void(Request, absl::StatusOr<Result>) &&>;
 
+enum class WaitHintKind : int8_t {
+  kAwaited,    // callers of the sender wait for these
+  kChanged,    // what is awaited has come about, as far as the sender knows
+  kTellAgain,  // the sender has not heard what is awaited
+};
+
+// A hint between daemons about calls that wait for instances (server/dispatch/remote_waits.h).
+struct WaitHints {
+  HubId hub = 0;  // 0 for kTellAgain
+  WaitHintKind kind = WaitHintKind::kAwaited;
+  std::vector<uint64_t> waits;  // their names
+};
+
 // What the store tells on its own. Called from threads of the store; must not block.
 class StoreObserver {
  public:
@@ -54,6 +67,11 @@ class StoreObserver {
   virtual void OnRegistered(WorkerId worker) = 0;
   // A hint, never needed for correctness: another daemon or an SQL user left work in this hub.
   virtual void OnWake(HubId hub) = 0;
+  // A hint of another daemon.
+  virtual void OnWaitHints(WaitHints hints) = 0;
+  // Whether hints of other daemons arrive from now on; until it is called they do not. True may
+  // come again: then some were lost.
+  virtual void OnHearing(bool hears) = 0;
 };
 
 // One entry of a work item filter: a name in lower case and the accepted versions ("" = without
@@ -137,6 +155,12 @@ struct UnacceptedWork {
   std::vector<WaitingWork> turns;
   std::vector<WaitingWork> tasks;
   std::vector<WaitingWork> entities;
+};
+
+struct SweepResult {
+  int64_t freed = 0;      // items that dead workers held
+  int workers = 1;        // that are not known to be dead, this one too
+  bool suspects = false;  // some of them may be dead: whether they are shows soon
 };
 
 // A message from a client to one instance.
@@ -303,9 +327,13 @@ class Store {
                             LetterCallback<TaskCompletion, TaskResult> done) = 0;
   virtual void ReleaseTask(TaskRelease release, LetterCallback<TaskRelease, LeaseOutcome> done) = 0;
 
+  // --- Hints
+  // Sends it to the other daemons, if there are any. It may get lost.
+  virtual void TellOthers(WaitHints hints) = 0;
+
   // --- Upkeep
-  // Frees the leases of workers that are known to be dead. Returns how many items were freed.
-  virtual void SweepDeadWorkers(Callback<int64_t> done) = 0;
+  // Frees the leases of workers that are known to be dead.
+  virtual void SweepDeadWorkers(Callback<SweepResult> done) = 0;
 
   // A few index probes for each name and version of work that is free.
   virtual void FindUnacceptedWork(UnacceptedSearch search,

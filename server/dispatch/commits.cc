@@ -123,8 +123,7 @@ void Commits::On(Committed& event) {
     OnCommitted(event, resident);
   } else if (event.result->outcome == CheckpointOutcome::kAlready) {
     if (!checkpoint.entity.has_value()) {
-      waiters_.Changed(checkpoint.hub, checkpoint.instance_id, context.delta.status,
-                       step_.effects());
+      waiters_.Changed(checkpoint.hub, checkpoint.instance_id, context.delta.status);
     }
     activities_.EndStored(context.results);
     OnUnknown(event, resident, absl::ZeroDuration());
@@ -149,7 +148,7 @@ void Commits::OnCommitted(Committed& event, Resident* resident) {
   if (checkpoint.entity.has_value()) {
     if (resident != nullptr) ApplyToEntity(event, *resident);
   } else {
-    waiters_.Changed(checkpoint.hub, checkpoint.instance_id, context.delta.status, step_.effects(),
+    waiters_.Changed(checkpoint.hub, checkpoint.instance_id, context.delta.status,
                      RowAtEnd(event, resident));
     if (resident != nullptr && !checkpoint.ends) ApplyToResident(event, *resident);
     activities_.EndStored(context.results);
@@ -263,7 +262,7 @@ void Commits::HandOnMessages(const Checkpoint& checkpoint, const CheckpointResul
     const Termination& termination = checkpoint.terminations[i];
     mail_.Apply(hub, delivery, termination.message);
     if (delivery.outcome == DeliveryOutcome::kDone) {
-      waiters_.Changed(hub, termination.instance_id, RuntimeStatus::kTerminated, step_.effects());
+      waiters_.Changed(hub, termination.instance_id, RuntimeStatus::kTerminated);
     }
   }
   if (checkpoint.subtree_termination.has_value()) {

@@ -285,6 +285,10 @@ void DispatchThread::CancelWait(WaitId wait) { impl_->Post(WaitCancelled{wait});
 void DispatchThread::OnRegistered(WorkerId worker) { impl_->PostToThread(Registered{worker}); }
 
 void DispatchThread::OnWake(HubId hub) { impl_->PostToThread(Woken{hub}); }
+void DispatchThread::OnWaitHints(WaitHints hints) {
+  impl_->PostToThread(WaitsHinted{std::move(hints)});
+}
+void DispatchThread::OnHearing(bool hears) { impl_->PostToThread(HearingChanged{hears}); }
 
 void DispatchThread::SetMemoryScarce(bool scarce) { impl_->PostToThread(MemoryScarce{scarce}); }
 

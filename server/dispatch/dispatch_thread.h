@@ -167,6 +167,8 @@ class DispatchThread : public StoreObserver {
   // --- StoreObserver
   void OnRegistered(WorkerId worker) override;
   void OnWake(HubId hub) override;
+  void OnWaitHints(WaitHints hints) override;
+  void OnHearing(bool hears) override;
 
  private:
   class Impl;

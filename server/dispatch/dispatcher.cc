@@ -28,7 +28,7 @@ Dispatcher::Dispatcher(DispatchLimits limits, orchestration::IdSource* ids, uint
       releases_(&step_, &claimer_, &retries_),
       residency_(&step_, &matcher_, &claimer_, &releases_, &retries_),
       mail_(&step_, &matcher_, &claimer_, &residency_),
-      waiters_(step_.limits),
+      waiters_(&step_),
       unaccepted_(step_.limits),
       activities_(&step_, &matcher_, &releases_, &retries_, &residency_, &mail_, &unaccepted_),
       commits_(&step_, &matcher_, &claimer_, &retries_, &residency_, &mail_, &activities_,
@@ -57,7 +57,7 @@ void Dispatcher::OnTime() {
   while (Item* lost = matcher_.TakeExpired()) Lose(*lost, /*charged=*/true);
   turns_.ExpireResults();
   matcher_.OnTime();
-  waiters_.OnTime(step_.steady, step_.effects());
+  waiters_.OnTime();
   LogLines(stream_log_.OnTime(step_.steady));
   if (step_.leasing()) unaccepted_.OnTime(step_.steady, matcher_.table(), step_.effects());
   claimer_.OnTime();
@@ -197,7 +197,7 @@ void Dispatcher::On(ClientDelivered& event) {
   }
   mail_.Apply(event.hub, *event.result, event.message);
   if (event.result->outcome == DeliveryOutcome::kDone) {
-    waiters_.Changed(event.hub, event.instance_id, RuntimeStatus::kTerminated, step_.effects());
+    waiters_.Changed(event.hub, event.instance_id, RuntimeStatus::kTerminated);
   }
 }
 
@@ -210,7 +210,7 @@ void Dispatcher::On(WaitAsked& event) {
   std::optional<RuntimeStatus> known;
   // What a resident says may be what did not hold when the store was read.
   if (resident != nullptr && !event.so_far.has_value()) known = resident->state.status;
-  waiters_.Add(std::move(event), known, step_.steady, step_.effects());
+  waiters_.Add(std::move(event), known);
 }
 
 // --- The process
@@ -232,6 +232,16 @@ void Dispatcher::On(Woken& event) {
   claimer_.Hinted(*hub);
 }
 
+void Dispatcher::On(InstanceReleased& event) {
+  if (event.result.ok()) waiters_.Released(event.release.hub, event.release.instance_id);
+  releases_.On(event);
+}
+
+void Dispatcher::On(Swept& event) {
+  if (event.result.ok()) waiters_.remote().SetOthers(event.result->workers > 1);
+  sweeps_.On(event);
+}
+
 void Dispatcher::On(MemoryScarce& event) {
   step_.work.SetScarce(event.scarce);
   if (!event.scarce) return;
@@ -251,7 +261,7 @@ void Dispatcher::On(MemoryScarce& event) {
 
 void Dispatcher::On(DrainBegun&) {
   step_.draining = true;
-  waiters_.EndAll(ShuttingDown(), step_.effects());
+  waiters_.EndAll(ShuttingDown());
   // What is not at a worker is given back now, so that others go on with it.
   for (Resident* resident : residency_.table().All()) {
     if (resident->phase == Resident::Phase::kIdle || resident->phase == Resident::Phase::kReady) {
@@ -321,7 +331,8 @@ void Dispatcher::On(TaskEnded& event) {
 
 void Dispatcher::On(UnacceptedFound& event) {
   if (event.result.ok()) {
-    for (std::vector<WaitingWork>* found : {&event.result->turns, &event.result->tasks}) {
+    for (std::vector<WaitingWork>* found :
+         {&event.result->turns, &event.result->tasks, &event.result->entities}) {
       for (WaitingWork& work : *found) work.since += step_.steady - step_.now;
     }
   }

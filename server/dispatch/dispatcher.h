@@ -105,11 +105,13 @@ class Dispatcher {
   void On(StartAsked& event) { starts_.On(event); }
   void On(ClientDelivered& event);
   void On(WaitAsked& event);
-  void On(WaitCancelled& event) { waiters_.Cancel(event.wait, step_.effects()); }
+  void On(WaitCancelled& event) { waiters_.Cancel(event.wait); }
 
   // --- The process
   void On(Registered& event);
   void On(Woken& event);
+  void On(WaitsHinted& event) { waiters_.On(event); }
+  void On(HearingChanged& event) { waiters_.On(event); }
   void On(MemoryScarce& event);
   void On(DrainBegun& event);
   void On(DrainEnded& event);
@@ -126,11 +128,11 @@ class Dispatcher {
   void On(TaskEnded& event);
   void On(NewMessagesRead& event) { mail_.On(event); }
   void On(InboxReadDone& event) { residency_.On(event); }
-  void On(InstanceReleased& event) { releases_.On(event); }
+  void On(InstanceReleased& event);
   void On(TaskReleased& event) { releases_.On(event); }
-  void On(Swept& event) { sweeps_.On(event); }
+  void On(Swept& event);
   void On(UnacceptedFound& event);
-  void On(StatusRead& event) { waiters_.OnStatus(std::move(event), step_.effects()); }
+  void On(StatusRead& event) { waiters_.On(event); }
 
   // --- Time
   void OnTime();

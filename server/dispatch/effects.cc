@@ -96,11 +96,12 @@ struct Runner {
   }
   void operator()(Sweep&) {
     store->SweepDeadWorkers(
-        [post = post](absl::StatusOr<int64_t> result) { post(Swept{std::move(result)}); });
+        [post = post](absl::StatusOr<SweepResult> result) { post(Swept{std::move(result)}); });
   }
   void operator()(FindUnaccepted& effect) {
     store->FindUnacceptedWork(std::move(effect.search), Letter<UnacceptedFound>());
   }
+  void operator()(TellOthers& effect) { store->TellOthers(std::move(effect.hints)); }
   void operator()(ReadStatus& effect) {
     std::string copy = effect.instance_id;
     store->ReadStatus(effect.hub, std::move(effect.instance_id),

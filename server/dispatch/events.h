@@ -134,6 +134,12 @@ struct Registered {
 struct Woken {
   HubId hub = 0;
 };
+struct WaitsHinted {
+  WaitHints hints;
+};
+struct HearingChanged {
+  bool hears = false;
+};
 // The process has more memory than it may (memory_guard.h), or has no more.
 struct MemoryScarce {
   bool scarce = false;
@@ -196,7 +202,7 @@ struct TaskReleased {
   absl::StatusOr<LeaseOutcome> result;
 };
 struct Swept {
-  absl::StatusOr<int64_t> result;
+  absl::StatusOr<SweepResult> result;
 };
 struct UnacceptedFound {
   UnacceptedSearch search;
@@ -208,12 +214,13 @@ struct StatusRead {
   absl::StatusOr<InstanceStatus> result;
 };
 
-using Event = std::variant<StreamOpened, StreamClosed, TurnAnswered, ActivityAnswered,
-                           EntityAnswered, Abandoned, HistoryAsked, StartAsked, ClientDelivered,
-                           WaitAsked, WaitCancelled, Registered, Woken, MemoryScarce, DrainBegun,
-                           DrainEnded, InstancesClaimed, TasksClaimed, Committed, TurnRewound,
-                           Discarded, Created, TaskEnded, NewMessagesRead, InboxReadDone,
-                           InstanceReleased, TaskReleased, Swept, UnacceptedFound, StatusRead>;
+using Event =
+    std::variant<StreamOpened, StreamClosed, TurnAnswered, ActivityAnswered, EntityAnswered,
+                 Abandoned, HistoryAsked, StartAsked, ClientDelivered, WaitAsked, WaitCancelled,
+                 Registered, Woken, WaitsHinted, HearingChanged, MemoryScarce, DrainBegun,
+                 DrainEnded, InstancesClaimed, TasksClaimed, Committed, TurnRewound, Discarded,
+                 Created, TaskEnded, NewMessagesRead, InboxReadDone, InstanceReleased, TaskReleased,
+                 Swept, UnacceptedFound, StatusRead>;
 
 // --- Effects: to streams and callers.
 struct WriteItem {
@@ -291,10 +298,15 @@ struct ReadStatus {
   std::string instance_id;
 };
 
+// To other daemons; nothing answers.
+struct TellOthers {
+  WaitHints hints;
+};
+
 using Effect = std::variant<WriteItem, FinishStream, Answer, AnswerHistory, AnswerCreate,
                             AnswerWait, ClaimInstances, ClaimTasks, Commit, RewindTurn, Discard,
                             Create, EndTask, ReadNewMessages, ReadInbox, ReleaseInstance,
-                            ReleaseTask, Sweep, FindUnaccepted, ReadStatus>;
+                            ReleaseTask, Sweep, FindUnaccepted, ReadStatus, TellOthers>;
 
 // Does what the effects say; the store's answers are posted as events, from the store's threads.
 // `post` must be callable from any thread as long as the store lives.

@@ -322,7 +322,7 @@ void Turns::On(TurnRewound& event) {
   --step_.commits_in_flight;
   Resident* resident = residency_.table().Find(event.key, event.lease_token);
   if (event.status.ok()) {
-    waiters_.Changed(event.hub, event.instance_id, RuntimeStatus::kRunning, step_.effects());
+    waiters_.Changed(event.hub, event.instance_id, RuntimeStatus::kRunning);
     // It was released on its new history, which is read by a claim.
     if (resident != nullptr) residency_.Drop(*resident, /*release=*/false);
     claimer_.WorkFree(event.hub, WorkType::kTurn);

@@ -1,17 +1,14 @@
 #include "storage/postgres/listener.h"
 
 #include <poll.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 #include <optional>
 #include <utility>
 
 #include "fmt/format.h"
 #include "spdlog/spdlog.h"
-#include "storage/postgres/check.h"
+#include "storage/postgres/hint_text.h"
 #include "storage/steady_clock.h"
 
 namespace dt::postgres {
@@ -29,53 +26,56 @@ std::string ChannelOf(const std::string& schema) {
   return fmt::format("durabletask#{:016x}", hash);
 }
 
-struct Hint {
-  HubId hub = 0;
-  WorkerId sender = 0;
-};
-
-// "HUB WORKER"; nullopt for anything else that somebody sent.
-std::optional<Hint> ParseHint(const std::string& payload) {
-  Hint hint;
-  const char* end = payload.data() + payload.size();
-  auto [space, hub_error] = std::from_chars(payload.data(), end, hint.hub);
-  if (hub_error != std::errc() || space == end || *space != ' ') return std::nullopt;
-  auto [rest, sender_error] = std::from_chars(space + 1, end, hint.sender);
-  if (sender_error != std::errc() || rest != end) return std::nullopt;
-  return hint;
-}
-
 }  // namespace
 
-Listener::Listener(ListenerOptions options, std::function<void(HubId)> on_wake)
+Listener::Listener(ListenerOptions options, ListenerCallbacks callbacks)
     : options_(std::move(options)),
-      on_wake_(std::move(on_wake)),
+      callbacks_(std::move(callbacks)),
       channel_(ChannelOf(options_.schema)),
-      interrupt_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       backoff_(options_.reconnect_delay_min, options_.reconnect_delay_max) {
-  DT_CHECK(interrupt_ >= 0, "the system gives no eventfd");
   absl::MutexLock lock(&join_mutex_);
   thread_ = std::thread([this] { Run(); });
 }
 
-Listener::~Listener() {
-  Stop();
-  close(interrupt_);
-}
+Listener::~Listener() { Stop(); }
 
 void Listener::SetWorker(WorkerId worker) {
+  {
+    absl::MutexLock lock(&mutex_);
+    worker_ = worker;
+    if (!hints_.empty() || !waits_.empty()) SetTime();
+  }
+  interrupt_.Raise();
+}
+
+void Listener::SetDaemons(int daemons) {
   absl::MutexLock lock(&mutex_);
-  worker_ = worker;
+  pace_.SetDaemons(daemons);
 }
 
 void Listener::Notify(HubId hub) {
   {
     absl::MutexLock lock(&mutex_);
     if (stopping_ || worker_ == 0 || !hints_.insert(hub).second) return;
-    if (hints_.size() > 1) return;  // the first one has set the time
-    send_at_ = SteadyNow() + options_.gather;
+    SetTime();
   }
-  Interrupt();
+  interrupt_.Raise();
+}
+
+void Listener::Notify(WaitHints hints) {
+  {
+    absl::MutexLock lock(&mutex_);
+    if (stopping_ || worker_ == 0) return;
+    waits_[{hints.hub, hints.kind}].insert(hints.waits.begin(), hints.waits.end());
+    SetTime();
+  }
+  interrupt_.Raise();
+}
+
+void Listener::SetTime() {
+  if (worker_ == 0 || send_at_ != absl::InfiniteFuture()) return;  // the first one has set it
+  const absl::Time now = SteadyNow();
+  send_at_ = std::max(now + options_.gather, pace_.Next(now));
 }
 
 void Listener::Stop() {
@@ -83,7 +83,7 @@ void Listener::Stop() {
     absl::MutexLock lock(&mutex_);
     stopping_ = true;
   }
-  Interrupt();
+  interrupt_.Raise();
   absl::MutexLock lock(&join_mutex_);
   if (thread_.joinable()) thread_.join();
 }
@@ -91,11 +91,6 @@ void Listener::Stop() {
 ListenerCounters Listener::counters() const {
   absl::MutexLock lock(&mutex_);
   return counters_;
-}
-
-void Listener::Interrupt() const {
-  // Fails only when the counter is full, and then it is readable already.
-  [[maybe_unused]] int full = eventfd_write(interrupt_, 1);
 }
 
 bool Listener::Stopping() const {
@@ -116,9 +111,21 @@ void Listener::Run() {
   while (!Stopping()) {
     bool good = Wait() && SendDueHints();
     if (good || connection_ == nullptr) continue;
-    connection_.reset();
+    Disconnect();
     not_before_ = SteadyNow() + backoff_.Next(random_);
   }
+  std::vector<std::string> last;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (worker_ != 0) last = TakePayloads();
+  }
+  if (connection_ != nullptr && !last.empty()) Send(last);
+  Disconnect();
+}
+
+void Listener::Disconnect() {
+  if (connection_ == nullptr) return;
+  if (options_.listen && !connection_->session_is_shared()) callbacks_.on_hearing(false);
   connection_.reset();
 }
 
@@ -126,16 +133,15 @@ bool Listener::Wait() {
   if (options_.listen && connection_ == nullptr && SteadyNow() >= not_before_) Connect();
   absl::StatusOr<std::vector<Notification>> arrived = std::vector<Notification>();
   if (connection_ != nullptr) {
-    arrived = connection_->WaitForNotifications(UntilNextHints(), interrupt_);
+    arrived = connection_->WaitForNotifications(UntilNextHints(), interrupt_.fd());
   } else {
     absl::Duration wait = UntilNextHints();
     if (options_.listen) wait = std::min(wait, not_before_ - SteadyNow());
-    pollfd interrupt = {interrupt_, POLLIN, 0};
+    pollfd interrupt = {interrupt_.fd(), POLLIN, 0};
     int64_t wait_ms = std::max<int64_t>(0, absl::ToInt64Milliseconds(wait) + 1);
     poll(&interrupt, 1, static_cast<int>(wait_ms));
   }
-  eventfd_t orders = 0;
-  eventfd_read(interrupt_, &orders);
+  interrupt_.Clear();
   if (!arrived.ok()) {
     spdlog::info("hints between daemons stop until PostgreSQL is back: {}",
                  std::string(arrived.status().message()));
@@ -168,35 +174,67 @@ bool Listener::Connect() {
   }
   connection_ = *std::move(connection);
   backoff_.Reset();
-  absl::MutexLock lock(&mutex_);
-  ++counters_.connects;
+  const bool hears = options_.listen && !connection_->session_is_shared();
+  {
+    absl::MutexLock lock(&mutex_);
+    ++counters_.connects;
+    if (hears) {
+      // What others wait for has not been heard.
+      waits_.try_emplace({0, WaitHintKind::kTellAgain});
+      SetTime();
+    }
+  }
+  if (hears) callbacks_.on_hearing(true);
   return true;
 }
 
 void Listener::Tell(const std::vector<Notification>& notifications) {
   absl::flat_hash_set<HubId> hubs;
+  std::vector<WaitHints> waits;
   {
     absl::MutexLock lock(&mutex_);
     for (const Notification& notification : notifications) {
-      std::optional<Hint> hint = ParseHint(notification.payload);
+      std::optional<ReceivedHint> hint = ParseHint(notification.payload);
       if (!hint.has_value() || (hint->sender == worker_ && worker_ != 0)) continue;
-      hubs.insert(hint->hub);
+      if (hint->waits.has_value()) {
+        waits.push_back(*std::move(hint->waits));
+      } else {
+        hubs.insert(hint->hub);
+      }
     }
     counters_.received += static_cast<int64_t>(hubs.size());
   }
-  for (HubId hub : hubs) on_wake_(hub);
+  for (HubId hub : hubs) callbacks_.on_wake(hub);
+  for (WaitHints& hints : waits) callbacks_.on_waits(std::move(hints));
+}
+
+std::vector<std::string> Listener::TakePayloads() {
+  std::vector<std::string> payloads;
+  for (HubId hub : hints_) payloads.push_back(WorkHintText(hub, worker_));
+  for (const auto& [about, names] : waits_) {
+    const WaitHints hints{about.first, about.second, {names.begin(), names.end()}};
+    for (std::string& text : WaitHintTexts(hints, worker_)) payloads.push_back(std::move(text));
+  }
+  hints_.clear();
+  waits_.clear();
+  send_at_ = absl::InfiniteFuture();
+  return payloads;
 }
 
 bool Listener::SendDueHints() {
   std::vector<std::string> payloads;
   {
     absl::MutexLock lock(&mutex_);
-    if (SteadyNow() < send_at_) return true;
-    for (HubId hub : hints_) payloads.push_back(fmt::format("{} {}", hub, worker_));
-    hints_.clear();
-    send_at_ = absl::InfiniteFuture();
+    const absl::Time now = SteadyNow();
+    if (now < send_at_) return true;
+    payloads = TakePayloads();
+    pace_.Add(now);
   }
   if (connection_ == nullptr && (SteadyNow() < not_before_ || !Connect())) return true;
+  return Send(payloads);
+}
+
+bool Listener::Send(const std::vector<std::string>& payloads) {
   Params params;
   params.Text(channel_).TextArray(payloads);
   static const Statement kNotify = {

@@ -81,7 +81,7 @@ LeaseKeeperOptions KeeperOptions(const PostgresStoreOptions& options) {
   keeper.schema = options.schema;
   keeper.version = options.version;
   keeper.lease = options.lease;
-  keeper.clock_offset = options.clock_offset;
+  keeper.clock = options.clock;
   return keeper;
 }
 
@@ -164,10 +164,7 @@ PostgresStore::PostgresStore(PostgresStoreOptions options)
                 listener_.SetWorker(worker);
                 observer_.load()->OnRegistered(worker);
               }),
-      listener_(HintOptions(options_),
-                [this](HubId hub) {
-                  if (StoreObserver* observer = observer_.load()) observer->OnWake(hub);
-                }),
+      listener_(HintOptions(options_), HintCallbacks()),
       large_lane_(std::make_unique<Lane>(LargeLane(options_))),
       claim_lane_(std::make_unique<Lane>(ClaimLane(options_))),
       read_lane_(std::make_unique<Lane>(ReadLane(options_, "reads"))),
@@ -183,8 +180,27 @@ PostgresStore::PostgresStore(PostgresStoreOptions options)
 
 PostgresStore::~PostgresStore() { Stop(); }
 
+ListenerCallbacks PostgresStore::HintCallbacks() {
+  ListenerCallbacks callbacks;
+  callbacks.on_wake = [this](HubId hub) {
+    if (StoreObserver* observer = observer_.load()) observer->OnWake(hub);
+  };
+  callbacks.on_waits = [this](WaitHints hints) {
+    // Whoever tells something is another daemon.
+    context_.peers.store(true, std::memory_order_relaxed);
+    if (StoreObserver* observer = observer_.load()) observer->OnWaitHints(std::move(hints));
+  };
+  callbacks.on_hearing = [this](bool hears) {
+    hears_.store(hears);
+    if (StoreObserver* observer = observer_.load()) observer->OnHearing(hears);
+  };
+  return callbacks;
+}
+
 void PostgresStore::Start(StoreObserver* observer) {
   observer_.store(observer);
+  // The listener may have connected before.
+  if (hears_.load()) observer->OnHearing(true);
   keeper_.Start();
 }
 
@@ -368,31 +384,42 @@ void PostgresStore::ReleaseTask(TaskRelease release,
   SubmitWrite(*verbs_->release_task, hub, order_key, 64, std::move(release), std::move(done));
 }
 
-void PostgresStore::SweepDeadWorkers(Callback<int64_t> done) {
+void PostgresStore::TellOthers(WaitHints hints) {
+  if (context_.peers.load(std::memory_order_relaxed)) listener_.Notify(std::move(hints));
+}
+
+void PostgresStore::SweepDeadWorkers(Callback<SweepResult> done) {
   Submit(*upkeep_lane_, *verbs_->list_workers, 0, 0, 64, true,
          Callback<std::vector<WorkerRow>>(
              [this, done = std::move(done)](absl::StatusOr<std::vector<WorkerRow>> rows) mutable {
-               if (!rows.ok()) {
-                 std::move(done)(rows.status());
-                 return;
-               }
-               std::vector<WorkerId> dead;
-               int live = 0;
-               bool expired = false;
-               for (const WorkerRow& row : *rows) {
-                 expired |= row.expired;
-                 if (row.swept) continue;
-                 ++live;
-                 if (IsKnownDead(row.process)) dead.push_back(row.worker);
-               }
-               // One row is this daemon's own.
-               context_.peers.store(live > 1, std::memory_order_relaxed);
-               if (dead.empty() && !expired) {  // nobody to sweep, which is the rule
-                 std::move(done)(0);
-                 return;
-               }
-               Submit(*upkeep_lane_, *verbs_->sweep, 0, 0, 64, std::move(dead), std::move(done));
+               if (!rows.ok()) return std::move(done)(rows.status());
+               Sweep(*rows, std::move(done));
              }));
+}
+
+void PostgresStore::Sweep(const std::vector<WorkerRow>& rows, Callback<SweepResult> done) {
+  SweepResult result{0, 0, false};
+  std::vector<WorkerId> dead;
+  bool due = false;
+  for (const WorkerRow& row : rows) {
+    due |= row.due;
+    if (row.swept) continue;
+    ++result.workers;
+    result.suspects |= row.silent;
+    if (IsKnownDead(row.process)) dead.push_back(row.worker);
+  }
+  // One row is this daemon's own.
+  context_.peers.store(result.workers > 1, std::memory_order_relaxed);
+  listener_.SetDaemons(result.workers);
+  if (dead.empty() && !due && !result.suspects) {  // nobody to sweep, which is the rule
+    return std::move(done)(result);
+  }
+  Submit(*upkeep_lane_, *verbs_->sweep, 0, 0, 64, std::move(dead),
+         Callback<int64_t>([result, done = std::move(done)](absl::StatusOr<int64_t> freed) mutable {
+           if (!freed.ok()) return std::move(done)(freed.status());
+           result.freed = *freed;
+           std::move(done)(result);
+         }));
 }
 
 void PostgresStore::FindUnacceptedWork(UnacceptedSearch search,

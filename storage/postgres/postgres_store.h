@@ -49,8 +49,8 @@ struct PostgresStoreOptions {
   // the lane for large operations, where connection.statement_timeout is the limit.
   absl::Duration lane_statement_timeout = absl::Seconds(5);
   absl::Duration read_statement_timeout = absl::Seconds(30);
-  // The database's clock, from MeasureClock (lease_keeper.h); if it is not given, Start asks.
-  std::optional<absl::Duration> clock_offset = std::nullopt;
+  // The database's clock, from MeasureClock (lease_keeper.h); if it knows nothing, Start asks.
+  ClockEstimate clock;
   absl::Duration drain = absl::Seconds(10);  // how long Stop() lets queued work finish
   // Hints between daemons by LISTEN; off behind a pooler in transaction mode, unless listen_url
   // goes past it (empty = connection.url). Without hints polling finds all work, only later.
@@ -93,7 +93,8 @@ class PostgresStore : public Store {
   void CompleteTask(TaskCompletion completion,
                     LetterCallback<TaskCompletion, TaskResult> done) override;
   void ReleaseTask(TaskRelease release, LetterCallback<TaskRelease, LeaseOutcome> done) override;
-  void SweepDeadWorkers(Callback<int64_t> done) override;
+  void TellOthers(WaitHints hints) override;
+  void SweepDeadWorkers(Callback<SweepResult> done) override;
   void FindUnacceptedWork(UnacceptedSearch search,
                           LetterCallback<UnacceptedSearch, UnacceptedWork> done) override;
   void PurgeInstances(PurgeRequest request, Callback<PurgeResult> done) override;
@@ -129,11 +130,15 @@ class PostgresStore : public Store {
   void SubmitWrite(const CallVerb<Request, Reply>& verb, HubId hub, uint64_t order_key,
                    size_t bytes, Request request, Done done, CallerGone caller_gone = nullptr);
   void Enqueue(Lane& lane, std::unique_ptr<Operation> operation);
+  ListenerCallbacks HintCallbacks();
+  // SweepDeadWorkers, once all workers are known.
+  void Sweep(const std::vector<WorkerRow>& rows, Callback<SweepResult> done);
 
   const PostgresStoreOptions options_;
   VerbContext context_;
   const std::unique_ptr<const Verbs> verbs_;
   std::atomic<StoreObserver*> observer_{nullptr};
+  std::atomic<bool> hears_{false};  // hints of other daemons arrive
   Refusals refusals_;
   LeaseKeeper keeper_;
   Listener listener_;

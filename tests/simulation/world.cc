@@ -193,6 +193,7 @@ void World::StartDaemon(size_t index) {
   }
   daemon.daemon =
       std::make_unique<FakeDaemon>(daemon.faults.get(), daemon.store.get(), limits, random_());
+  daemon.daemon->OnHearing(Happens(0.8));
   daemon.daemon->WriteDown(&transcript_, absl::StrCat("daemon ", index, ".", lives_[index]));
   daemon.streams.clear();
 }
@@ -218,9 +219,11 @@ void World::WorkSome(Daemon& daemon) {
 
 void World::Deliver() {
   const std::vector<HubId> woken = database_.TakeWoken();
+  const std::vector<SentHints> hints = database_.TakeHints();
   for (Daemon& daemon : daemons_) {
     if (!Happens(0.5)) continue;  // a hint may get lost
     daemon.store->Notify(woken);
+    daemon.store->Hear(hints);
   }
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
 #include "google/protobuf/util/message_differencer.h"
 #include "proto/orchestrator_service.pb.h"
 #include "server/entity/entity_requests.h"
@@ -300,16 +301,18 @@ TEST_CASE("sql_users_tell_daemons_at_commit_when_the_setting_says_so") {
     postgres::ListenerOptions options;
     options.connection.url = url;
     options.schema = schema;
-    postgres::Listener listener(options, [&](HubId hub) {
+    postgres::ListenerCallbacks callbacks;
+    callbacks.on_wake = [&](HubId hub) {
       absl::MutexLock lock(&mutex);
       heard.push_back(hub);
-    });
+    };
+    absl::Notification hears;
+    callbacks.on_hearing = [&](bool now) {
+      if (now) hears.Notify();
+    };
+    postgres::Listener listener(options, std::move(callbacks));
     listener.SetWorker(1);
-    while (Run(*connection,
-               "select 1 from pg_stat_activity where datname = current_database() and query like "
-               "'listen %'")
-               .rows() == 0) {
-    }
+    hears.WaitForNotification();
     const auto heard_so_far = [&](size_t count) {
       absl::MutexLock lock(&mutex);
       const auto reached = [&] { return heard.size() >= count; };

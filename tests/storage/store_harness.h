@@ -48,6 +48,8 @@ class Daemon : public StoreObserver {
 
   void OnRegistered(WorkerId worker) override;
   void OnWake(HubId) override {}
+  void OnWaitHints(WaitHints) override {}
+  void OnHearing(bool) override {}
 
   // Starts a verb and waits for its callback. What a letter brings back is dropped.
   template <typename T, typename Start>

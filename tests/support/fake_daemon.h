@@ -93,6 +93,8 @@ class FakeDaemon : public StoreObserver {
 
   void OnRegistered(WorkerId worker) override { Post(dispatch::Registered{worker}); }
   void OnWake(HubId hub) override { Post(dispatch::Woken{hub}); }
+  void OnWaitHints(WaitHints hints) override { Post(dispatch::WaitsHinted{std::move(hints)}); }
+  void OnHearing(bool hears) override { Post(dispatch::HearingChanged{hears}); }
 
  private:
   DoneCallback Keep(std::optional<absl::Status>* answer);

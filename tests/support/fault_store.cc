@@ -254,10 +254,10 @@ void FaultStore::ReleaseTask(TaskRelease release, LetterCallback<TaskRelease, Le
   PassLetter(Verb::kRelease, lane, &Store::ReleaseTask, std::move(release), std::move(done));
 }
 
-void FaultStore::SweepDeadWorkers(Callback<int64_t> done) {
-  Pass<int64_t>(
+void FaultStore::SweepDeadWorkers(Callback<SweepResult> done) {
+  Pass<SweepResult>(
       Verb::kOther, kOtherLane,
-      [&](Callback<int64_t> answer) { inner().SweepDeadWorkers(std::move(answer)); },
+      [&](Callback<SweepResult> answer) { inner().SweepDeadWorkers(std::move(answer)); },
       std::move(done));
 }
 

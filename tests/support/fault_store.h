@@ -84,7 +84,8 @@ class FaultStore : public ForwardingStore {
   void CompleteTask(TaskCompletion completion,
                     LetterCallback<TaskCompletion, TaskResult> done) override;
   void ReleaseTask(TaskRelease release, LetterCallback<TaskRelease, LeaseOutcome> done) override;
-  void SweepDeadWorkers(Callback<int64_t> done) override;
+  void TellOthers(WaitHints hints) override { inner().TellOthers(std::move(hints)); }
+  void SweepDeadWorkers(Callback<SweepResult> done) override;
   void FindUnacceptedWork(UnacceptedSearch search,
                           LetterCallback<UnacceptedSearch, UnacceptedWork> done) override;
   void PurgeInstances(PurgeRequest request, Callback<PurgeResult> done) override;

@@ -71,7 +71,8 @@ class ForwardingStore : public Store {
   void ReleaseTask(TaskRelease release, LetterCallback<TaskRelease, LeaseOutcome> done) override {
     store_->ReleaseTask(std::move(release), std::move(done));
   }
-  void SweepDeadWorkers(Callback<int64_t> done) override {
+  void TellOthers(WaitHints hints) override { store_->TellOthers(std::move(hints)); }
+  void SweepDeadWorkers(Callback<SweepResult> done) override {
     store_->SweepDeadWorkers(std::move(done));
   }
   void FindUnacceptedWork(UnacceptedSearch search,

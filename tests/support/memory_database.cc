@@ -351,19 +351,21 @@ void MemoryDatabase::DeclareDead(WorkerId worker) {
   if (found != workers_.end()) found->second.lease_until = absl::InfinitePast();
 }
 
-int64_t MemoryDatabase::Sweep() {
+SweepResult MemoryDatabase::Sweep() {
   std::vector<WorkerId> dead;
-  int64_t freed = 0;
+  SweepResult result;
   absl::MutexLock lock(&mutex_);
   for (const auto& [id, worker] : workers_) {
     if (worker.lease_until < NowLocked()) dead.push_back(id);
   }
   for (WorkerId worker : dead) {
-    freed += FreeLeases(worker, /*lost=*/true);
+    result.freed += FreeLeases(worker, /*lost=*/true);
     // It is swept again and again: a verb of the dead process may come late.
     workers_[worker] = {absl::InfinitePast(), /*swept=*/true};
   }
-  return freed;
+  result.workers = static_cast<int>(std::count_if(workers_.begin(), workers_.end(),
+                                                  [](const auto& w) { return !w.second.swept; }));
+  return result;
 }
 
 void MemoryDatabase::UnregisterWorker(WorkerId worker) {
@@ -418,6 +420,16 @@ std::vector<HubId> MemoryDatabase::TakeWoken() {
   std::sort(woken.begin(), woken.end());  // for a repeatable simulation
   woken_.clear();
   return woken;
+}
+
+void MemoryDatabase::TellOthers(SentHints hints) {
+  absl::MutexLock lock(&mutex_);
+  hints_.push_back(std::move(hints));
+}
+
+std::vector<SentHints> MemoryDatabase::TakeHints() {
+  absl::MutexLock lock(&mutex_);
+  return std::exchange(hints_, {});
 }
 
 InboxRead MemoryDatabase::Read(const Instance& instance) const {

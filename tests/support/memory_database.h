@@ -32,6 +32,11 @@
 
 namespace dt::testing {
 
+struct SentHints {
+  WorkerId sender = 0;
+  WaitHints hints;
+};
+
 class MemoryDatabase {
  public:
   explicit MemoryDatabase(ClockFunction clock) : clock_(std::move(clock)) {}
@@ -49,7 +54,7 @@ class MemoryDatabase {
   void UnregisterWorker(WorkerId worker);
   // The next sweep takes this worker for dead, as if its process had been found missing.
   void DeclareDead(WorkerId worker);
-  int64_t Sweep();
+  SweepResult Sweep();
 
   // --- Verbs, see storage/store.h; `worker` is the calling daemon.
   absl::StatusOr<HubId> ResolveHub(const std::string& name, bool create);
@@ -87,6 +92,9 @@ class MemoryDatabase {
   // Hubs in which somebody left work that another daemon may take or read, since the last call:
   // what the debounced NOTIFY would tell.
   std::vector<HubId> TakeWoken();
+  // Hints about waits, and those that were sent since the last call.
+  void TellOthers(SentHints hints);
+  std::vector<SentHints> TakeHints();
 
   // --- What tests look at
   struct Counts {
@@ -99,6 +107,7 @@ class MemoryDatabase {
     int64_t checkpoints = 0;  // committed, over the life of the database
     int64_t claims = 0;       // claim calls
     int64_t reads = 0;        // calls that read new messages
+    int64_t status_reads = 0;
     int64_t looks = 0;        // for work that nobody accepts
   };
   Counts Count() const;
@@ -338,9 +347,11 @@ class MemoryDatabase {
   absl::btree_set<std::pair<LeaseToken, TaskKey>> task_leases_ ABSL_GUARDED_BY(mutex_);
   absl::btree_set<std::pair<WorkerId, InstanceKey>> owner_wakes_ ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_set<HubId> woken_ ABSL_GUARDED_BY(mutex_);
+  std::vector<SentHints> hints_ ABSL_GUARDED_BY(mutex_);
   int64_t checkpoints_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t claims_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t reads_ ABSL_GUARDED_BY(mutex_) = 0;
+  int64_t status_reads_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t looks_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 

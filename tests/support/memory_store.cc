@@ -102,6 +102,17 @@ void MemoryStore::Notify(const std::vector<HubId>& hubs) {
   for (HubId hub : hubs) observer->OnWake(hub);
 }
 
+void MemoryStore::Hear(const std::vector<SentHints>& hints) {
+  StoreObserver* observer = nullptr;
+  {
+    absl::MutexLock lock(&mutex_);
+    observer = observer_;
+  }
+  for (const SentHints& sent : hints) {
+    if (sent.sender != worker()) observer->OnWaitHints(sent.hints);
+  }
+}
+
 WorkerId MemoryStore::worker() const {
   absl::MutexLock lock(&mutex_);
   return worker_;
@@ -284,8 +295,12 @@ void MemoryStore::ReleaseTask(TaskRelease release, LetterCallback<TaskRelease, L
       std::move(done));
 }
 
-void MemoryStore::SweepDeadWorkers(Callback<int64_t> done) {
-  Enqueue<int64_t>([this](WorkerId) { return database_->Sweep(); }, std::move(done));
+void MemoryStore::TellOthers(WaitHints hints) {
+  database_->TellOthers({worker(), std::move(hints)});
+}
+
+void MemoryStore::SweepDeadWorkers(Callback<SweepResult> done) {
+  Enqueue<SweepResult>([this](WorkerId) { return database_->Sweep(); }, std::move(done));
 }
 
 void MemoryStore::FindUnacceptedWork(UnacceptedSearch search,

@@ -43,6 +43,8 @@ class MemoryStore : public Store {
   void Heartbeat();
   // Tells the observer of these hubs, as NOTIFY would.
   void Notify(const std::vector<HubId>& hubs);
+  // Tells it the hints that others have sent.
+  void Hear(const std::vector<SentHints>& hints);
   // 0 before Start.
   WorkerId worker() const;
 
@@ -72,7 +74,8 @@ class MemoryStore : public Store {
   void CompleteTask(TaskCompletion completion,
                     LetterCallback<TaskCompletion, TaskResult> done) override;
   void ReleaseTask(TaskRelease release, LetterCallback<TaskRelease, LeaseOutcome> done) override;
-  void SweepDeadWorkers(Callback<int64_t> done) override;
+  void TellOthers(WaitHints hints) override;
+  void SweepDeadWorkers(Callback<SweepResult> done) override;
   void FindUnacceptedWork(UnacceptedSearch search,
                           LetterCallback<UnacceptedSearch, UnacceptedWork> done) override;
   void PurgeInstances(PurgeRequest request, Callback<PurgeResult> done) override;

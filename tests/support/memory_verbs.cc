@@ -396,6 +396,7 @@ void DropPayloads(InstanceRow& row) {
 
 InstanceStatus MemoryDatabase::ReadStatus(HubId hub, const std::string& instance_id) {
   absl::MutexLock lock(&mutex_);
+  ++status_reads_;
   const Instance* instance = Find(hub, instance_id);
   InstanceStatus status;
   status.exists = instance != nullptr && instance->kind == InstanceKind::kOrchestration;
@@ -440,6 +441,7 @@ MemoryDatabase::Counts MemoryDatabase::Count() const {
   counts.checkpoints = checkpoints_;
   counts.claims = claims_;
   counts.reads = reads_;
+  counts.status_reads = status_reads_;
   counts.looks = looks_;
   return counts;
 }
