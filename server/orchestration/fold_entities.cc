@@ -98,7 +98,9 @@ void Fold::AddJsonEvent(const EventSentEvent& sent) {
 }
 
 void Fold::Enter(std::string_view section_id, std::vector<std::string> entities) {
-  ChangeSections()[CanonicalRequestId(section_id)] = {/*granted=*/false, std::move(entities)};
+  // A request that is sent again takes no grant back.
+  ChangeSections().try_emplace(CanonicalRequestId(section_id),
+                               CriticalSection{/*granted=*/false, std::move(entities)});
 }
 
 void Fold::Leave(std::string_view section_id, const std::string& entity_id) {

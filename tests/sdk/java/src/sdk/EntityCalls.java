@@ -25,14 +25,14 @@ final class EntityCalls {
 
   /** Asks for an operation and for no answer. */
   void signal(String entity, String operation, Object input) {
-    send(entity, "op", signalJson(ctx.newUUID().toString(), operation, input));
+    ctx.sendEvent(entity, "op", signalJson(ctx.newUUID().toString(), operation, input));
   }
 
   /** The same, for a later time. */
   void signalAt(Instant due, String entity, String operation, Object input) {
     Map<String, Object> request = signalJson(ctx.newUUID().toString(), operation, input);
     request.put("due", due.toString());
-    send(entity, "op@" + due, request);
+    ctx.sendEvent(entity, "op@" + due, request);
   }
 
   /** Asks for an operation; await() of what is returned has its result. */
@@ -62,7 +62,8 @@ final class EntityCalls {
             .distinct()
             .forEach(
                 entity ->
-                    send(entity, "release", Map.of("parent", ctx.getInstanceId(), "id", id)));
+                    ctx.sendEvent(
+                        entity, "release", Map.of("parent", ctx.getInstanceId(), "id", id)));
   }
 
   /** The JSON of a signal, which a client can send as an event, too. */
@@ -90,21 +91,8 @@ final class EntityCalls {
   @SuppressWarnings("rawtypes")
   private Task<Map> ask(String entity, Map<String, Object> request) {
     Task<Map> answer = ctx.waitForExternalEvent((String) request.get("id"), Map.class);
-    send(entity, "op", request);
+    ctx.sendEvent(entity, "op", request);
     return answer;
-  }
-
-  /**
-   * Sends an event once. The SDK does not find in its history that it has sent one, and would send
-   * it again in every later turn. What the history has is therefore not sent; but it must take the
-   * number that the event had, as waiting for one does, for what follows is found by its number.
-   */
-  private void send(String entity, String name, Map<String, ?> json) {
-    if (ctx.getIsReplaying()) {
-      ctx.waitForExternalEvent("in place of an event that was sent");
-    } else {
-      ctx.sendEvent(entity, name, json);
-    }
   }
 
   /** A call under way. */

@@ -165,6 +165,36 @@ class TimersAndEventsTest extends HubTest {
     assertArrayEquals(IntStream.range(0, 100).toArray(), hub.output(id, int[].class));
   }
 
+  /** java_repeats_events: each later turn sends what was sent again, and it arrives once. */
+  @Test
+  void eventsOfAnOrchestrationThatGoesOn() throws Exception {
+    hub.worker(
+        orchestration(
+            "listener",
+            ctx -> {
+              List<Integer> heard = new ArrayList<>();
+              for (int n = -1; n != 0; heard.add(n)) {
+                n = ctx.waitForExternalEvent("note", Integer.class).await();
+              }
+              ctx.complete(heard);
+            }),
+        orchestration(
+            "sender",
+            ctx -> {
+              String listener = ctx.getInput(String.class);
+              ctx.sendEvent(listener, "note", 7);
+              ctx.callActivity("work").await();
+              ctx.sendEvent(listener, "note", 7);
+              ctx.callActivity("work").await();
+              ctx.sendEvent(listener, "note", 0);
+              ctx.complete("sent");
+            }),
+        activity("work", ctx -> null));
+    String listening = hub.start("listener");
+    assertEquals("sent", hub.output(hub.start("sender", listening), String.class));
+    assertEquals(List.of(7, 7, 0), hub.output(listening, List.class));
+  }
+
   /** continue_race: task ids recur in every generation; no result reaches the wrong one. */
   @Test
   void continueAsNewWithActivitiesAndTimers() throws Exception {
