@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 
 import kill  # noqa: F401  It makes the modules of tests/support importable.
-from processes import Daemon, House, Postgres, schema_up
+from processes import Daemon, House, Postgres
 from runs import Bench
 from servers import DTBENCH, bench_at, figures, start
 
@@ -23,7 +23,6 @@ class FleetHouse(House):
         settings = dict(shared_preload_libraries="pg_stat_statements") if counted else {}
         super().__init__(Postgres(directory, max_connections="400", **settings), DATABASE)
         self.postgres.create_database(DATABASE)
-        schema_up(self.postgres.url(DATABASE))
         if counted:
             self.sql("create extension pg_stat_statements")
         if not bench.settings:
@@ -36,6 +35,9 @@ class FleetHouse(House):
             [self.postgres.bin / "psql", "-XqAt", "-v", "ON_ERROR_STOP=1",
              self.postgres.url(DATABASE), "-c", text],
             check=True, capture_output=True, text=True).stdout.strip()
+
+    def add_daemon(self, *options: str, prefix: Sequence[str] = ()) -> Daemon:
+        return super().add_daemon("--schema-up", *options, prefix=prefix)
 
     def add_daemons(self, count: int) -> list[Daemon]:
         return [self.add_daemon() for _ in range(count)]
