@@ -342,8 +342,10 @@ bool Driver::IsOurs(const std::string& id, Place& place) {
 }
 
 bool Driver::IsAway(const grpc::Status& status) {
-  if (!options_.reconnect || status.error_code() != grpc::StatusCode::UNAVAILABLE) return false;
-  ++results_.unavailable;
+  if (!options_.reconnect) return false;
+  const bool is_unavailable = status.error_code() == grpc::StatusCode::UNAVAILABLE;
+  if (!is_unavailable && status.error_code() != grpc::StatusCode::CANCELLED) return false;
+  ++(is_unavailable ? results_.unavailable : results_.cancelled);
   return true;
 }
 

@@ -50,7 +50,9 @@ struct Results {
   // Every way in which the run was wrong, the first ones in words.
   std::vector<std::string> errors;
   int64_t error_count = 0;
-  int64_t unavailable = 0;  // calls and streams, while a server was away (Options::reconnect)
+  // Calls and streams while a server was away (Options::reconnect), by what they were answered.
+  int64_t unavailable = 0;
+  int64_t cancelled = 0;
 };
 
 // What the worker streams did so far.
@@ -181,7 +183,8 @@ class Driver {
   bool FindPlace(const std::string& id, Place& place) const;
   // The same, and counts the item that belongs to another run.
   bool IsOurs(const std::string& id, Place& place);
-  // True for an answer that says that the server is away, when that is no error.
+  // True for an answer that says that the server is away, when that is no error: UNAVAILABLE, or
+  // CANCELLED by a server that ends with calls open.
   bool IsAway(const grpc::Status& status);
   Stub& ClientOf(uint64_t number) const { return *clients_[number % clients_.size()]; }
   // Runs an activity that takes no time, or has taken it, and answers it.

@@ -126,12 +126,13 @@ TEST_CASE("with --reconnect a server that goes away is counted, and everything e
   server.ends_stream_after_first_item = true;
   int starts = 0;
   server.on_start = [&starts](const CreateInstanceRequest&) {
-    return ++starts == 1 ? grpc::Status(grpc::UNAVAILABLE, "stopping") : grpc::Status::OK;
+    return ++starts == 1 ? grpc::Status(grpc::CANCELLED, "stopping") : grpc::Status::OK;
   };
   const Outcome outcome = RunCount(server, "chain --activities 2 --reconnect", 2);
   CHECK(outcome.errors.empty());
   CHECK(outcome.completions == 2);
   CHECK(outcome.figures.unavailable > 5);
+  CHECK(outcome.figures.cancelled == 1);
 }
 
 TEST_CASE("with --reconnect activities may run twice, and other errors still count") {
@@ -190,7 +191,7 @@ TEST_CASE("a server that is not there is an error that says what to do") {
     address = server.address();
   }
   Options options;
-  options.address = address;
+  options.addresses = options.client_addresses = {address};
   options.connect_seconds = 0.2;
   Driver driver(options);
   const absl::Status status = driver.Connect();

@@ -160,8 +160,8 @@ void AddServer(CLI::App& app, Options& options) {
       ->delimiter(',')
       ->allow_extra_args(false);
   app.add_flag("--reconnect", options.reconnect,
-               "A server that is away (UNAVAILABLE) is no error: clients make their call again, "
-               "streams are opened again, and activities that ran twice are counted");
+               "A server that is away (UNAVAILABLE, CANCELLED) is no error: clients make their "
+               "call again, streams are opened again, and what ran twice is counted");
   app.add_option("--hub", options.hub,
                  "Task hub (metadata `taskhub`); absent: the server's default");
   app.add_option("--token", options.token,

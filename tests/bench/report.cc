@@ -210,7 +210,10 @@ Figures MakeFigures(const Options& options, const Measurement& measurement,
     latencies.push_back(std::chrono::duration<double, std::milli>(*completion.latency).count());
   }
   pause_until(end.time);
-  if (options.reconnect) figures.unavailable = results.unavailable;
+  if (options.reconnect) {
+    figures.unavailable = results.unavailable;
+    figures.cancelled = results.cancelled;
+  }
   const auto count = static_cast<double>(figures.orchestrations);
   figures.latency_ms = SpreadOf(std::move(latencies));
   figures.lateness_ms = SpreadOf(results.lateness_ms);
@@ -242,9 +245,12 @@ std::string Summary(const Options& options, const Figures& figures) {
   line("latency ms", Text(figures.latency_ms, 2));
   line("lateness ms", Text(figures.lateness_ms, 2));
   line("longest pause", fmt::format("{:>10.3f} s between ends", figures.longest_pause_seconds));
-  if (figures.repeated_activities && figures.unavailable) {
-    line("servers away", fmt::format("{:>10} calls and streams, {} activities repeated",
-                                     *figures.unavailable, *figures.repeated_activities));
+  if (options.reconnect) {
+    line("servers away",
+         fmt::format("{:>10} calls and streams were UNAVAILABLE, {} CANCELLED, {} activities ran "
+                     "again",
+                     *figures.unavailable, *figures.cancelled,
+                     figures.repeated_activities.value_or(0)));
   }
   line("events/s", fmt::format("{:>10}", Text(figures.events_per_second, 1)));
   line("generations/s", fmt::format("{:>10}", Text(figures.generations_per_second, 1)));
@@ -285,6 +291,7 @@ std::string Json(const Options& options, const Figures& figures) {
            absl::StrCat("[", absl::StrJoin(figures.stream_activities, ","), "]"));
   line.Int("repeated_activities", figures.repeated_activities);
   line.Int("unavailable", figures.unavailable);
+  line.Int("cancelled", figures.cancelled);
   line.Number("events_per_second", figures.events_per_second, 1);
   line.Number("generations_per_second", figures.generations_per_second, 1);
   line.Number("operations_per_second", figures.operations_per_second, 1);

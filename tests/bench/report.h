@@ -41,6 +41,7 @@ struct Figures {
   // Of the whole run, with Options::reconnect.
   std::optional<int64_t> repeated_activities;
   std::optional<int64_t> unavailable;
+  std::optional<int64_t> cancelled;
   std::optional<double> events_per_second;
   std::optional<double> generations_per_second;
   std::optional<double> operations_per_second;  // of entities

@@ -93,6 +93,8 @@ class Fleet(unittest.TestCase):
         self.assertEqual(fleet_table(runs).rows,
                          [[LINES["wait"]["added_ms"].name, "10.0 ms", "25.0 ms", "8.0 ms"],
                           [LINES["kill"]["last_seconds"].name, "-", "5.0 s", "2.0 s"]])
+        rolling = fleet_table({"rolling": [dict(errors=0), dict(errors=0), dict(errors=2)]})
+        self.assertEqual([row[1] for row in rolling.rows], ["-", "-", "2", "-", "-"])
         self.assertEqual(detail_table(runs).rows[1],
                          ["wait", "one_ms", "5.500", "5.000", "6.000", "2"])
 
