@@ -28,18 +28,21 @@ std::string NewIdPrefix() {
   return fmt::format("dtbench-{:x}-{:x}-", absl::ToUnixMicros(absl::Now()), getpid());
 }
 
-std::shared_ptr<grpc::Channel> NewChannel(const std::string& address, size_t number) {
+std::shared_ptr<grpc::Channel> NewChannel(const std::string& address, size_t number,
+                                          bool reconnect) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(-1);
   arguments.SetMaxSendMessageSize(-1);
   // Equal arguments would share one connection.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   arguments.SetInt("dtbench.channel", static_cast<int>(number));
-  // For a server that comes back: a second, the default, would be measured as its absence.
-  constexpr int kReconnectMs = 50;
-  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kReconnectMs);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kReconnectMs);
-  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kReconnectMs);
+  if (reconnect) {
+    // The default, a second, would be measured as the absence of the server.
+    constexpr int kReconnectMs = 50;
+    arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kReconnectMs);
+    arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kReconnectMs);
+    arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kReconnectMs);
+  }
   return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
 }
 
@@ -66,7 +69,8 @@ Driver::Driver(const Options& options)
   const auto connect = [this](std::vector<std::unique_ptr<Stub>>& stubs,
                               const std::string& address) {
     const size_t number = clients_.size() + workers_.size();
-    stubs.push_back(TaskHubSidecarService::NewStub(NewChannel(address, number)));
+    stubs.push_back(
+        TaskHubSidecarService::NewStub(NewChannel(address, number, options_.reconnect)));
   };
   for (const std::string& address : options_.client_addresses) connect(clients_, address);
   for (const std::string& address : options_.addresses) {
