@@ -14,6 +14,7 @@ from durabletask.internal.orchestrator_service_pb2_grpc import TaskHubSidecarSer
 from google.protobuf.wrappers_pb2 import StringValue
 
 import idle as idle_set
+import machine
 from chain_values import chain_input
 from fleet_figures import (FANOUT, FANOUT_CONCURRENCY, FANOUT_CREDITS, FANOUT_DAEMONS,
                            FANOUT_SECONDS, FLEET, IDLE_DAEMONS, LINES, detail_table, error_count,
@@ -171,10 +172,14 @@ def statements(bench: Bench) -> Runs:
 
 
 def single(bench: Bench) -> Runs:
+    """Seven commits in a row, so how long the disk takes for each at that time stands beside it."""
+    runs: Runs = []
     with fleet(bench, 1) as house:
-        found = [house.chains(bench, 5, "--in-flight", "1")
-                 for _ in range(bench.options.repetitions)]
-    return [dict(p50_ms=run["latency_ms_p50"], p99_ms=run["latency_ms_p99"]) for run in found]
+        for _ in range(bench.options.repetitions):
+            found = house.chains(bench, 5, "--in-flight", "1")
+            runs.append(dict(p50_ms=found["latency_ms_p50"], p99_ms=found["latency_ms_p99"],
+                             sync_us=machine.sync_microseconds(bench.root)))
+    return runs
 
 
 def sixteen(bench: Bench) -> Runs:
