@@ -3,10 +3,13 @@
 #define DT_TESTS_BENCH_CLIENT_SLOT_H_
 
 #include <chrono>
+#include <functional>
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "tests/bench/driver.h"
+#include "tests/bench/pause.h"
 #include "tests/bench/payload.h"
 #include "tests/bench/unary_call.h"
 #include "tests/bench/workload.h"
@@ -16,7 +19,8 @@ namespace dt::bench {
 // Takes one instance after the other and does what the pass asks for.
 class Driver::Slot {
  public:
-  explicit Slot(Driver& driver) : driver_(driver), start_(*this), raise_(*this), wait_(*this) {}
+  explicit Slot(Driver& driver)
+      : driver_(driver), start_(*this), raise_(*this), wait_(*this), retry_(*this) {}
 
   void Next() { NextDue(Clock::now()); }
   // The latency counts from `due`.
@@ -41,13 +45,18 @@ class Driver::Slot {
     start_.Cancel();
     raise_.Cancel();
     wait_.Cancel();
+    retry_.Cancel();
   }
 
  private:
   class StartCall final : public UnaryCall<CreateInstanceResponse> {
    public:
     explicit StartCall(Slot& slot) : slot_(slot) {}
-    void Send() {
+    // A repeated start must not replace what the one before started, even if that has ended.
+    void Send(bool is_repeated = false) {
+      is_repeated_ = is_repeated;
+      request_.clear_orchestrationidreusepolicy();
+      if (is_repeated) request_.mutable_orchestrationidreusepolicy();
       Driver& driver = slot_.driver_;
       const Workload& workload = *driver.options_.workload;
       request_.set_instanceid(driver.InstanceId(slot_.number_));
@@ -55,13 +64,15 @@ class Driver::Slot {
       request_.mutable_input()->set_value(workload.InputOf(driver.parameters_, slot_.number_));
       grpc::ClientContext& context = NewContext(driver);
       context.set_deadline(slot_.deadline_);
-      Await(driver.client_->AsyncStartInstance(&context, request_, &driver.queue_));
+      Await(driver.ClientOf(slot_.number_).AsyncStartInstance(&context, request_, &driver.queue_));
     }
     void OnDone(bool) override {
-      if (!status_.ok()) {
+      if (slot_.Retries(status_, [this] { Send(true); })) return;
+      const bool exists = is_repeated_ && status_.error_code() == grpc::StatusCode::ALREADY_EXISTS;
+      if (!status_.ok() && !exists) {
         return slot_.End(absl::StrCat("StartInstance answered ", Describe(status_)));
       }
-      if (response_.instanceid() != request_.instanceid()) {
+      if (status_.ok() && response_.instanceid() != request_.instanceid()) {
         return slot_.End(
             absl::StrCat("StartInstance answered the id '", response_.instanceid(), "'"));
       }
@@ -72,6 +83,7 @@ class Driver::Slot {
    private:
     Slot& slot_;
     CreateInstanceRequest request_;
+    bool is_repeated_ = false;
   };
 
   class RaiseCall final : public UnaryCall<RaiseEventResponse> {
@@ -85,7 +97,7 @@ class Driver::Slot {
       request_.mutable_input()->set_value(EventInput(driver.parameters_, slot_.number_, event));
       grpc::ClientContext& context = NewContext(driver);
       context.set_deadline(slot_.deadline_);
-      Await(driver.client_->AsyncRaiseEvent(&context, request_, &driver.queue_));
+      Await(driver.ClientOf(slot_.number_).AsyncRaiseEvent(&context, request_, &driver.queue_));
     }
     void OnDone(bool) override {
       slot_.End(status_.ok() ? "" : absl::StrCat("RaiseEvent answered ", Describe(status_)));
@@ -104,10 +116,11 @@ class Driver::Slot {
       request_.set_getinputsandoutputs(true);
       grpc::ClientContext& context = NewContext(slot_.driver_);
       context.set_deadline(slot_.deadline_);
-      Await(slot_.driver_.client_->AsyncWaitForInstanceCompletion(&context, request_,
-                                                                  &slot_.driver_.queue_));
+      Await(slot_.driver_.ClientOf(slot_.number_)
+                .AsyncWaitForInstanceCompletion(&context, request_, &slot_.driver_.queue_));
     }
     void OnDone(bool) override {
+      if (slot_.Retries(status_, [this] { Send(); })) return;
       if (!status_.ok()) {
         return slot_.End(absl::StrCat("WaitForInstanceCompletion answered ", Describe(status_)));
       }
@@ -121,7 +134,35 @@ class Driver::Slot {
     GetInstanceRequest request_;
   };
 
-  // What is wrong with the outcome, or "".
+  // Makes a call again after a moment.
+  class Retry final : public Tag {
+   public:
+    explicit Retry(Slot& slot) : slot_(slot) {}
+    void Begin(std::function<void()> send) {
+      send_ = std::move(send);
+      pause_.Begin(slot_.driver_, kRetrySeconds, this);
+    }
+    void Cancel() { pause_.Cancel(); }
+    void OnDone(bool) override {
+      pause_.End(slot_.driver_);
+      if (slot_.driver_.closing_) return slot_.End("");
+      send_();
+    }
+
+   private:
+    Slot& slot_;
+    Pause pause_;
+    std::function<void()> send_;
+  };
+
+  // True when the call was for a server that is away, and will be made again.
+  bool Retries(const grpc::Status& status, std::function<void()> send) {
+    if (driver_.closing_ || !driver_.IsAway(status)) return false;
+    retry_.Begin(std::move(send));
+    return true;
+  }
+
+  // What is wrong with the outcome, or "". Where servers go away, work may be done twice.
   std::string Check(const GetInstanceResponse& response) const {
     if (!response.exists()) return "does not exist";
     const OrchestrationState& state = response.orchestrationstate();
@@ -140,10 +181,12 @@ class Driver::Slot {
     }
     const Amounts each = workload.Each(parameters);
     const Record& record = driver_.records_[number_];
-    if (record.activities != each.activities) {
+    const bool may_repeat = driver_.options_.reconnect;
+    if (may_repeat ? record.activities < each.activities : record.activities != each.activities) {
       return absl::StrCat("ran ", record.activities, " activities and not ", each.activities);
     }
-    if (record.instances_ended != each.instances) {
+    if (may_repeat ? record.instances_ended < each.instances
+                   : record.instances_ended != each.instances) {
       return absl::StrCat("ended ", record.instances_ended, " instances and not ", each.instances);
     }
     return "";
@@ -168,6 +211,7 @@ class Driver::Slot {
   StartCall start_;
   RaiseCall raise_;
   WaitCall wait_;
+  Retry retry_;
   uint64_t operation_ = 0;
   uint64_t number_ = 0;
   Clock::time_point begin_;

@@ -28,13 +28,21 @@ std::string NewIdPrefix() {
   return fmt::format("dtbench-{:x}-{:x}-", absl::ToUnixMicros(absl::Now()), getpid());
 }
 
-std::shared_ptr<grpc::Channel> NewChannel(const std::string& address, int number) {
+std::shared_ptr<grpc::Channel> NewChannel(const std::string& address, size_t number,
+                                          bool reconnect) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(-1);
   arguments.SetMaxSendMessageSize(-1);
   // Equal arguments would share one connection.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  arguments.SetInt("dtbench.channel", number);
+  arguments.SetInt("dtbench.channel", static_cast<int>(number));
+  if (reconnect) {
+    // The default, a second, would be measured as the absence of the server.
+    constexpr int kReconnectMs = 50;
+    arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kReconnectMs);
+    arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kReconnectMs);
+    arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kReconnectMs);
+  }
   return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
 }
 
@@ -57,26 +65,42 @@ Driver::Driver(const Options& options)
     : options_(options),
       parameters_(options.parameters),
       id_prefix_(NewIdPrefix()),
-      client_(TaskHubSidecarService::NewStub(NewChannel(options.address, 0))),
-      worker_(TaskHubSidecarService::NewStub(NewChannel(options.address, 1))),
       command_tag_(std::make_unique<CommandTag>(*this)) {
-  for (int i = 0; i < options_.workers; ++i) streams_.push_back(std::make_unique<Stream>(*this));
+  const auto connect = [this](std::vector<std::unique_ptr<Stub>>& stubs,
+                              const std::string& address) {
+    const size_t number = clients_.size() + workers_.size();
+    stubs.push_back(
+        TaskHubSidecarService::NewStub(NewChannel(address, number, options_.reconnect)));
+  };
+  for (const std::string& address : options_.client_addresses) connect(clients_, address);
+  for (const std::string& address : options_.addresses) {
+    connect(workers_, address);
+    for (int i = 0; i < options_.workers; ++i) {
+      streams_.push_back(std::make_unique<Stream>(*this, *workers_.back()));
+    }
+  }
 }
 
 Driver::~Driver() { Shutdown(); }
 
+absl::Status Driver::SayHello(Stub& server, const std::string& address) const {
+  grpc::ClientContext context;
+  PrepareContext(context);
+  context.set_wait_for_ready(true);
+  context.set_deadline(absl::ToChronoTime(absl::Now() + absl::Seconds(options_.connect_seconds)));
+  google::protobuf::Empty request, response;
+  const grpc::Status status = server.Hello(&context, request, &response);
+  if (status.ok()) return absl::OkStatus();
+  return absl::UnavailableError(absl::StrCat("Hello to ", address, ": ", Describe(status),
+                                             "; start the server, or name its address with "
+                                             "--address"));
+}
+
 absl::Status Driver::Connect() {
-  for (auto* stub : {client_.get(), worker_.get()}) {
-    grpc::ClientContext context;
-    PrepareContext(context);
-    context.set_wait_for_ready(true);
-    context.set_deadline(absl::ToChronoTime(absl::Now() + absl::Seconds(options_.connect_seconds)));
-    google::protobuf::Empty request, response;
-    const grpc::Status status = stub->Hello(&context, request, &response);
-    if (!status.ok()) {
-      return absl::UnavailableError(
-          absl::StrCat("Hello to ", options_.address, ": ", Describe(status),
-                       "; start the server, or name its address with --address"));
+  for (const auto* servers : {&clients_, &workers_}) {
+    const auto& addresses = servers == &clients_ ? options_.client_addresses : options_.addresses;
+    for (size_t i = 0; i < servers->size(); ++i) {
+      if (absl::Status status = SayHello(*(*servers)[i], addresses[i]); !status.ok()) return status;
     }
   }
   thread_ = std::thread([this] { Loop(); });
@@ -229,7 +253,7 @@ void Driver::Close() {
 // True when no operation is left in the queue.
 bool Driver::Closed() {
   absl::MutexLock lock(&mutex_);
-  return closing_ && commands_.empty() && open_streams_ == 0 && abandons_ == 0 &&
+  return closing_ && commands_.empty() && open_streams_ == 0 && abandons_ == 0 && pauses_ == 0 &&
          active_slots_ == 0 && free_calls_.size() == calls_.size() &&
          free_history_calls_.size() == history_calls_.size();
 }
@@ -245,6 +269,7 @@ WorkCounts Driver::work_counts() const {
   counts.generations = generations_.load(kRelaxed);
   counts.foreign = foreign_.load(kRelaxed);
   counts.pings = pings_.load(kRelaxed);
+  for (const auto& stream : streams_) counts.stream_activities.push_back(stream->activities());
   return counts;
 }
 
@@ -320,12 +345,35 @@ bool Driver::IsOurs(const std::string& id, Place& place) {
   return false;
 }
 
-void Driver::EndTurn(const WorkItem& item, Replay& replay, absl::Status status) {
+bool Driver::IsAway(const grpc::Status& status) {
+  if (!options_.reconnect) return false;
+  const bool is_unavailable = status.error_code() == grpc::StatusCode::UNAVAILABLE;
+  if (!is_unavailable && status.error_code() != grpc::StatusCode::CANCELLED) return false;
+  ++(is_unavailable ? results_.unavailable : results_.cancelled);
+  return true;
+}
+
+void Driver::EndActivity(Stub& worker, const WorkItem& item) {
+  const ActivityRequest& request = item.activityrequest();
+  Place place;
+  const bool ours = IsOurs(request.orchestrationinstance().instanceid(), place);
+  const absl::Status status = RunActivity(request, activity_answer_);
+  if (!status.ok() && !ours) return AbandonCall::Send(*this, worker, item);
+  if (!status.ok()) AddError(std::string(status.message()));
+  if (ours) {
+    Bump(activities_);
+    ++records_[place.number].activities;
+  }
+  activity_answer_.set_completiontoken(item.completiontoken());
+  TakeCall()->Send(worker, activity_answer_);
+}
+
+void Driver::EndTurn(Stub& worker, const WorkItem& item, Replay& replay, absl::Status status) {
   Place place;
   const bool ours = IsOurs(replay.instance_id(), place);
   if (status.ok()) status = replay.ApplyNew(item.orchestratorrequest().newevents());
   status = AnswerTurn(replay, status, turn_answer_);
-  if (!status.ok() && !ours) return AbandonCall::Send(*this, item);
+  if (!status.ok() && !ours) return AbandonCall::Send(*this, worker, item);
   if (!status.ok()) AddError(std::string(status.message()));
   Reached reached;
   if (ours && status.ok()) {
@@ -333,22 +381,22 @@ void Driver::EndTurn(const WorkItem& item, Replay& replay, absl::Status status) 
     NoteTurn(replay, place, reached);
   }
   turn_answer_.set_completiontoken(item.completiontoken());
-  TakeCall()->Send(turn_answer_, reached);
+  TakeCall()->Send(worker, turn_answer_, reached);
 }
 
-void Driver::EndBatch(const WorkItem& item) {
+void Driver::EndBatch(Stub& worker, const WorkItem& item) {
   const EntityRequest& request = item.entityrequestv2();
   const bool ours = absl::StartsWith(request.instanceid(), EntityPrefix(id_prefix_));
   if (!ours) Bump(foreign_);
   const absl::Status status = RunEntity(request, batch_answer_);
-  if (!status.ok() && !ours) return AbandonCall::Send(*this, item);
+  if (!status.ok() && !ours) return AbandonCall::Send(*this, worker, item);
   if (!status.ok()) AddError(std::string(status.message()));
   if (ours) {
     Bump(batches_);
     Bump(operations_, request.operationrequests_size());
   }
   batch_answer_.set_completiontoken(item.completiontoken());
-  TakeCall()->Send(batch_answer_);
+  TakeCall()->Send(worker, batch_answer_);
 }
 
 absl::StatusOr<EntityTotals> Driver::ReadEntities() const {
@@ -364,7 +412,7 @@ absl::StatusOr<EntityTotals> Driver::ReadEntities() const {
     const absl::Duration timeout = absl::Seconds(options_.timeout_seconds);
     context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
     response.Clear();
-    const grpc::Status status = client_->QueryEntities(&context, request, &response);
+    const grpc::Status status = ClientOf(0).QueryEntities(&context, request, &response);
     if (!status.ok()) {
       return absl::UnavailableError(absl::StrCat("QueryEntities answered ", Describe(status)));
     }

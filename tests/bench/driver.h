@@ -2,7 +2,7 @@
 //
 // All calls go through one completion queue that one thread reads; everything but what the public
 // methods say belongs to that thread, so there is no lock on the way of a work item and no thread
-// hop. Clients use one channel, workers another, as in two processes.
+// hop. Clients and workers use channels of their own, one for each server, as in as many processes.
 //
 // The client's work comes in passes. In a closed loop a slot starts an instance, waits for its
 // completion, compares output and counts, and starts the next; in an open loop a pacer starts them.
@@ -50,6 +50,9 @@ struct Results {
   // Every way in which the run was wrong, the first ones in words.
   std::vector<std::string> errors;
   int64_t error_count = 0;
+  // Calls and streams while a server was away (Options::reconnect), by what they were answered.
+  int64_t unavailable = 0;
+  int64_t cancelled = 0;
 };
 
 // What the worker streams did so far.
@@ -62,6 +65,7 @@ struct WorkCounts {
   int64_t generations = 0;  // that ended
   int64_t foreign = 0;      // items of other runs, answered or given back
   int64_t pings = 0;
+  std::vector<int64_t> stream_activities;  // of each worker stream, in the order of the addresses
 };
 
 // What the client does with each instance.
@@ -142,8 +146,11 @@ class Driver {
     uint64_t number = 0;
     std::optional<Mark> mark;
   };
+  using Stub = TaskHubSidecarService::Stub;
   template <typename Response>
   class UnaryCall;
+  class ActivityPool;
+  class Pause;
   class CompleteCall;
   class AbandonCall;
   class HistoryCall;
@@ -160,6 +167,7 @@ class Driver {
   void StartDue(std::optional<Clock::time_point> due);
   void Close();
   bool Closed();
+  absl::Status SayHello(Stub& server, const std::string& address) const;
   void PrepareContext(grpc::ClientContext& context) const;
   void AddError(std::string text);
   void NoteItem();
@@ -175,10 +183,16 @@ class Driver {
   bool FindPlace(const std::string& id, Place& place) const;
   // The same, and counts the item that belongs to another run.
   bool IsOurs(const std::string& id, Place& place);
+  // True for an answer that says that the server is away, when that is no error: UNAVAILABLE, or
+  // CANCELLED by a server that ends with calls open.
+  bool IsAway(const grpc::Status& status);
+  Stub& ClientOf(uint64_t number) const { return *clients_[number % clients_.size()]; }
+  // Runs an activity that takes no time, or has taken it, and answers it.
+  void EndActivity(Stub& worker, const WorkItem& item);
   // Runs a batch of an entity and answers it.
-  void EndBatch(const WorkItem& item);
+  void EndBatch(Stub& worker, const WorkItem& item);
   // Applies the new events, answers the turn, and notes what is to be known of it.
-  void EndTurn(const WorkItem& item, Replay& replay, absl::Status status);
+  void EndTurn(Stub& worker, const WorkItem& item, Replay& replay, absl::Status status);
   void NoteTurn(const Replay& replay, const Place& place, Reached& reached);
   void Reach(const Reached& reached);
   CompleteCall* TakeCall();
@@ -187,8 +201,8 @@ class Driver {
   const Options options_;
   Parameters parameters_;
   const std::string id_prefix_;
-  std::unique_ptr<TaskHubSidecarService::Stub> client_;
-  std::unique_ptr<TaskHubSidecarService::Stub> worker_;
+  std::vector<std::unique_ptr<Stub>> clients_;
+  std::vector<std::unique_ptr<Stub>> workers_;
   grpc::CompletionQueue queue_;
   const std::unique_ptr<CommandTag> command_tag_;
   std::thread thread_;
@@ -210,6 +224,7 @@ class Driver {
   uint64_t batch_size_ = 0;
   int open_streams_ = 0;
   int abandons_ = 0;
+  int pauses_ = 0;
   bool closing_ = false;
   bool has_items_ = false;
   OrchestratorResponse turn_answer_;

@@ -40,8 +40,8 @@ Options OptionsOf(const std::string& words) {
   return parsed.options;
 }
 
-Outcome RunAgainst(const FakeSidecar& server, const std::string& words) {
-  const Options options = OptionsOf("--in-flight 4 --address " + server.address() + " " + words);
+Outcome RunAt(const std::string& addresses, const std::string& words) {
+  const Options options = OptionsOf("--in-flight 4 --address " + addresses + " " + words);
   auto meter = Meter::Open(options);
   REQUIRE(meter.ok());
   Driver driver(options);
@@ -57,6 +57,10 @@ Outcome RunAgainst(const FakeSidecar& server, const std::string& words) {
   if (outcome.errors.empty())
     outcome.figures = MakeFigures(options, *measurement, driver.results());
   return outcome;
+}
+
+Outcome RunAgainst(const FakeSidecar& server, const std::string& words) {
+  return RunAt(server.address(), words);
 }
 
 // Of a closed loop, without a warm-up.
@@ -89,6 +93,58 @@ TEST_CASE("a right server gives exact counts, without completion tokens and with
     CHECK(outcome.work.pings == 2);
     CHECK(outcome.work.foreign == 0);
   }
+}
+
+TEST_CASE("clients take the servers in turns, and each one has its own workers") {
+  FakeSidecar first, second;
+  const Outcome outcome =
+      RunAt(first.address() + "," + second.address(), "--warmup-seconds 0 --count 10");
+  CHECK(outcome.errors.empty());
+  CHECK(outcome.completions == 10);
+  CHECK(outcome.work.stream_activities == std::vector<int64_t>{25, 25});
+}
+
+TEST_CASE("clients may call one server, and workers serve another") {
+  FakeSidecar of_workers, of_clients;
+  const Outcome outcome =
+      RunAgainst(of_workers, "--queue-first --count 2 --timeout-seconds 1 --client-addresses " +
+                                 of_clients.address());
+  CHECK(HasError(outcome, "0 of 2 orchestrations ended"));
+}
+
+TEST_CASE("activities take their time, so many of a stream at once") {
+  FakeSidecar server;
+  const Outcome outcome = RunCount(
+      server, "fanout --activities 10 --activity-seconds 0.02 --activity-concurrency 4", 1);
+  CHECK(outcome.errors.empty());
+  CHECK(outcome.work.activities == 10);
+  CHECK(outcome.figures.latency_ms.max >= 60);
+}
+
+TEST_CASE("with --reconnect a server that goes away is counted, and everything ends") {
+  FakeSidecar server;
+  server.ends_stream_after_first_item = true;
+  int starts = 0;
+  server.on_start = [&starts](const CreateInstanceRequest&) {
+    return ++starts == 1 ? grpc::Status(grpc::CANCELLED, "stopping") : grpc::Status::OK;
+  };
+  const Outcome outcome = RunCount(server, "chain --activities 2 --reconnect", 2);
+  CHECK(outcome.errors.empty());
+  CHECK(outcome.completions == 2);
+  CHECK(outcome.figures.unavailable > 5);
+  CHECK(outcome.figures.cancelled == 1);
+}
+
+TEST_CASE("with --reconnect activities may run twice, and other errors still count") {
+  FakeSidecar server;
+  server.repeats = IsFirstActivity;
+  const Outcome twice = RunCount(server, "chain --reconnect", 10);
+  CHECK(twice.errors.empty());
+  CHECK(twice.work.activities == 60);
+  server.on_start = [](const CreateInstanceRequest&) {
+    return grpc::Status(grpc::INTERNAL, "broken");
+  };
+  CHECK(HasError(RunCount(server, "chain --reconnect", 10), "broken"));
 }
 
 TEST_CASE("a wrong output is an error") {
@@ -135,7 +191,7 @@ TEST_CASE("a server that is not there is an error that says what to do") {
     address = server.address();
   }
   Options options;
-  options.address = address;
+  options.addresses = options.client_addresses = {address};
   options.connect_seconds = 0.2;
   Driver driver(options);
   const absl::Status status = driver.Connect();

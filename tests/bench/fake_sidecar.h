@@ -28,6 +28,8 @@ class FakeSidecar final : public TaskHubSidecarService::Service {
   std::function<void(WorkItem&)> on_item;
   std::function<void(GetInstanceResponse&)> on_result;
   std::function<void(HistoryChunk&)> on_chunk;
+  // What StartInstance answers, once it has done its work.
+  std::function<grpc::Status(const CreateInstanceRequest&)> on_start;
   // How often an event reaches the instance.
   std::function<int(const RaiseEventRequest&)> on_raise;
   // How often a signal reaches the entity.
@@ -62,9 +64,12 @@ class FakeSidecar final : public TaskHubSidecarService::Service {
   grpc::Status StartInstance(grpc::ServerContext*, const CreateInstanceRequest* request,
                              CreateInstanceResponse* response) override {
     absl::MutexLock lock(&mutex_);
+    if (instances_.count(request->instanceid()) > 0) {
+      return grpc::Status(grpc::ALREADY_EXISTS, "orchestration instance already exists");
+    }
     Start(request->instanceid(), request->name(), request->input());
     response->set_instanceid(request->instanceid());
-    return grpc::Status::OK;
+    return on_start ? on_start(*request) : grpc::Status::OK;
   }
 
   grpc::Status RaiseEvent(grpc::ServerContext*, const RaiseEventRequest* request,

@@ -22,7 +22,8 @@ class Driver::HistoryCall final : public Tag {
  public:
   explicit HistoryCall(Driver& driver) : driver_(driver) {}
 
-  void Send(const WorkItem& item) {
+  void Send(Stub& worker, const WorkItem& item) {
+    worker_ = &worker;
     item_ = item;
     const OrchestratorRequest& turn = item_.orchestratorrequest();
     replay_.emplace(turn.instanceid());
@@ -35,8 +36,7 @@ class Driver::HistoryCall final : public Tag {
     context_.emplace();
     driver_.PrepareContext(*context_);
     state_ = State::kStarting;
-    reader_ =
-        driver_.worker_->PrepareAsyncStreamInstanceHistory(&*context_, request, &driver_.queue_);
+    reader_ = worker.PrepareAsyncStreamInstanceHistory(&*context_, request, &driver_.queue_);
     reader_->StartCall(this);
   }
   void Cancel() {
@@ -65,6 +65,7 @@ class Driver::HistoryCall final : public Tag {
   }
 
   void Answer() {
+    if (driver_.IsAway(status_)) return;  // the turn comes again
     if (!status_.ok()) {
       replay_status_ = absl::UnavailableError(absl::StrCat(
           "StreamInstanceHistory of ", replay_->instance_id(), " answered ", Describe(status_)));
@@ -72,10 +73,11 @@ class Driver::HistoryCall final : public Tag {
       replay_status_ = absl::DataLossError(absl::StrCat(
           "turn of ", replay_->instance_id(), ": no history came, though it was to be streamed"));
     }
-    driver_.EndTurn(item_, *replay_, replay_status_);
+    driver_.EndTurn(*worker_, item_, *replay_, replay_status_);
   }
 
   Driver& driver_;
+  Stub* worker_ = nullptr;  // of the turn
   State state_ = State::kStarting;
   WorkItem item_;
   std::optional<Replay> replay_;

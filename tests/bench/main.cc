@@ -19,13 +19,20 @@
 namespace dt::bench {
 namespace {
 
+// Activities beyond those that the orchestrations of the run consist of.
+int64_t RepeatedActivities(const Options& options, const Driver& driver) {
+  const auto ended = static_cast<int64_t>(driver.results().completions.size());
+  return driver.work_counts().activities -
+         ended * options.workload->Each(options.parameters).activities;
+}
+
 // What is wrong with the run as a whole, beyond the errors of the driver.
 std::string CheckTotals(const Options& options, const Driver& driver, const Figures& figures) {
   const auto ended = static_cast<int64_t>(driver.results().completions.size());
-  const int64_t expected = ended * options.workload->Each(options.parameters).activities;
-  if (driver.work_counts().activities != expected) {
-    return fmt::format("{} activities ran for {} orchestrations; {} would be right",
-                       driver.work_counts().activities, ended, expected);
+  const int64_t repeated = RepeatedActivities(options, driver);
+  if (repeated < 0 || (repeated > 0 && !options.reconnect)) {
+    return fmt::format("{} activities ran for {} orchestrations, {} more than would be right",
+                       driver.work_counts().activities, ended, repeated);
   }
   if (options.count > 0 && figures.orchestrations != options.count) {
     return fmt::format("{} orchestrations ended instead of {}", figures.orchestrations,
@@ -77,7 +84,8 @@ int Run(const Options& options) {
     fmt::print(stderr, "dtbench: {}\n", measurement.status().ToString());
     return 1;
   }
-  const Figures figures = MakeFigures(options, *measurement, driver.results());
+  Figures figures = MakeFigures(options, *measurement, driver.results());
+  if (options.reconnect) figures.repeated_activities = RepeatedActivities(options, driver);
   if (const std::string wrong = CheckTotals(options, driver, figures); !wrong.empty()) {
     fmt::print(stderr, "dtbench: {}\n", wrong);
     return 1;

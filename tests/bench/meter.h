@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "tests/bench/database_usage.h"
@@ -34,7 +35,7 @@ class Meter {
   const std::vector<std::string>& notes() const { return notes_; }
 
  private:
-  std::optional<int> daemon_pid_;
+  std::vector<int> daemon_pids_;  // of all servers, or empty
   std::optional<int> postmaster_pid_;
   std::unique_ptr<DatabaseUsage> database_;
   std::vector<std::string> notes_;

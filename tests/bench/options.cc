@@ -126,7 +126,7 @@ void AddLoad(CLI::App& app, Options& options) {
 }
 
 void AddWorkers(CLI::App& app, Options& options) {
-  app.add_option("--workers", options.workers, "GetWorkItems streams")
+  app.add_option("--workers", options.workers, "GetWorkItems streams, of each address")
       ->check(CLI::Range(1, 256))
       ->capture_default_str();
   app.add_option("--worker-orchestrations", options.worker_orchestrations,
@@ -137,12 +137,31 @@ void AddWorkers(CLI::App& app, Options& options) {
          "--worker-activities", options.worker_activities,
          "Concurrent activities each stream announces; default: all in flight, at most 4096")
       ->check(CLI::PositiveNumber);
+  app.add_option("--activity-seconds", options.activity_seconds, "How long each activity takes")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_option("--activity-concurrency", options.activity_concurrency,
+                 "Activities that each stream runs at once; the others that it was given wait in "
+                 "the worker, as in the SDKs; default: all of them")
+      ->check(CLI::PositiveNumber);
   app.add_flag("--history-streaming", options.history_streaming,
                "The workers take long histories through StreamInstanceHistory");
 }
 
 void AddServer(CLI::App& app, Options& options) {
-  app.add_option("--address", options.address, "HOST:PORT of the server")->capture_default_str();
+  app.add_option("--address,--addresses", options.addresses,
+                 "HOST:PORT of the server, or of several servers of one hub, with commas between: "
+                 "each gets worker streams")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->default_str(options.addresses.front());
+  app.add_option("--client-addresses", options.client_addresses,
+                 "The servers that clients call, in turns; default: those of the workers")
+      ->delimiter(',')
+      ->allow_extra_args(false);
+  app.add_flag("--reconnect", options.reconnect,
+               "A server that is away (UNAVAILABLE, CANCELLED) is no error: clients make their "
+               "call again, streams are opened again, and what ran twice is counted");
   app.add_option("--hub", options.hub,
                  "Task hub (metadata `taskhub`); absent: the server's default");
   app.add_option("--token", options.token,
@@ -154,9 +173,9 @@ void AddServer(CLI::App& app, Options& options) {
       ->capture_default_str();
   app.add_option("--postgres", options.postgres,
                  "libpq URL of the server's database, for commits, round trips and WAL; default: "
-                 "found through the process that listens at the address");
+                 "found through the process that listens at the first address");
   app.add_option("--daemon-pid", options.daemon_pid,
-                 "The server's process, for its CPU time; default: who listens at the address")
+                 "The server's process, for its CPU time; default: who listens at the addresses")
       ->check(CLI::PositiveNumber);
   app.add_option("--postgres-pid", options.postgres_pid,
                  "The postmaster, for its CPU time; default: found through the connection")
@@ -192,6 +211,7 @@ void Check(const CLI::App& app, const Options& options) {
 }
 
 void FillDefaults(Options& options) {
+  if (options.client_addresses.empty()) options.client_addresses = options.addresses;
   if (options.is_batch()) {
     options.warmup_seconds = 0;
     if (options.count == 0) options.count = options.in_flight;

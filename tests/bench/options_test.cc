@@ -78,6 +78,17 @@ TEST_CASE("a batch has a count, no warm-up, and a lead for its timers") {
   CHECK(queue.count == 100);
 }
 
+TEST_CASE("clients and workers may be at several servers") {
+  CHECK(Parse("").options.addresses == std::vector<std::string>{"127.0.0.1:4001"});
+  CHECK(Parse("").options.client_addresses == std::vector<std::string>{"127.0.0.1:4001"});
+  const Options fleet = Parse("--addresses a:1,b:2 --activities 3").options;
+  CHECK(fleet.addresses == std::vector<std::string>{"a:1", "b:2"});
+  CHECK(fleet.client_addresses == fleet.addresses);
+  const Options apart = Parse("--address a:1 --client-addresses b:2,c:3").options;
+  CHECK(apart.addresses == std::vector<std::string>{"a:1"});
+  CHECK(apart.client_addresses == std::vector<std::string>{"b:2", "c:3"});
+}
+
 TEST_CASE("a worker alone announces what it is told") {
   const Options serve = Parse("--serve --worker-orchestrations 7").options;
   CHECK(serve.serve);

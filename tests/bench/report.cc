@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "fmt/format.h"
 
 namespace dt::bench {
@@ -134,6 +135,10 @@ void AddWork(const Options& options, const Measurement& measurement, double coun
     figures.operations_per_second = PerCount(operations, figures.seconds);
     figures.operations_per_batch = PerCount(operations, static_cast<double>(batches));
   }
+  for (size_t i = 0; i < to.stream_activities.size(); ++i) {
+    const int64_t before = i < from.stream_activities.size() ? from.stream_activities[i] : 0;
+    figures.stream_activities.push_back(to.stream_activities[i] - before);
+  }
   figures.wall_ms_per_activity = Per(figures.seconds * 1000, static_cast<double>(activities));
   figures.per_activities = CpuPer1000(measurement, static_cast<double>(activities));
 }
@@ -150,8 +155,9 @@ std::string Title(const Options& options) {
       std::string(options.workload->name()), each.instances, each.activities, each.events,
       each.generations, each.operations, load,
       options.queue_first ? ", all started before the workers" : "", parameters.payload_bytes,
-      options.workers, options.history_streaming ? " that take streamed history" : "",
-      options.address);
+      options.workers * options.addresses.size(),
+      options.history_streaming ? " that take streamed history" : "",
+      absl::StrJoin(options.addresses, ", "));
 }
 
 void AddOptions(const Options& options, JsonLine& line) {
@@ -163,6 +169,8 @@ void AddOptions(const Options& options, JsonLine& line) {
   line.Int("instances_per_orchestration", each.instances);
   line.Int("in_flight", options.in_flight);
   line.Int("workers", options.workers);
+  line.Int("servers", static_cast<int64_t>(options.addresses.size()));
+  line.Number("activity_seconds", options.activity_seconds, 3);
   line.Int("payload_bytes", parameters.payload_bytes);
   line.Bool("history_streaming", options.history_streaming);
   line.Bool("queue_first", options.queue_first);
@@ -188,11 +196,23 @@ Figures MakeFigures(const Options& options, const Measurement& measurement,
   const Sample& end = measurement.end;
   Figures figures;
   std::vector<double> latencies;
+  Clock::time_point last = begin.time;
+  const auto pause_until = [&figures, &last](Clock::time_point time) {
+    const double seconds = std::chrono::duration<double>(time - last).count();
+    figures.longest_pause_seconds = std::max(figures.longest_pause_seconds, seconds);
+    last = time;
+  };
   for (const Completion& completion : results.completions) {
     if (completion.end <= begin.time || completion.end > end.time) continue;
     ++figures.orchestrations;
+    pause_until(completion.end);
     if (!completion.latency) continue;
     latencies.push_back(std::chrono::duration<double, std::milli>(*completion.latency).count());
+  }
+  pause_until(end.time);
+  if (options.reconnect) {
+    figures.unavailable = results.unavailable;
+    figures.cancelled = results.cancelled;
   }
   const auto count = static_cast<double>(figures.orchestrations);
   figures.latency_ms = SpreadOf(std::move(latencies));
@@ -224,6 +244,14 @@ std::string Summary(const Options& options, const Figures& figures) {
                    Text(figures.streamed_turns_per_orchestration, 2)));
   line("latency ms", Text(figures.latency_ms, 2));
   line("lateness ms", Text(figures.lateness_ms, 2));
+  line("longest pause", fmt::format("{:>10.3f} s between ends", figures.longest_pause_seconds));
+  if (options.reconnect) {
+    line("servers away",
+         fmt::format("{:>10} calls and streams were UNAVAILABLE, {} CANCELLED, {} activities ran "
+                     "again",
+                     *figures.unavailable, *figures.cancelled,
+                     figures.repeated_activities.value_or(0)));
+  }
   line("events/s", fmt::format("{:>10}", Text(figures.events_per_second, 1)));
   line("generations/s", fmt::format("{:>10}", Text(figures.generations_per_second, 1)));
   line("operations/s",
@@ -258,6 +286,12 @@ std::string Json(const Options& options, const Figures& figures) {
   line.Number("streamed_turns_per_orchestration", figures.streamed_turns_per_orchestration, 3);
   line.Add("latency_ms", figures.latency_ms);
   line.Add("lateness_ms", figures.lateness_ms);
+  line.Number("longest_pause_seconds", figures.longest_pause_seconds, 4);
+  line.Raw("stream_activities",
+           absl::StrCat("[", absl::StrJoin(figures.stream_activities, ","), "]"));
+  line.Int("repeated_activities", figures.repeated_activities);
+  line.Int("unavailable", figures.unavailable);
+  line.Int("cancelled", figures.cancelled);
   line.Number("events_per_second", figures.events_per_second, 1);
   line.Number("generations_per_second", figures.generations_per_second, 1);
   line.Number("operations_per_second", figures.operations_per_second, 1);

@@ -36,6 +36,12 @@ struct Figures {
   std::optional<double> streamed_turns_per_orchestration;
   Spread latency_ms;
   Spread lateness_ms;
+  double longest_pause_seconds = 0;  // in which no orchestration ended
+  std::vector<int64_t> stream_activities;
+  // Of the whole run, with Options::reconnect.
+  std::optional<int64_t> repeated_activities;
+  std::optional<int64_t> unavailable;
+  std::optional<int64_t> cancelled;
   std::optional<double> events_per_second;
   std::optional<double> generations_per_second;
   std::optional<double> operations_per_second;  // of entities

@@ -36,6 +36,8 @@ Measurement OneSecond(const Options& options) {
   measurement.end.work.turns = 67;
   measurement.end.work.streamed_turns = 20;
   measurement.end.work.activities = 50;
+  measurement.begin.work.stream_activities = {10};
+  measurement.end.work.stream_activities = {60};
   measurement.end.work.generations = 30;
   measurement.end.work.batches = options.workload->Each(options.parameters).operations > 0 ? 5 : 0;
   measurement.end.work.operations = 4 * measurement.end.work.batches;
@@ -82,6 +84,7 @@ TEST_CASE("figures are differences, divided by what they are of") {
   CHECK(fields["\"latency_ms_p99\""] == "10.000");
   CHECK(fields["\"latency_ms_max\""] == "10.000");
   CHECK(fields["\"wall_ms_per_activity\""] == "20.0000");
+  CHECK(fields["\"longest_pause_seconds\""] == "0.1000");
   CHECK(fields["\"commits_per_orchestration\""] == "0.4000");
   CHECK(fields["\"wal_bytes_per_orchestration\""] == "2000.0");
   CHECK(fields["\"statements_per_orchestration\""] == "3.3000");
@@ -91,6 +94,8 @@ TEST_CASE("figures are differences, divided by what they are of") {
   CHECK(fields["\"generator_cpu_seconds_per_1000_activities\""] == "2.0000");
   CHECK(fields["\"postgres_cpu_seconds_per_1000\""] == "null");
   CHECK(fields["\"daemon_rss_bytes\""] == "1048576");
+  CHECK(fields["\"stream_activities\""] == "[50]");
+  CHECK(fields["\"repeated_activities\""] == "null");
 }
 
 TEST_CASE("every workload prints the same keys, and null for those of others") {

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 
 import grpc
 from durabletask.internal.orchestrator_service_pb2_grpc import TaskHubSidecarServiceStub
@@ -82,8 +83,7 @@ class Server:
 
     def bench(self, *arguments: str) -> subprocess.Popen:
         """dtbench on its way; see `figures`."""
-        return start([DTBENCH, "--address", self.address, *arguments, "--json"],
-                     stdout=subprocess.PIPE, text=True)
+        return bench_at([self.address], *arguments)
 
     def psql(self, *arguments: str) -> str:
         """What psql prints on the daemon's private PostgreSQL."""
@@ -128,11 +128,22 @@ class NullServer(Server):
         return [self._sidecar, "serve", "--listen", self.address]
 
 
+def bench_at(addresses: Sequence[str], *arguments: str, **options) -> subprocess.Popen:
+    """dtbench on its way, with clients and workers at these daemons."""
+    return start([DTBENCH, "--addresses", ",".join(addresses), *arguments, "--json"],
+                 stdout=subprocess.PIPE, text=True, **options)
+
+
 def figures(bench: subprocess.Popen) -> dict:
     """What dtbench measured; it has checked that every result was right."""
     output, _ = bench.communicate()
     if bench.returncode != 0:
         sys.exit(f"dtbench failed: {' '.join(bench.args)}\n{output}")
+    return figures_of(output)
+
+
+def figures_of(output: str) -> dict:
+    """What dtbench printed as its last line."""
     return json.loads(output.splitlines()[-1])
 
 

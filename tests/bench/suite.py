@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import machine
 import loads
+import fleet
 from done import done
 from idle import idle
 from kill import kill
@@ -40,6 +41,8 @@ SETS: dict[str, tuple[str, Callable[[Bench], Outcome]]] = {
     "kill": ("W13: kill -9 of daemon, PostgreSQL and worker at full load", kill),
     "soak": ("W14: --minutes of load, a transaction held open for half of them", soak),
     "done": ("what issue 4 wants, with verdicts", done),
+    "fleet": ("what issue 18 wants of several daemons on one PostgreSQL; --only for some rows",
+              fleet.measure),
 }
 RESULTS = machine.ROOT / "build" / "bench"
 
@@ -58,6 +61,8 @@ def parse() -> argparse.Namespace:
                         help="waiting instances, at most, of an idle daemon")
     parser.add_argument("--finished", type=int, default=1_000_000, metavar="NUMBER",
                         help="finished instances of the aged database")
+    parser.add_argument("--only", action="append", choices=list(fleet.ROWS), metavar="ROW",
+                        help="of the set fleet only this row, or these: " + ", ".join(fleet.ROWS))
     parser.add_argument("--baseline", type=pathlib.Path, metavar="PROGRAM",
                         help="another build of durabletask-sidecar, which takes turns with this "
                              "one")

@@ -5,6 +5,7 @@ import sys
 import unittest
 
 from chain_values import chain_input, chain_output
+from fleet_figures import (LINES, detail_table, error_count, fleet_table, ideal_seconds, shares)
 from kill_load import ACTIVITIES_MAX, activities_of, outputs, start_sql
 from tables import (Column, Metric, Table, figure_table, markdown, median, medians, paired_ratio,
                     seconds_to_rate, verdict, verdict_table)
@@ -71,6 +72,31 @@ class KillLoad(unittest.TestCase):
     def test_outputs_are_those_of_the_inputs(self):
         self.assertEqual(outputs([3, 18]), {"kill-3": chain_output(3, 4),
                                             "kill-18": chain_output(18, 19)})
+
+
+class Fleet(unittest.TestCase):
+    def test_ideal_time_is_of_whole_rounds(self):
+        self.assertAlmostEqual(ideal_seconds(200, 0.2, 12), 3.4)
+        self.assertAlmostEqual(ideal_seconds(12, 0.2, 12), 0.2)
+
+    def test_shares_of_equal_workers(self):
+        self.assertEqual(shares([200, 0]), (0, 200))
+        self.assertEqual(shares([50, 50, 50, 50]), (100, 100))
+
+    def test_errors_that_dtbench_counts(self):
+        self.assertEqual(error_count("dtbench: a: b\ndtbench: 12 error(s), no figures\n"), 12)
+        self.assertEqual(error_count("dtbench: no orchestration ended\n"), 1)
+
+    def test_table_has_medians_of_the_rows_that_were_measured(self):
+        runs = {"wait": [dict(added_ms=9.0, one_ms=5.0), dict(added_ms=11.0, one_ms=6.0)],
+                "kill": []}
+        self.assertEqual(fleet_table(runs).rows,
+                         [[LINES["wait"]["added_ms"].name, "10.0 ms", "25.0 ms", "8.0 ms"],
+                          [LINES["kill"]["last_seconds"].name, "-", "5.0 s", "2.0 s"]])
+        rolling = fleet_table({"rolling": [dict(errors=0), dict(errors=0), dict(errors=2)]})
+        self.assertEqual([row[1] for row in rolling.rows], ["-", "-", "2", "-", "-"])
+        self.assertEqual(detail_table(runs).rows[1],
+                         ["wait", "one_ms", "5.500", "5.000", "6.000", "2"])
 
 
 class Verdicts(unittest.TestCase):

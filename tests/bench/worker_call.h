@@ -18,33 +18,31 @@ inline void Bump(std::atomic<int64_t>& counter, int64_t by = 1) {
   counter.store(counter.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
 }
 
-// Answers one work item. A worker alone goes on when the server could not take an answer: the item
-// comes again, as long as the stream lasts.
+// Answers one work item. A worker alone, and one that connects again, goes on when the server could
+// not take an answer: the item comes again.
 class Driver::CompleteCall final : public Driver::UnaryCall<CompleteTaskResponse> {
  public:
   explicit CompleteCall(Driver& driver) : driver_(driver) {}
 
-  void Send(const OrchestratorResponse& answer, Reached reached) {
+  void Send(Stub& worker, const OrchestratorResponse& answer, Reached reached) {
     what_ = "CompleteOrchestratorTask";
     reached_ = reached;
-    Await(driver_.worker_->AsyncCompleteOrchestratorTask(&NewContext(driver_), answer,
-                                                         &driver_.queue_));
+    Await(worker.AsyncCompleteOrchestratorTask(&NewContext(driver_), answer, &driver_.queue_));
   }
-  void Send(const ActivityResponse& answer) {
+  void Send(Stub& worker, const ActivityResponse& answer) {
     what_ = "CompleteActivityTask";
     reached_ = {};
-    Await(
-        driver_.worker_->AsyncCompleteActivityTask(&NewContext(driver_), answer, &driver_.queue_));
+    Await(worker.AsyncCompleteActivityTask(&NewContext(driver_), answer, &driver_.queue_));
   }
-  void Send(const EntityBatchResult& answer) {
+  void Send(Stub& worker, const EntityBatchResult& answer) {
     what_ = "CompleteEntityTask";
     reached_ = {};
-    Await(driver_.worker_->AsyncCompleteEntityTask(&NewContext(driver_), answer, &driver_.queue_));
+    Await(worker.AsyncCompleteEntityTask(&NewContext(driver_), answer, &driver_.queue_));
   }
   void OnDone(bool) override {
     if (status_.ok()) {
       driver_.Reach(reached_);
-    } else if (!driver_.closing_ && !driver_.options_.serve) {
+    } else if (!driver_.closing_ && !driver_.options_.serve && !driver_.IsAway(status_)) {
       driver_.AddError(absl::StrCat(what_, " answered ", Describe(status_)));
     }
     driver_.free_calls_.push_back(this);
@@ -59,27 +57,27 @@ class Driver::CompleteCall final : public Driver::UnaryCall<CompleteTaskResponse
 // Gives back what is none of our names; a server without filters may send it.
 class Driver::AbandonCall final : public Tag {
  public:
-  static void Send(Driver& driver, const WorkItem& item) {
+  static void Send(Driver& driver, Stub& worker, const WorkItem& item) {
     auto* call = new AbandonCall(driver);
     ++driver.abandons_;
     driver.PrepareContext(call->context_);
     if (item.has_activityrequest()) {
       AbandonActivityTaskRequest request;
       request.set_completiontoken(item.completiontoken());
-      call->activity_ = driver.worker_->AsyncAbandonTaskActivityWorkItem(&call->context_, request,
-                                                                         &driver.queue_);
+      call->activity_ =
+          worker.AsyncAbandonTaskActivityWorkItem(&call->context_, request, &driver.queue_);
       call->activity_->Finish(&call->activity_response_, &call->status_, call);
     } else if (item.has_entityrequestv2()) {
       AbandonEntityTaskRequest request;
       request.set_completiontoken(item.completiontoken());
       call->batch_ =
-          driver.worker_->AsyncAbandonTaskEntityWorkItem(&call->context_, request, &driver.queue_);
+          worker.AsyncAbandonTaskEntityWorkItem(&call->context_, request, &driver.queue_);
       call->batch_->Finish(&call->batch_response_, &call->status_, call);
     } else {
       AbandonOrchestrationTaskRequest request;
       request.set_completiontoken(item.completiontoken());
-      call->turn_ = driver.worker_->AsyncAbandonTaskOrchestratorWorkItem(&call->context_, request,
-                                                                         &driver.queue_);
+      call->turn_ =
+          worker.AsyncAbandonTaskOrchestratorWorkItem(&call->context_, request, &driver.queue_);
       call->turn_->Finish(&call->turn_response_, &call->status_, call);
     }
   }

@@ -5,12 +5,16 @@
 #include <google/protobuf/arena.h>
 #include <grpcpp/grpcpp.h>
 
+#include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "tests/bench/activity_pool.h"
 #include "tests/bench/driver.h"
 #include "tests/bench/history_call.h"
+#include "tests/bench/pause.h"
 #include "tests/bench/replay.h"
 #include "tests/bench/unary_call.h"
 #include "tests/bench/worker_call.h"
@@ -22,8 +26,10 @@ namespace dt::bench {
 // time.
 class Driver::Stream final : public Tag {
  public:
-  explicit Stream(Driver& driver)
+  Stream(Driver& driver, Stub& worker)
       : driver_(driver),
+        worker_(worker),
+        pool_(driver, worker),
         arena_block_(new char[kArenaBytes]),
         arena_(ArenaOptions(arena_block_.get())) {}
 
@@ -41,21 +47,29 @@ class Driver::Stream final : public Tag {
     if (driver_.options_.history_streaming) {
       request.add_capabilities(WORKER_CAPABILITY_HISTORY_STREAMING);
     }
-    driver_.PrepareContext(context_);
-    reader_ = driver_.worker_->PrepareAsyncGetWorkItems(&context_, request, &driver_.queue_);
+    reader_.reset();  // lives in memory of the call, which goes with its context
+    context_.emplace();
+    driver_.PrepareContext(*context_);
+    state_ = State::kStarting;
+    reader_ = worker_.PrepareAsyncGetWorkItems(&*context_, request, &driver_.queue_);
     ++driver_.open_streams_;
     reader_->StartCall(this);
   }
-  void Cancel() { context_.TryCancel(); }
+  void Cancel() {
+    if (context_) context_->TryCancel();
+    pause_.Cancel();
+    pool_.Cancel();
+  }
+  // How many it was given so far; from any thread.
+  int64_t activities() const { return activities_.load(std::memory_order_relaxed); }
 
   void OnDone(bool ok) override {
-    if (state_ == State::kFinishing) {
-      --driver_.open_streams_;
-      if (!driver_.closing_) {
-        driver_.AddError(absl::StrCat("GetWorkItems ended with ", Describe(status_)));
-      }
+    if (state_ == State::kPausing) {
+      pause_.End(driver_);
+      if (!driver_.closing_) Open();
       return;
     }
+    if (state_ == State::kFinishing) return Finish();
     if (!ok) {
       state_ = State::kFinishing;
       reader_->Finish(&status_, this);
@@ -71,7 +85,18 @@ class Driver::Stream final : public Tag {
  private:
   static constexpr size_t kArenaBytes = 64 * 1024;
 
-  enum class State { kStarting, kReading, kFinishing };
+  enum class State { kStarting, kReading, kFinishing, kPausing };
+
+  void Finish() {
+    --driver_.open_streams_;
+    if (driver_.closing_) return;
+    if (!driver_.IsAway(status_)) {
+      return driver_.AddError(absl::StrCat("GetWorkItems ended with ", Describe(status_)));
+    }
+    pool_.DropWaiting();
+    state_ = State::kPausing;
+    pause_.Begin(driver_, kRetrySeconds, this);
+  }
 
   static google::protobuf::ArenaOptions ArenaOptions(char* block) {
     google::protobuf::ArenaOptions options;
@@ -91,7 +116,7 @@ class Driver::Stream final : public Tag {
         return HandleActivity(item);
       case WorkItem::kEntityRequestV2:
         driver_.NoteItem();
-        return driver_.EndBatch(item);
+        return driver_.EndBatch(worker_, item);
       case WorkItem::kHealthPing:
         return Bump(driver_.pings_);
       default:
@@ -102,34 +127,29 @@ class Driver::Stream final : public Tag {
 
   void HandleTurn(const WorkItem& item) {
     if (item.orchestratorrequest().requireshistorystreaming()) {
-      if (driver_.options_.history_streaming) return driver_.TakeHistoryCall()->Send(item);
+      if (driver_.options_.history_streaming) return driver_.TakeHistoryCall()->Send(worker_, item);
       return driver_.AddError(absl::StrCat("turn of ", item.orchestratorrequest().instanceid(),
                                            ": history streaming was asked for, but this worker "
                                            "did not announce it"));
     }
     Replay replay(item.orchestratorrequest().instanceid());
     const absl::Status status = replay.ApplyPast(item.orchestratorrequest().pastevents());
-    driver_.EndTurn(item, replay, status);
+    driver_.EndTurn(worker_, item, replay, status);
   }
 
   void HandleActivity(const WorkItem& item) {
-    const ActivityRequest& request = item.activityrequest();
-    Place place;
-    const bool ours = driver_.IsOurs(request.orchestrationinstance().instanceid(), place);
-    const absl::Status status = RunActivity(request, driver_.activity_answer_);
-    if (!status.ok() && !ours) return AbandonCall::Send(driver_, item);
-    if (!status.ok()) driver_.AddError(std::string(status.message()));
-    if (ours) {
-      Bump(driver_.activities_);
-      ++driver_.records_[place.number].activities;
-    }
-    driver_.activity_answer_.set_completiontoken(item.completiontoken());
-    driver_.TakeCall()->Send(driver_.activity_answer_);
+    Bump(activities_);
+    if (driver_.options_.activity_seconds > 0) return pool_.Add(item);
+    driver_.EndActivity(worker_, item);
   }
 
   Driver& driver_;
+  Stub& worker_;
+  ActivityPool pool_;
   State state_ = State::kStarting;
-  grpc::ClientContext context_;
+  Pause pause_;
+  std::atomic<int64_t> activities_{0};  // written by the thread alone
+  std::optional<grpc::ClientContext> context_;
   grpc::Status status_;
   std::unique_ptr<grpc::ClientAsyncReader<WorkItem>> reader_;
   std::unique_ptr<char[]> arena_block_;
