@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "absl/hash/hash.h"
+
 namespace dt::orchestration {
 
 WorkKind WorkKindOf(HistoryEvent::EventTypeCase type) {
@@ -125,6 +127,20 @@ bool Fold::WouldRepeat(WorkId id) const {
   const Outstanding* outstanding = Find(id);
   return outstanding != nullptr &&
          (outstanding->count > 0 || outstanding->resolved_while_suspended);
+}
+
+uint64_t Fold::SentEventName(int32_t event_id, std::string_view body) {
+  return absl::HashOf(event_id, body);
+}
+
+bool Fold::WouldRepeat(int32_t event_id, const EventSentEvent& sent) const {
+  if (state_.sent_events.empty()) return false;
+  return state_.sent_events.contains(SentEventName(event_id, sent.SerializeAsString()));
+}
+
+StateDelta::Sent& Fold::ChangeSent() {
+  if (delta_.sent == nullptr) delta_.sent = std::make_unique<StateDelta::Sent>();
+  return *delta_.sent;
 }
 
 const ExecutionStartedEvent* Fold::started() const {

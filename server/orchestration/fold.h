@@ -30,6 +30,10 @@ class Fold {
   // resolved while the orchestration is suspended (3.22).
   bool WouldRepeat(WorkId id) const;
 
+  // Whether an earlier turn of the generation has sent this event under this id: the Java SDK sends
+  // its events again with every later turn (3.22).
+  bool WouldRepeat(int32_t event_id, const EventSentEvent& sent) const;
+
   // Whether an answer of an entity with this message type (EntityOperationCompleted, ...Failed,
   // EntityLockGranted) is awaited: each is delivered at most once (7.20).
   bool AwaitsAnswer(int message_type, std::string_view request_id) const;
@@ -54,6 +58,8 @@ class Fold {
   void Resolve(WorkId id);
   void ForgetResolved();
 
+  static uint64_t SentEventName(int32_t event_id, std::string_view body);
+  StateDelta::Sent& ChangeSent();
   bool IsWaitingCall(const std::string& request_id) const;
   const CriticalSections& Sections() const;
   CriticalSections& ChangeSections();

@@ -28,7 +28,7 @@ std::string EntityIdOf(const std::string& id) {
 bool Fold::AddEntityEvent(const EventView& event) {
   switch (event.type) {
     case HistoryEvent::kEntityOperationCalled:
-      delta_.entity_calls[CanonicalRequestId(ReadFirstText(event))] = true;
+      ChangeSent().entity_calls[CanonicalRequestId(ReadFirstText(event))] = true;
       return true;
     case HistoryEvent::kEntityOperationCompleted:
     case HistoryEvent::kEntityOperationFailed:
@@ -52,6 +52,7 @@ bool Fold::AddEntityEvent(const EventView& event) {
     }
     case HistoryEvent::kEventSent: {
       EventSentEvent sent;
+      ChangeSent().events.push_back(SentEventName(event.event_id, event.body));
       if (!IsEntityId(ReadFirstText(event))) return true;
       if (!Parse(event, sent)) return false;
       AddJsonEvent(sent);
@@ -64,10 +65,11 @@ bool Fold::AddEntityEvent(const EventView& event) {
 
 void Fold::AddAnswer(const EventView& event) {
   // Most orchestrations have nothing to do with entities, and many events.
-  if (state_.entity_calls.empty() && delta_.entity_calls.empty() && Sections().empty()) return;
+  const bool calls = delta_.sent != nullptr && !delta_.sent->entity_calls.empty();
+  if (!calls && state_.entity_calls.empty() && Sections().empty()) return;
   const std::string request_id = CanonicalRequestId(ReadFirstText(event));
   if (event.type != HistoryEvent::kEntityLockGranted && IsWaitingCall(request_id)) {
-    delta_.entity_calls[request_id] = false;
+    ChangeSent().entity_calls[request_id] = false;
     return;
   }
   const bool grants =
@@ -86,7 +88,7 @@ void Fold::AddJsonEvent(const EventSentEvent& sent) {
     case EntityMessage::Kind::kSignal:
       break;
     case EntityMessage::Kind::kCall:
-      delta_.entity_calls[CanonicalRequestId(message.request_id)] = true;
+      ChangeSent().entity_calls[CanonicalRequestId(message.request_id)] = true;
       break;
     case EntityMessage::Kind::kLockRequest:
       Enter(message.request_id, message.lock_set);
@@ -115,18 +117,21 @@ void Fold::Leave(std::string_view section_id, const std::string& entity_id) {
 }
 
 bool Fold::IsWaitingCall(const std::string& request_id) const {
-  const auto changed = delta_.entity_calls.find(request_id);
-  if (changed != delta_.entity_calls.end()) return changed->second;
+  if (delta_.sent != nullptr) {
+    const auto changed = delta_.sent->entity_calls.find(request_id);
+    if (changed != delta_.sent->entity_calls.end()) return changed->second;
+  }
   return state_.entity_calls.contains(request_id);
 }
 
 const CriticalSections& Fold::Sections() const {
-  return delta_.sections ? *delta_.sections : state_.sections;
+  return delta_.sent != nullptr && delta_.sent->sections ? *delta_.sent->sections : state_.sections;
 }
 
 CriticalSections& Fold::ChangeSections() {
-  if (!delta_.sections) delta_.sections = state_.sections;
-  return *delta_.sections;
+  std::optional<CriticalSections>& sections = ChangeSent().sections;
+  if (!sections) sections = state_.sections;
+  return *sections;
 }
 
 bool Fold::AwaitsAnswer(int message_type, std::string_view request_id) const {

@@ -48,14 +48,17 @@ void ApplyFolded(StateDelta& delta, InstanceState& state) {
       state.outstanding.insert_or_assign(id, std::move(outstanding));
     }
   }
-  for (const auto& [request, waits] : delta.entity_calls) {
+  if (delta.sent == nullptr) return;
+  StateDelta::Sent& sent = *delta.sent;
+  state.sent_events.insert(sent.events.begin(), sent.events.end());
+  for (const auto& [request, waits] : sent.entity_calls) {
     if (waits) {
       state.entity_calls.insert(request);
     } else {
       state.entity_calls.erase(request);
     }
   }
-  if (delta.sections) state.sections = *std::move(delta.sections);
+  if (sent.sections) state.sections = *std::move(sent.sections);
 }
 
 // The events of a chunk that workers may see.
@@ -104,6 +107,7 @@ void BeginGeneration(NextGeneration next, InstanceState& state) {
   state.outstanding.clear();
   state.entity_calls.clear();
   state.sections.clear();
+  state.sent_events.clear();
   state.history.clear();
   state.history_bytes = 0;
   state.event_count = 0;

@@ -4,6 +4,7 @@
 #define DT_SERVER_ORCHESTRATION_INSTANCE_STATE_H_
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -63,6 +64,7 @@ struct InstanceState {
   OutstandingMap outstanding;  // without the fire-and-forget children, of which nobody waits
   absl::flat_hash_set<std::string> entity_calls;  // without an answer, by canonical request id
   CriticalSections sections;
+  absl::flat_hash_set<uint64_t> sent_events;  // what was sent by sendEvent, see Fold::WouldRepeat
 
   // As workers get it: without the events that they never see (3.15), which only a rewind leaves
   // there. Turns are joined: a history of thousands of turns is a few slices, so that to send it
@@ -92,9 +94,14 @@ struct StateDelta {
   bool suspended = false;
   bool has_hidden_events = false;  // some of the folded events are never delivered (3.15)
   google::protobuf::Timestamp last_started;
-  OutstandingMap outstanding;                           // new values of the entries that changed
-  absl::flat_hash_map<std::string, bool> entity_calls;  // those that changed: whether they wait
-  std::optional<CriticalSections> sections;             // all, if one has changed
+  OutstandingMap outstanding;  // new values of the entries that changed
+  // What is changed by events and messages for others, which most turns have none of.
+  struct Sent {
+    std::vector<uint64_t> events;                         // more of them
+    absl::flat_hash_map<std::string, bool> entity_calls;  // those that changed: whether they wait
+    std::optional<CriticalSections> sections;             // all, if one has changed
+  };
+  std::unique_ptr<Sent> sent;
   std::optional<HistoryChunk> history;
   // Set by ContinueAsNew: what was folded so far is forgotten. Without the input.
   std::optional<NextGeneration> next_generation;

@@ -110,6 +110,7 @@ void TurnBuilder::SendEvent(int32_t id, SendEventAction& action) {
   sent.mutable_eventsent()->set_instanceid(target);
   sent.mutable_eventsent()->set_name(action.name());
   if (action.has_data()) *sent.mutable_eventsent()->mutable_input() = action.data();
+  if (fold_.WouldRepeat(id, sent.eventsent())) return;
   if (IsEntityId(target)) {
     SendJsonEvent(action);
     AppendAction(sent);

@@ -169,6 +169,27 @@ TEST_CASE("send_event_missing_target: EventSent stays in the history, the event 
       )"));
 }
 
+TEST_CASE("java_repeats_events: what an earlier turn has sent under its id is not sent again") {
+  Orchestration order;
+  order.Run({Send(1, "other", "Ping", "1"), Send(2, "other", "Ping", "1"), Task(3, "Work")});
+  CHECK(order.checkpoint.messages.size() == 2);  // each has an id of its own
+  order.FinishTask(3, "done");
+  CHECK(order.Run({Send(1, "other", "Ping", "1"), Send(2, "other", "Ping", "1"),
+                   Send(4, "other", "Ping", "1"), Send(1, "other", "Ping", "2")}) == Text(R"(
+      history OrchestratorStarted @1000
+      history TaskCompleted @1000 taskScheduledId=3 result="done"
+      history EventSent #1 @1000 instanceId="other" name="Ping" input="2"
+      history EventSent #4 @1000 instanceId="other" name="Ping" input="1"
+      send other: EventRaised @1000 name="Ping" input="2"
+      send other: EventRaised @1000 name="Ping" input="1"
+      )"));
+  // Ids begin anew with each generation.
+  order.Raise("next");
+  order.Run({ContinueAsNew("next")});
+  order.Run({Send(1, "other", "Ping", "1")});
+  CHECK(order.checkpoint.messages.size() == 1);
+}
+
 TEST_CASE("send_event_to_self: comes in the next turn") {
   Orchestration order;
   CHECK(order.Run({Send(1, "order-1", "Ping", "")}) == Text(R"(

@@ -219,6 +219,18 @@ TEST_CASE("lock_duplicates: the set is sorted and distinct, the history is as it
   CHECK(order.turn.dropped.size() == 1);
 }
 
+TEST_CASE("lock_asked_again: a request that is sent again takes no grant back") {
+  Orchestration order;
+  order.Run({LockEntities(1, "S", {kCounter})});
+  Grant(order);
+  order.Run({LockEntities(2, "S", {kCounter})});
+  CHECK(order.state.sections.begin()->second.granted);
+  order.Raise("go");
+  order.Run({CallEntity(3, kGuid)});
+  REQUIRE(order.checkpoint.messages.size() == 1);
+  CHECK(order.checkpoint.messages.front().front);  // else an entity that is held does not see it
+}
+
 TEST_CASE("lock_front: what goes to an entity that is held goes in front, and so do releases") {
   Orchestration order;
   order.Run({LockEntities(1, "S", {kCounter, "@b@k"})});

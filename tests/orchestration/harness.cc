@@ -250,6 +250,7 @@ void Orchestration::CheckReload() const {
   CheckOutstanding(loaded.outstanding, state.outstanding);
   CheckSections(loaded.sections, state.sections);
   CHECK(loaded.entity_calls == state.entity_calls);
+  CHECK(loaded.sent_events == state.sent_events);
 }
 
 }  // namespace dt::orchestration
