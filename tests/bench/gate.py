@@ -80,9 +80,10 @@ FIGURES = (
 )
 
 # What callgrind collects for each figure of gate_turns: inside these functions.
+# By their mangled names: that of Step, with all kinds of events in it, is too long to be demangled.
 COLLECTED = {
-    "instructions.dispatch": "dt::dispatch::Dispatcher::Step(*",
-    "instructions.encode": "dt::postgres::CallVerb<*>::Encode(*",
+    "instructions.dispatch": "_ZN2dt8dispatch10Dispatcher4StepE*",
+    "instructions.encode": "_ZNK2dt8postgres8CallVerbI*E6EncodeE*",
 }
 
 COUNTERS = f"""
@@ -114,7 +115,7 @@ def count_instructions() -> dict:
     figures = {}
     for name, function in COLLECTED.items():
         output = run("valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null",
-                     f"--toggle-collect={function}", BUILD / "gate_turns")
+                     "--demangle=no", f"--toggle-collect={function}", BUILD / "gate_turns")
         collected = int(re.search(r"Collected : (\d+)", output)[1])
         if collected == 0:
             raise Broken(f"callgrind found no call of {function}: if it has another name now, mend "
