@@ -350,13 +350,14 @@ void AddDispatch(std::vector<Setting>& rows) {
   rows.push_back(Time("poll", "step-ms", absl::Milliseconds(1), FIELD(dispatch.poll_delta), 1,
                       3600000,
                       "growth of the pause; it doubles with each look that finds nothing"));
-  rows.push_back(Time("poll", "ms-max", absl::Milliseconds(1), FIELD(dispatch.poll_max), 1, 3600000,
-                      "longest pause between looks"));
+  rows.push_back(
+      Time("poll", "ms-max", absl::Milliseconds(1), FIELD(dispatch.poll_max), 1, 3600000,
+           "longest pause between looks; twice that while hints of other daemons arrive"));
   rows.push_back(Time("waits", "seconds-max", absl::Seconds(1), FIELD(dispatch.wait_max), 1, 604800,
                       "longest WaitForInstanceStart and WaitForInstanceCompletion"));
-  rows.push_back(Time("waits", "poll-ms", absl::Milliseconds(1), FIELD(dispatch.wait_poll_interval),
-                      10, 3600000,
-                      "how often a waiting call looks for itself, beside being notified"));
+  rows.push_back(Time(
+      "waits", "poll-ms", absl::Milliseconds(1), FIELD(dispatch.wait_poll_interval), 10, 3600000,
+      "while no hints of other daemons arrive: how often a waiting call looks, after a while"));
   rows.push_back(
       Number("dispatch", "mailbox-events-max", FIELD(dispatch.mailbox_events_max), 100, kIntMax,
              "calls that may wait for the dispatcher; more are answered RESOURCE_EXHAUSTED"));

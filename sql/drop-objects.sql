@@ -2,8 +2,8 @@
 -- the functions by the names that this project gives, the tables and views one by one. No CASCADE.
 drop function GetInstanceHistory(text, boolean),
   QuerySingleOrchestration(text, text, boolean, boolean);
-drop view vInstances, vEntities, vHistory, vRetention, vWaitingWork, __InstanceHistory, __Instances,
-  __RetentionPlan;
+drop view vInstances, vEntities, vHistory, vRetention, vWaitingWork, vWorkers, __InstanceHistory,
+  __Instances, __RetentionPlan;
 drop table Versions, GlobalSettings, TaskHubBindings, TaskHubs, Workers, Instances, ReadyInstances,
   NewEvents, NewTasks, History, Payloads, Entities, EntityLockRequests, Leaders, RetentionPolicies,
   RetentionWalks, HubDeletions;

@@ -128,8 +128,8 @@ begin
                  ('_admin', c_read || c_decode || c_manage)) r(role, names)
   loop
     continue when to_regrole(quote_ident(v_role)) is null;
-    execute format('grant select on vInstances, vEntities, vHistory, vRetention, vWaitingWork
-                    to %I', v_role);
+    execute format('grant select on vInstances, vEntities, vHistory, vRetention, vWaitingWork,
+                    vWorkers to %I', v_role);
     for v_routine in
       select p.oid::regprocedure as name from pg_proc p
       where p.pronamespace = quote_ident(v_schema)::regnamespace and p.proname = any (v_names)

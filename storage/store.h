@@ -157,10 +157,28 @@ struct UnacceptedWork {
   std::vector<WaitingWork> entities;
 };
 
+// Work of one kind in a hub, as workers of a daemon take it.
+struct ServedWork {
+  HubId hub = 0;
+  int kind = 0;  // 0 turns, 1 activities, 2 entities
+  int streams = 0;
+  int64_t credits = 0;                                  // of all these streams
+  std::optional<std::vector<std::string>> lower_names;  // nullopt = all
+};
+
+// What a daemon tells of itself, for other daemons and for operators (vWorkers).
+struct WorkerReport {
+  std::vector<ServedWork> served;
+  int64_t residents = 0;
+  int64_t in_flight = 0;  // at workers
+  double finished_per_second = 0;
+};
+
 struct SweepResult {
-  int64_t freed = 0;      // items that dead workers held
-  int workers = 1;        // that are not known to be dead, this one too
-  bool suspects = false;  // some of them may be dead: whether they are shows soon
+  int64_t freed = 0;               // items that dead workers held
+  int workers = 1;                 // that are not known to be dead, this one too
+  bool suspects = false;           // some of them may be dead: whether they are shows soon
+  std::vector<ServedWork> others;  // what workers of the other daemons take
 };
 
 // A message from a client to one instance.
@@ -330,6 +348,9 @@ class Store {
   // --- Hints
   // Sends it to the other daemons, if there are any. It may get lost.
   virtual void TellOthers(WaitHints hints) = 0;
+  // Keeps it beside the registration of this process, in place of the one before: at once, or with
+  // the next renewal. It may get lost with the registration; then a new one keeps the last report.
+  virtual void ReportWork(WorkerReport report, bool at_once) = 0;
 
   // --- Upkeep
   // Frees the leases of workers that are known to be dead.

@@ -14,6 +14,8 @@ constexpr int kClaimItemsMax = 500;
 // large.
 constexpr int kClaimShrink = 3;
 constexpr int kClaimShiftMax = 9;  // one item
+// Hints tell of work, so that polls find what a lost one would have told, and may be rarer.
+constexpr int kHearingPollFactor = 2;
 // How long a hub without room for more work is left alone, and how often that is logged.
 constexpr absl::Duration kNoRoomDelay = absl::Milliseconds(100);
 constexpr absl::Duration kNoRoomLogInterval = absl::Seconds(60);
@@ -34,7 +36,7 @@ absl::Duration Claimer::PollDelay(StepContext& step, int empty_polls) {
   const int doublings = std::clamp(empty_polls - 1, 0, 20);
   const absl::Duration delay =
       limits.poll_min + step.Jittered(limits.poll_delta * (int64_t{1} << doublings));
-  return std::min(delay, limits.poll_max);
+  return std::min(delay, step.hears ? kHearingPollFactor * limits.poll_max : limits.poll_max);
 }
 
 // --- Beginning

@@ -37,7 +37,8 @@ Dispatcher::Dispatcher(DispatchLimits limits, orchestration::IdSource* ids, uint
              &unaccepted_),
       entity_turns_(&step_, &matcher_, &residency_, &commits_, &unaccepted_),
       starts_(&step_, &matcher_, &claimer_, &residency_, &mail_, &turns_),
-      sweeps_(&step_, &matcher_, &claimer_) {}
+      sweeps_(&step_, &matcher_, &claimer_),
+      fleet_(&step_, &matcher_) {}
 
 void Dispatcher::Step(std::vector<Event>& events, absl::Time now, absl::Time steady,
                       std::vector<Effect>& effects) {
@@ -62,6 +63,7 @@ void Dispatcher::OnTime() {
   if (step_.leasing()) unaccepted_.OnTime(step_.steady, matcher_.table(), step_.effects());
   claimer_.OnTime();
   sweeps_.OnTime();
+  fleet_.OnTime(residency_.table().size());
   retries_.OnTime();
 }
 
@@ -88,9 +90,10 @@ void Dispatcher::Settle() {
 absl::Time Dispatcher::NextDue() { return residency_.table().next_due(); }
 
 absl::Time Dispatcher::NextDeadline() {
-  const absl::Time next = std::min(
-      {residency_.table().next_idle(), residency_.results().NextDeadline(), matcher_.NextDeadline(),
-       waiters_.NextDeadline(), stream_log_.NextDeadline(), retries_.NextDeadline()});
+  const absl::Time next =
+      std::min({residency_.table().next_idle(), residency_.results().NextDeadline(),
+                matcher_.NextDeadline(), waiters_.NextDeadline(), stream_log_.NextDeadline(),
+                retries_.NextDeadline(), fleet_.NextDeadline()});
   if (!step_.leasing()) return next;
   return std::min({next, mail_.NextDeadline(), sweeps_.NextDeadline(), unaccepted_.NextDeadline(),
                    claimer_.NextDeadline()});
@@ -106,6 +109,7 @@ void Dispatcher::On(StreamOpened& event) {
   Stream* stream = matcher_.table().Open(event.stream, std::move(event.options),
                                          std::move(event.sink), step_.steady);
   matcher_.OnOpened();
+  fleet_.StreamsChanged();
   unaccepted_.Begin(step_.steady);
   activities_.RequeueHeldBack(*stream->hub);
   for (Item* orphan : releases_.TakeOrphans()) Reconsider(*orphan);
@@ -117,6 +121,7 @@ void Dispatcher::On(StreamClosed& event) {
   std::vector<Matcher::Lost> lost;
   const std::unique_ptr<Stream> stream = matcher_.Close(event.stream, &lost);
   if (stream == nullptr) return;
+  fleet_.StreamsChanged();
   LogLines(stream_log_.Closed(stream->options, event.reason, step_.steady));
   for (const auto& [item, charged] : lost) Lose(*item, charged);
   Hub& hub = *stream->hub;
@@ -223,6 +228,7 @@ void Dispatcher::On(Registered& event) {
   claimer_.Reset();
   mail_.Reset();
   sweeps_.Reset();
+  fleet_.StreamsChanged();
 }
 
 void Dispatcher::On(Woken& event) {
@@ -232,13 +238,22 @@ void Dispatcher::On(Woken& event) {
   claimer_.Hinted(*hub);
 }
 
+void Dispatcher::On(WaitsHinted& event) {
+  // Who has not heard what is awaited has just begun, or was away.
+  if (event.hints.kind == WaitHintKind::kTellAgain) sweeps_.Soon();
+  waiters_.On(event);
+}
+
 void Dispatcher::On(InstanceReleased& event) {
   if (event.result.ok()) waiters_.Released(event.release.hub, event.release.instance_id);
   releases_.On(event);
 }
 
 void Dispatcher::On(Swept& event) {
-  if (event.result.ok()) waiters_.remote().SetOthers(event.result->workers > 1);
+  if (event.result.ok()) {
+    waiters_.remote().SetOthers(event.result->workers > 1);
+    fleet_.SetOthers(std::move(event.result->others));
+  }
   sweeps_.On(event);
 }
 

@@ -36,6 +36,7 @@
 #include "server/dispatch/commits.h"
 #include "server/dispatch/entity_turns.h"
 #include "server/dispatch/events.h"
+#include "server/dispatch/fleet.h"
 #include "server/dispatch/starts.h"
 #include "server/dispatch/stream_log.h"
 #include "server/dispatch/sweeps.h"
@@ -110,7 +111,7 @@ class Dispatcher {
   // --- The process
   void On(Registered& event);
   void On(Woken& event);
-  void On(WaitsHinted& event) { waiters_.On(event); }
+  void On(WaitsHinted& event);
   void On(HearingChanged& event) { waiters_.On(event); }
   void On(MemoryScarce& event);
   void On(DrainBegun& event);
@@ -154,6 +155,7 @@ class Dispatcher {
   EntityTurns entity_turns_;
   Starts starts_;
   Sweeps sweeps_;
+  Fleet fleet_;
   StreamLog stream_log_;
 };
 

@@ -101,6 +101,9 @@ struct Runner {
   void operator()(FindUnaccepted& effect) {
     store->FindUnacceptedWork(std::move(effect.search), Letter<UnacceptedFound>());
   }
+  void operator()(ReportWork& effect) {
+    store->ReportWork(std::move(effect.report), effect.at_once);
+  }
   void operator()(TellOthers& effect) { store->TellOthers(std::move(effect.hints)); }
   void operator()(ReadStatus& effect) {
     std::string copy = effect.instance_id;

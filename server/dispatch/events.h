@@ -302,11 +302,15 @@ struct ReadStatus {
 struct TellOthers {
   WaitHints hints;
 };
+struct ReportWork {
+  WorkerReport report;
+  bool at_once = false;
+};
 
 using Effect = std::variant<WriteItem, FinishStream, Answer, AnswerHistory, AnswerCreate,
                             AnswerWait, ClaimInstances, ClaimTasks, Commit, RewindTurn, Discard,
                             Create, EndTask, ReadNewMessages, ReadInbox, ReleaseInstance,
-                            ReleaseTask, Sweep, FindUnaccepted, ReadStatus, TellOthers>;
+                            ReleaseTask, Sweep, FindUnaccepted, ReadStatus, TellOthers, ReportWork>;
 
 // Does what the effects say; the store's answers are posted as events, from the store's threads.
 // `post` must be callable from any thread as long as the store lives.

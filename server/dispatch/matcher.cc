@@ -178,10 +178,17 @@ void Matcher::SendItem(Stream& stream, const Item& item, orchestration::Frame fr
 
 void Matcher::FreeCredit(Item& item) {
   const int type = Index(item.type);
-  in_flight_[type].erase(item.dispatch);
+  absl::Time since = step_.steady;
+  if (const auto found = in_flight_[type].find(item.dispatch); found != in_flight_[type].end()) {
+    since = found->second.since;
+    in_flight_[type].erase(found);
+  }
+  ++finished_;
   Stream* stream = table_.Find(item.stream);
   if (stream == nullptr) return;
-  --stream->credits[type].in_flight;
+  Credits& credits = stream->credits[type];
+  credits.share.Finished(since, /*limited=*/credits.free() <= 0, step_.steady);
+  --credits.in_flight;
   large_items_.Answered(*stream, item.dispatch);
   MarkDirty(*stream->hub);
 }
@@ -253,6 +260,38 @@ void Matcher::Unreserve(const Reservation& reservation) {
   MarkDirty(*stream->hub);
 }
 
+// --- Fair shares
+
+void Matcher::SetContested(Stream& stream, WorkType type, bool contested) {
+  stream.credits[Index(type)].share.SetContested(contested, step_.steady);
+  if (contested) {
+    contested_.insert({stream.id, Index(type)});
+  } else if (contested_.erase({stream.id, Index(type)}) > 0) {
+    MarkDirty(*stream.hub);
+  }
+}
+
+void Matcher::GrowShares() {
+  for (const auto& [id, type] : contested_) {
+    Stream& stream = *table_.Find(id);
+    Credits& credits = stream.credits[type];
+    if (credits.free() > 0) continue;
+    credits.share.Waited(step_.steady);
+    if (credits.free() > 0) MarkDirty(*stream.hub);
+  }
+}
+
+absl::Time Matcher::NextGrowth() const {
+  absl::Time next = absl::InfiniteFuture();
+  for (const auto& [id, type] : contested_) {
+    const Credits& credits = table_.streams().at(id)->credits[type];
+    if (credits.free() <= 0 && credits.share.limit() < credits.max) {
+      next = std::min(next, credits.share.NextGrowth());
+    }
+  }
+  return next;
+}
+
 // --- Streams
 
 void Matcher::OnOpened() {
@@ -262,6 +301,7 @@ void Matcher::OnOpened() {
 std::unique_ptr<Stream> Matcher::Close(StreamId id, std::vector<Lost>* lost) {
   std::unique_ptr<Stream> stream = table_.Close(id);
   if (stream == nullptr) return nullptr;
+  for (const WorkType type : kAllWorkTypes) contested_.erase({id, Index(type)});
   // A large item that has just been sent is what the stream ended at.
   const bool on_trial = LargeItems::OnTrial(*stream, step_.steady);
   if (on_trial) large_items_.BrokeStream(*stream->trial, step_.steady);
@@ -298,12 +338,13 @@ void Matcher::PingStreams() {
 
 void Matcher::OnTime() {
   PingStreams();
+  GrowShares();
   if (!large_items_.OnTime(step_.steady)) return;
   for (const auto& [id, hub] : table_.hubs()) MarkDirty(*hub);
 }
 
 absl::Time Matcher::NextDeadline() const {
-  absl::Time next = std::min(next_ping_, large_items_.NextDeadline());
+  absl::Time next = std::min({next_ping_, large_items_.NextDeadline(), NextGrowth()});
   for (int type = 0; type < kWorkTypes; ++type) {
     if (in_flight_[type].empty()) continue;
     next = std::min(next, in_flight_[type].begin()->second.since + HoldMax(type));

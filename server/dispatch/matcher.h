@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "absl/container/btree_map.h"
+#include "absl/container/btree_set.h"
 #include "absl/functional/function_ref.h"
 #include "server/dispatch/item.h"
 #include "server/dispatch/large_items.h"
@@ -91,6 +92,11 @@ class Matcher {
                                      const Payload& version, const SharedBytes& data);
   void Unreserve(const Reservation& reservation);
 
+  // --- Fair shares
+  // Whether workers of other daemons take such work too.
+  void SetContested(Stream& stream, WorkType type, bool contested);
+  int64_t finished() const { return finished_; }  // items that left their workers
+
   // --- Streams
   struct Lost {
     Item* item = nullptr;
@@ -114,6 +120,8 @@ class Matcher {
   static bool IsQuiet(const Stream& stream);
   void Write(Stream& stream, orchestration::Frame frame);
   void PingStreams();
+  void GrowShares();
+  absl::Time NextGrowth() const;
   absl::Duration HoldMax(int type) const;
 
   StepContext& step_;
@@ -122,6 +130,9 @@ class Matcher {
   std::vector<Hub*> dirty_;
   InFlightMap in_flight_[kWorkTypes];
   int64_t last_dispatch_ = 0;
+  int64_t finished_ = 0;
+  // Whose shares are limited.
+  absl::btree_set<std::pair<StreamId, int>> contested_;
   absl::Time next_ping_ = absl::InfiniteFuture();
 };
 

@@ -64,6 +64,7 @@ class StepContext {
   absl::Time steady;                      // of this process: of pauses, holds and waits
   WorkerId worker = 0;
   bool draining = false;
+  bool hears = false;  // hints of other daemons arrive
   bool ended = false;
   FairBytes work;  // memory of items that are not idle
   // Answers of workers, and what follows from them, on their way to the store.

@@ -13,6 +13,7 @@
 #ifndef DT_SERVER_DISPATCH_STREAMS_H_
 #define DT_SERVER_DISPATCH_STREAMS_H_
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <string>
@@ -28,6 +29,7 @@
 #include "absl/time/time.h"
 #include "server/dispatch/backoff.h"
 #include "server/dispatch/dispatch_thread.h"
+#include "server/dispatch/fair_share.h"
 #include "server/dispatch/hint_backoff.h"
 #include "server/dispatch/item.h"
 #include "server/dispatch/tokens.h"
@@ -63,7 +65,9 @@ struct Credits {
   int max = 0;
   int in_flight = 0;
   int reserved = 0;
-  int free() const { return max - in_flight - reserved; }
+  FairShare share;
+  // What may be taken on; what is held already may have all credits.
+  int free() const { return std::min(max, share.limit()) - in_flight - reserved; }
 };
 
 // How often a stream has given an item back, and until when it does not get it again (2.7).

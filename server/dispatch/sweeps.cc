@@ -26,6 +26,8 @@ void Sweeps::Reset() {
   next_ = step_.steady;
 }
 
+void Sweeps::Soon() { next_ = std::min(next_, step_.steady + step_.Jittered(kIntervalOfAll)); }
+
 void Sweeps::OnTime() {
   if (sweeping_ || next_ > step_.steady || !step_.leasing()) return;
   sweeping_ = true;

@@ -16,6 +16,8 @@ class Sweeps {
 
   // The process is registered: it sweeps at once.
   void Reset();
+  // Another daemon has begun: it is looked at soon.
+  void Soon();
   void OnTime();
   void On(Swept& event);
   absl::Time NextDeadline() const { return sweeping_ ? absl::InfiniteFuture() : next_; }

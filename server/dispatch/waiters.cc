@@ -1,6 +1,7 @@
 #include "server/dispatch/waiters.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 
@@ -32,7 +33,7 @@ void Waiters::Ask(const Target& target, bool hinted) {
 
 void Waiters::SetLook(WaitId id, Wait& wait) {
   const auto waits = static_cast<int64_t>(waits_.size());
-  if (hears_) {
+  if (step_.hears) {
     const absl::Duration delay = std::max(kHearingInterval, waits * kHearingPace);
     return looks_.Set(id, AlignedUp(step_.steady + delay, kHearingGrid));
   }
@@ -128,7 +129,7 @@ void Waiters::On(StatusRead& read) {
   if (hinted && left != by_target_.end() && left->second.size() == waits) {
     hint_backoff_.Add(step_.steady);
   }
-  if (hears_ && left != by_target_.end()) Tell(target);
+  if (step_.hears && left != by_target_.end()) Tell(target);
 }
 
 void Waiters::Tell(const Target& target) {
@@ -144,7 +145,10 @@ void Waiters::Tell(const Target& target) {
 void Waiters::Hinted(const Target& target) {
   const absl::Time at = hint_backoff_.NextLook(step_.steady);
   if (at <= step_.steady) return Ask(target, /*hinted=*/true);
-  for (const WaitId id : by_target_.at(target)) looks_.Set(id, at);
+  for (const WaitId id : by_target_.at(target)) {
+    waits_.at(id).hinted = true;
+    looks_.Set(id, at);
+  }
 }
 
 void Waiters::On(WaitsHinted& hinted) {
@@ -171,8 +175,8 @@ void Waiters::On(WaitsHinted& hinted) {
 }
 
 void Waiters::On(HearingChanged& hearing) {
-  hears_ = hearing.hears;
-  if (!hears_) told_.clear();  // nobody's answer would arrive
+  step_.hears = hearing.hears;
+  if (!step_.hears) told_.clear();  // nobody's answer would arrive
   for (auto& [id, wait] : waits_) {
     wait.looks = 0;
     // What was told meanwhile is lost.
@@ -183,7 +187,7 @@ void Waiters::On(HearingChanged& hearing) {
 void Waiters::OnTime() {
   while (const std::optional<WaitId> id = looks_.Take(step_.steady)) {
     Wait& wait = waits_.at(*id);
-    Ask(Target{wait.asked.hub, wait.asked.instance_id});
+    Ask(Target{wait.asked.hub, wait.asked.instance_id}, std::exchange(wait.hinted, false));
     ++wait.looks;
     SetLook(*id, wait);
   }

@@ -52,6 +52,7 @@ class Waiters {
     WaitAsked asked;
     bool exists = false;  // as of the last look
     int looks = 0;
+    bool hinted = false;  // the next look is one that a hint asked for
   };
 
   void Ask(const Target& target, bool hinted = false);
@@ -68,8 +69,7 @@ class Waiters {
   absl::flat_hash_map<Target, absl::InlinedVector<WaitId, 1>> by_target_;
   absl::flat_hash_map<Target, bool> asked_;  // reads in flight, and whether for a hint
   // What other daemons were told of.
-  absl::flat_hash_map<WaitNames::Key, Target> told_;
-  bool hears_ = false;
+  absl::btree_map<WaitNames::Key, Target> told_;
   HintBackoff hint_backoff_;
   Deadlines<WaitId> looks_;
   Deadlines<WaitId> ends_;

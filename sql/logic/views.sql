@@ -170,6 +170,26 @@ cross join lateral (
   order by t.ready_at limit 1) o
 where h.name = CurrentTaskHub();
 
+-- vWorkers: the daemons that have workers for the caller's hub, a row for each kind of work: turns,
+-- activities or entities. State is alive, silent (its session is gone), overdue (its lease has run
+-- out) or dead (what it held is free); Names is what its workers take, null = everything. Streams
+-- and Credits are of the hub's work; Residents (instances in memory), InFlight (items at workers)
+-- and FinishedPerSecond of all that the daemon does, as it said last.
+create or replace view vWorkers with (security_barrier) as
+select h.name as TaskHub, w.worker_id as WorkerID, w.host as Host, w.version as Version,
+       w.started as Since, nullif(w.renewed_at, '-infinity') as LastSeenTime,
+       case when w.lease_until = '-infinity' then 'dead' when w.lease_until < _Now() then 'overdue'
+            when w.silent_since is not null then 'silent' else 'alive' end as State,
+       (array['turns', 'activities', 'entities'])[s.kind + 1] as Work, s.streams as Streams,
+       s.credits as Credits, s.names as Names, (w.report ->> 'residents')::bigint as Residents,
+       (w.report ->> 'in_flight')::bigint as InFlight,
+       (w.report ->> 'per_second')::float8 as FinishedPerSecond
+from TaskHubs h
+cross join Workers w
+cross join lateral jsonb_to_recordset(w.report -> 'served')
+  as s(hub int, kind int, streams int, credits bigint, names text[])
+where s.hub = h.hub_id and h.name = CurrentTaskHub();
+
 -- __InstanceHistory: the row type of GetInstanceHistory, for the events of all hubs. For nobody but
 -- that function.
 create or replace view __InstanceHistory as

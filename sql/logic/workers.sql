@@ -3,15 +3,14 @@
 
 -- __OwnSession: the caller's session as Workers keeps it; null if p_own is false.
 create or replace function __OwnSession(p_own boolean, out pid int, out start timestamptz)
-language sql stable
-begin atomic
+language sql stable set search_path from current as $$
   select a.pid, a.backend_start from pg_catalog.pg_stat_activity a
-  where p_own and a.pid = pg_catalog.pg_backend_pid();
-end;
+  where p_own and a.pid = pg_catalog.pg_backend_pid()
+$$;
 
--- __SessionIsGone: whether a session of Workers is known to have ended. Where the caller may not
+-- _SessionIsGone: whether a session of Workers is known to have ended. Where the caller may not
 -- see whose the process is that has its number now, it is not known.
-create or replace function __SessionIsGone(p_pid int, p_start timestamptz) returns boolean
+create or replace function _SessionIsGone(p_pid int, p_start timestamptz) returns boolean
 language sql stable
 return p_pid is not null and not exists (
   select from pg_catalog.pg_stat_activity a
@@ -19,33 +18,36 @@ return p_pid is not null and not exists (
 
 -- _RegisterWorker: a new row for a process; returns its worker id. p_lease: how long without
 -- renewal. p_own_session: the process keeps this session as long as it lives, or renews from
--- another one; false behind a pooler.
+-- another one; false behind a pooler. p_report: as Workers keeps it.
 create or replace function _RegisterWorker(p_host text, p_process text, p_version text,
-                                           p_lease interval, p_own_session boolean default false)
+                                           p_lease interval, p_own_session boolean default false,
+                                           p_report jsonb default null)
 returns table (worker_id bigint, now timestamptz)
 language plpgsql set search_path from current as $$
 #variable_conflict use_column
 begin
   return query
     insert into Workers as w (host, process, version, started, lease_until, session_pid,
-                              session_start)
-      select p_host, p_process, p_version, _Now(), _Now() + p_lease, s.pid, s.start
+                              session_start, renewed_at, report)
+      select p_host, p_process, p_version, _Now(), _Now() + p_lease, s.pid, s.start, _Now(),
+             p_report
       from __OwnSession(p_own_session) s
       returning w.worker_id, w.started;
 end $$;
 
 -- _RenewWorker: prolongs the leases of a worker, which has this session from now on. renewed is
 -- false when its row was swept: all its leases are gone then, and it must register again.
--- p_own_session as above. Locks: own row. Repeat: yes.
+-- p_own_session as above; p_report too, null = as it was. Locks: own row. Repeat: yes.
 create or replace function _RenewWorker(p_worker bigint, p_lease interval,
-                                        p_own_session boolean default false)
+                                        p_own_session boolean default false,
+                                        p_report jsonb default null)
 returns table (renewed boolean, now timestamptz)
 language plpgsql set search_path from current as $$
 #variable_conflict use_column
 begin
   now := _Now();
   update Workers w set lease_until = now + p_lease, session_pid = s.pid, session_start = s.start,
-      silent_since = null
+      silent_since = null, renewed_at = now, report = coalesce(p_report, w.report)
     from __OwnSession(p_own_session) s
     where w.worker_id = p_worker and w.lease_until > '-infinity';
   renewed := found;
@@ -154,9 +156,9 @@ begin
   return coalesce(cardinality(v_keys), 0) + v_tasks;
 end $$;
 
--- __SweepIsDue: whether a worker is to be swept by its lease: it has run out, and no sweep, which
+-- _SweepIsDue: whether a worker is to be swept by its lease: it has run out, and no sweep, which
 -- scans for all that the worker holds, was just there.
-create or replace function __SweepIsDue(p_lease_until timestamptz, p_swept_at timestamptz,
+create or replace function _SweepIsDue(p_lease_until timestamptz, p_swept_at timestamptz,
                                         p_now timestamptz) returns boolean
 language sql immutable parallel safe
 return p_lease_until < p_now
@@ -165,15 +167,14 @@ return p_lease_until < p_now
 -- __NoteSilentWorkers: notes since when the sessions of workers are gone.
 -- Locks: rows of Workers (SKIP LOCKED).
 create or replace function __NoteSilentWorkers(p_now timestamptz) returns void
-language sql set search_path from current
-begin atomic
+language sql set search_path from current as $$
   update Workers w set silent_since = p_now
   from (select s.worker_id from Workers s
         where s.silent_since is null and s.lease_until > '-infinity'
-          and __SessionIsGone(s.session_pid, s.session_start)
+          and _SessionIsGone(s.session_pid, s.session_start)
         order by s.worker_id for update skip locked) l
-  where w.worker_id = l.worker_id;
-end;
+  where w.worker_id = l.worker_id
+$$;
 
 -- _SweepExpired: frees what dead workers held: those of p_dead (which the caller found dead on its
 -- own host), those whose session is gone and has not come back for p_silence, and those whose lease
@@ -193,7 +194,7 @@ begin
   perform __NoteSilentWorkers(v_now);
   select array_agg(l.worker_id) into v_workers
   from (select w.worker_id from Workers w
-        where __SweepIsDue(w.lease_until, w.swept_at, v_now) or w.worker_id = any (p_dead)
+        where _SweepIsDue(w.lease_until, w.swept_at, v_now) or w.worker_id = any (p_dead)
           or (w.silent_since <= v_now - p_silence and w.lease_until > '-infinity')
         order by w.worker_id for update skip locked) l;
   if v_workers is null then

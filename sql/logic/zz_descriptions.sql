@@ -676,6 +676,9 @@ comment on view vRetention is
   'What happens to ended instances, a row per status.';
 comment on view vWaitingWork is
   'The work of the caller''s hub that is due and that no worker has, a row per name and version.';
+comment on view vWorkers is
+  'The daemons that have workers for the caller''s hub, a row for each kind of work: turns, '
+  'activities or entities.';
 comment on view __InstanceHistory is
   'The row type of GetInstanceHistory, for the events of all hubs.';
 comment on function GetInstanceHistory is
@@ -696,16 +699,16 @@ comment on function __Accepts is
   'case and a version.';
 comment on function __OwnSession is
   'The caller''s session as Workers keeps it; null if p_own is false.';
-comment on function __SessionIsGone is
+comment on function _SessionIsGone is
   'Whether a session of Workers is known to have ended.';
 comment on function _RegisterWorker is
   'A new row for a process; returns its worker id. p_lease: how long without renewal. '
   'p_own_session: the process keeps this session as long as it lives, or renews from another one; '
-  'false behind a pooler.';
+  'false behind a pooler. p_report: as Workers keeps it.';
 comment on function _RenewWorker is
   'Prolongs the leases of a worker, which has this session from now on. renewed is false when its '
   'row was swept: all its leases are gone then, and it must register again. p_own_session as '
-  'above.';
+  'above; p_report too, null = as it was.';
 comment on function _UnregisterWorker is
   'Frees what the worker still holds, without counting a lost lease, and forgets it.';
 comment on function __HoldsLeases is
@@ -719,7 +722,7 @@ comment on function __RedeliveryDelay is
   '(null), then 1 s, 2 s, 4 s and so on, up to a minute.';
 comment on function __FreeWorkers is
   'Frees all instances and tasks leased by workers; returns how many.';
-comment on function __SweepIsDue is
+comment on function _SweepIsDue is
   'Whether a worker is to be swept by its lease: it has run out, and no sweep, which scans for all'
   ' that the worker holds, was just there.';
 comment on function __NoteSilentWorkers is

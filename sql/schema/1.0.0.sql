@@ -83,7 +83,11 @@ create table Workers (
   silent_since timestamptz,  -- when a look first found the session gone; null = it was there
   -- Of a dead process, whose lease_until is -infinity and whose "started" is the first sweep: the
   -- last one.
-  swept_at timestamptz
+  swept_at timestamptz,
+  renewed_at timestamptz not null default '-infinity',
+  -- What the process says of itself: {served: [{hub, kind: 0 turns, 1 activities, 2 entities,
+  -- streams, credits, names: absent = all}], residents, in_flight, per_second}.
+  report jsonb
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 
 -- Who does what only one daemon at a time may do. A role has no expiry of its own: it is free when

@@ -1,5 +1,6 @@
 #include "storage/postgres/lease_keeper.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -18,6 +19,8 @@ std::string CallText(const std::string& schema, const std::string& call) {
 }
 
 constexpr int kClockReadings = 3;
+// Streams that come and go make no more renewals than one in this time.
+constexpr absl::Duration kReportPause = absl::Milliseconds(200);
 
 }  // namespace
 
@@ -112,10 +115,12 @@ absl::Status LeaseKeeper::Register() {
       .Text(OwnProcess())
       .Text(options_.version)
       .Int8(absl::ToInt64Microseconds(options_.lease))
-      .Bool(!connection_->session_is_shared());
+      .Bool(!connection_->session_is_shared())
+      .OptionalText(UnsentReport());
   const absl::StatusOr<Result> result = connection_->Execute(
       {"register",
-       CallText(options_.schema, "_RegisterWorker($1, $2, $3, $4 * interval '1 microsecond', $5)")},
+       CallText(options_.schema,
+                "_RegisterWorker($1, $2, $3, $4 * interval '1 microsecond', $5, $6::jsonb)")},
       params);
   if (!result.ok()) return result.status();
   NoteClock(result->Timestamp(0, result->Column("now")), sent);
@@ -129,9 +134,11 @@ absl::Status LeaseKeeper::Renew() {
   Params params;
   params.Int8(worker_.load())
       .Int8(absl::ToInt64Microseconds(options_.lease))
-      .Bool(!connection_->session_is_shared());
+      .Bool(!connection_->session_is_shared())
+      .OptionalText(UnsentReport());
   const absl::StatusOr<Result> result = connection_->Execute(
-      {"renew", CallText(options_.schema, "_RenewWorker($1, $2 * interval '1 microsecond', $3)")},
+      {"renew",
+       CallText(options_.schema, "_RenewWorker($1, $2 * interval '1 microsecond', $3, $4::jsonb)")},
       params);
   if (!result.ok()) return result.status();
   NoteClock(result->Timestamp(0, result->Column("now")), sent);
@@ -177,6 +184,7 @@ void LeaseKeeper::NoteOutcome(const absl::Status& status) {
   if (fault_.ok()) fault_since_ = now;
   fault_ = status;
   if (status.ok()) renewed_at_ = now;
+  if (!status.ok()) report_sent_ = false;  // it may have been lost
 }
 
 absl::Status LeaseKeeper::StandingFault() const {
@@ -191,11 +199,33 @@ bool LeaseKeeper::SleepFor(absl::Duration delay) {
       spdlog::info("the connection that renews the lease is made anew: {}", status.ToString());
       connection_.reset();
     }
+    interrupt_.Clear();
     delay = absl::ZeroDuration();
   }
+  return WaitForStop(std::max(delay, renewed_at() + kReportPause - SteadyNow()));
+}
+
+bool LeaseKeeper::WaitForStop(absl::Duration delay) {
   absl::MutexLock lock(&mutex_);
   mutex_.AwaitWithTimeout(absl::Condition(&stopping_), delay);
   return !stopping_;
+}
+
+void LeaseKeeper::Report(std::string report, bool at_once) {
+  {
+    absl::MutexLock lock(&mutex_);
+    if (report == report_) return;
+    report_ = std::move(report);
+    report_sent_ = false;
+  }
+  if (at_once) interrupt_.Raise();
+}
+
+std::optional<std::string> LeaseKeeper::UnsentReport() {
+  absl::MutexLock lock(&mutex_);
+  if (worker_.load() != 0 && report_sent_) return std::nullopt;
+  report_sent_ = true;
+  return report_.empty() ? std::nullopt : std::optional<std::string>(report_);
 }
 
 }  // namespace dt::postgres

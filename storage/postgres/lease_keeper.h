@@ -16,6 +16,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -62,6 +63,9 @@ class LeaseKeeper {
   // ended all its writes before. If the database is away, the leases end by themselves.
   void Stop();
 
+  // JSON that the registration keeps from now on: from the next renewal, or at once. Any thread.
+  void Report(std::string report, bool at_once);
+
   // The database's clock. Only where that could not be asked before, as Start found no database, it
   // is the host's until there is one: that may be wrong by any amount.
   absl::Time Now() const;
@@ -84,8 +88,11 @@ class LeaseKeeper {
   void NoteClock(absl::Time server, absl::Time sent);
   void PublishClock();
   void NoteOutcome(const absl::Status& status);
-  // Ends early when the connection breaks. False when Stop was called.
+  // Ends early when the connection breaks or a report is to be sent. False when Stop was called.
   bool SleepFor(absl::Duration delay);
+  bool WaitForStop(absl::Duration delay);
+  // The report if it was not sent yet; null = it was.
+  std::optional<std::string> UnsentReport();
 
   const LeaseKeeperOptions options_;
   const std::function<void(WorkerId)> on_registered_;
@@ -102,9 +109,11 @@ class LeaseKeeper {
   std::atomic<bool> clock_known_{false};
   mutable std::atomic<int64_t> last_now_us_{INT64_MIN};
 
-  const Interrupt interrupt_;  // Stop was called
+  const Interrupt interrupt_;  // Stop was called, or a report is to be sent
   mutable absl::Mutex mutex_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  std::string report_ ABSL_GUARDED_BY(mutex_);
+  bool report_sent_ ABSL_GUARDED_BY(mutex_) = true;
   absl::Status fault_ ABSL_GUARDED_BY(mutex_);  // of the last try
   absl::Time fault_since_ ABSL_GUARDED_BY(mutex_);
   absl::Time renewed_at_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "storage/postgres/process_identity.h"
+#include "storage/postgres/worker_report.h"
 
 namespace dt::postgres {
 namespace {
@@ -384,6 +385,10 @@ void PostgresStore::ReleaseTask(TaskRelease release,
   SubmitWrite(*verbs_->release_task, hub, order_key, 64, std::move(release), std::move(done));
 }
 
+void PostgresStore::ReportWork(WorkerReport report, bool at_once) {
+  keeper_.Report(WorkerReportText(report), at_once);
+}
+
 void PostgresStore::TellOthers(WaitHints hints) {
   if (context_.peers.load(std::memory_order_relaxed)) listener_.Notify(std::move(hints));
 }
@@ -398,7 +403,7 @@ void PostgresStore::SweepDeadWorkers(Callback<SweepResult> done) {
 }
 
 void PostgresStore::Sweep(const std::vector<WorkerRow>& rows, Callback<SweepResult> done) {
-  SweepResult result{0, 0, false};
+  SweepResult result{0, 0, false, {}};
   std::vector<WorkerId> dead;
   bool due = false;
   for (const WorkerRow& row : rows) {
@@ -406,6 +411,10 @@ void PostgresStore::Sweep(const std::vector<WorkerRow>& rows, Callback<SweepResu
     if (row.swept) continue;
     ++result.workers;
     result.suspects |= row.silent;
+    if (row.worker != keeper_.worker()) {
+      std::vector<ServedWork> served = ServedWorkOf(row.report);
+      std::move(served.begin(), served.end(), std::back_inserter(result.others));
+    }
     if (IsKnownDead(row.process)) dead.push_back(row.worker);
   }
   // One row is this daemon's own.

@@ -94,6 +94,7 @@ class PostgresStore : public Store {
                     LetterCallback<TaskCompletion, TaskResult> done) override;
   void ReleaseTask(TaskRelease release, LetterCallback<TaskRelease, LeaseOutcome> done) override;
   void TellOthers(WaitHints hints) override;
+  void ReportWork(WorkerReport report, bool at_once) override;
   void SweepDeadWorkers(Callback<SweepResult> done) override;
   void FindUnacceptedWork(UnacceptedSearch search,
                           LetterCallback<UnacceptedSearch, UnacceptedWork> done) override;

@@ -113,7 +113,8 @@ class ListWorkers : public ListWorkersVerb {
                              Replies& replies) const override {
     for (int row = 0; row < result.rows(); ++row) {
       replies.front()->push_back({result.Int(row, 0), std::string(result.Text(row, 1)),
-                                  result.Bool(row, 2), result.Bool(row, 3), result.Bool(row, 4)});
+                                  result.Bool(row, 2), result.Bool(row, 3), result.Bool(row, 4),
+                                  result.OptionalText(row, 5).value_or("")});
     }
     return absl::OkStatus();
   }
@@ -122,8 +123,9 @@ class ListWorkers : public ListWorkersVerb {
   static std::string StatementText(const std::string& schema) {
     const std::string quoted = Connection::QuoteIdentifier(schema);
     return absl::StrCat("select worker_id, process, lease_until = '-infinity', ", quoted,
-                        ".__SweepIsDue(lease_until, swept_at, ", quoted, "._Now()), ", quoted,
-                        ".__SessionIsGone(session_pid, session_start) from ", quoted, ".Workers");
+                        "._SweepIsDue(lease_until, swept_at, ", quoted, "._Now()), ", quoted,
+                        "._SessionIsGone(session_pid, session_start), report from ", quoted,
+                        ".Workers");
   }
 };
 

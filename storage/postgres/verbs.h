@@ -178,6 +178,7 @@ struct WorkerRow {
   bool swept = false;   // dead, and known to be
   bool due = false;     // to be swept: its lease has run out
   bool silent = false;  // its session is gone
+  std::string report;   // "" = none
 };
 struct HubRequest {
   std::string name;

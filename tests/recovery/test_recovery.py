@@ -147,6 +147,21 @@ def test_kill_one_of_two_daemons(house):
     check_all(house, survivor.address, ids)
 
 
+def test_kill_daemon_of_another_pod(house):
+    """Nobody sees the victim's process, as in a pod of its own: its session tells that it is gone,
+    long before its lease of an hour does."""
+    lease = ("--postgres-lease-seconds", "3600")
+    pod = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child=KILL")
+    victim, survivor = house.add_daemon(*lease, prefix=pod), house.add_daemon(*lease)
+    ids = start_orchestrations(victim.address)
+    house.add_worker(victim)
+    house.add_worker(survivor)
+    house.steps.wait_for(KILL_AT)
+    victim.kill()
+    check_in_the_middle(house)
+    check_all(house, survivor.address, ids)
+
+
 def leaders(house: LoadedHouse) -> list[Daemon]:
     """The daemons that have said that they apply retention, the dead ones too."""
     return [daemon for daemon in house.daemons

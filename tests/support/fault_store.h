@@ -85,6 +85,9 @@ class FaultStore : public ForwardingStore {
                     LetterCallback<TaskCompletion, TaskResult> done) override;
   void ReleaseTask(TaskRelease release, LetterCallback<TaskRelease, LeaseOutcome> done) override;
   void TellOthers(WaitHints hints) override { inner().TellOthers(std::move(hints)); }
+  void ReportWork(WorkerReport report, bool at_once) override {
+    inner().ReportWork(std::move(report), at_once);
+  }
   void SweepDeadWorkers(Callback<SweepResult> done) override;
   void FindUnacceptedWork(UnacceptedSearch search,
                           LetterCallback<UnacceptedSearch, UnacceptedWork> done) override;

@@ -72,6 +72,9 @@ class ForwardingStore : public Store {
     store_->ReleaseTask(std::move(release), std::move(done));
   }
   void TellOthers(WaitHints hints) override { store_->TellOthers(std::move(hints)); }
+  void ReportWork(WorkerReport report, bool at_once) override {
+    store_->ReportWork(std::move(report), at_once);
+  }
   void SweepDeadWorkers(Callback<SweepResult> done) override {
     store_->SweepDeadWorkers(std::move(done));
   }

@@ -351,7 +351,7 @@ void MemoryDatabase::DeclareDead(WorkerId worker) {
   if (found != workers_.end()) found->second.lease_until = absl::InfinitePast();
 }
 
-SweepResult MemoryDatabase::Sweep() {
+SweepResult MemoryDatabase::Sweep(WorkerId sweeper) {
   std::vector<WorkerId> dead;
   SweepResult result;
   absl::MutexLock lock(&mutex_);
@@ -365,7 +365,18 @@ SweepResult MemoryDatabase::Sweep() {
   }
   result.workers = static_cast<int>(std::count_if(workers_.begin(), workers_.end(),
                                                   [](const auto& w) { return !w.second.swept; }));
+  for (const auto& [id, worker] : workers_) {
+    if (id == sweeper || worker.swept) continue;
+    const std::vector<ServedWork>& served = worker.report.served;
+    result.others.insert(result.others.end(), served.begin(), served.end());
+  }
   return result;
+}
+
+void MemoryDatabase::ReportWork(WorkerId worker, WorkerReport report) {
+  absl::MutexLock lock(&mutex_);
+  const auto found = workers_.find(worker);
+  if (found != workers_.end()) found->second.report = std::move(report);
 }
 
 void MemoryDatabase::UnregisterWorker(WorkerId worker) {

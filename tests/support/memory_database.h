@@ -54,7 +54,9 @@ class MemoryDatabase {
   void UnregisterWorker(WorkerId worker);
   // The next sweep takes this worker for dead, as if its process had been found missing.
   void DeclareDead(WorkerId worker);
-  SweepResult Sweep();
+  // `worker`: who sweeps, and is not told of itself.
+  SweepResult Sweep(WorkerId worker = 0);
+  void ReportWork(WorkerId worker, WorkerReport report);
 
   // --- Verbs, see storage/store.h; `worker` is the calling daemon.
   absl::StatusOr<HubId> ResolveHub(const std::string& name, bool create);
@@ -108,7 +110,7 @@ class MemoryDatabase {
     int64_t claims = 0;       // claim calls
     int64_t reads = 0;        // calls that read new messages
     int64_t status_reads = 0;
-    int64_t looks = 0;        // for work that nobody accepts
+    int64_t looks = 0;  // for work that nobody accepts
   };
   Counts Count() const;
   // The lease of a live instance; 0 also for a missing one.
@@ -180,6 +182,7 @@ class MemoryDatabase {
   struct Worker {
     absl::Time lease_until;
     bool swept = false;
+    WorkerReport report = {};
   };
 
   absl::Time NowLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -299,8 +299,13 @@ void MemoryStore::TellOthers(WaitHints hints) {
   database_->TellOthers({worker(), std::move(hints)});
 }
 
+void MemoryStore::ReportWork(WorkerReport report, bool) {
+  database_->ReportWork(worker(), std::move(report));
+}
+
 void MemoryStore::SweepDeadWorkers(Callback<SweepResult> done) {
-  Enqueue<SweepResult>([this](WorkerId) { return database_->Sweep(); }, std::move(done));
+  Enqueue<SweepResult>([this](WorkerId worker) { return database_->Sweep(worker); },
+                       std::move(done));
 }
 
 void MemoryStore::FindUnacceptedWork(UnacceptedSearch search,

@@ -117,6 +117,9 @@ struct Describer {
   }
   std::string operator()(const dispatch::Sweep&) const { return "sweep"; }
   std::string operator()(const dispatch::FindUnaccepted&) const { return "find unaccepted work"; }
+  std::string operator()(const dispatch::ReportWork& effect) const {
+    return fmt::format("report {} kinds of work", effect.report.served.size());
+  }
   std::string operator()(const dispatch::TellOthers& effect) const {
     return fmt::format("tell others {} of hub {}: {}", static_cast<int>(effect.hints.kind),
                        effect.hints.hub, absl::StrJoin(effect.hints.waits, " "));

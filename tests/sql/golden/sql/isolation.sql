@@ -208,6 +208,7 @@ select dt.RemoveRetention('Default', 'bank');
 select dt.RemoveRetention('Default', 'no such hub');
 select count(*) from dt.vRetention where TaskHub = 'bank';
 select count(*) from dt.vWaitingWork where TaskHub = 'bank';
+select count(*) from dt.vWorkers where TaskHub = 'bank';
 set application_name = 'bank';
 select dt.PurgeInstanceStateByID('{secret, ended}', true);
 select dt.PurgeInstanceStateByTime('9999-01-01', 0, true);

@@ -1,0 +1,49 @@
+// This daemon among others: tells them which work its workers take and what it gets done, and lets
+// a stream take on no more than its fair share of work that workers of others take too
+// (fair_share.h).
+//
+// Used by the dispatcher's one thread only.
+#ifndef DT_SERVER_DISPATCH_FLEET_H_
+#define DT_SERVER_DISPATCH_FLEET_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "server/dispatch/matcher.h"
+#include "server/dispatch/step_context.h"
+
+namespace dt::dispatch {
+
+class Fleet {
+ public:
+  // How often it tells what it gets done.
+  static constexpr absl::Duration kReportInterval = absl::Seconds(10);
+  // Work with more names is told of as any work.
+  static constexpr size_t kNamesMax = 1000;
+
+  Fleet(StepContext* step, Matcher* matcher) : step_(*step), matcher_(*matcher) {}
+
+  // A stream has opened or closed.
+  void StreamsChanged();
+  // What the workers of other daemons take.
+  void SetOthers(std::vector<ServedWork> others);
+  void OnTime(size_t residents);
+  absl::Time NextDeadline() const { return next_report_; }
+
+ private:
+  std::vector<ServedWork> Served() const;
+  void Contest(Stream& stream);
+  bool TakenByOthers(const Stream& stream, WorkType type) const;
+
+  StepContext& step_;
+  Matcher& matcher_;
+  std::vector<ServedWork> others_;
+  absl::Time next_report_ = absl::InfinitePast();
+  bool changed_ = false;
+  int64_t finished_ = 0;  // at the last report
+  absl::Time reported_at_ = absl::InfinitePast();
+};
+
+}  // namespace dt::dispatch
+
+#endif  // DT_SERVER_DISPATCH_FLEET_H_

@@ -1,0 +1,36 @@
+// What daemons tell of themselves in Workers.report.
+#include "storage/postgres/worker_report.h"
+
+#include "tests/support/catch.h"
+
+namespace dt::postgres {
+namespace {
+
+TEST_CASE("worker_report_pure: what is served is read as it was written") {
+  WorkerReport report;
+  report.served.push_back({7, 1, 2, 400, std::vector<std::string>{"größe", "a\"b\\c"}});
+  report.served.push_back({7, 0, 1, 100, std::nullopt});
+  report.served.push_back({2147483647, 2, 1, 1, std::vector<std::string>{}});
+  report.residents = 12;
+  report.finished_per_second = 1234.5678;
+  const std::string text = WorkerReportText(report);
+  CHECK(text.find("\"per_second\":1234.6") != std::string::npos);
+  const std::vector<ServedWork> served = ServedWorkOf(text);
+  REQUIRE(served.size() == report.served.size());
+  for (size_t i = 0; i < served.size(); ++i) {
+    CHECK(served[i].hub == report.served[i].hub);
+    CHECK(served[i].kind == report.served[i].kind);
+    CHECK(served[i].streams == report.served[i].streams);
+    CHECK(served[i].credits == report.served[i].credits);
+    CHECK(served[i].lower_names == report.served[i].lower_names);
+  }
+}
+
+TEST_CASE("worker_report_pure: what cannot be read serves nothing") {
+  for (const char* text : {"", "x", "[]", "{}", R"({"served": 5})"}) {
+    CHECK(ServedWorkOf(text).empty());
+  }
+}
+
+}  // namespace
+}  // namespace dt::postgres
