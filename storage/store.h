@@ -164,6 +164,8 @@ struct ServedWork {
   int streams = 0;
   int64_t credits = 0;                                  // of all these streams
   std::optional<std::vector<std::string>> lower_names;  // nullopt = all
+
+  bool operator==(const ServedWork&) const = default;
 };
 
 // What a daemon tells of itself, for other daemons and for operators (vWorkers).

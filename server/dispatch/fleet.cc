@@ -27,11 +27,11 @@ void Fleet::StreamsChanged() {
 }
 
 void Fleet::SetOthers(std::vector<ServedWork> others) {
-  if (others_.empty() && others.empty()) return;
-  others_ = std::move(others);
-  for (ServedWork& work : others_) {
+  for (ServedWork& work : others) {
     if (work.lower_names.has_value()) std::sort(work.lower_names->begin(), work.lower_names->end());
   }
+  if (others_ == others) return;
+  others_ = std::move(others);
   for (const auto& [id, stream] : matcher_.table().streams()) Contest(*stream);
 }
 

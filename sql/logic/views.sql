@@ -181,12 +181,12 @@ select h.name as TaskHub, w.worker_id as WorkerID, w.host as Host, w.version as 
        case when w.lease_until = '-infinity' then 'dead' when w.lease_until < _Now() then 'overdue'
             when w.silent_since is not null then 'silent' else 'alive' end as State,
        (array['turns', 'activities', 'entities'])[s.kind + 1] as Work, s.streams as Streams,
-       s.credits as Credits, s.names as Names, (w.report ->> 'residents')::bigint as Residents,
-       (w.report ->> 'in_flight')::bigint as InFlight,
-       (w.report ->> 'per_second')::float8 as FinishedPerSecond
+       s.credits as Credits, s.names as Names, (w.load ->> 'residents')::bigint as Residents,
+       (w.load ->> 'in_flight')::bigint as InFlight,
+       (w.load ->> 'per_second')::float8 as FinishedPerSecond
 from TaskHubs h
 cross join Workers w
-cross join lateral jsonb_to_recordset(w.report -> 'served')
+cross join lateral jsonb_to_recordset(w.served)
   as s(hub int, kind int, streams int, credits bigint, names text[])
 where s.hub = h.hub_id and h.name = CurrentTaskHub();
 

@@ -18,36 +18,39 @@ return p_pid is not null and not exists (
 
 -- _RegisterWorker: a new row for a process; returns its worker id. p_lease: how long without
 -- renewal. p_own_session: the process keeps this session as long as it lives, or renews from
--- another one; false behind a pooler. p_report: as Workers keeps it.
+-- another one; false behind a pooler. p_served, p_load: as Workers keeps them.
 create or replace function _RegisterWorker(p_host text, p_process text, p_version text,
                                            p_lease interval, p_own_session boolean default false,
-                                           p_report jsonb default null)
+                                           p_served jsonb default null,
+                                           p_load jsonb default null)
 returns table (worker_id bigint, now timestamptz)
 language plpgsql set search_path from current as $$
 #variable_conflict use_column
 begin
   return query
     insert into Workers as w (host, process, version, started, lease_until, session_pid,
-                              session_start, renewed_at, report)
+                              session_start, renewed_at, served, served_at, load)
       select p_host, p_process, p_version, _Now(), _Now() + p_lease, s.pid, s.start, _Now(),
-             p_report
+             p_served, _Now(), p_load
       from __OwnSession(p_own_session) s
       returning w.worker_id, w.started;
 end $$;
 
 -- _RenewWorker: prolongs the leases of a worker, which has this session from now on. renewed is
 -- false when its row was swept: all its leases are gone then, and it must register again.
--- p_own_session as above; p_report too, null = as it was. Locks: own row. Repeat: yes.
+-- p_own_session as above; p_served and p_load too, null = as it was. Locks: own row. Repeat: yes.
 create or replace function _RenewWorker(p_worker bigint, p_lease interval,
                                         p_own_session boolean default false,
-                                        p_report jsonb default null)
+                                        p_served jsonb default null, p_load jsonb default null)
 returns table (renewed boolean, now timestamptz)
 language plpgsql set search_path from current as $$
 #variable_conflict use_column
 begin
   now := _Now();
   update Workers w set lease_until = now + p_lease, session_pid = s.pid, session_start = s.start,
-      silent_since = null, renewed_at = now, report = coalesce(p_report, w.report)
+      silent_since = null, renewed_at = now, load = coalesce(p_load, w.load),
+      served = coalesce(p_served, w.served),
+      served_at = case when p_served is null then w.served_at else now end
     from __OwnSession(p_own_session) s
     where w.worker_id = p_worker and w.lease_until > '-infinity';
   renewed := found;

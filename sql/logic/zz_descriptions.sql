@@ -22,6 +22,8 @@ comment on table Workers is
   'the upper bits of a lease token are the worker_id, so no lease has an expiry of its own.';
 comment on column Workers.silent_since is
   'when a look first found the session gone; null = it was there';
+comment on column Workers.load is
+  'how it is doing: {residents, in_flight, per_second}';
 comment on table Leaders is
   'Who does what only one daemon at a time may do. A role has no expiry of its own: it is free '
   'when its worker is gone or Workers.lease_until is over.';
@@ -704,11 +706,11 @@ comment on function _SessionIsGone is
 comment on function _RegisterWorker is
   'A new row for a process; returns its worker id. p_lease: how long without renewal. '
   'p_own_session: the process keeps this session as long as it lives, or renews from another one; '
-  'false behind a pooler. p_report: as Workers keeps it.';
+  'false behind a pooler. p_served, p_load: as Workers keeps them.';
 comment on function _RenewWorker is
   'Prolongs the leases of a worker, which has this session from now on. renewed is false when its '
   'row was swept: all its leases are gone then, and it must register again. p_own_session as '
-  'above; p_report too, null = as it was.';
+  'above; p_served and p_load too, null = as it was.';
 comment on function _UnregisterWorker is
   'Frees what the worker still holds, without counting a lost lease, and forgets it.';
 comment on function __HoldsLeases is

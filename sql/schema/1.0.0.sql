@@ -85,9 +85,11 @@ create table Workers (
   -- last one.
   swept_at timestamptz,
   renewed_at timestamptz not null default '-infinity',
-  -- What the process says of itself: {served: [{hub, kind: 0 turns, 1 activities, 2 entities,
-  -- streams, credits, names: absent = all}], residents, in_flight, per_second}.
-  report jsonb
+  -- What its workers take, as the process says: [{hub, kind: 0 turns, 1 activities, 2 entities,
+  -- streams, credits, names: absent = all}], and when it said so last. Others read what is new.
+  served jsonb,
+  served_at timestamptz not null default '-infinity',
+  load jsonb  -- how it is doing: {residents, in_flight, per_second}
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 
 -- Who does what only one daemon at a time may do. A role has no expiry of its own: it is free when

@@ -115,12 +115,12 @@ absl::Status LeaseKeeper::Register() {
       .Text(OwnProcess())
       .Text(options_.version)
       .Int8(absl::ToInt64Microseconds(options_.lease))
-      .Bool(!connection_->session_is_shared())
-      .OptionalText(UnsentReport());
+      .Bool(!connection_->session_is_shared());
+  AddKept(params);
   const absl::StatusOr<Result> result = connection_->Execute(
-      {"register",
-       CallText(options_.schema,
-                "_RegisterWorker($1, $2, $3, $4 * interval '1 microsecond', $5, $6::jsonb)")},
+      {"register", CallText(options_.schema,
+                            "_RegisterWorker($1, $2, $3, $4 * interval '1 microsecond', $5, "
+                            "$6::jsonb, $7::jsonb)")},
       params);
   if (!result.ok()) return result.status();
   NoteClock(result->Timestamp(0, result->Column("now")), sent);
@@ -134,11 +134,12 @@ absl::Status LeaseKeeper::Renew() {
   Params params;
   params.Int8(worker_.load())
       .Int8(absl::ToInt64Microseconds(options_.lease))
-      .Bool(!connection_->session_is_shared())
-      .OptionalText(UnsentReport());
+      .Bool(!connection_->session_is_shared());
+  AddKept(params);
   const absl::StatusOr<Result> result = connection_->Execute(
       {"renew",
-       CallText(options_.schema, "_RenewWorker($1, $2 * interval '1 microsecond', $3, $4::jsonb)")},
+       CallText(options_.schema,
+                "_RenewWorker($1, $2 * interval '1 microsecond', $3, $4::jsonb, $5::jsonb)")},
       params);
   if (!result.ok()) return result.status();
   NoteClock(result->Timestamp(0, result->Column("now")), sent);
@@ -184,7 +185,7 @@ void LeaseKeeper::NoteOutcome(const absl::Status& status) {
   if (fault_.ok()) fault_since_ = now;
   fault_ = status;
   if (status.ok()) renewed_at_ = now;
-  if (!status.ok()) report_sent_ = false;  // it may have been lost
+  if (!status.ok()) served_.sent = load_.sent = false;  // they may have been lost
 }
 
 absl::Status LeaseKeeper::StandingFault() const {
@@ -211,21 +212,28 @@ bool LeaseKeeper::WaitForStop(absl::Duration delay) {
   return !stopping_;
 }
 
-void LeaseKeeper::Report(std::string report, bool at_once) {
+void LeaseKeeper::Report(std::string served, std::string load, bool at_once) {
   {
     absl::MutexLock lock(&mutex_);
-    if (report == report_) return;
-    report_ = std::move(report);
-    report_sent_ = false;
+    Replace(served_, std::move(served));
+    Replace(load_, std::move(load));
   }
   if (at_once) interrupt_.Raise();
 }
 
-std::optional<std::string> LeaseKeeper::UnsentReport() {
+void LeaseKeeper::Replace(Kept& kept, std::string text) {
+  if (text == kept.text) return;
+  kept.text = std::move(text);
+  kept.sent = false;
+}
+
+void LeaseKeeper::AddKept(Params& params) {
   absl::MutexLock lock(&mutex_);
-  if (worker_.load() != 0 && report_sent_) return std::nullopt;
-  report_sent_ = true;
-  return report_.empty() ? std::nullopt : std::optional<std::string>(report_);
+  for (Kept* kept : {&served_, &load_}) {
+    const bool needed = (worker_.load() == 0 || !kept->sent) && !kept->text.empty();
+    params.OptionalText(needed ? std::optional<std::string>(kept->text) : std::nullopt);
+    kept->sent = true;
+  }
 }
 
 }  // namespace dt::postgres

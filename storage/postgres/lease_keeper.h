@@ -64,7 +64,7 @@ class LeaseKeeper {
   void Stop();
 
   // JSON that the registration keeps from now on: from the next renewal, or at once. Any thread.
-  void Report(std::string report, bool at_once);
+  void Report(std::string served, std::string load, bool at_once);
 
   // The database's clock. Only where that could not be asked before, as Start found no database, it
   // is the host's until there is one: that may be wrong by any amount.
@@ -91,8 +91,13 @@ class LeaseKeeper {
   // Ends early when the connection breaks or a report is to be sent. False when Stop was called.
   bool SleepFor(absl::Duration delay);
   bool WaitForStop(absl::Duration delay);
-  // The report if it was not sent yet; null = it was.
-  std::optional<std::string> UnsentReport();
+  struct Kept {
+    std::string text;
+    bool sent = true;
+  };
+  static void Replace(Kept& kept, std::string text);
+  // Adds what is to be kept, null for what was sent already.
+  void AddKept(Params& params);
 
   const LeaseKeeperOptions options_;
   const std::function<void(WorkerId)> on_registered_;
@@ -112,8 +117,8 @@ class LeaseKeeper {
   const Interrupt interrupt_;  // Stop was called, or a report is to be sent
   mutable absl::Mutex mutex_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  std::string report_ ABSL_GUARDED_BY(mutex_);
-  bool report_sent_ ABSL_GUARDED_BY(mutex_) = true;
+  Kept served_ ABSL_GUARDED_BY(mutex_);
+  Kept load_ ABSL_GUARDED_BY(mutex_);
   absl::Status fault_ ABSL_GUARDED_BY(mutex_);  // of the last try
   absl::Time fault_since_ ABSL_GUARDED_BY(mutex_);
   absl::Time renewed_at_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();

@@ -386,7 +386,7 @@ void PostgresStore::ReleaseTask(TaskRelease release,
 }
 
 void PostgresStore::ReportWork(WorkerReport report, bool at_once) {
-  keeper_.Report(WorkerReportText(report), at_once);
+  keeper_.Report(ServedText(report.served), LoadText(report), at_once);
 }
 
 void PostgresStore::TellOthers(WaitHints hints) {
@@ -394,7 +394,7 @@ void PostgresStore::TellOthers(WaitHints hints) {
 }
 
 void PostgresStore::SweepDeadWorkers(Callback<SweepResult> done) {
-  Submit(*upkeep_lane_, *verbs_->list_workers, 0, 0, 64, true,
+  Submit(*upkeep_lane_, *verbs_->list_workers, 0, 0, 64, served_by_others_.since(),
          Callback<std::vector<WorkerRow>>(
              [this, done = std::move(done)](absl::StatusOr<std::vector<WorkerRow>> rows) mutable {
                if (!rows.ok()) return std::move(done)(rows.status());
@@ -411,12 +411,9 @@ void PostgresStore::Sweep(const std::vector<WorkerRow>& rows, Callback<SweepResu
     if (row.swept) continue;
     ++result.workers;
     result.suspects |= row.silent;
-    if (row.worker != keeper_.worker()) {
-      std::vector<ServedWork> served = ServedWorkOf(row.report);
-      std::move(served.begin(), served.end(), std::back_inserter(result.others));
-    }
     if (IsKnownDead(row.process)) dead.push_back(row.worker);
   }
+  result.others = served_by_others_.Update(rows, keeper_.worker());
   // One row is this daemon's own.
   context_.peers.store(result.workers > 1, std::memory_order_relaxed);
   listener_.SetDaemons(result.workers);

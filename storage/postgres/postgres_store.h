@@ -30,6 +30,7 @@
 #include "storage/postgres/lease_keeper.h"
 #include "storage/postgres/listener.h"
 #include "storage/postgres/refusals.h"
+#include "storage/postgres/served_by_others.h"
 #include "storage/postgres/verbs.h"
 #include "storage/store.h"
 
@@ -143,6 +144,7 @@ class PostgresStore : public Store {
   Refusals refusals_;
   LeaseKeeper keeper_;
   Listener listener_;
+  ServedByOthers served_by_others_;
   std::unique_ptr<Lane> large_lane_;  // outlives those that hand over to it
   std::vector<std::unique_ptr<Lane>> write_lanes_;
   std::unique_ptr<Lane> claim_lane_;

@@ -105,7 +105,9 @@ class ListWorkers : public ListWorkersVerb {
   explicit ListWorkers(VerbContext* context)
       : CallVerb(context, {"Workers", StatementText(context->schema)}) {}
   size_t operations_max() const override { return 1; }
-  void Encode(Operations, Params*) const override {}
+  void Encode(Operations operations, Params* params) const override {
+    params->OptionalTimestamp(CallOf(operations.front()).request);
+  }
 
  protected:
   void EncodeCalls(const Requests&, Envelope&) const override {}
@@ -114,7 +116,7 @@ class ListWorkers : public ListWorkersVerb {
     for (int row = 0; row < result.rows(); ++row) {
       replies.front()->push_back({result.Int(row, 0), std::string(result.Text(row, 1)),
                                   result.Bool(row, 2), result.Bool(row, 3), result.Bool(row, 4),
-                                  result.OptionalText(row, 5).value_or("")});
+                                  result.Timestamp(row, 5), result.OptionalText(row, 6)});
     }
     return absl::OkStatus();
   }
@@ -122,10 +124,14 @@ class ListWorkers : public ListWorkersVerb {
  private:
   static std::string StatementText(const std::string& schema) {
     const std::string quoted = Connection::QuoteIdentifier(schema);
-    return absl::StrCat("select worker_id, process, lease_until = '-infinity', ", quoted,
-                        "._SweepIsDue(lease_until, swept_at, ", quoted, "._Now()), ", quoted,
-                        "._SessionIsGone(session_pid, session_start), report from ", quoted,
-                        ".Workers");
+    return absl::StrCat(
+        "select worker_id, process, lease_until = '-infinity', ", quoted,
+        "._SweepIsDue(lease_until, swept_at, ", quoted, "._Now()), ", quoted,
+        "._SessionIsGone(session_pid, session_start), served_at, "
+        // A renewal may commit some time after it has read the clock.
+        "case when $1::timestamptz is null or served_at >= $1::timestamptz - interval '1 minute' "
+        "then served end from ",
+        quoted, ".Workers");
   }
 };
 

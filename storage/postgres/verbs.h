@@ -178,7 +178,8 @@ struct WorkerRow {
   bool swept = false;   // dead, and known to be
   bool due = false;     // to be swept: its lease has run out
   bool silent = false;  // its session is gone
-  std::string report;   // "" = none
+  absl::Time served_at;
+  std::optional<std::string> served;  // nullopt = none, or as before
 };
 struct HubRequest {
   std::string name;
@@ -232,8 +233,9 @@ using DeleteHubVerb = CallVerb<std::string, bool>;
 // Whether any hub is deleted and not all of it gone; the request is not looked at.
 using LookForDeletedHubsVerb = CallVerb<bool, bool>;
 using CleanHubsVerb = CallVerb<HubCleanupRequest, HubCleanupResult>;
-// All workers, also those that are dead; the request is not looked at.
-using ListWorkersVerb = CallVerb<bool, std::vector<WorkerRow>>;
+// All workers, also those that are dead. The request: what they serve is told if it was written
+// since about then; nullopt = in any case.
+using ListWorkersVerb = CallVerb<std::optional<absl::Time>, std::vector<WorkerRow>>;
 // The request names workers that are dead; the reply counts what was freed.
 using SweepVerb = CallVerb<std::vector<WorkerId>, int64_t>;
 using UnacceptedVerb = CallVerb<UnacceptedSearch, UnacceptedWork>;

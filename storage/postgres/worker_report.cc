@@ -16,6 +16,13 @@ void SetNumber(Struct& object, const char* name, double value) {
   (*object.mutable_fields())[name].set_number_value(value);
 }
 
+std::string TextOf(const google::protobuf::Message& message) {
+  std::string text;
+  // Of a value that is whole this cannot fail.
+  (void)google::protobuf::util::MessageToJsonString(message, &text);
+  return text;
+}
+
 // The member, or an empty value.
 const Value& MemberOf(const Struct& object, const char* name) {
   const auto found = object.fields().find(name);
@@ -24,11 +31,10 @@ const Value& MemberOf(const Struct& object, const char* name) {
 
 }  // namespace
 
-std::string WorkerReportText(const WorkerReport& report) {
-  Struct object;
-  ListValue& served = *(*object.mutable_fields())["served"].mutable_list_value();
-  for (const ServedWork& work : report.served) {
-    Struct& entry = *served.add_values()->mutable_struct_value();
+std::string ServedText(const std::vector<ServedWork>& served) {
+  ListValue list;
+  for (const ServedWork& work : served) {
+    Struct& entry = *list.add_values()->mutable_struct_value();
     SetNumber(entry, "hub", work.hub);
     SetNumber(entry, "kind", work.kind);
     SetNumber(entry, "streams", work.streams);
@@ -37,20 +43,14 @@ std::string WorkerReportText(const WorkerReport& report) {
     ListValue& names = *(*entry.mutable_fields())["names"].mutable_list_value();
     for (const std::string& name : *work.lower_names) names.add_values()->set_string_value(name);
   }
-  SetNumber(object, "residents", static_cast<double>(report.residents));
-  SetNumber(object, "in_flight", static_cast<double>(report.in_flight));
-  SetNumber(object, "per_second", std::round(report.finished_per_second * 10) / 10);
-  std::string text;
-  // Of a value that is whole this cannot fail.
-  (void)google::protobuf::util::MessageToJsonString(object, &text);
-  return text;
+  return TextOf(list);
 }
 
-std::vector<ServedWork> ServedWorkOf(const std::string& report) {
-  Struct object;
+std::vector<ServedWork> ParseServed(const std::string& text) {
+  ListValue list;
   std::vector<ServedWork> served;
-  if (!google::protobuf::util::JsonStringToMessage(report, &object).ok()) return served;
-  for (const Value& value : MemberOf(object, "served").list_value().values()) {
+  if (!google::protobuf::util::JsonStringToMessage(text, &list).ok()) return served;
+  for (const Value& value : list.values()) {
     const Struct& entry = value.struct_value();
     ServedWork work;
     work.hub = static_cast<HubId>(MemberOf(entry, "hub").number_value());
@@ -66,6 +66,14 @@ std::vector<ServedWork> ServedWorkOf(const std::string& report) {
     served.push_back(std::move(work));
   }
   return served;
+}
+
+std::string LoadText(const WorkerReport& report) {
+  Struct object;
+  SetNumber(object, "residents", static_cast<double>(report.residents));
+  SetNumber(object, "in_flight", static_cast<double>(report.in_flight));
+  SetNumber(object, "per_second", std::round(report.finished_per_second * 10) / 10);
+  return TextOf(object);
 }
 
 }  // namespace dt::postgres

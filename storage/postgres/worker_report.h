@@ -1,6 +1,4 @@
-// What a daemon tells of itself, as JSON in Workers.report: {"served": [{"hub", "kind", "streams",
-// "credits", "names"}], "residents", "in_flight", "per_second"}; without "names" all are taken.
-// Pure.
+// What a daemon tells of itself, as JSON in Workers. Pure.
 #ifndef DT_STORAGE_POSTGRES_WORKER_REPORT_H_
 #define DT_STORAGE_POSTGRES_WORKER_REPORT_H_
 
@@ -11,9 +9,12 @@
 
 namespace dt::postgres {
 
-std::string WorkerReportText(const WorkerReport& report);
-// "served" of such a text; empty where it cannot be read, as it is another version's.
-std::vector<ServedWork> ServedWorkOf(const std::string& report);
+// [{"hub", "kind", "streams", "credits", "names"}]; without "names" all are taken.
+std::string ServedText(const std::vector<ServedWork>& served);
+// Empty where it cannot be read, as it is another version's.
+std::vector<ServedWork> ParseServed(const std::string& text);
+// {"residents", "in_flight", "per_second"}.
+std::string LoadText(const WorkerReport& report);
 
 }  // namespace dt::postgres
 
