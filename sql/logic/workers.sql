@@ -9,12 +9,13 @@ language sql stable set search_path from current as $$
 $$;
 
 -- _SessionIsGone: whether a session of Workers is known to have ended. Where the caller may not
--- see whose the process is that has its number now, it is not known.
+-- see whose the process is that has its number now, it is not known. The function below
+-- pg_stat_activity looks for one process only: the view lists all of them for each worker.
 create or replace function _SessionIsGone(p_pid int, p_start timestamptz) returns boolean
 language sql stable
 return p_pid is not null and not exists (
-  select from pg_catalog.pg_stat_activity a
-  where a.pid = p_pid and (a.backend_start is null or a.backend_start = p_start));
+  select from pg_catalog.pg_stat_get_activity(p_pid) a
+  where a.backend_start is null or a.backend_start = p_start);
 
 -- _RegisterWorker: a new row for a process; returns its worker id. p_lease: how long without
 -- renewal. p_own_session: the process keeps this session as long as it lives, or renews from
