@@ -10,8 +10,8 @@ from durabletask import task
 from durabletask.client import OrchestrationStatus, TaskHubGrpcClient
 from durabletask.worker import TaskHubGrpcWorker
 
-from load import (ACTIVITIES, ORCHESTRATIONS, order, outputs, quiet_logger, start_orchestrations)
-from processes import SECONDS, House, schema_up
+from load import ACTIVITIES, ORCHESTRATIONS, order, outputs, quiet_logger, start_orchestrations
+from processes import SECONDS, House, eventually
 from test_recovery import LoadedHouse, check_all
 
 ITEMS = 200
@@ -59,10 +59,7 @@ def test_fair_shares(house, count):
         house.add_daemon()
     workers = [start_item_worker(daemon.address, daemon.address) for daemon in house.daemons]
     try:
-        deadline = time.monotonic() + SECONDS
-        while not heard_of_each_other(house):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        eventually(lambda: heard_of_each_other(house), "the daemons know of each other's workers")
         client = TaskHubGrpcClient(host_address=house.daemons[0].address, logger=quiet_logger())
         begin = time.monotonic()
         instance_id = client.schedule_new_orchestration(fan_out)
@@ -83,9 +80,7 @@ def test_wait_at_another_daemon(house):
     """wait_elsewhere: callers at one daemon wait for what a worker at another one does."""
     here, there = house.add_daemon(), house.add_daemon()
     house.add_worker(there)
-    ids = start_orchestrations(here.address, numbers=range(50))
-    begin = time.monotonic()
-    outputs(here.address, ids)
+    outputs(here.address, start_orchestrations(here.address, numbers=range(50)))
     client = TaskHubGrpcClient(host_address=here.address, logger=quiet_logger())
     waits = []
     for number in range(20):
