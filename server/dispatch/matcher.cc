@@ -11,6 +11,11 @@ namespace {
 constexpr int kRouteLookahead = 32;
 constexpr size_t kBackoffsPerStreamMax = 10000;
 
+// Whether it is its share, and not its credits, that keeps a stream from taking on more.
+bool IsHeldBack(const Credits& credits) {
+  return credits.free() <= 0 && credits.share.limit() < credits.max;
+}
+
 }  // namespace
 
 Matcher::Matcher(StepContext* step) : step_(*step), table_(step->limits.stream_items_default) {}
@@ -275,7 +280,7 @@ void Matcher::GrowShares() {
   for (const auto& [id, type] : contested_) {
     Stream& stream = *table_.Find(id);
     Credits& credits = stream.credits[type];
-    if (credits.free() > 0) continue;
+    if (!IsHeldBack(credits)) continue;
     credits.share.Waited(step_.steady);
     if (credits.free() > 0) MarkDirty(*stream.hub);
   }
@@ -285,9 +290,7 @@ absl::Time Matcher::NextGrowth() const {
   absl::Time next = absl::InfiniteFuture();
   for (const auto& [id, type] : contested_) {
     const Credits& credits = table_.streams().at(id)->credits[type];
-    if (credits.free() <= 0 && credits.share.limit() < credits.max) {
-      next = std::min(next, credits.share.NextGrowth());
-    }
+    if (IsHeldBack(credits)) next = std::min(next, credits.share.NextGrowth());
   }
   return next;
 }

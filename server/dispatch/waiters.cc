@@ -167,6 +167,9 @@ void Waiters::On(WaitsHinted& hinted) {
       return;
     case WaitHintKind::kTellAgain:
       remote_.SetOthers(true);
+      // Whoever may connect to the database can ask. Who gets no answer is told by the next looks.
+      if (hint_backoff_.NextLook(step_.steady) > step_.steady) return;
+      hint_backoff_.Add(step_.steady);
       for (const auto& [key, target] : told_) {
         step_.Do(TellOthers{{key.first, WaitHintKind::kAwaited, {key.second}}});
       }

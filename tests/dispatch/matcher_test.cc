@@ -161,6 +161,21 @@ TEST_CASE("matcher_close what was at its worker comes back, in the order of its 
   CHECK(bench.matcher.Close(id, &lost) == nullptr);
 }
 
+TEST_CASE("matcher_share a stream whose credits are used up for long has all of them afterwards") {
+  Bench bench;
+  dispatch::Stream& stream = bench.Open(6);
+  bench.matcher.SetContested(stream, WorkType::kTurn, true);
+  for (int i = 0; i < 6; ++i) bench.Waiting();
+  CHECK(bench.Pump().size() == 6);  // what is held goes, whatever the share is
+  for (int second = 0; second < 300; ++second) {
+    bench.Pass(absl::Seconds(1));
+    bench.matcher.OnTime();
+  }
+  const dispatch::Credits& credits = stream.credits[dispatch::Index(WorkType::kTurn)];
+  CHECK(credits.share.limit() >= 6);
+  CHECK(credits.share.limit() <= 12);
+}
+
 TEST_CASE("matcher_reserve a credit is not promised to new work while older work waits for it") {
   Bench bench;
   bench.step.worker = 1;

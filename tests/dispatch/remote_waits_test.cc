@@ -221,6 +221,19 @@ TEST_CASE("wait_hints_forged hints that bring nothing make a bounded number of l
   CHECK(two.StatusReads() - reads <= dispatch::kHintsAtOnce + 10'000 / 50 + 10);
 }
 
+TEST_CASE("wait_hints_forged who asks again and again what is awaited gets few answers") {
+  TwoDaemons two;
+  two.a.Start(two.hub, "l", "Listen", "");
+  two.RunWorker();
+  two.Wait("l");
+  two.Settle();
+  const size_t said = two.said;
+  for (int i = 0; i < 10'000; ++i) two.a.OnWaitHints({0, WaitHintKind::kTellAgain, {}});
+  two.Settle();
+  CHECK(two.said - said >= 1);
+  CHECK(two.said - said <= dispatch::kHintsAtOnce + 1);
+}
+
 TEST_CASE("wait_elsewhere_replaced who is told of an end that is none any more waits on in peace") {
   TwoDaemons two;
   two.b.Start(two.hub, "c", "Chain", "1");
