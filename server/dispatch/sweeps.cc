@@ -10,7 +10,7 @@ namespace {
 // Of a daemon, however many there are, and of all together while they are few.
 constexpr absl::Duration kIntervalMax = absl::Seconds(5);
 constexpr absl::Duration kIntervalOfAll = absl::Seconds(1);
-// While somebody may be dead.
+// The interval while the session of a worker is gone, and it is not known whether that is dead.
 constexpr absl::Duration kSuspectInterval = absl::Milliseconds(500);
 
 absl::Duration IntervalAfter(const SweepResult& result) {
