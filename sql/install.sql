@@ -22,6 +22,7 @@ select to_regclass('Versions') is null as fresh \gset
 \endif
 
 \ir logic/activities.sql
+\ir logic/alone.sql
 \ir logic/checkpoint.sql
 \ir logic/clock.sql
 \ir logic/entities.sql

@@ -220,7 +220,7 @@ begin
       and p_outcomes[c.item] = 0;
     get diagnostics v_deleted = row_count;
     if v_deleted <> v_expected then
-      raise exception 'a consumed message is gone' using errcode = 'P0D01';
+      perform __InputIsGone('consumed message');
     end if;
   end if;
   if p_batch ? 'inline_done_item' then
@@ -256,7 +256,7 @@ begin
     and __Holds(t.lease_token, c.token);
   get diagnostics v_deleted = row_count;
   if v_deleted <> v_expected then
-    raise exception 'a completed task is gone' using errcode = 'P0D01';
+    perform __InputIsGone('completed task');
   end if;
 end $$;
 

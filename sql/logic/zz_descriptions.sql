@@ -146,6 +146,12 @@ comment on function _AbandonTasks is
   'places again.';
 comment on function __AbandonInlineTasks is
   'The part of _AbandonTasks for those that have no row: they get free ones.';
+comment on function __InputIsGone is
+  'Fails with P0D01: something that a turn has used up is not there any more.';
+comment on function __EndOrchestration is
+  '__EndOrchestrations for one instance.';
+comment on function __HoldHub is
+  'Holds the hubs as __LockHubs does, for a creation.';
 comment on function _CheckpointOrchestration is
   'Commits turns.';
 comment on function __FenceTurns is

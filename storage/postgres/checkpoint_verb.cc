@@ -379,7 +379,10 @@ class AnswerRows {
 class CommitCheckpoints : public CheckpointVerb {
  public:
   explicit CommitCheckpoints(VerbContext* context)
-      : CallVerb(context, "_CheckpointOrchestration", true) {}
+      : CallVerb(context, "_CheckpointOrchestration", true) {
+    AddLoneForm(MakeLoneTurn(context));
+    AddLoneForm(MakeLoneEnd(context));
+  }
   bool one_per_key() const override { return true; }
 
  protected:

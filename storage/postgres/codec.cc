@@ -117,18 +117,25 @@ Column& Column::AddNull() {
   return *this;
 }
 
-Column& Column::AddSet(std::vector<int32_t> values) {
-  if (values.empty()) return AddNull();
+std::optional<std::string> SetText(std::vector<int32_t> values) {
+  if (values.empty()) return std::nullopt;
   std::sort(values.begin(), values.end());
-  // Quotes of an array's element, within those of JSON.
-  absl::StrAppend(&text_, text_.empty() ? "" : ",", "\\\"{");
+  std::string text = "{";
   for (auto run = values.begin(); run != values.end();) {
     auto last = run;
     while (last + 1 != values.end() && last[1] <= int64_t{*last} + 1) ++last;
-    absl::StrAppend(&text_, run == values.begin() ? "[" : ",[", *run, ",", *last, "]");
+    absl::StrAppend(&text, run == values.begin() ? "[" : ",[", *run, ",", *last, "]");
     run = last + 1;
   }
-  absl::StrAppend(&text_, "}\\\"");
+  text.push_back('}');
+  return text;
+}
+
+Column& Column::AddSet(std::vector<int32_t> values) {
+  const std::optional<std::string> text = SetText(std::move(values));
+  if (!text.has_value()) return AddNull();
+  // Quotes of an array's element, within those of JSON.
+  absl::StrAppend(&text_, text_.empty() ? "" : ",", "\\\"", *text, "\\\"");
   return *this;
 }
 

@@ -28,14 +28,17 @@
 
 namespace dt::postgres {
 
+// A set of numbers as an int4multirange in text form; nullopt if it is empty. Below INT32_MAX, since
+// PostgreSQL stores the number behind each range.
+std::optional<std::string> SetText(std::vector<int32_t> values);
+
 // A column of numbers in PostgreSQL's text form of an array, for lists that every call has: much
 // cheaper for the server than a list of JSON objects.
 class Column {
  public:
   Column& Add(int64_t value);
   Column& AddNull();
-  // A set of numbers as an int4multirange in text form, null if it is empty. Below INT32_MAX, since
-  // PostgreSQL stores the number behind each range.
+  // As SetText.
   Column& AddSet(std::vector<int32_t> values);
   Column& AddOptional(std::optional<int64_t> value) { return value ? Add(*value) : AddNull(); }
   bool empty() const { return text_.empty(); }

@@ -98,7 +98,11 @@ class Params {
   // nullopt = NULL; an empty view = empty.
   Params& ByteaArray(absl::Span<const std::optional<std::string_view>> values);
 
+  Params& OptionalInt4(std::optional<int32_t> value);
+  Params& OptionalInt8(std::optional<int64_t> value);
   Params& OptionalText(std::optional<std::string> value);
+  Params& OptionalJsonb(std::optional<std::string> value);
+  Params& OptionalBytea(std::optional<std::string> value);
   Params& OptionalTimestamp(std::optional<absl::Time> value);
 
   size_t size() const { return values_.size(); }

@@ -93,7 +93,9 @@ namespace {
 
 class Create : public CreateVerb {
  public:
-  explicit Create(VerbContext* context) : CallVerb(context, "_CreateInstances", true) {}
+  explicit Create(VerbContext* context) : CallVerb(context, "_CreateInstances", true) {
+    AddLoneForm(MakeLoneCreation(context));
+  }
   // Two creations of one id in one statement could not see each other.
   bool one_per_key() const override { return true; }
 

@@ -54,6 +54,12 @@ bool Lane::RunPart(Batch part, std::vector<Batch>* rest) {
     const absl::Time sent_at = SteadyNow();
     absl::StatusOr<Result> result = SendOnce(part, params);
     ChargeForLocks(*part.front(), SteadyNow() - sent_at, !result.ok());
+    if (result.ok() && part.front()->verb->Declines(*result, part)) {
+      part.front()->declined_ = true;
+      params = Params();
+      part.front()->verb->Encode(part, &params);
+      continue;
+    }
     if (result.ok()) {
       CompleteAll(*result, std::move(part));
       return true;
@@ -116,7 +122,8 @@ absl::StatusOr<Result> Lane::SendOnce(const Batch& part, const Params& params) {
   int64_t before = connection_->round_trips();
   absl::Status ready = SetLockTimeout(LockTimeoutFor(*part.front()));
   if (!ready.ok()) return ready;
-  absl::StatusOr<Result> result = connection_->Execute(part.front()->verb->statement(), params);
+  absl::StatusOr<Result> result =
+      connection_->Execute(part.front()->verb->StatementFor(part), params);
   absl::MutexLock lock(&mutex_);
   counters_.round_trips += connection_->round_trips() - before;
   return result;

@@ -43,6 +43,8 @@ class Operation {
 
   // An earlier call with it ended with its session. A call that the server refused changed nothing.
   bool may_have_happened() const { return may_have_happened_; }
+  // A call with it alone had no answer (Verb::Declines).
+  bool declined() const { return declined_; }
 
  private:
   friend class BlockedOperations;
@@ -50,6 +52,7 @@ class Operation {
   absl::Time give_up_at_;
   int lost_calls_ = 0;  // connections that broke while it was in flight
   bool may_have_happened_ = false;
+  bool declined_ = false;
   int timeouts_ = 0;  // calls with nothing else in them that took too long
   // It goes to the lane for large operations.
   bool beside_ = false;
@@ -74,10 +77,17 @@ uint64_t OrderKey(HubId hub, std::string_view instance_id);
 class Verb {
  public:
   virtual ~Verb() = default;
+  // The statement for any operations of this verb; its name is that of the verb, too.
   virtual const Statement& statement() const = 0;
-  // Fills the parameters for these operations (never empty, all of this verb and of one hub). May
-  // be called again for the same operations when a call is repeated. The operations stay alive.
+  // The statement for these operations, which may have a shorter one of their own.
+  virtual const Statement& StatementFor(Operations) const { return statement(); }
+  // Fills the parameters of StatementFor these operations (never empty, all of this verb and of one
+  // hub). May be called again for the same operations when a call is repeated. The operations stay
+  // alive.
   virtual void Encode(Operations operations, Params* params) const = 0;
+  // Whether this is no answer: nothing has happened, and the operations, of which there is one, are
+  // sent again with `declined` set, for which there is another statement.
+  virtual bool Declines(const Result&, Operations) const { return false; }
   // Ends every operation by its part of the result (its callback runs here) and returns OK; or ends
   // none and returns why the result does not fit. Then the lane fails them with kInternal.
   virtual absl::Status Complete(const Result& result, Operations operations) const = 0;

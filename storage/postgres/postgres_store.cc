@@ -157,7 +157,8 @@ struct PostgresStore::Verbs {
 
 PostgresStore::PostgresStore(PostgresStoreOptions options)
     : options_(std::move(options)),
-      context_{options_.schema, static_cast<size_t>(options_.payload_inline_bytes_max)},
+      context_{options_.schema, static_cast<size_t>(options_.payload_inline_bytes_max),
+               options_.lone_forms},
       verbs_(std::make_unique<Verbs>(&context_)),
       keeper_(KeeperOptions(options_),
               [this](WorkerId worker) {

@@ -30,6 +30,9 @@ SettingValues TransactionSettings(const ConnectionOptions& options, int server_v
       {"exit_on_error", "off"},
       {"plpgsql.extra_errors", "none"},
       {"jit", "off"},
+      // Plans are made once, perhaps while a table is empty, and must stay good when it has grown.
+      // (Functions set it themselves, as others call them, too.)
+      {"enable_seqscan", "off"},
       // Array parameters of a few elements look cheaper when planned for their values, so the
       // server would plan every statement of every call again: a sixth of its time at low load
       // (perf).

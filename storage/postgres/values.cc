@@ -170,8 +170,20 @@ Params& Params::ByteaArray(absl::Span<const std::optional<std::string_view>> val
   return Add(kByteaArray, std::move(out));
 }
 
+Params& Params::OptionalInt4(std::optional<int32_t> value) {
+  return value.has_value() ? Int4(*value) : AddNull(kInt4);
+}
+Params& Params::OptionalInt8(std::optional<int64_t> value) {
+  return value.has_value() ? Int8(*value) : AddNull(kInt8);
+}
 Params& Params::OptionalText(std::optional<std::string> value) {
   return value.has_value() ? Text(*std::move(value)) : AddNull(kText);
+}
+Params& Params::OptionalJsonb(std::optional<std::string> value) {
+  return value.has_value() ? Jsonb(*std::move(value)) : AddNull(kJsonb);
+}
+Params& Params::OptionalBytea(std::optional<std::string> value) {
+  return value.has_value() ? Bytea(*std::move(value)) : AddNull(kBytea);
 }
 Params& Params::OptionalTimestamp(std::optional<absl::Time> value) {
   return value.has_value() ? Timestamp(*value) : AddNull(kTimestamptz);

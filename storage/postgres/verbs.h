@@ -24,6 +24,7 @@
 #include "storage/postgres/codec.h"
 #include "storage/postgres/hints.h"
 #include "storage/postgres/lane.h"
+#include "storage/postgres/lone_form.h"
 #include "storage/records.h"
 #include "storage/store.h"
 
@@ -33,6 +34,7 @@ namespace dt::postgres {
 struct VerbContext {
   std::string schema;
   size_t payload_inline_bytes_max = 0;  // larger values are stored by reference
+  bool lone_forms = true;               // false: what comes alone is a batch of one (tests)
   std::atomic<WorkerId> worker{0};
   std::atomic<bool> reread{false};
   // Other daemons share the schema, as far as is known: then hints are worth their commit.
@@ -91,9 +93,16 @@ class CallVerb : public Verb {
       : context_(context), statement_(std::move(statement)), repeatable_(true) {}
 
   const Statement& statement() const override { return statement_; }
+  const Statement& StatementFor(Operations operations) const override {
+    const Lone* lone = LoneFor(operations);
+    return lone == nullptr ? statement_ : lone->statement;
+  }
   bool repeatable() const override { return repeatable_; }
 
   void Encode(Operations operations, Params* params) const override {
+    if (const Lone* lone = LoneFor(operations); lone != nullptr) {
+      return lone->Encode(operations.front()->hub, CallOf(operations.front()).request, params);
+    }
     Envelope envelope(context_->payload_inline_bytes_max);
     envelope.BeginObject();
     bool again = false;
@@ -104,11 +113,19 @@ class CallVerb : public Verb {
     envelope.Fill(operations.front()->hub, params);
   }
 
+  bool Declines(const Result& result, Operations operations) const override {
+    return result.rows() == 0 && LoneFor(operations) != nullptr;
+  }
+
   absl::Status Complete(const Result& result, Operations operations) const override {
     Replies replies(operations.size());
     for (absl::StatusOr<Reply>& reply : replies) reply = Reply{};
-    const absl::Status status = DecodeReplies(result, RequestsOf(operations), replies);
-    if (!status.ok()) return status;
+    if (const Lone* lone = LoneFor(operations); lone != nullptr) {
+      lone->Decode(result, CallOf(operations.front()).request, &*replies.front());
+    } else {
+      const absl::Status status = DecodeReplies(result, RequestsOf(operations), replies);
+      if (!status.ok()) return status;
+    }
     for (size_t i = 0; i < operations.size(); ++i) {
       CallOf(operations[i]).Finish(std::move(replies[i]));
     }
@@ -123,6 +140,10 @@ class CallVerb : public Verb {
                                      Replies& replies) const = 0;
   VerbContext* context() const { return context_; }
 
+  using Lone = LoneForm<Request, Reply>;
+  // The first form that fits a request is taken. For constructors.
+  void AddLoneForm(std::unique_ptr<const Lone> form) { lone_forms_.push_back(std::move(form)); }
+
   static ThisCall& CallOf(const std::unique_ptr<Operation>& operation) {
     return static_cast<ThisCall&>(*operation);
   }
@@ -134,9 +155,21 @@ class CallVerb : public Verb {
   }
 
  private:
+  // null: these go as a batch.
+  const Lone* LoneFor(Operations operations) const {
+    if (operations.size() != 1 || operations.front()->declined() || !context_->lone_forms) {
+      return nullptr;
+    }
+    for (const std::unique_ptr<const Lone>& form : lone_forms_) {
+      if (form->Fits(CallOf(operations.front()).request)) return form.get();
+    }
+    return nullptr;
+  }
+
   VerbContext* const context_;
   const Statement statement_;
   const bool repeatable_;
+  std::vector<std::unique_ptr<const Lone>> lone_forms_;
 };
 
 // The 0-based position that a 1-based column names; kInternal if it is none of `count`.
@@ -272,6 +305,11 @@ std::unique_ptr<LookForDeletedHubsVerb> MakeLookForDeletedHubsVerb(VerbContext* 
 std::unique_ptr<CleanHubsVerb> MakeCleanHubsVerb(VerbContext* context);
 std::unique_ptr<ListWorkersVerb> MakeListWorkersVerb(VerbContext* context);
 std::unique_ptr<SweepVerb> MakeSweepVerb(VerbContext* context);
+
+// The shorter forms of checkpoints and creations that come alone.
+std::unique_ptr<const LoneForm<Checkpoint, CheckpointResult>> MakeLoneTurn(VerbContext* context);
+std::unique_ptr<const LoneForm<Checkpoint, CheckpointResult>> MakeLoneEnd(VerbContext* context);
+std::unique_ptr<const LoneForm<NewInstance, CreateResult>> MakeLoneCreation(VerbContext* context);
 
 // Checkpoints as _CheckpointOrchestration takes them: members of the batch object.
 void EncodeCheckpoints(const CheckpointVerb::Requests& checkpoints, Envelope& envelope);

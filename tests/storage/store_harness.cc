@@ -27,14 +27,18 @@ class MemoryWorld : public World {
 
 class PostgresWorld : public World {
  public:
-  explicit PostgresWorld(Database database)
-      : PostgresWorld(OptionsFor(database == Database::kOwn ? NewUrl() : SharedUrl())) {}
-  explicit PostgresWorld(postgres::ConnectionOptions options)
-      : options_(std::move(options)), connection_(PostgresFixture::Connect(options_.url)) {}
+  PostgresWorld(Database database, bool lone_forms)
+      : PostgresWorld(OptionsFor(database == Database::kOwn ? NewUrl() : SharedUrl()), lone_forms) {
+  }
+  explicit PostgresWorld(postgres::ConnectionOptions options, bool lone_forms = true)
+      : options_(std::move(options)),
+        lone_forms_(lone_forms),
+        connection_(PostgresFixture::Connect(options_.url)) {}
 
   std::unique_ptr<Store> NewStore() override {
     postgres::PostgresStoreOptions options;
     options.connection = options_;
+    options.lone_forms = lone_forms_;
     if (const char* mode = std::getenv("DTPG_TEST_POOLER")) {
       static const PoolerFixture pooler(mode, /*sessions=*/100);
       options.connection.url = pooler.UrlOf(DatabaseOf(options_.url));
@@ -70,6 +74,7 @@ class PostgresWorld : public World {
   }
 
   const postgres::ConnectionOptions options_;
+  const bool lone_forms_;
   const std::unique_ptr<postgres::Connection> connection_;
 };
 
@@ -82,11 +87,13 @@ T Checked(absl::StatusOr<T> value) {
 
 }  // namespace
 
-StoreKind AnyKind() { return GENERATE(StoreKind::kMemory, StoreKind::kPostgres); }
+StoreKind AnyKind() {
+  return GENERATE(StoreKind::kMemory, StoreKind::kPostgres, StoreKind::kPostgresBatches);
+}
 
 std::unique_ptr<World> NewWorld(StoreKind kind, Database database) {
   if (kind == StoreKind::kMemory) return std::make_unique<MemoryWorld>();
-  return std::make_unique<PostgresWorld>(database);
+  return std::make_unique<PostgresWorld>(database, kind == StoreKind::kPostgres);
 }
 
 std::unique_ptr<World> WorldOn(const postgres::ConnectionOptions& options) {

@@ -16,7 +16,8 @@
 
 namespace dt::testing {
 
-enum class StoreKind { kMemory, kPostgres };
+// kPostgresBatches has no short ways for what comes alone: everything is a batch.
+enum class StoreKind { kMemory, kPostgres, kPostgresBatches };
 // The test case that calls this runs once with each.
 StoreKind AnyKind();
 
