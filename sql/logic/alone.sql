@@ -1,7 +1,8 @@
 -- What the statements of single calls (../statements) call. Such a call comes alone, as calls do
 -- when little happens, and somebody waits for it. It takes columns, not lists, and touches what its
--- item needs and nothing else. It is a short cut for what goes well: everything else, and batches of
--- any size, are for the functions of the daemon. The conformance suite (tests/storage) plays both.
+-- item needs and nothing else. It is a short cut for what goes well: everything else, and batches
+-- of any size, are for the functions of the daemon. The conformance suite (tests/storage) plays
+-- both.
 
 -- __InputIsGone: fails with P0D01: something that a turn has used up is not there any more.
 create or replace function __InputIsGone(p_what text) returns boolean
