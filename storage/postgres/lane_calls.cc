@@ -21,6 +21,7 @@ absl::Status ForCaller(const absl::Status& status) {
     case absl::StatusCode::kUnavailable:
     case absl::StatusCode::kResourceExhausted:
     case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kDeadlineExceeded:
     case absl::StatusCode::kInternal:
       return status;
     case absl::StatusCode::kNotFound:
