@@ -101,6 +101,10 @@ absl::Status Lane::StandingFault(absl::Time written_at) const {
 
 void Lane::Run() {
   while (Gather()) {
+    if (waiting_.empty() && blocked_.empty()) {
+      if (IdleEnd() <= SteadyNow()) Disconnect();
+      continue;
+    }
     if (EnsureConnected()) {
       Batch batch = TakeBatch();
       if (batch.empty()) continue;
@@ -108,6 +112,7 @@ void Lane::Run() {
         HandOver(std::move(batch.front()));
       } else {
         RunBatch(std::move(batch));
+        used_at_ = SteadyNow();
       }
     }
     // While there is no connection, and as well while there is one that takes nothing: to a server
@@ -127,7 +132,8 @@ void Lane::Run() {
 bool Lane::Gather() {
   absl::MutexLock lock(&mutex_);
   if (waiting_.empty() && blocked_.empty()) {
-    mutex_.Await(absl::Condition(this, &Lane::HasArrivedOrStopping));
+    mutex_.AwaitWithTimeout(absl::Condition(this, &Lane::HasArrivedOrStopping),
+                            IdleEnd() - SteadyNow());
   } else if (absl::Duration left = std::min(not_before_, EarliestGiveUp()) - SteadyNow();
              left > absl::ZeroDuration()) {
     mutex_.AwaitWithTimeout(absl::Condition(&stopping_), left);
@@ -143,6 +149,13 @@ bool Lane::Gather() {
   arrived_.clear();
   if (!stopping_) return true;
   return !(waiting_.empty() && blocked_.empty()) && SteadyNow() < drain_until_;
+}
+
+absl::Time Lane::IdleEnd() const {
+  if (connection_ == nullptr || options_.idle_max == absl::ZeroDuration()) {
+    return absl::InfiniteFuture();
+  }
+  return used_at_ + options_.idle_max;
 }
 
 absl::Time Lane::EarliestGiveUp() const {
@@ -211,7 +224,7 @@ bool Lane::EnsureConnected() {
     return false;
   }
   connection_ = *std::move(connection);
-  connected_at_ = SteadyNow();
+  connected_at_ = used_at_ = SteadyNow();
   lock_timeout_ = options_.connection.lock_timeout;
   absl::MutexLock lock(&mutex_);
   canceler_ = connection_->canceler();

@@ -36,6 +36,10 @@
 // its turn has come, so that others need not wait while it is written; operations with its order
 // key stay here until it has ended.
 //
+// Connections. A lane connects when it has something to send, and closes a connection that it has
+// not used for a while (LaneOptions::idle_max), so that daemons with little to do leave the
+// server's connections to others. The operation that comes next waits until there is a new one.
+//
 // Threads. Submit, counters, Stop may be called from any thread. Verb and Operation methods run on
 // the lane's thread (and on the thread in Stop() for what is left), never under a lock, in order.
 #ifndef DT_STORAGE_POSTGRES_LANE_H_
@@ -107,6 +111,9 @@ struct LaneOptions {
   // Connections are renewed between calls after this, so that rotated passwords and moved primaries
   // are found; zero = never.
   absl::Duration connection_age_max = absl::Hours(1);
+  // A connection that has carried nothing for so long is closed; zero = never. It is longer than
+  // the pauses of what comes every few seconds, which would connect each time.
+  absl::Duration idle_max = absl::Seconds(30);
 };
 
 struct LaneCounters {
@@ -124,7 +131,7 @@ struct LaneCounters {
 
 class Lane {
  public:
-  // Starts the thread, which connects when the first operation arrives.
+  // Starts the thread, which connects when an operation arrives.
   explicit Lane(LaneOptions options);
   ~Lane();  // Stop(zero)
   Lane(const Lane&) = delete;
@@ -150,8 +157,11 @@ class Lane {
 
   // The lane's thread.
   void Run();
-  // Waits for something to do and moves new operations to waiting_. False when it is time to end.
+  // Waits for something to do, or until IdleEnd, and moves new operations to waiting_. False when
+  // it is time to end.
   bool Gather();
+  // When the connection is to be closed if nothing comes; never where there is none.
+  absl::Time IdleEnd() const;
   // When the first of those that wait loses its patience, while a fault lasts; else never.
   absl::Time EarliestGiveUp() const;
   // True when a call can be sent; otherwise a fault was noted and not_before_ says when to try
@@ -217,6 +227,7 @@ class Lane {
   bool tried_blocked_ = false;  // the last call was for a blocked operation
   std::unique_ptr<Connection> connection_;
   absl::Time connected_at_;
+  absl::Time used_at_;                            // when the connection was last in use
   absl::Time not_before_ = absl::InfinitePast();  // no call and no connecting before this
   absl::Status fault_;                            // why, or OK since the last call went through
   absl::Time fault_logged_at_ = absl::InfinitePast();

@@ -129,11 +129,19 @@ void Listener::Disconnect() {
   connection_.reset();
 }
 
+absl::Time Listener::IdleEnd() const {
+  const bool only_sends = connection_ != nullptr && !options_.listen;
+  return only_sends ? used_at_ + options_.idle_max : absl::InfiniteFuture();
+}
+
 bool Listener::Wait() {
+  if (IdleEnd() <= SteadyNow()) Disconnect();
   if (options_.listen && connection_ == nullptr && SteadyNow() >= not_before_) Connect();
   absl::StatusOr<std::vector<Notification>> arrived = std::vector<Notification>();
   if (connection_ != nullptr) {
-    arrived = connection_->WaitForNotifications(UntilNextHints(), interrupt_.fd());
+    const absl::Duration until_idle = std::max(IdleEnd() - SteadyNow(), absl::ZeroDuration());
+    arrived =
+        connection_->WaitForNotifications(std::min(UntilNextHints(), until_idle), interrupt_.fd());
   } else {
     absl::Duration wait = UntilNextHints();
     if (options_.listen) wait = std::min(wait, not_before_ - SteadyNow());
@@ -173,6 +181,7 @@ bool Listener::Connect() {
     return false;
   }
   connection_ = *std::move(connection);
+  used_at_ = SteadyNow();
   backoff_.Reset();
   const bool hears = options_.listen && !connection_->session_is_shared();
   {
@@ -240,6 +249,7 @@ bool Listener::Send(const std::vector<std::string>& payloads) {
   static const Statement kNotify = {
       "notify", "select pg_catalog.pg_notify($1, payload) from pg_catalog.unnest($2) payload"};
   absl::StatusOr<Result> sent = connection_->Execute(kNotify, params);
+  used_at_ = SteadyNow();
   if (!sent.ok()) return connection_->connected();
   absl::MutexLock lock(&mutex_);
   counters_.sent += static_cast<int64_t>(payloads.size());

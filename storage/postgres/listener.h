@@ -42,6 +42,8 @@ struct ListenerOptions {
   absl::Duration gather = absl::Milliseconds(1);
   absl::Duration reconnect_delay_min = absl::Milliseconds(100);
   absl::Duration reconnect_delay_max = absl::Seconds(10);
+  // Without `listen`, a connection that has sent nothing for so long is closed.
+  absl::Duration idle_max = absl::Seconds(30);
 };
 
 struct ListenerCounters {
@@ -91,6 +93,8 @@ class Listener {
   // A hint has been added.
   void SetTime() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Disconnect();
+  // When a connection that only sends is to be closed if nothing comes; never for others.
+  absl::Time IdleEnd() const;
   bool Stopping() const;
   absl::Duration UntilNextHints() const;
 
@@ -102,6 +106,7 @@ class Listener {
   // Of the own thread.
   std::unique_ptr<Connection> connection_;
   absl::Time not_before_ = absl::InfinitePast();
+  absl::Time used_at_;   // when the connection last sent something, or was made
   bool warned_ = false;  // that nothing arrives
   Backoff backoff_;
   absl::BitGen random_;

@@ -4,65 +4,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "storage/postgres/process_identity.h"
+#include "storage/postgres/store_sessions.h"
 #include "storage/postgres/worker_report.h"
+#include "storage/steady_clock.h"
 
 namespace dt::postgres {
 namespace {
-
-LaneOptions LaneFor(const PostgresStoreOptions& options, std::string name) {
-  LaneOptions lane = options.lane;
-  lane.name = std::move(name);
-  lane.connection = options.connection;
-  lane.queue_bytes_max = static_cast<size_t>(options.queue_bytes_max);
-  lane.connection.lock_timeout = options.lane_lock_timeout;
-  return lane;
-}
-
-LaneOptions WriteLane(const PostgresStoreOptions& options, int number, Lane* large) {
-  LaneOptions lane = LaneFor(options, absl::StrCat("writes ", number));
-  lane.connection.statement_timeout = options.lane_statement_timeout;
-  lane.large = large;
-  return lane;
-}
-
-LaneOptions LargeLane(const PostgresStoreOptions& options) {
-  LaneOptions lane = LaneFor(options, "large writes");
-  lane.batch_operations_max = 1;
-  lane.timed_out = absl::StatusCode::kInvalidArgument;
-  return lane;
-}
-
-LaneOptions ClaimLane(const PostgresStoreOptions& options) {
-  LaneOptions lane = LaneFor(options, "claims");
-  lane.connection.statement_timeout = options.claim_statement_timeout;
-  // The dispatcher asks for less then, so the same call would only take as long again.
-  lane.timeouts_max = 1;
-  lane.timed_out = absl::StatusCode::kDeadlineExceeded;
-  lane.connection.durability = Durability::kAsynchronous;
-  return lane;
-}
-
-LaneOptions ReadLane(const PostgresStoreOptions& options, std::string name) {
-  LaneOptions lane = LaneFor(options, std::move(name));
-  lane.connection.statement_timeout = options.read_statement_timeout;
-  return lane;
-}
-
-LaneOptions RemovalLane(const PostgresStoreOptions& options) {
-  LaneOptions lane = LaneFor(options, "removals");
-  // A batch that a crash undoes is removed again.
-  lane.connection.durability = Durability::kAsynchronous;
-  return lane;
-}
-
-ListenerOptions HintOptions(const PostgresStoreOptions& options) {
-  ListenerOptions hints;
-  hints.connection = options.connection;
-  if (!options.listen_url.empty()) hints.connection.url = options.listen_url;
-  hints.schema = options.schema;
-  hints.listen = options.listen;
-  return hints;
-}
 
 template <typename Request, typename Reply>
 LetterCallback<Request, Reply> AsLetterCallback(LetterCallback<Request, Reply> done) {
@@ -73,17 +20,6 @@ LetterCallback<Request, Reply> AsLetterCallback(Callback<Reply> done) {
   return [done = std::move(done)](Request, absl::StatusOr<Reply> reply) mutable {
     std::move(done)(std::move(reply));
   };
-}
-
-LeaseKeeperOptions KeeperOptions(const PostgresStoreOptions& options) {
-  LeaseKeeperOptions keeper;
-  keeper.connection = options.connection;
-  keeper.connection.durability = Durability::kAsynchronous;
-  keeper.schema = options.schema;
-  keeper.version = options.version;
-  keeper.lease = options.lease;
-  keeper.clock = options.clock;
-  return keeper;
 }
 
 }  // namespace
@@ -167,16 +103,16 @@ PostgresStore::PostgresStore(PostgresStoreOptions options)
                 observer_.load()->OnRegistered(worker);
               }),
       listener_(HintOptions(options_), HintCallbacks()),
-      large_lane_(std::make_unique<Lane>(LargeLane(options_))),
-      claim_lane_(std::make_unique<Lane>(ClaimLane(options_))),
-      read_lane_(std::make_unique<Lane>(ReadLane(options_, "reads"))),
-      search_lane_(std::make_unique<Lane>(ReadLane(options_, "searches"))),
-      upkeep_lane_(std::make_unique<Lane>(LaneFor(options_, "upkeep"))),
-      removal_lane_(std::make_unique<Lane>(RemovalLane(options_))) {
+      large_lane_(std::make_unique<Lane>(LargeLaneOptions(options_))),
+      claim_lane_(std::make_unique<Lane>(ClaimLaneOptions(options_))),
+      read_lane_(std::make_unique<Lane>(ReadLaneOptions(options_, "reads"))),
+      search_lane_(std::make_unique<Lane>(ReadLaneOptions(options_, "searches"))),
+      upkeep_lane_(std::make_unique<Lane>(UpkeepLaneOptions(options_))),
+      removal_lane_(std::make_unique<Lane>(RemovalLaneOptions(options_))) {
   context_.hint = [this](HubId hub) { listener_.Notify(hub); };
   for (int i = 0; i < options_.write_lanes; ++i) {
     write_lanes_.push_back(
-        std::make_unique<Lane>(dt::postgres::WriteLane(options_, i + 1, large_lane_.get())));
+        std::make_unique<Lane>(WriteLaneOptions(options_, i + 1, large_lane_.get())));
   }
 }
 
@@ -254,6 +190,25 @@ void PostgresStore::SubmitWrite(const CallVerb<Request, Reply>& verb, HubId hub,
          std::move(caller_gone));
 }
 
+template <typename Request, typename Reply>
+void PostgresStore::Look(Lane& apart, const CallVerb<Request, Reply>& verb, HubId hub,
+                         Request request, Callback<Reply> done) {
+  constexpr size_t kBytes = 256;
+  const absl::Time begin = SteadyNow();
+  if (look_pace_.Apart(begin)) {
+    return Submit(apart, verb, hub, 0, kBytes, std::move(request), std::move(done));
+  }
+  Submit(
+      *claim_lane_, verb, hub, 0, kBytes, std::move(request),
+      Callback<Reply>([this, begin, done = std::move(done)](absl::StatusOr<Reply> reply) mutable {
+        // How long the database was away says nothing about looks.
+        if (const absl::Time now = SteadyNow(); !absl::IsUnavailable(reply.status())) {
+          look_pace_.Took(now - begin, now);
+        }
+        std::move(done)(std::move(reply));
+      }));
+}
+
 void PostgresStore::ResolveHub(std::string name, bool create, Callback<HubId> done) {
   const size_t bytes = name.size();
   HubRequest request{std::move(name), false};
@@ -281,15 +236,15 @@ void PostgresStore::DeleteHub(std::string name, DoneCallback done) {
 
 void PostgresStore::CleanHubs(HubCleanupRequest request, Callback<HubCleanupResult> done) {
   // A look that finds nothing, as nearly all do, costs no connection of its own.
-  Submit(*upkeep_lane_, *verbs_->look_for_deleted_hubs, 0, 0, 64, true,
-         Callback<bool>([this, request, done = std::move(done)](absl::StatusOr<bool> any) mutable {
-           if (!any.ok() || !*any) {
-             std::move(done)(any.ok() ? absl::StatusOr<HubCleanupResult>(HubCleanupResult{})
-                                      : any.status());
-             return;
-           }
-           Submit(*removal_lane_, *verbs_->clean_hubs, 0, 0, 64, request, std::move(done));
-         }));
+  Look(*upkeep_lane_, *verbs_->look_for_deleted_hubs, 0, true,
+       Callback<bool>([this, request, done = std::move(done)](absl::StatusOr<bool> any) mutable {
+         if (!any.ok() || !*any) {
+           std::move(done)(any.ok() ? absl::StatusOr<HubCleanupResult>(HubCleanupResult{})
+                                    : any.status());
+           return;
+         }
+         Submit(*removal_lane_, *verbs_->clean_hubs, 0, 0, 64, request, std::move(done));
+       }));
 }
 
 void PostgresStore::CreateInstance(NewInstance instance,
@@ -395,12 +350,12 @@ void PostgresStore::TellOthers(WaitHints hints) {
 }
 
 void PostgresStore::SweepDeadWorkers(Callback<SweepResult> done) {
-  Submit(*upkeep_lane_, *verbs_->list_workers, 0, 0, 64, served_by_others_.since(),
-         Callback<std::vector<WorkerRow>>(
-             [this, done = std::move(done)](absl::StatusOr<std::vector<WorkerRow>> rows) mutable {
-               if (!rows.ok()) return std::move(done)(rows.status());
-               Sweep(*rows, std::move(done));
-             }));
+  Look(*upkeep_lane_, *verbs_->list_workers, 0, served_by_others_.since(),
+       Callback<std::vector<WorkerRow>>(
+           [this, done = std::move(done)](absl::StatusOr<std::vector<WorkerRow>> rows) mutable {
+             if (!rows.ok()) return std::move(done)(rows.status());
+             Sweep(*rows, std::move(done));
+           }));
 }
 
 void PostgresStore::Sweep(const std::vector<WorkerRow>& rows, Callback<SweepResult> done) {
@@ -432,7 +387,22 @@ void PostgresStore::Sweep(const std::vector<WorkerRow>& rows, Callback<SweepResu
 void PostgresStore::FindUnacceptedWork(UnacceptedSearch search,
                                        LetterCallback<UnacceptedSearch, UnacceptedWork> done) {
   const HubId hub = search.hub;
-  Submit(*search_lane_, *verbs_->unaccepted, hub, 0, 256, std::move(search), std::move(done));
+  // Whether there is any such work is soon known, as a claim knows what there is; how much there
+  // is, which is counted where there is some, takes longer.
+  UnacceptedSearch any = search;
+  any.groups_max = 1;
+  any.count_max = 1;
+  Look(*search_lane_, *verbs_->unaccepted, hub, std::move(any),
+       Callback<UnacceptedWork>([this, hub, search = std::move(search), done = std::move(done)](
+                                    absl::StatusOr<UnacceptedWork> found) mutable {
+         if (!found.ok() ||
+             (found->turns.empty() && found->tasks.empty() && found->entities.empty())) {
+           std::move(done)(std::move(search), std::move(found));
+         } else {
+           Submit(*search_lane_, *verbs_->unaccepted, hub, 0, 256, std::move(search),
+                  std::move(done));
+         }
+       }));
 }
 
 namespace {

@@ -5,13 +5,17 @@
 //   writes       `write_lanes` lanes by hash of (hub, instance id): what concerns one instance is
 //                done in order
 //   claims       one lane for claims and for the inboxes of leased instances; its commits do not
-//                wait for the log, because a lost claim costs a new one
+//                wait for the log, because a lost claim costs a new one. It also carries the looks
+//                that come although nothing happens, unless they take long (look_pace.h)
 //   reads        one lane for clients, so that they cannot delay the work
 //   searches     one lane for lists of instances, so that a slow one delays no other client
 //   upkeep       one lane for hubs, sweeps, purges and rewinds
-//   removals     one lane for retention and deleted hubs, without a connection until the first
-//   batch hints        one connection that listens, and notifies while other daemons are registered
-//   lease keeper a connection of its own
+//   removals     one lane for retention and deleted hubs
+//   hints        one connection that listens, and notifies while other daemons are registered
+//   lease keeper a connection of its own: nothing may delay a renewal
+//
+// An idle daemon has three connections, those of the claims, the hints and the lease keeper; the
+// other lanes close theirs when they have had nothing to do for a while (lane.h).
 //
 // Threads. As store.h: any thread may call; callbacks run on the threads of the lanes, or on the
 // store's own thread for what a lane refuses.
@@ -29,6 +33,7 @@
 #include "storage/postgres/lane.h"
 #include "storage/postgres/lease_keeper.h"
 #include "storage/postgres/listener.h"
+#include "storage/postgres/look_pace.h"
 #include "storage/postgres/refusals.h"
 #include "storage/postgres/served_by_others.h"
 #include "storage/postgres/verbs.h"
@@ -132,6 +137,10 @@ class PostgresStore : public Store {
   template <typename Request, typename Reply, typename Done>
   void SubmitWrite(const CallVerb<Request, Reply>& verb, HubId hub, uint64_t order_key,
                    size_t bytes, Request request, Done done, CallerGone caller_gone = nullptr);
+  // A look goes beside the claims, or on that lane while looks take long.
+  template <typename Request, typename Reply>
+  void Look(Lane& apart, const CallVerb<Request, Reply>& verb, HubId hub, Request request,
+            Callback<Reply> done);
   void Enqueue(Lane& lane, std::unique_ptr<Operation> operation);
   ListenerCallbacks HintCallbacks();
   // SweepDeadWorkers, once all workers are known.
@@ -146,6 +155,7 @@ class PostgresStore : public Store {
   LeaseKeeper keeper_;
   Listener listener_;
   ServedByOthers served_by_others_;
+  LookPace look_pace_;
   std::unique_ptr<Lane> large_lane_;  // outlives those that hand over to it
   std::vector<std::unique_ptr<Lane>> write_lanes_;
   std::unique_ptr<Lane> claim_lane_;

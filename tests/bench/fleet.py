@@ -33,6 +33,8 @@ COUNTED_CHAINS = 300  # whose statements are looked at
 KILL_STARTED = 60  # orchestrations
 KILL_HELD = 30  # of them, those that a daemon has at least when it is killed
 KILL_ACTIVITY_SECONDS = 0.5
+# Lanes close connections that they have not used for 30 s (storage/postgres/lane.h).
+IDLE_SETTLE_SECONDS = 45
 ROLLING_DAEMONS = 4
 ROLLING_STARTS = 40  # a second
 ROLLING_ACTIVITY_SECONDS = 0.02
@@ -234,8 +236,9 @@ def idle(bench: Bench) -> Runs:
     """What each daemon asks PostgreSQL when there is nothing to do."""
     runs: Runs = []
     with (fleet(bench, IDLE_DAEMONS, counted=True) as house, workers(house.addresses)):
-        # Pauses between looks for work grow to their longest, so a time is what is waited for.
-        time.sleep(idle_set.SETTLE_SECONDS)
+        # Pauses between looks for work grow to their longest, and connections that nothing needs
+        # are closed, so a time is what is waited for.
+        time.sleep(IDLE_SETTLE_SECONDS)
         for _ in range(bench.options.repetitions):
             house.sql("select pg_stat_statements_reset()")
             begin = time.monotonic()

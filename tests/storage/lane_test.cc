@@ -395,22 +395,6 @@ TEST_CASE("lane_lost_connection_fails_what_may_have_happened_and_must_not_be_rep
   CHECK(bench.Log() == "w:k:1");
 }
 
-TEST_CASE("lane_finds_an_idle_session_ended_and_sends_on_a_new_one") {
-  WriteVerb verb("w");
-  verb.repeatable_ = false;  // nothing is lost on the old one
-  Bench bench;
-  MustBeOk(bench.Submit(&verb, "k", "1"));
-  bench.ends.WaitFor(1);
-  MustBeOk(bench.session
-               ->ExecuteOnce("select pg_terminate_backend(pid, 60000) from pg_stat_activity where "
-                             "datname = current_database() and pid <> pg_backend_pid()")
-               .status());
-  MustBeOk(bench.Submit(&verb, "k", "2"));
-  bench.ends.WaitFor(2);
-  CHECK(bench.ends.failed() == 0);
-  CHECK(bench.lane->counters().connects == 2);
-}
-
 TEST_CASE("lane_operation_that_breaks_every_connection_fails_at_last") {
   WriteVerb verb("w");
   LaneOptions options;
@@ -528,18 +512,6 @@ TEST_CASE("lane_stop_finishes_the_queue_or_fails_it_when_the_time_is_over") {
   other.lane->Stop(absl::Seconds(60));
   CHECK(other.ends.values().size() == 500);
   CHECK(other.ends.failed() == 0);
-}
-
-TEST_CASE("lane_old_connections_are_renewed_between_calls") {
-  WriteVerb verb("w");
-  LaneOptions options;
-  options.connection_age_max = absl::Nanoseconds(1);
-  Bench bench(options);
-  for (int i = 1; i <= 3; ++i) {
-    MustBeOk(bench.Submit(&verb, "k", absl::StrCat(i)));
-    bench.ends.WaitFor(i);
-  }
-  CHECK(bench.lane->counters().connects == 3);
 }
 
 }  // namespace

@@ -191,5 +191,27 @@ TEST_CASE("listener_may_only_send") {
   CHECK(a.Heard(8) == 0);
 }
 
+TEST_CASE("listener_that_only_sends_is_connected_while_it_has_something_to_send") {
+  const std::string url = PostgresFixture::Shared().NewDatabase();
+  ListenerOptions sender;
+  sender.listen = false;
+  sender.idle_max = absl::Milliseconds(20);
+  sender.connection.application_name = "sender";
+  Daemon a(url, 1, sender);
+  Daemon b(url, 2);
+  b.WaitToHear();
+  const auto session = PostgresFixture::Connect(url);
+  const std::string sessions =
+      "select from pg_stat_activity where application_name = 'sender' and datname = "
+      "current_database()";
+  for (HubId hub = 7; hub <= 8; ++hub) {
+    a.listener->Notify(hub);
+    b.WaitFor(hub, 1);
+    while (ValueOf(session->ExecuteOnce(sessions)).rows() > 0) {
+    }
+  }
+  CHECK(a.listener->counters().connects == 2);
+}
+
 }  // namespace
 }  // namespace dt::postgres
