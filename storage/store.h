@@ -155,6 +155,8 @@ struct UnacceptedWork {
   std::vector<WaitingWork> turns;
   std::vector<WaitingWork> tasks;
   std::vector<WaitingWork> entities;
+
+  bool empty() const { return turns.empty() && tasks.empty() && entities.empty(); }
 };
 
 // Work of one kind in a hub, as workers of a daemon take it.

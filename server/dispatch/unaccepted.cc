@@ -119,10 +119,7 @@ void UnacceptedWatch::OnFound(const UnacceptedFound& found, const Hub* hub, absl
     return;
   }
   const UnacceptedWork& work = *found.result;
-  if (work.turns.empty() && work.tasks.empty() && work.entities.empty() &&
-      watched.given_back.empty()) {
-    return;
-  }
+  if (work.empty() && watched.given_back.empty()) return;
   watched.next_log = now + limits_.unaccepted_log_interval;
   LogWaiting(*hub, WorkType::kTurn, work.turns, found.search.count_max, now);
   LogWaiting(*hub, WorkType::kActivity, work.tasks, found.search.count_max, now);

@@ -16,9 +16,10 @@ namespace dt::postgres {
 
 class LookPace {
  public:
-  // A look of up to this time, with what it waited for claims, delays no claim noticeably.
-  static constexpr absl::Duration kShort = absl::Milliseconds(100);
   static constexpr int kApartFactor = 100;
+
+  // What takes longer, the wait for claims included, is a long look.
+  explicit LookPace(absl::Duration short_max) : short_max_(short_max) {}
 
   // Whether a look goes on a connection of its own now.
   bool Apart(absl::Time now) const {
@@ -28,10 +29,11 @@ class LookPace {
   // A look beside the claims took so long.
   void Took(absl::Duration time, absl::Time now) {
     absl::MutexLock lock(&mutex_);
-    if (time > kShort) apart_until_ = now + kApartFactor * time;
+    if (time > short_max_) apart_until_ = now + kApartFactor * time;
   }
 
  private:
+  const absl::Duration short_max_;
   mutable absl::Mutex mutex_;
   absl::Time apart_until_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
 };

@@ -103,6 +103,7 @@ PostgresStore::PostgresStore(PostgresStoreOptions options)
                 observer_.load()->OnRegistered(worker);
               }),
       listener_(HintOptions(options_), HintCallbacks()),
+      look_pace_(options_.look_max),
       large_lane_(std::make_unique<Lane>(LargeLaneOptions(options_))),
       claim_lane_(std::make_unique<Lane>(ClaimLaneOptions(options_))),
       read_lane_(std::make_unique<Lane>(ReadLaneOptions(options_, "reads"))),
@@ -395,8 +396,7 @@ void PostgresStore::FindUnacceptedWork(UnacceptedSearch search,
   Look(*search_lane_, *verbs_->unaccepted, hub, std::move(any),
        Callback<UnacceptedWork>([this, hub, search = std::move(search), done = std::move(done)](
                                     absl::StatusOr<UnacceptedWork> found) mutable {
-         if (!found.ok() ||
-             (found->turns.empty() && found->tasks.empty() && found->entities.empty())) {
+         if (!found.ok() || found->empty()) {
            std::move(done)(std::move(search), std::move(found));
          } else {
            Submit(*search_lane_, *verbs_->unaccepted, hub, 0, 256, std::move(search),

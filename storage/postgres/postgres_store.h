@@ -55,6 +55,9 @@ struct PostgresStoreOptions {
   // the lane for large operations, where connection.statement_timeout is the limit.
   absl::Duration lane_statement_timeout = absl::Seconds(5);
   absl::Duration read_statement_timeout = absl::Seconds(30);
+  // A look beside the claims that takes longer is the last one there for a while (look_pace.h): no
+  // claim is to wait noticeably.
+  absl::Duration look_max = absl::Milliseconds(100);
   // The database's clock, from MeasureClock (lease_keeper.h); if it knows nothing, Start asks.
   ClockEstimate clock;
   absl::Duration drain = absl::Seconds(10);  // how long Stop() lets queued work finish

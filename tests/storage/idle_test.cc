@@ -15,7 +15,8 @@ namespace {
 // after so long.
 class IdleWorld : public World {
  public:
-  explicit IdleWorld(absl::Duration idle_max) {
+  explicit IdleWorld(absl::Duration idle_max, absl::Duration look_max = absl::InfiniteDuration()) {
+    options_.look_max = look_max;
     options_.connection.url = PostgresFixture::Shared().NewDatabase();
     options_.lane.idle_max = idle_max;
     session_ = PostgresFixture::Connect(options_.connection.url);
@@ -52,8 +53,7 @@ void LookAround(Daemon& daemon, HubId hub) {
   const absl::StatusOr<UnacceptedWork> unaccepted = daemon.Wait<UnacceptedWork>(
       [&](auto done) { daemon.store().FindUnacceptedWork(search, std::move(done)); });
   REQUIRE(unaccepted.ok());
-  CHECK(unaccepted->turns.empty());
-  CHECK(unaccepted->tasks.empty());
+  CHECK(unaccepted->empty());
   CHECK(daemon
             .Wait<HubCleanupResult>([&](auto done) {
               daemon.store().CleanHubs({100, absl::Minutes(1)}, std::move(done));
@@ -71,6 +71,14 @@ TEST_CASE("idle_daemon_looks_around_with_the_connection_of_its_claims") {
   while (world.Sessions() < 3) {
   }
   CHECK(world.Sessions() == 3);
+}
+
+TEST_CASE("idle_daemon_looks_around_elsewhere_after_a_look_that_took_long") {
+  IdleWorld world(absl::ZeroDuration(), /*look_max=*/absl::ZeroDuration());
+  Daemon daemon(world);
+  daemon.worker();
+  // The fourth is of the lane of upkeep, which a look goes to that follows another one soon.
+  while (world.Sessions() < 4) CHECK(daemon.Sweep() == 0);
 }
 
 TEST_CASE("idle_daemon_keeps_the_connections_of_its_lease_and_its_hints") {
@@ -96,7 +104,7 @@ TEST_CASE("idle_daemon_keeps_the_connections_of_its_lease_and_its_hints") {
 }
 
 TEST_CASE("look_pace_pure: looks that take long leave the time to the claims") {
-  postgres::LookPace pace;
+  postgres::LookPace pace(absl::Milliseconds(100));
   const absl::Time now = absl::FromUnixSeconds(1000);
   CHECK(!pace.Apart(now));
   pace.Took(absl::Milliseconds(100), now);
