@@ -175,6 +175,7 @@ struct WorkerReport {
   std::vector<ServedWork> served;
   int64_t residents = 0;
   int64_t in_flight = 0;  // at workers
+  int64_t leases = 0;     // instances and activities that no other daemon may have
   double finished_per_second = 0;
 };
 

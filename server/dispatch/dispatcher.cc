@@ -63,7 +63,7 @@ void Dispatcher::OnTime() {
   if (step_.leasing()) unaccepted_.OnTime(step_.steady, matcher_.table(), step_.effects());
   claimer_.OnTime();
   sweeps_.OnTime();
-  fleet_.OnTime(residency_.table().size());
+  fleet_.OnTime(residency_.table().size(), activities_.table().size());
   retries_.OnTime();
 }
 

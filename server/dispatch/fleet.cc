@@ -78,13 +78,14 @@ std::vector<ServedWork> Fleet::Served() const {
   return result;
 }
 
-void Fleet::OnTime(size_t residents) {
+void Fleet::OnTime(size_t residents, size_t tasks) {
   if (step_.steady < next_report_ || step_.ended) return;
   next_report_ = step_.steady + kReportInterval;
   WorkerReport report;
   report.served = Served();
   report.residents = static_cast<int64_t>(residents);
   report.in_flight = matcher_.items_in_flight();
+  report.leases = static_cast<int64_t>(residents + tasks);
   const int64_t finished = matcher_.finished();
   const absl::Duration passed = step_.steady - reported_at_;
   if (passed > absl::ZeroDuration() && passed < absl::InfiniteDuration()) {

@@ -27,7 +27,8 @@ class Fleet {
   void StreamsChanged();
   // What the workers of other daemons take.
   void SetOthers(std::vector<ServedWork> others);
-  void OnTime(size_t residents);
+  // `residents` and `tasks`: how many instances and activities this daemon has leased.
+  void OnTime(size_t residents, size_t tasks);
   absl::Time NextDeadline() const { return next_report_; }
 
  private:

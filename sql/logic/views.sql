@@ -173,8 +173,9 @@ where h.name = CurrentTaskHub();
 -- vWorkers: the daemons that have workers for the caller's hub, a row for each kind of work: turns,
 -- activities or entities. State is alive, silent (its session is gone), overdue (its lease has run
 -- out) or dead (what it held is free); Names is what its workers take, null = everything. Streams
--- and Credits are of the hub's work; Residents (instances in memory), InFlight (items at workers)
--- and FinishedPerSecond of all that the daemon does, as it said last.
+-- and Credits are of the hub's work; Residents (instances in memory), InFlight (items at workers),
+-- FinishedPerSecond and Leases (instances and activities that it holds; 0 for a dead one) of all
+-- that the daemon does, as it said last.
 create or replace view vWorkers with (security_barrier) as
 select h.name as TaskHub, w.worker_id as WorkerID, w.host as Host, w.version as Version,
        w.started as Since, nullif(w.renewed_at, '-infinity') as LastSeenTime,
@@ -183,7 +184,8 @@ select h.name as TaskHub, w.worker_id as WorkerID, w.host as Host, w.version as 
        (array['turns', 'activities', 'entities'])[s.kind + 1] as Work, s.streams as Streams,
        s.credits as Credits, s.names as Names, (w.load ->> 'residents')::bigint as Residents,
        (w.load ->> 'in_flight')::bigint as InFlight,
-       (w.load ->> 'per_second')::float8 as FinishedPerSecond
+       (w.load ->> 'per_second')::float8 as FinishedPerSecond,
+       case when w.lease_until = '-infinity' then 0 else (w.load ->> 'leases')::bigint end as Leases
 from TaskHubs h
 cross join Workers w
 cross join lateral jsonb_to_recordset(w.served)

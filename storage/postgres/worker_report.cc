@@ -72,6 +72,7 @@ std::string LoadText(const WorkerReport& report) {
   Struct object;
   SetNumber(object, "residents", static_cast<double>(report.residents));
   SetNumber(object, "in_flight", static_cast<double>(report.in_flight));
+  SetNumber(object, "leases", static_cast<double>(report.leases));
   SetNumber(object, "per_second", std::round(report.finished_per_second * 10) / 10);
   return TextOf(object);
 }

@@ -13,7 +13,7 @@ namespace dt::postgres {
 std::string ServedText(const std::vector<ServedWork>& served);
 // Empty where it cannot be read, as it is another version's.
 std::vector<ServedWork> ParseServed(const std::string& text);
-// {"residents", "in_flight", "per_second"}.
+// {"residents", "in_flight", "leases", "per_second"}.
 std::string LoadText(const WorkerReport& report);
 
 }  // namespace dt::postgres

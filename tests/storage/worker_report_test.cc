@@ -13,7 +13,9 @@ TEST_CASE("worker_report_pure: what is served is read as it was written") {
   report.served.push_back({2147483647, 2, 1, 1, std::vector<std::string>{}});
   report.residents = 12;
   report.finished_per_second = 1234.5678;
+  report.leases = 17;
   CHECK(LoadText(report).find("\"per_second\":1234.6") != std::string::npos);
+  CHECK(LoadText(report).find("\"leases\":17") != std::string::npos);
   const std::vector<ServedWork> served = ParseServed(ServedText(report.served));
   REQUIRE(served.size() == report.served.size());
   for (size_t i = 0; i < served.size(); ++i) {

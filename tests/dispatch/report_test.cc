@@ -1,0 +1,59 @@
+// What a daemon tells of itself, as operators see it in vWorkers.
+#include <memory>
+#include <utility>
+
+#include "tests/dispatch/fixture.h"
+#include "tests/support/forwarding_store.h"
+
+namespace dt::testing {
+namespace {
+
+class ReportKeeper final : public ForwardingStore {
+ public:
+  using ForwardingStore::ForwardingStore;
+  void ReportWork(WorkerReport its_report, bool at_once) override {
+    report = its_report;
+    ForwardingStore::ReportWork(std::move(its_report), at_once);
+  }
+  WorkerReport report;  // the last one
+};
+
+TEST_CASE("report_counts_what_is_leased_and_what_is_at_workers") {
+  FakeClock clock;
+  const Functions functions = SomeFunctions(clock);
+  MemoryDatabase database(clock.Reader());
+  const HubId hub = *database.ResolveHub("default", true);
+  MemoryStore store(&database, MemoryStore::Mode::kStepped);
+  ReportKeeper keeper(&store);
+  dispatch::DispatchLimits limits;
+  limits.resident_linger = absl::Minutes(1);
+  FakeDaemon daemon(&keeper, &store, limits);
+  dispatch::StreamOptions options;
+  options.activities_max = 3;
+  const FakeStream stream = daemon.Open(hub, options);
+  daemon.Settle();
+  CHECK(keeper.report.leases == 0);
+
+  // Of eight activities three are at the worker, and the others wait for it here.
+  daemon.Start(hub, "f", "FanOut", "8");
+  daemon.Settle();
+  REQUIRE(daemon.Work(stream, functions));
+  daemon.Settle();
+  clock.Advance(absl::Seconds(11));
+  store.Heartbeat();
+  daemon.Settle();
+  CHECK(keeper.report.residents == 1);
+  CHECK(keeper.report.in_flight == 3);
+  CHECK(keeper.report.leases >= 1 + 3);
+  CHECK(keeper.report.leases <= 1 + 8);
+
+  daemon.RunWorkers({stream}, functions);
+  clock.Advance(absl::Seconds(11));
+  store.Heartbeat();
+  daemon.Settle();
+  // The orchestration has ended, and all its activities before.
+  CHECK(keeper.report.leases == 0);
+}
+
+}  // namespace
+}  // namespace dt::testing
