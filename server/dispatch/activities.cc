@@ -99,7 +99,7 @@ void Activities::Drop(HeldTask& held, bool release, absl::Duration delay) {
   std::erase(held.hub->held_back, &held);
   if (held.instance_lease != 0) {
     Resident* resident = residency_.table().Find(held.task.instance_key, held.instance_lease);
-    if (resident != nullptr) ForgetInline(*resident, held.task.task_id, held.key());
+    if (resident != nullptr) ForgetInline(*resident, held.task.task_id, held.key(), release);
   }
   Route* route = held.route;
   table_.Remove(held);
@@ -355,6 +355,16 @@ void Activities::On(TaskEnded& event, bool in_turn) {
     mail_.ReadAgain(completion.instance_key);
   }
   step_.Reply(event.context->done, absl::OkStatus());
+}
+
+void Activities::On(TaskReleased& event) {
+  const TaskRelease& release = event.release;
+  if (event.result.ok() && release.place.instance_lease != 0) {
+    Resident* resident =
+        residency_.table().Find(release.instance_key, release.place.instance_lease);
+    if (resident != nullptr) resident->inline_tasks.returning.erase(release.place.task_id);
+  }
+  releases_.On(event);
 }
 
 void Activities::OnEndFailed(TaskEnded& event, HeldTask* held) {

@@ -60,6 +60,7 @@ class Activities {
   // --- From the store
   // `in_turn`: a turn in flight has the result already.
   void On(TaskEnded& event, bool in_turn);
+  void On(TaskReleased& event);
   // Results that a checkpoint has stored.
   void EndStored(std::vector<UnstoredResult>& results);
 

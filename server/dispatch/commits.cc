@@ -183,7 +183,7 @@ void Commits::ApplyToResident(Committed& event, Resident& resident) {
   const bool continues = checkpoint.next_generation.has_value();
   const Generation generation = resident.state.generation;
   if (continues) {
-    resident.inline_tasks.clear();  // they have rows now
+    resident.inline_tasks.held.clear();  // they have rows now
     resident.inbox.KeepGeneration(generation);
     if (resident.state.version != old_version) residency_.Reroute(resident);
   }
@@ -294,7 +294,7 @@ void Commits::HandOnTasks(Checkpoint& checkpoint, const CheckpointResult& result
     task.request = std::move(created.request);
     task.execution_id = std::move(created.execution_id);
     if (created.is_inline) {
-      resident->inline_tasks[task.task_id] = {task.task_id, task.key, task.lease_token};
+      resident->inline_tasks.held[task.task_id] = {task.task_id, task.key, task.lease_token};
     }
     activities_.Hold(std::move(task), created.is_inline ? checkpoint.lease_token : 0);
   }

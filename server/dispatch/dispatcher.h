@@ -130,7 +130,7 @@ class Dispatcher {
   void On(NewMessagesRead& event) { mail_.On(event); }
   void On(InboxReadDone& event) { residency_.On(event); }
   void On(InstanceReleased& event);
-  void On(TaskReleased& event) { releases_.On(event); }
+  void On(TaskReleased& event) { activities_.On(event); }
   void On(Swept& event);
   void On(UnacceptedFound& event);
   void On(StatusRead& event) { waiters_.On(event); }

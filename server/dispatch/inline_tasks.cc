@@ -33,7 +33,7 @@ bool EndsLease(const Checkpoint& checkpoint) {
 void ChooseInlineTasks(const Resident& resident, Checkpoint& checkpoint) {
   std::vector<NewTask>& tasks = checkpoint.tasks;
   const auto& older = resident.inline_tasks;
-  if (EndsLease(checkpoint) || tasks.size() + older.size() > kInlineTasksMax) return;
+  if (EndsLease(checkpoint) || tasks.size() + older.held.size() > kInlineTasksMax) return;
   const std::vector<int32_t> ids = IdsOf(tasks);
   const auto is_only = [&ids, &older](int32_t id) {
     const auto [first, last] = std::equal_range(ids.begin(), ids.end(), id);
@@ -57,16 +57,18 @@ std::vector<KeptTask> Outliving(const Resident& resident, const Checkpoint& chec
 }
 
 bool IsInline(const Resident& resident, const TaskCompletion& completion) {
-  const auto found = resident.inline_tasks.find(completion.place.task_id);
-  return completion.place.instance_lease == resident.lease &&
-         found != resident.inline_tasks.end() && found->second.key == completion.key;
+  const auto& held = resident.inline_tasks.held;
+  const auto found = held.find(completion.place.task_id);
+  return completion.place.instance_lease == resident.lease && found != held.end() &&
+         found->second.key == completion.key;
 }
 
-void ForgetInline(Resident& resident, int32_t task_id, TaskKey key) {
-  const auto found = resident.inline_tasks.find(task_id);
-  if (found != resident.inline_tasks.end() && found->second.key == key) {
-    resident.inline_tasks.erase(found);
-  }
+void ForgetInline(Resident& resident, int32_t task_id, TaskKey key, bool released) {
+  auto& held = resident.inline_tasks.held;
+  const auto found = held.find(task_id);
+  if (found == held.end() || found->second.key != key) return;
+  held.erase(found);
+  if (released) resident.inline_tasks.returning.insert(task_id);
 }
 
 }  // namespace dt::dispatch

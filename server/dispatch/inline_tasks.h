@@ -15,7 +15,8 @@
 //     history there takes 6 to 8 ms for 1,000 tasks, after a crash or when an instance is given up
 //     while its tasks wait.
 //   * Where it is not known whether that call has happened, the store finds the task in either
-//     place (InlinePlace).
+//     place (InlinePlace). As it is named by its id there, which the next generation or attempt
+//     has again, no task is inline under the id of one that is being released.
 //
 // Pure.
 #ifndef DT_SERVER_DISPATCH_INLINE_TASKS_H_
@@ -33,8 +34,9 @@ void ChooseInlineTasks(const Resident& resident, Checkpoint& checkpoint);
 std::vector<KeptTask> Outliving(const Resident& resident, const Checkpoint& checkpoint);
 // Whether the task that has ended is an inline one of this resident.
 bool IsInline(const Resident& resident, const TaskCompletion& completion);
-// The task with this id and key is none of the resident's any more.
-void ForgetInline(Resident& resident, int32_t task_id, TaskKey key);
+// The task with this id and key is none of the resident's any more; `released`: once its release is
+// done.
+void ForgetInline(Resident& resident, int32_t task_id, TaskKey key, bool released);
 
 }  // namespace dt::dispatch
 

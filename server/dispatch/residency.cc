@@ -28,7 +28,7 @@ bool Residency::ReleaseForeign(InstanceKey key, HubId hub, const std::string& in
 }
 
 void Residency::DropOlder(const Hub& hub, const std::string& instance_id, LeaseToken lease,
-                          absl::btree_map<int32_t, KeptTask>* inline_tasks) {
+                          InlineTasks* inline_tasks) {
   Resident* older = ResidentTable::FindById(hub, instance_id);
   if (older == nullptr) return;
   // Its lease is gone, else this one were not possible; or it is the same, asked for again.
@@ -51,7 +51,7 @@ std::unique_ptr<Resident> Residency::Make(Hub& hub, WorkType type,
 void Residency::Adopt(Claim claim) {
   if (ReleaseForeign(claim.key, claim.hub, claim.instance_id, claim.lease_token)) return;
   Hub& hub = *matcher_.table().HubOf(claim.hub);
-  absl::btree_map<int32_t, KeptTask> inline_tasks;
+  InlineTasks inline_tasks;
   DropOlder(hub, claim.instance_id, claim.lease_token, &inline_tasks);
   absl::StatusOr<orchestration::InstanceState> state = orchestration::StateFromClaim(claim);
   if (!state.ok()) {
@@ -78,7 +78,7 @@ void Residency::AdoptNew(const NewInstance& instance, InstanceKey key, int64_t s
                          absl::Time created_at) {
   if (ReleaseForeign(key, instance.hub, instance.instance_id, instance.lease_token)) return;
   Hub& hub = *matcher_.table().HubOf(instance.hub);
-  absl::btree_map<int32_t, KeptTask> inline_tasks;
+  InlineTasks inline_tasks;
   DropOlder(hub, instance.instance_id, instance.lease_token, &inline_tasks);
   std::unique_ptr<Resident> resident =
       Make(hub, WorkType::kTurn, orchestration::StateOfNew(instance, key), instance.lease_token);

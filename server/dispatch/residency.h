@@ -72,7 +72,7 @@ class Residency {
   // Gives a lease back that is none of this registration; false if it is one.
   bool ReleaseForeign(InstanceKey key, HubId hub, const std::string& instance_id, LeaseToken lease);
   void DropOlder(const Hub& hub, const std::string& instance_id, LeaseToken lease,
-                 absl::btree_map<int32_t, KeptTask>* inline_tasks);
+                 InlineTasks* inline_tasks);
   void DiscardCorrupt(const Claim& claim);
   void TakeMail(Resident& resident);
   void StartRead(Resident& resident);

@@ -55,7 +55,7 @@ absl::Time Resident::next_due() const {
 
 std::vector<KeptTask> Resident::KeptTasks() const {
   std::vector<KeptTask> kept;
-  for (const auto& [id, task] : inline_tasks) kept.push_back(task);
+  for (const auto& [id, task] : inline_tasks.held) kept.push_back(task);
   return kept;
 }
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/container/btree_map.h"
+#include "absl/container/btree_set.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "server/dispatch/deadlines.h"
@@ -50,6 +51,16 @@ struct EntityTurn {
   absl::Time ended_at = absl::InfinitePast();
 };
 
+// The inline tasks of a resident (inline_tasks.h).
+struct InlineTasks {
+  absl::btree_map<int32_t, KeptTask> held;  // by this daemon, by id
+  // Ids of those whose release is under way. Were another one inline under the same id and lease,
+  // a release that is sent again would give that one back, while it runs.
+  absl::btree_set<int32_t> returning;
+
+  bool contains(int32_t id) const { return held.contains(id) || returning.contains(id); }
+};
+
 struct Resident : Item {
   enum class Phase : int8_t {
     kIdle,        // nothing due; see `due_at`
@@ -79,8 +90,7 @@ struct Resident : Item {
   std::optional<absl::Time> created_at;
   Inbox inbox;
   bool awaits_read = false;  // the next turn waits for the read of new messages in flight
-  // Inline tasks that this daemon holds (inline_tasks.h), by id.
-  absl::btree_map<int32_t, KeptTask> inline_tasks;
+  InlineTasks inline_tasks;
   // Results in the inbox that are not stored; `inbox` may lack one that had to make room.
   std::vector<UnstoredResult> unstored;
   TurnInFlight turn;

@@ -100,5 +100,50 @@ TEST_CASE("inline_fan_out activities of a worker that goes are run by the next")
   CHECK(one.RunToEnd(one.Connect(20)) == "300");
 }
 
+TEST_CASE("inline_returning a release that comes late means no activity of a later generation") {
+  dispatch::DispatchLimits limits;
+  limits.result_hold_max = absl::ZeroDuration();
+  OneDaemon one(limits);
+  Functions functions = SomeFunctions(one.clock);
+  functions.orchestrators["Twice"] = [](const Replay& replay, Actions& actions) {
+    const auto result = actions.Task(1, "Echo", replay.input());
+    if (!result.has_value()) return;
+    if (*result == "2") return actions.Complete(*result);
+    actions.ContinueAsNew("2");
+  };
+  const FakeStream stream = one.daemon.Open(one.hub);
+  one.daemon.Start(one.hub, "t", "Twice", "1");
+  one.daemon.Settle();
+  one.daemon.Work(stream, functions);
+  one.daemon.Settle();
+  REQUIRE(one.database.Count().inline_tasks == 1);
+  // The end of the first activity is stored, but the daemon is not told, and wants to release it.
+  one.faults.FailNext(FaultStore::Verb::kCompleteTask, absl::UnavailableError("lost"),
+                      /*applied=*/true);
+  one.faults.Break(FaultStore::Verb::kRelease, absl::UnavailableError("refused"));
+  std::optional<WorkItem> second;
+  for (int items = 0; items < 4;) {
+    one.Pass(absl::Milliseconds(10));
+    second = stream.sink->Take();
+    if (!second.has_value()) continue;
+    if (++items == 4) break;
+    if (second->has_activityrequest()) {
+      one.daemon.Answer(one.hub, RunActivity(functions, *second));
+    } else {
+      one.daemon.Answer(one.hub, RunTurn(functions, *second));
+    }
+  }
+  REQUIRE(second->activityrequest().input().value() == "2");
+  REQUIRE(one.faults.broken_calls(FaultStore::Verb::kRelease) > 0);
+  one.faults.Mend(FaultStore::Verb::kRelease);
+  one.Pass(absl::Seconds(20));
+  CHECK(stream.sink->waiting() == 0);  // the second one is at its worker already
+  CHECK(one.database.Count().leased_tasks == 1);
+  one.daemon.Answer(one.hub, RunActivity(functions, *second));
+  one.daemon.RunWorkers({stream}, functions);
+  CHECK(one.Output("t") == "2");
+  CHECK(one.database.Count().tasks == 0);
+}
+
 }  // namespace
 }  // namespace dt::testing
