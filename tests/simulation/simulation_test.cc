@@ -1,5 +1,6 @@
 // Random runs of whole worlds. Each prints its seed when it fails; DT_SIMULATION_SEEDS=n runs that
-// many seeds per kind of world, DT_SIMULATION_SEED=s begins with s.
+// many seeds per kind of world, DT_SIMULATION_SEED=s begins with s, DT_SIMULATION_LINES=n shows so
+// many of the last steps of one that fails.
 #include <cstdlib>
 #include <string>
 
@@ -17,8 +18,6 @@ int FromEnvironment(const char* name, int otherwise) {
   return text != nullptr && absl::SimpleAtoi(text, &number) ? number : otherwise;
 }
 
-constexpr size_t kLinesShown = 200;
-
 void RunSeeds(WorldOptions options) {
   spdlog::set_level(spdlog::level::critical);  // faults are the normal case here
   const int first = FromEnvironment("DT_SIMULATION_SEED", 1);
@@ -29,7 +28,9 @@ void RunSeeds(WorldOptions options) {
     World world(options);
     const std::string wrong = world.Run();
     CAPTURE(wrong);
-    if (!wrong.empty()) FAIL("its last steps:\n" << world.transcript().Tail(kLinesShown));
+    if (wrong.empty()) continue;
+    const int lines = FromEnvironment("DT_SIMULATION_LINES", 200);
+    FAIL("its last steps:\n" << world.transcript().Tail(static_cast<size_t>(lines)));
   }
 }
 
@@ -66,6 +67,47 @@ TEST_CASE("simulation_everything crashes, faults, lost streams, and living daemo
   options.daemons = 3;
   options.crash = 0.002;
   options.sweep_alive = 0.001;
+  options.faults = {0.01, 0.01, 0.1};
+  RunSeeds(options);
+}
+
+// Three daemons of unequal workers.
+WorldOptions Fleet() {
+  WorldOptions options;
+  options.fleet = true;
+  options.daemons = 3;
+  options.crash = options.stream_loss = 0;
+  return options;
+}
+
+TEST_CASE("simulation_fleet_calm unequal workers share the work, and callers hear of its end") {
+  WorldOptions options = Fleet();
+  options.hint_loss = 0;
+  options.shares = true;
+  options.answered_within = absl::Seconds(2);
+  RunSeeds(options);
+}
+
+TEST_CASE("simulation_fleet_stalls unequal workers that stall, streams that break, lost hints") {
+  WorldOptions options = Fleet();
+  options.stall = 0.003;
+  options.stream_loss = 0.003;
+  RunSeeds(options);
+}
+
+TEST_CASE("simulation_fleet_kills daemons die and stay away, others take their leases over") {
+  WorldOptions options = Fleet();
+  options.stall = 0.002;
+  options.crash = 0.002;
+  options.down_max = absl::Seconds(3);
+  RunSeeds(options);
+}
+
+TEST_CASE("simulation_fleet_everything kills, faults, stalls, lost streams, living daemons swept") {
+  WorldOptions options = Fleet();
+  options.stall = options.stream_loss = 0.002;
+  options.crash = options.sweep_alive = 0.001;
+  options.down_max = absl::Seconds(3);
   options.faults = {0.01, 0.01, 0.1};
   RunSeeds(options);
 }
@@ -109,6 +151,8 @@ TEST_CASE("simulation_repeats one seed does the same twice") {
   WorldOptions options;
   options.seed = static_cast<uint64_t>(FromEnvironment("DT_SIMULATION_SEED", 1));
   options.entities = GENERATE(false, true);
+  options.fleet = GENERATE(false, true);
+  if (options.entities && options.fleet) return;  // a fleet has no entities
   options.daemons = 3;
   options.crash = 0.002;
   options.sweep_alive = 0.001;

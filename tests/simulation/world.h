@@ -9,6 +9,9 @@
 #include <string>
 #include <vector>
 
+#include "tests/simulation/jobs.h"
+#include "tests/simulation/ledger.h"
+#include "tests/simulation/paced_worker.h"
 #include "tests/support/fake_daemon.h"
 #include "tests/support/fault_store.h"
 
@@ -23,7 +26,19 @@ struct WorldOptions {
   double crash = 0.001;    // per step: a daemon dies and another one starts
   double sweep_alive = 0;  // per step: a living daemon is taken for dead
   double stream_loss = 0.005;
-  bool entities = false;  // what they do is of the bank (bank.h)
+  double hint_loss = 0.5;  // per hint and daemon
+  bool entities = false;   // what they do is of the bank (bank.h)
+
+  // A fleet: daemons whose workers are of unequal speed and announce far more credits than they run
+  // at once, fan-outs, and callers that wait at any daemon.
+  bool fleet = false;
+  double stall = 0;  // per step: a worker does nothing for some seconds
+  // A killed daemon stays away for up to so long.
+  absl::Duration down_max = absl::ZeroDuration();
+  // A caller is answered so long after the end, if its daemon lives.
+  absl::Duration answered_within = absl::Seconds(20);
+  // No worker is idle for long while another one of the same hub has seconds of work waiting.
+  bool shares = false;
 };
 
 class World {
@@ -38,37 +53,53 @@ class World {
   struct Daemon {
     std::unique_ptr<MemoryStore> store;
     std::unique_ptr<FaultStore> faults;
-    std::unique_ptr<FakeDaemon> daemon;
-    std::vector<FakeStream> streams;
+    std::unique_ptr<FakeDaemon> daemon;  // null while it is down
+    std::vector<PacedWorker> workers;
+    int life = 0;
+    WorkerId registered = 0;
+    bool doubtful = false;  // it may have lost its leases without knowing
+    absl::Time down_until;
   };
-  // One orchestration, what a client does with it, and what must come out.
+  // A call that waits for the end of an orchestration.
+  struct Call {
+    size_t daemon = 0;  // that was asked, in this life
+    int daemon_life = 0;
+    absl::Time since;
+    std::optional<absl::Status> answer;
+    dispatch::KnownRow known;  // that it was told
+  };
   struct Job {
-    std::string instance_id;
-    std::string name;
-    std::string input;
-    std::string output;
-    RuntimeStatus status = RuntimeStatus::kCompleted;
+    JobPlan plan;
     absl::StatusOr<CreateResult> started = absl::UnknownError("not started");
     bool asked = false;
     size_t daemon = 0;  // that was asked
     int daemon_life = 0;
-    bool wants_event = false;
-    bool wants_termination = false;
-    bool wants_pause = false;
-    std::optional<absl::Status> waited;
-    dispatch::KnownRow known;  // that the wait for the end was told
+    // The last one is under way, or was answered.
+    std::deque<Call> calls;
+    bool answered = false;
   };
 
   bool Happens(double probability);
   size_t Pick(size_t count);
-  void AddJobs();
-  void AddBankJobs();
   void StartDaemon(size_t index);
-  void Crash(size_t index);
+  void Kill(size_t index);
   void Step();
+  void RunDaemon(size_t index);
+  // What goes wrong with a daemon before it runs; false: it is gone.
+  bool Suffer(size_t index);
+  void OpenStream(size_t index);
+  void Heartbeat(size_t index);
   void Deliver();
   void WorkSome(Daemon& daemon);
+  // How many jobs clients know of by now.
+  size_t JobsSoFar() const;
   void Client();
+  void Start(Job& job, size_t index);
+  void Wait(Job& job, size_t index);
+  // Asks again what was asked of a daemon that is gone, and looks at what was answered.
+  void FollowCalls();
+  void CheckShares();
+  size_t PickLiving();
   void Repair();
   bool Finished();
   std::string Check();
@@ -86,10 +117,12 @@ class World {
   HubId hub_ = 0;
   Transcript transcript_;
   Functions functions_;
+  Ledger ledger_;
   std::vector<Daemon> daemons_;
-  std::vector<int> lives_;
   std::vector<Job> jobs_;
   bool faulty_ = true;
+  int64_t steps_ = 0;
+  absl::Time changed_at_;  // when a daemon or a stream came or went last
 };
 
 }  // namespace dt::testing
