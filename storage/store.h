@@ -46,14 +46,16 @@ template <typename Request, typename Result>
 using LetterCallback = absl::AnyInvocable<void(Request, absl::StatusOr<Result>) &&>;
 
 enum class WaitHintKind : int8_t {
-  kAwaited,    // callers of the sender wait for these
-  kChanged,    // what is awaited has come about, as far as the sender knows
-  kTellAgain,  // the sender has not heard what is awaited
+  kAwaited,         // callers of the sender wait for these
+  kChanged,         // what is awaited has come about, as far as the sender knows
+  kTellAgain,       // the sender has not heard what is awaited
+  kWorkersChanged,  // what the workers of the sender take is another (ReportWork)
 };
 
-// A hint between daemons about calls that wait for instances (server/dispatch/remote_waits.h).
+// A hint between daemons about calls that wait for instances (server/dispatch/remote_waits.h), or
+// about themselves.
 struct WaitHints {
-  HubId hub = 0;  // 0 for kTellAgain
+  HubId hub = 0;  // 0 for kTellAgain and kWorkersChanged
   WaitHintKind kind = WaitHintKind::kAwaited;
   std::vector<uint64_t> waits;  // their names
 };

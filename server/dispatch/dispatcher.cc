@@ -240,7 +240,10 @@ void Dispatcher::On(Woken& event) {
 
 void Dispatcher::On(WaitsHinted& event) {
   // Who has not heard what is awaited has just begun, or was away.
-  if (event.hints.kind == WaitHintKind::kTellAgain) sweeps_.Soon();
+  if (event.hints.kind == WaitHintKind::kTellAgain ||
+      event.hints.kind == WaitHintKind::kWorkersChanged) {
+    sweeps_.Soon();
+  }
   waiters_.On(event);
 }
 

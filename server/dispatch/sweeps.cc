@@ -1,6 +1,7 @@
 #include "server/dispatch/sweeps.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "spdlog/spdlog.h"
 
@@ -12,6 +13,8 @@ constexpr absl::Duration kIntervalMax = absl::Seconds(5);
 constexpr absl::Duration kIntervalOfAll = absl::Seconds(1);
 // The interval while the session of a worker is gone, and it is not known whether that is dead.
 constexpr absl::Duration kSuspectInterval = absl::Milliseconds(500);
+// After a hint; all daemons hear it at once.
+constexpr absl::Duration kHintedDelay = absl::Milliseconds(200);
 
 absl::Duration IntervalAfter(const SweepResult& result) {
   if (result.suspects) return kSuspectInterval;
@@ -26,7 +29,10 @@ void Sweeps::Reset() {
   next_ = step_.steady;
 }
 
-void Sweeps::Soon() { next_ = std::min(next_, step_.steady + step_.Jittered(kIntervalOfAll)); }
+void Sweeps::Soon() {
+  hinted_ = sweeping_;  // the look under way may not see it
+  next_ = std::min(next_, step_.steady + step_.Jittered(kHintedDelay));
+}
 
 void Sweeps::OnTime() {
   if (sweeping_ || next_ > step_.steady || !step_.leasing()) return;
@@ -38,6 +44,7 @@ void Sweeps::On(Swept& event) {
   sweeping_ = false;
   const SweepResult result = event.result.value_or(SweepResult());
   next_ = step_.steady + step_.Jittered(IntervalAfter(result));
+  if (std::exchange(hinted_, false)) Soon();
   if (result.freed == 0) return;
   spdlog::info("{} leases of dead workers were freed", result.freed);
   for (const auto& [id, hub] : matcher_.table().served()) {

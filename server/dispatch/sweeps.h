@@ -16,7 +16,8 @@ class Sweeps {
 
   // The process is registered: it sweeps at once.
   void Reset();
-  // Another daemon has begun: it is looked at soon.
+  // Another daemon has begun, or takes other work now: it is looked at soon. However often this is
+  // called, by whomever, a look follows another after a fifth of a second.
   void Soon();
   void OnTime();
   void On(Swept& event);
@@ -27,6 +28,7 @@ class Sweeps {
   Matcher& matcher_;
   Claimer& claimer_;
   bool sweeping_ = false;
+  bool hinted_ = false;  // while it was sweeping
   absl::Time next_ = absl::InfiniteFuture();
 };
 

@@ -174,6 +174,8 @@ void Waiters::On(WaitsHinted& hinted) {
         step_.Do(TellOthers{{key.first, WaitHintKind::kAwaited, {key.second}}});
       }
       return;
+    case WaitHintKind::kWorkersChanged:
+      return;  // of no wait
   }
 }
 

@@ -18,13 +18,15 @@ char LetterOf(WaitHintKind kind) {
       return 'c';
     case WaitHintKind::kTellAgain:
       return 't';
+    case WaitHintKind::kWorkersChanged:
+      return 'w';
   }
   return '?';
 }
 
 std::optional<WaitHintKind> KindOf(char letter) {
-  for (const WaitHintKind kind :
-       {WaitHintKind::kAwaited, WaitHintKind::kChanged, WaitHintKind::kTellAgain}) {
+  for (const WaitHintKind kind : {WaitHintKind::kAwaited, WaitHintKind::kChanged,
+                                  WaitHintKind::kTellAgain, WaitHintKind::kWorkersChanged}) {
     if (LetterOf(kind) == letter) return kind;
   }
   return std::nullopt;

@@ -36,9 +36,11 @@ absl::StatusOr<ClockEstimate> MeasureClock(Connection& connection, const std::st
   return clock;
 }
 
-LeaseKeeper::LeaseKeeper(LeaseKeeperOptions options, std::function<void(WorkerId)> on_registered)
+LeaseKeeper::LeaseKeeper(LeaseKeeperOptions options, std::function<void(WorkerId)> on_registered,
+                         std::function<void()> on_served)
     : options_(std::move(options)),
       on_registered_(std::move(on_registered)),
+      on_served_(std::move(on_served)),
       clock_(options_.clock) {
   PublishClock();
 }
@@ -116,7 +118,7 @@ absl::Status LeaseKeeper::Register() {
       .Text(options_.version)
       .Int8(absl::ToInt64Microseconds(options_.lease))
       .Bool(!connection_->session_is_shared());
-  AddKept(params);
+  const bool serves_other = AddKept(params);
   const absl::StatusOr<Result> result = connection_->Execute(
       {"register", CallText(options_.schema,
                             "_RegisterWorker($1, $2, $3, $4 * interval '1 microsecond', $5, "
@@ -126,6 +128,7 @@ absl::Status LeaseKeeper::Register() {
   NoteClock(result->Timestamp(0, result->Column("now")), sent);
   worker_.store(result->Int(0, result->Column("worker_id")));
   on_registered_(worker_.load());
+  if (serves_other) on_served_();
   return absl::OkStatus();
 }
 
@@ -135,7 +138,7 @@ absl::Status LeaseKeeper::Renew() {
   params.Int8(worker_.load())
       .Int8(absl::ToInt64Microseconds(options_.lease))
       .Bool(!connection_->session_is_shared());
-  AddKept(params);
+  const bool serves_other = AddKept(params);
   const absl::StatusOr<Result> result = connection_->Execute(
       {"renew",
        CallText(options_.schema,
@@ -146,6 +149,8 @@ absl::Status LeaseKeeper::Renew() {
   if (!result->Bool(0, result->Column("renewed"))) {
     spdlog::warn("worker {} was swept: its lease had run out; registering again", worker_.load());
     worker_.store(0);
+  } else if (serves_other) {
+    on_served_();
   }
   return absl::OkStatus();
 }
@@ -227,13 +232,16 @@ void LeaseKeeper::Replace(Kept& kept, std::string text) {
   kept.sent = false;
 }
 
-void LeaseKeeper::AddKept(Params& params) {
+bool LeaseKeeper::AddKept(Params& params) {
   absl::MutexLock lock(&mutex_);
+  bool has_served = false;
   for (Kept* kept : {&served_, &load_}) {
     const bool needed = (worker_.load() == 0 || !kept->sent) && !kept->text.empty();
     params.OptionalText(needed ? std::optional<std::string>(kept->text) : std::nullopt);
     kept->sent = true;
+    has_served |= needed && kept == &served_;
   }
+  return has_served;
 }
 
 }  // namespace dt::postgres

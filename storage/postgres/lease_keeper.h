@@ -51,8 +51,10 @@ absl::StatusOr<ClockEstimate> MeasureClock(Connection& connection, const std::st
 
 class LeaseKeeper {
  public:
-  // `on_registered` runs on the keeper's thread, after each registration.
-  LeaseKeeper(LeaseKeeperOptions options, std::function<void(WorkerId)> on_registered);
+  // On the keeper's thread: `on_registered` runs after each registration, `on_served` when another
+  // `served` of Report is in the registration.
+  LeaseKeeper(LeaseKeeperOptions options, std::function<void(WorkerId)> on_registered,
+              std::function<void()> on_served);
   ~LeaseKeeper();
   LeaseKeeper(const LeaseKeeper&) = delete;
   LeaseKeeper& operator=(const LeaseKeeper&) = delete;
@@ -96,11 +98,12 @@ class LeaseKeeper {
     bool sent = true;
   };
   static void Replace(Kept& kept, std::string text);
-  // Adds what is to be kept, null for what was sent already.
-  void AddKept(Params& params);
+  // Adds what is to be kept, null for what was sent already. Whether `served` is among it.
+  bool AddKept(Params& params);
 
   const LeaseKeeperOptions options_;
   const std::function<void(WorkerId)> on_registered_;
+  const std::function<void()> on_served_;
 
   // Of the keeper's thread.
   std::unique_ptr<Connection> connection_;

@@ -96,12 +96,16 @@ PostgresStore::PostgresStore(PostgresStoreOptions options)
       context_{options_.schema, static_cast<size_t>(options_.payload_inline_bytes_max),
                options_.lone_forms},
       verbs_(std::make_unique<Verbs>(&context_)),
-      keeper_(KeeperOptions(options_),
-              [this](WorkerId worker) {
-                context_.worker.store(worker);
-                listener_.SetWorker(worker);
-                observer_.load()->OnRegistered(worker);
-              }),
+      keeper_(
+          KeeperOptions(options_),
+          [this](WorkerId worker) {
+            context_.worker.store(worker);
+            listener_.SetWorker(worker);
+            observer_.load()->OnRegistered(worker);
+          },
+          [this] {
+            TellOthers({0, WaitHintKind::kWorkersChanged, {}});
+          }),
       listener_(HintOptions(options_), HintCallbacks()),
       look_pace_(options_.look_max),
       large_lane_(std::make_unique<Lane>(LargeLaneOptions(options_))),

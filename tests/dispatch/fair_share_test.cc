@@ -80,7 +80,7 @@ struct Member {
 // A hub whose activities take 0.2 s, and a daemon for each of these numbers of them at once.
 class Fleet {
  public:
-  explicit Fleet(const std::vector<int>& at_once) {
+  explicit Fleet(const std::vector<int>& at_once, absl::Duration heard_in = absl::Seconds(7)) {
     functions_ = SomeFunctions(clock_);
     for (const int number : at_once) {
       members_.push_back(std::make_unique<Member>(&database_, members_.size() + 1));
@@ -91,7 +91,7 @@ class Fleet {
       options.orchestrations_max = 200;
       member.stream = member.daemon.Open(hub_, options);
     }
-    Pass(absl::Seconds(7));  // they have heard of each other
+    Pass(heard_in);  // of each other
   }
 
   // How long a fan-out of so many activities takes.
@@ -119,8 +119,10 @@ class Fleet {
         Work(*member);
       }
       const std::vector<HubId> woken = database_.TakeWoken();
+      const std::vector<SentHints> hints = database_.TakeHints();
       for (auto& member : members_) {
         member->store.Notify(woken);
+        member->store.Hear(hints);
         member->daemon.Settle();
       }
     }
@@ -174,6 +176,13 @@ TEST_CASE("fair_share_fleet daemons with unequal workers get done in time, each 
     CHECK(fleet.done(i) >= 0.5 * share);
     CHECK(fleet.done(i) <= 1.5 * share);
   }
+}
+
+TEST_CASE("fair_share_new_workers daemons share at once what comes soon after their workers") {
+  constexpr int kActivities = 400;
+  Fleet fleet({6, 6, 6, 6}, absl::Milliseconds(400));
+  const absl::Duration ideal = kActivities * absl::Milliseconds(200) / 24;
+  CHECK(fleet.FanOut(kActivities) <= 1.3 * ideal);
 }
 
 }  // namespace

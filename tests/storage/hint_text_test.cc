@@ -16,8 +16,8 @@ TEST_CASE("hint_text_pure: hints are read as they were written") {
   CHECK(work->sender == 12);
   CHECK_FALSE(work->waits.has_value());
 
-  const WaitHintKind kind =
-      GENERATE(WaitHintKind::kAwaited, WaitHintKind::kChanged, WaitHintKind::kTellAgain);
+  const WaitHintKind kind = GENERATE(WaitHintKind::kAwaited, WaitHintKind::kChanged,
+                                     WaitHintKind::kTellAgain, WaitHintKind::kWorkersChanged);
   const size_t count = GENERATE(0u, 1u, kWaitsPerHint, kWaitsPerHint + 1, 3 * kWaitsPerHint);
   WaitHints hints{7, kind, std::vector<uint64_t>(count)};
   std::iota(hints.waits.begin(), hints.waits.end(), ~uint64_t{0} - count);

@@ -19,7 +19,8 @@ TEST_CASE("keeper_whose_session_ends_has_another_at_once") {
   options.lease = absl::Hours(1);  // no renewal comes by itself
   auto watcher = PostgresFixture::Connect(options.connection.url);
   MustBeOk(postgres::MigrateSchema(*watcher, "dt").status());
-  LeaseKeeper keeper(options, [](WorkerId) {});
+  LeaseKeeper keeper(
+      options, [](WorkerId) {}, [] {});
   keeper.Start();
   const auto session = [&] {
     postgres::Result found = Run(*watcher,

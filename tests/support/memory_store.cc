@@ -299,8 +299,9 @@ void MemoryStore::TellOthers(WaitHints hints) {
   database_->TellOthers({worker(), std::move(hints)});
 }
 
-void MemoryStore::ReportWork(WorkerReport report, bool) {
+void MemoryStore::ReportWork(WorkerReport report, bool at_once) {
   database_->ReportWork(worker(), std::move(report));
+  if (at_once) TellOthers({0, WaitHintKind::kWorkersChanged, {}});
 }
 
 void MemoryStore::SweepDeadWorkers(Callback<SweepResult> done) {
