@@ -28,8 +28,8 @@
 
 namespace dt::postgres {
 
-// A set of numbers as an int4multirange in text form; nullopt if it is empty. Below INT32_MAX, since
-// PostgreSQL stores the number behind each range.
+// A set of numbers as an int4multirange in text form; nullopt if it is empty. Below INT32_MAX,
+// since PostgreSQL stores the number behind each range.
 std::optional<std::string> SetText(std::vector<int32_t> values);
 
 // A column of numbers in PostgreSQL's text form of an array, for lists that every call has: much

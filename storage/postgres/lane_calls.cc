@@ -48,6 +48,8 @@ void Lane::RunBatch(Batch batch) {
 }
 
 bool Lane::RunPart(Batch part, std::vector<Batch>* rest) {
+  // A statement that is planned at each call costs more than it saves.
+  if (!connection_->uses_prepared_statements()) part.front()->as_batch_ = true;
   Params params;
   part.front()->verb->Encode(part, &params);
   Backoff backoff(options_.retry_delay_min, options_.retry_delay_max);
@@ -56,7 +58,7 @@ bool Lane::RunPart(Batch part, std::vector<Batch>* rest) {
     absl::StatusOr<Result> result = SendOnce(part, params);
     ChargeForLocks(*part.front(), SteadyNow() - sent_at, !result.ok());
     if (result.ok() && part.front()->verb->Declines(*result, part)) {
-      part.front()->declined_ = true;
+      part.front()->as_batch_ = true;
       params = Params();
       part.front()->verb->Encode(part, &params);
       continue;

@@ -43,8 +43,9 @@ class Operation {
 
   // An earlier call with it ended with its session. A call that the server refused changed nothing.
   bool may_have_happened() const { return may_have_happened_; }
-  // A call with it alone had no answer (Verb::Declines).
-  bool declined() const { return declined_; }
+  // It goes as a batch even when it is alone: a call with a statement of its own had no answer
+  // (Verb::Declines), or statements are not prepared here.
+  bool as_batch() const { return as_batch_; }
 
  private:
   friend class BlockedOperations;
@@ -52,7 +53,7 @@ class Operation {
   absl::Time give_up_at_;
   int lost_calls_ = 0;  // connections that broke while it was in flight
   bool may_have_happened_ = false;
-  bool declined_ = false;
+  bool as_batch_ = false;
   int timeouts_ = 0;  // calls with nothing else in them that took too long
   // It goes to the lane for large operations.
   bool beside_ = false;
@@ -86,7 +87,7 @@ class Verb {
   // alive.
   virtual void Encode(Operations operations, Params* params) const = 0;
   // Whether this is no answer: nothing has happened, and the operations, of which there is one, are
-  // sent again with `declined` set, for which there is another statement.
+  // sent again with `as_batch` set, for which there is another statement.
   virtual bool Declines(const Result&, Operations) const { return false; }
   // Ends every operation by its part of the result (its callback runs here) and returns OK; or ends
   // none and returns why the result does not fit. Then the lane fails them with kInternal.

@@ -68,7 +68,7 @@ struct PostgresStoreOptions {
   // Larger inputs, results and the like are stored once per instance and referred to.
   int64_t payload_inline_bytes_max = 8 << 10;
   bool lone_forms = true;  // see VerbContext
-  LaneOptions lane;  // limits and delays of every lane; name and connection are set here
+  LaneOptions lane;        // limits and delays of every lane; name and connection are set here
 };
 
 class PostgresStore : public Store {

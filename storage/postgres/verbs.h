@@ -157,7 +157,7 @@ class CallVerb : public Verb {
  private:
   // null: these go as a batch.
   const Lone* LoneFor(Operations operations) const {
-    if (operations.size() != 1 || operations.front()->declined() || !context_->lone_forms) {
+    if (operations.size() != 1 || operations.front()->as_batch() || !context_->lone_forms) {
       return nullptr;
     }
     for (const std::unique_ptr<const Lone>& form : lone_forms_) {

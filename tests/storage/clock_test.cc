@@ -30,7 +30,8 @@ TEST_CASE("clock_of_a_host_that_is_ahead_is_never_taken_for_the_database's") {
     auto connection = testing::ValueOf(Connection::Connect(options.connection));
     options.clock = testing::ValueOf(MeasureClock(*connection, "dt"));
   }
-  LeaseKeeper keeper(options, [](WorkerId) {});
+  LeaseKeeper keeper(
+      options, [](WorkerId) {}, [] {});
   if (!measured_before) keeper.Start();
   // Before it is registered, as anything asks.
   const absl::Time now = keeper.Now();

@@ -13,8 +13,8 @@ namespace {
 
 class LoneForms {
  public:
-  LoneForms()
-      : harness(WorldOn(Migrated(url_))),
+  explicit LoneForms(postgres::PreparedStatements prepared = postgres::PreparedStatements::kAuto)
+      : harness(WorldOn(Migrated(url_, prepared))),
         other_(PostgresFixture::Connect(url_)),
         session_(PostgresFixture::Connect(url_)) {}
 
@@ -36,10 +36,12 @@ class LoneForms {
   void Run(const std::string& sql) { REQUIRE(other_->ExecuteOnce(sql, postgres::Params()).ok()); }
 
  private:
-  static postgres::ConnectionOptions Migrated(const std::string& url) {
+  static postgres::ConnectionOptions Migrated(const std::string& url,
+                                              postgres::PreparedStatements prepared) {
     REQUIRE(postgres::MigrateSchema(*PostgresFixture::Connect(url), "dt").ok());
     postgres::ConnectionOptions options;
     options.url = url;
+    options.prepared_statements = prepared;
     return options;
   }
 
@@ -73,6 +75,13 @@ TEST_CASE("lone_forms_are_taken") {
   CHECK(lone.Sessions("checkpoint_turn") == 1);
   REQUIRE(h.a().Commit(EndOf(After(turn, claim))).outcome == CheckpointOutcome::kCommitted);
   CHECK(lone.Sessions("checkpoint_end") == 1);
+}
+
+// PL/pgSQL keeps the plans of a function; those of a statement are kept only when it is prepared.
+TEST_CASE("lone_forms_are_not_taken_where_statements_are_not_prepared") {
+  LoneForms lone(postgres::PreparedStatements::kOff);
+  lone.harness.a().Create(lone.harness.Instance("one"));
+  CHECK(lone.Sessions("create_instance") == 0);
 }
 
 // Whoever adds a message holds the hot row, as here. It is not there for the statement that waits
