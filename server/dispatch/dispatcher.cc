@@ -255,7 +255,7 @@ void Dispatcher::On(InstanceReleased& event) {
 void Dispatcher::On(Swept& event) {
   if (event.result.ok()) {
     waiters_.remote().SetOthers(event.result->workers > 1);
-    fleet_.SetOthers(std::move(event.result->others));
+    fleet_.SetOthers(event.result->workers - 1, std::move(event.result->others));
   }
   sweeps_.On(event);
 }

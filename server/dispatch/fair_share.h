@@ -23,7 +23,7 @@ namespace dt::dispatch {
 class FairShare {
  public:
   // Items that a stream may always hold.
-  static constexpr int kFew = 4;
+  static constexpr int kFew = 6;
   // For how long an item may wait at its worker.
   static constexpr absl::Duration kQueued = absl::Milliseconds(500);
   // Over which the rate is measured.

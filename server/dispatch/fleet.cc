@@ -22,23 +22,31 @@ bool Overlap(const NameFilters& filters, const std::optional<std::vector<std::st
 void Fleet::StreamsChanged() {
   changed_ = true;
   next_report_ = step_.steady;
-  if (others_.empty()) return;
-  for (const auto& [id, stream] : matcher_.table().streams()) Contest(*stream);
+  ContestAll();
 }
 
-void Fleet::SetOthers(std::vector<ServedWork> others) {
+void Fleet::SetOthers(int daemons, std::vector<ServedWork> others) {
   for (ServedWork& work : others) {
     if (work.lower_names.has_value()) std::sort(work.lower_names->begin(), work.lower_names->end());
   }
-  if (others_ == others) return;
+  if (other_daemons_ == daemons && others_ == others) return;
+  other_daemons_ = daemons;
   others_ = std::move(others);
+  ContestAll();
+}
+
+void Fleet::ContestAll() {
+  none_new_at_ = absl::InfiniteFuture();
   for (const auto& [id, stream] : matcher_.table().streams()) Contest(*stream);
 }
 
 void Fleet::Contest(Stream& stream) {
+  const absl::Time known_at = stream.opened_at + kNew;
+  const bool is_new = other_daemons_ > 0 && step_.steady < known_at;
+  if (is_new) none_new_at_ = std::min(none_new_at_, known_at);
   for (const WorkType type : kAllWorkTypes) {
     if (stream.pools[Index(type)] == nullptr) continue;
-    matcher_.SetContested(stream, type, TakenByOthers(stream, type));
+    matcher_.SetContested(stream, type, is_new || TakenByOthers(stream, type));
   }
 }
 
@@ -79,6 +87,7 @@ std::vector<ServedWork> Fleet::Served() const {
 }
 
 void Fleet::OnTime(size_t residents, size_t tasks) {
+  if (step_.steady >= none_new_at_) ContestAll();
   if (step_.steady < next_report_ || step_.ended) return;
   next_report_ = step_.steady + kReportInterval;
   WorkerReport report;

@@ -6,6 +6,7 @@
 #ifndef DT_SERVER_DISPATCH_FLEET_H_
 #define DT_SERVER_DISPATCH_FLEET_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -20,25 +21,31 @@ class Fleet {
   static constexpr absl::Duration kReportInterval = absl::Seconds(10);
   // Work with more names is told of as any work.
   static constexpr size_t kNamesMax = 1000;
+  // Workers come together: where there are other daemons, a stream that has just opened takes its
+  // share only, until this daemon has heard what opened elsewhere at the same time.
+  static constexpr absl::Duration kNew = absl::Seconds(1);
 
   Fleet(StepContext* step, Matcher* matcher) : step_(*step), matcher_(*matcher) {}
 
   // A stream has opened or closed.
   void StreamsChanged();
-  // What the workers of other daemons take.
-  void SetOthers(std::vector<ServedWork> others);
+  // How many other daemons there are, and what their workers take.
+  void SetOthers(int daemons, std::vector<ServedWork> others);
   // `residents` and `tasks`: how many instances and activities this daemon has leased.
   void OnTime(size_t residents, size_t tasks);
-  absl::Time NextDeadline() const { return next_report_; }
+  absl::Time NextDeadline() const { return std::min(next_report_, none_new_at_); }
 
  private:
   std::vector<ServedWork> Served() const;
+  void ContestAll();
   void Contest(Stream& stream);
   bool TakenByOthers(const Stream& stream, WorkType type) const;
 
   StepContext& step_;
   Matcher& matcher_;
+  int other_daemons_ = 0;
   std::vector<ServedWork> others_;
+  absl::Time none_new_at_ = absl::InfiniteFuture();  // when the youngest stream is not new any more
   absl::Time next_report_ = absl::InfinitePast();
   bool changed_ = false;
   int64_t finished_ = 0;  // at the last report

@@ -149,7 +149,7 @@ Stream* StreamTable::Open(StreamId id, StreamOptions options, std::shared_ptr<Wo
   stream->hub->name = options.hub_name;
   stream->options = std::move(options);
   stream->sink = std::move(sink);
-  stream->last_write = now;
+  stream->opened_at = stream->last_write = now;
   const int wished[kWorkTypes] = {stream->options.orchestrations_max,
                                   stream->options.activities_max, stream->options.entities_max};
   for (const WorkType type : kAllWorkTypes) {

@@ -91,6 +91,7 @@ struct Stream {
   std::shared_ptr<WorkItemSink> sink;
   Credits credits[kWorkTypes];
   Pool* pools[kWorkTypes] = {};  // null: accepts nothing of this type
+  absl::Time opened_at;
   absl::Time last_write;
   int64_t last_dispatch = 0;  // of the last item that it got
   absl::btree_map<StoredId, AbandonBackoff> abandoned;

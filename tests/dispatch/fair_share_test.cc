@@ -77,39 +77,44 @@ struct Member {
   int done = 0;
 };
 
-// A hub whose activities take 0.2 s, and a daemon for each of these numbers of them at once.
+// A hub whose activities take 0.2 s, and a daemon for each of these numbers of them at once, all of
+// whose workers have been there for some time.
 class Fleet {
  public:
-  explicit Fleet(const std::vector<int>& at_once, absl::Duration heard_in = absl::Seconds(7)) {
+  explicit Fleet(const std::vector<int>& at_once, absl::Duration time = absl::Seconds(7)) {
     functions_ = SomeFunctions(clock_);
     for (const int number : at_once) {
       members_.push_back(std::make_unique<Member>(&database_, members_.size() + 1));
-      Member& member = *members_.back();
-      member.at_once = number;
+      members_.back()->at_once = number;
+    }
+    Pass(absl::Seconds(7));  // The daemons hear of each other.
+    for (auto& member : members_) {
+      if (member->at_once == 0) continue;  // No worker.
       dispatch::StreamOptions options;
       options.activities_max = 200;
       options.orchestrations_max = 200;
-      member.stream = member.daemon.Open(hub_, options);
+      member->stream = member->daemon.Open(hub_, options);
     }
-    Pass(heard_in);  // of each other
+    Pass(time);
   }
 
   // How long a fan-out of so many activities takes.
   absl::Duration FanOut(int activities) {
     const absl::Time begin = clock_.Now();
-    members_[0]->daemon.Start(hub_, "f", "FanOut", absl::StrCat(activities));
+    Start(activities);
     while (!Ended("f")) {
       Pass(kTick);
       REQUIRE(clock_.Now() < begin + absl::Minutes(10));
     }
     return clock_.Now() - begin;
   }
+  void Start(int activities) {
+    members_[0]->daemon.Start(hub_, "f", "FanOut", absl::StrCat(activities));
+  }
   int done(size_t member) const { return members_[member]->done; }
-
- private:
-  bool Ended(const std::string& instance_id) {
-    const auto row = database_.ReadInstance(hub_, instance_id, false);
-    return row.has_value() && IsTerminal(row->status);
+  // Activities at the worker of this one.
+  size_t held(size_t member) const {
+    return members_[member]->waiting.size() + members_[member]->running.size();
   }
   void Pass(absl::Duration time) {
     for (absl::Duration passed; passed < time; passed += kTick) {
@@ -127,9 +132,18 @@ class Fleet {
       }
     }
   }
+
+ private:
+  bool Ended(const std::string& instance_id) {
+    const auto row = database_.ReadInstance(hub_, instance_id, false);
+    return row.has_value() && IsTerminal(row->status);
+  }
+  static std::optional<WorkItem> Take(Member& member) {
+    return member.stream.sink == nullptr ? std::nullopt : member.stream.sink->Take();
+  }
   void Work(Member& member) {
     member.daemon.Settle();
-    while (std::optional<WorkItem> item = member.stream.sink->Take()) {
+    while (std::optional<WorkItem> item = Take(member)) {
       if (item->has_activityrequest()) {
         member.waiting.push_back(*std::move(item));
       } else if (item->has_orchestratorrequest()) {
@@ -180,9 +194,23 @@ TEST_CASE("fair_share_fleet daemons with unequal workers get done in time, each 
 
 TEST_CASE("fair_share_new_workers daemons share at once what comes soon after their workers") {
   constexpr int kActivities = 400;
-  Fleet fleet({6, 6, 6, 6}, absl::Milliseconds(400));
+  const absl::Duration time = absl::Milliseconds(GENERATE(0, 400, 1200));
+  CAPTURE(time);
+  Fleet fleet({6, 6, 6, 6}, time);
   const absl::Duration ideal = kActivities * absl::Milliseconds(200) / 24;
   CHECK(fleet.FanOut(kActivities) <= 1.3 * ideal);
+}
+
+TEST_CASE("fair_share_new_workers whose daemon is the only one with workers has all its credits") {
+  const auto [time, limited] =
+      GENERATE(std::pair(absl::ZeroDuration(), true), std::pair(absl::Milliseconds(1200), false));
+  Fleet fleet({6, 0}, time);
+  fleet.Start(100);
+  fleet.Pass(absl::Milliseconds(50));
+  CHECK(fleet.held(0) == (limited ? size_t{FairShare::kFew} : size_t{100}));
+  // Nor does it stay limited with what it holds.
+  fleet.Pass(absl::Milliseconds(1200));
+  CHECK(fleet.held(0) + static_cast<size_t>(fleet.done(0)) == 100);
 }
 
 }  // namespace
