@@ -3,6 +3,7 @@
 #include "fmt/format.h"
 #include "grpc/byte_buffer.h"
 #include "grpc/grpc.h"
+#include "server/rpc/calls_in_progress.h"
 #include "server/rpc/protocol_errors.h"
 #include "server/rpc/receive_budget.h"
 #include "server/rpc/status.h"
@@ -11,6 +12,19 @@ namespace dt::rpc {
 namespace {
 
 using grpc::internal::MethodHandler;
+
+// The call as one in progress, until gRPC has let go of it.
+MethodHandler::HandlerParameter Counted(const MethodHandler::HandlerParameter& call,
+                                        CallsInProgress* calls) {
+  if (calls == nullptr) return call;
+  const CallsInProgress::Period began = calls->Begin();
+  const auto end = [calls, began, then = call.call_requester] {
+    calls->End(began);
+    then();
+  };
+  return MethodHandler::HandlerParameter(call.call, call.server_context, call.request, call.status,
+                                         call.internal_data, end);
+}
 
 // Ends a call whose message is not wanted.
 void Refuse(const MethodHandler::HandlerParameter& call, const grpc::Status& status) {
@@ -101,7 +115,8 @@ class AdmittingHandler final : public MethodHandler {
   AdmittingHandler(AdmittedService::Admit admit, Method method)
       : admit_(std::move(admit)), method_(std::move(method)) {}
 
-  void RunHandler(const HandlerParameter& call) override {
+  void RunHandler(const HandlerParameter& parameter) override {
+    const HandlerParameter call = Counted(parameter, method_.service->calls());
     const absl::Status admitted =
         admit_(*static_cast<grpc::CallbackServerContext*>(call.server_context));
     if (!admitted.ok()) return Refuse(call, ToGrpc(admitted));
@@ -115,15 +130,18 @@ class AdmittingHandler final : public MethodHandler {
 
 class UnreadHandler final : public MethodHandler {
  public:
-  explicit UnreadHandler(std::unique_ptr<MethodHandler> handler) : handler_(std::move(handler)) {}
+  UnreadHandler(const AdmittedService* service, std::unique_ptr<MethodHandler> handler)
+      : service_(*service), handler_(std::move(handler)) {}
 
-  void RunHandler(const HandlerParameter& call) override {
+  void RunHandler(const HandlerParameter& parameter) override {
+    const HandlerParameter call = Counted(parameter, service_.calls());
     Handle(call, handler_.get(), grpc_raw_byte_buffer_create(nullptr, 0), [](void*) {
       GPR_ASSERT(false);  // bytes are always read
     });
   }
 
  private:
+  const AdmittedService& service_;
   const std::unique_ptr<MethodHandler> handler_;
 };
 
@@ -138,7 +156,7 @@ void AdmittedService::Add(std::string_view rpc, Admit admit, std::unique_ptr<Met
 
 void AdmittedService::AddUnread(std::string_view rpc, std::unique_ptr<MethodHandler> handler) {
   paths_.push_back(fmt::format("/{}/{}", name_, rpc));
-  Register(std::make_unique<UnreadHandler>(std::move(handler)));
+  Register(std::make_unique<UnreadHandler>(this, std::move(handler)));
 }
 
 // The path is the last one.

@@ -27,6 +27,7 @@
 
 namespace dt::rpc {
 
+class CallsInProgress;
 class ProtocolErrors;
 class ReceiveBudget;
 
@@ -39,13 +40,16 @@ class AdmittedService : public grpc::Service {
   // `name`: the service's full name.
   explicit AdmittedService(std::string_view name) : name_(name) {}
 
-  // What messages are counted against, and who answers those that cannot be parsed. Before the
-  // server starts; both must outlive it.
-  void SetServer(ReceiveBudget* budget, ProtocolErrors* errors) {
+  // What messages are counted against, who answers those that cannot be parsed, and who counts the
+  // calls that the end of the server waits for. Before the server starts; all must outlive it.
+  // Without it nothing is counted, which does for a service that receives no message.
+  void SetServer(ReceiveBudget* budget, ProtocolErrors* errors, CallsInProgress* calls) {
     budget_ = budget;
     errors_ = errors;
+    calls_ = calls;
   }
   ReceiveBudget* budget() const { return budget_; }
+  CallsInProgress* calls() const { return calls_; }
   ProtocolErrors* errors() const { return errors_; }
 
  protected:
@@ -100,6 +104,7 @@ class AdmittedService : public grpc::Service {
   const std::string name_;
   ReceiveBudget* budget_ = nullptr;
   ProtocolErrors* errors_ = nullptr;
+  CallsInProgress* calls_ = nullptr;
   std::deque<std::string> paths_;  // to which gRPC keeps pointers
 };
 

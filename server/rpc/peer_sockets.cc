@@ -5,9 +5,11 @@
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cstddef>
+#include <cstring>
 #include <memory>
 #include <utility>
 
@@ -61,7 +63,32 @@ std::string PeerOfSocket(int fd) {
   return fmt::format("ipv6:%5B{}%5D:{}", text, ntohs(address.sin6_port));
 }
 
+// Calls visitor(fd) for each open file of the process; false when it cannot list them.
+template <typename Visitor>
+bool VisitFiles(Visitor visitor) {
+  const std::unique_ptr<DIR, int (*)(DIR*)> directory(opendir("/proc/self/fd"), &closedir);
+  if (directory == nullptr) return false;
+  while (const dirent* const entry = readdir(directory.get())) {
+    int fd = -1;
+    if (absl::SimpleAtoi(entry->d_name, &fd)) visitor(fd);
+  }
+  return true;
+}
+
 }  // namespace
+
+void ShutDownConnections(const absl::flat_hash_set<int>& ports,
+                         const absl::flat_hash_set<std::string>& unix_paths) {
+  VisitFiles([&](int fd) {
+    // gRPC may close it meanwhile, and something else get its number; the copy stays what it is.
+    const int copy = dup(fd);
+    if (copy < 0) return;
+    if (ports.contains(LocalPort(copy)) || unix_paths.contains(LocalPath(copy))) {
+      shutdown(copy, SHUT_RDWR);
+    }
+    close(copy);
+  });
+}
 
 int LocalPort(int fd) {
   sockaddr_storage storage = {};
@@ -76,24 +103,29 @@ int LocalPort(int fd) {
   return 0;
 }
 
-// Calls visitor(socket) for each connection, and forgets those that are gone.
+std::string LocalPath(int fd) {
+  sockaddr_un address = {};
+  socklen_t size = sizeof(address);
+  if (getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) return "";
+  if (address.sun_family != AF_UNIX || size <= offsetof(sockaddr_un, sun_path)) return "";
+  const size_t length = size - offsetof(sockaddr_un, sun_path);
+  return std::string(address.sun_path, strnlen(address.sun_path, length));
+}
+
 template <typename Visitor>
 void PeerSockets::VisitAll(Visitor visitor) {
-  const std::unique_ptr<DIR, int (*)(DIR*)> directory(opendir("/proc/self/fd"), &closedir);
-  if (directory == nullptr) return;
   ++visits_;
-  while (const dirent* const entry = readdir(directory.get())) {
-    int fd = -1;
-    if (!absl::SimpleAtoi(entry->d_name, &fd)) continue;
+  const bool visited = VisitFiles([&](int fd) {
     const std::optional<uint64_t> cookie = CookieOf(fd);
-    if (!cookie.has_value()) continue;
+    if (!cookie.has_value()) return;
     std::string peer = PeerOfSocket(fd);
-    if (peer.empty()) continue;
+    if (peer.empty()) return;
     Socket& socket = sockets_[std::move(peer)];
     if (socket.cookie != *cookie) socket = Socket{fd, *cookie};
     socket.visit = visits_;
     visitor(socket);
-  }
+  });
+  if (!visited) return;
   absl::erase_if(sockets_, [this](const auto& entry) { return entry.second.visit != visits_; });
 }
 

@@ -16,6 +16,13 @@ namespace dt::rpc {
 
 // The port of this process that a TCP socket is bound to; 0 if it is none.
 int LocalPort(int fd);
+// The path of a unix socket that was listened on, or of a connection to it; else empty.
+std::string LocalPath(int fd);
+
+// Shuts down, in both directions, the connections of this process to these ports and to the unix
+// sockets of these paths. What was written to them before still reaches the peer.
+void ShutDownConnections(const absl::flat_hash_set<int>& ports,
+                         const absl::flat_hash_set<std::string>& unix_paths);
 
 class PeerSockets {
  public:
@@ -50,6 +57,7 @@ class PeerSockets {
     int64_t at_sample_before = 0;
   };
 
+  // Calls visitor(socket) for each connection, and forgets those that are gone.
   template <typename Visitor>
   void VisitAll(Visitor visitor);
 

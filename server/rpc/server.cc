@@ -87,7 +87,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   SetChannelArguments(options, builder);
   SetThreads(builder);
   std::unique_ptr<Server> server(new Server(options));
-  service->SetServer(&server->budget_, &server->protocol_errors_);
+  service->SetServer(&server->budget_, &server->protocol_errors_, &server->calls_);
   builder.RegisterService(service);
   builder.RegisterService(&server->health_);
   builder.RegisterCallbackGenericService(&server->unknown_methods_);
@@ -108,6 +108,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
     server->addresses_.push_back(sockets->address());
     for (const int fd : sockets->fds()) {
       if (const int port = LocalPort(fd); port != 0) server->ports_.insert(port);
+      if (std::string path = LocalPath(fd); !path.empty()) server->unix_paths_.insert(path);
     }
     sources.push_back({*std::move(sockets), IsUnixSocket(address) ? plain : network});
   }
@@ -130,8 +131,10 @@ void Server::SetServing(bool serving) { health_.SetServing(serving); }
 void Server::Shutdown(absl::Duration grace) {
   if (server_ == nullptr) return;
   acceptor_.Stop();
+  calls_.AwaitEarlier(grace);
+  ShutDownConnections(ports_, unix_paths_);
   poller_hold_.reset();
-  server_->Shutdown(absl::ToChronoTime(absl::Now() + grace));
+  server_->Shutdown(absl::ToChronoTime(absl::Now()));
   server_.reset();
 }
 

@@ -29,6 +29,7 @@
 #include "absl/time/time.h"
 #include "grpcpp/server.h"
 #include "server/rpc/admission.h"
+#include "server/rpc/calls_in_progress.h"
 #include "server/rpc/connection_acceptor.h"
 #include "server/rpc/health_service.h"
 #include "server/rpc/protocol_errors.h"
@@ -79,12 +80,15 @@ class Server {
   // The addresses as listened on, with real port numbers.
   const std::vector<std::string>& addresses() const { return addresses_; }
   const ReceiveBudget& receive_budget() const { return budget_; }
-  // Refuses new calls, waits for calls in progress up to `grace`, then cancels them. Blocks.
+  // Listens no more, waits for the calls that are in progress up to `grace`, shuts the connections
+  // down, and ends. Blocks. gRPC's own way would answer CANCELLED to calls that come meanwhile,
+  // which SDKs do not try again; to those of a connection that is gone they say UNAVAILABLE.
   void Shutdown(absl::Duration grace);
 
  private:
   explicit Server(const ServerOptions& options);
 
+  CallsInProgress calls_;
   ReceiveBudget budget_;
   ProtocolErrors protocol_errors_;
   UnknownMethods unknown_methods_{&protocol_errors_};
@@ -93,7 +97,8 @@ class Server {
   ConnectionAcceptor acceptor_;
   std::unique_ptr<PollerHold> poller_hold_;
   std::vector<std::string> addresses_;
-  absl::flat_hash_set<int> ports_;  // of these
+  absl::flat_hash_set<int> ports_;               // of these
+  absl::flat_hash_set<std::string> unix_paths_;  // of these
 };
 
 }  // namespace dt::rpc

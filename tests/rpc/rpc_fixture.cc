@@ -30,7 +30,7 @@ TestServer::TestServer(TestServerOptions options) : daemon_(options.dispatch, op
   REQUIRE(access.ok());
   access_ = *std::move(access);
   guarded_service_ = std::make_unique<rpc::GuardedService>(service_.get(), access_.get());
-  options.server.addresses = {"127.0.0.1:0"};
+  options.server.addresses.insert(options.server.addresses.begin(), "127.0.0.1:0");
   absl::StatusOr<std::unique_ptr<rpc::Server>> server =
       rpc::Server::Start(options.server, guarded_service_.get());
   REQUIRE(server.ok());

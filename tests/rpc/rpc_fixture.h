@@ -37,7 +37,7 @@ std::unique_ptr<grpc::ClientContext> NewContext(const Metadata& metadata = {});
 
 struct TestServerOptions {
   rpc::ServiceOptions service;
-  rpc::ServerOptions server;
+  rpc::ServerOptions server;  // addresses: besides the free port
   rpc::AccessOptions access;
   dispatch::DispatchLimits dispatch;
   RunningDaemon::WrapStore wrap_store;
