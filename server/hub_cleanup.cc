@@ -2,8 +2,10 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "spdlog/spdlog.h"
 #include "storage/log_events.h"
+#include "storage/log_fields.h"
 
 namespace dt {
 
@@ -28,11 +30,12 @@ BatchPause HubCleanup::OnBatch(const absl::StatusOr<HubCleanupResult>& result,
     return {pace_.AfterFailure(took)};
   }
   if (result->ended) {
+    const std::string ms = absl::StrCat(absl::ToInt64Milliseconds(result->age));
+    const LogFields fields({{log_field::kTaskHub, result->hub}, {log_field::kDurationMs, ms}});
     spdlog::info(
         "{}: hub {}: it was deleted, and all of its {} instances are gone {} ms "
         "later",
-        log_event::kPurgedInstances, result->hub, result->total,
-        absl::ToInt64Milliseconds(result->age));
+        log_event::kPurgedInstances, result->hub, result->total, ms);
   }
   return {pace_.After(took, result->more), !result->more};
 }

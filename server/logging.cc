@@ -1,5 +1,6 @@
 #include "server/logging.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
@@ -7,6 +8,7 @@
 #include <optional>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "fmt/format.h"
 #include "google/protobuf/stubs/logging.h"
 #include "grpc/support/log.h"
@@ -15,6 +17,7 @@
 #include "spdlog/sinks/stdout_color_sinks.h"
 #include "spdlog/spdlog.h"
 #include "storage/log_events.h"
+#include "storage/log_fields.h"
 #include "storage/steady_clock.h"
 
 namespace dt {
@@ -79,14 +82,56 @@ class EscapedMessage final : public spdlog::custom_flag_formatter {
   }
 };
 
+struct LogEvent {
+  std::string_view name;
+  std::string_view id;
+};
+
+// A line of an event begins with "Name (123): " (log_events.h).
+std::optional<LogEvent> EventOf(std::string_view text) {
+  size_t name_end = 0;
+  while (name_end < text.size() && absl::ascii_isalpha(text[name_end])) ++name_end;
+  if (name_end == 0 || text.substr(name_end, 2) != " (") return std::nullopt;
+  const size_t id = name_end + 2;
+  size_t id_end = id;
+  while (id_end < text.size() && absl::ascii_isdigit(text[id_end])) ++id_end;
+  if (id_end == id || text.substr(id_end, 2) != "):") return std::nullopt;
+  return LogEvent{text.substr(0, name_end), text.substr(id, id_end - id)};
+}
+
+// Errors of PostgreSQL end with it (storage/postgres/connection.cc).
+std::string_view SqlstateIn(std::string_view text) {
+  constexpr std::string_view kBefore = "[SQLSTATE ";
+  constexpr size_t kLength = 5;
+  const size_t at = text.rfind(kBefore);
+  if (at == std::string_view::npos) return {};
+  const std::string_view code = text.substr(at + kBefore.size(), kLength);
+  const bool good = code.size() == kLength && std::all_of(code.begin(), code.end(), [](char c) {
+                      return absl::ascii_isdigit(c) || absl::ascii_isupper(c);
+                    });
+  return good ? code : std::string_view();
+}
+
 class JsonFormatter final : public spdlog::formatter {
  public:
   void format(const spdlog::details::log_msg& message, spdlog::memory_buf_t& out) override {
     const std::string time = absl::FormatTime("%Y-%m-%dT%H:%M:%E6SZ",
                                               absl::FromChrono(message.time), absl::UTCTimeZone());
-    fmt::format_to(std::back_inserter(out), "{{\"ts\":\"{}\",\"level\":\"{}\",\"msg\":{}}}\n", time,
-                   View(spdlog::level::to_string_view(message.level)),
-                   JsonString(Shortened(View(message.payload))));
+    const auto put = std::back_inserter(out);
+    fmt::format_to(put, R"({{"ts":"{}","level":"{}")", time,
+                   View(spdlog::level::to_string_view(message.level)));
+    const std::string_view text = View(message.payload);
+    if (const std::optional<LogEvent> event = EventOf(text)) {
+      fmt::format_to(put, R"(,"event_id":{},"name":"{}")", event->id, event->name);
+    }
+    LogFields::Visit([&](std::string_view name, const std::string& value) {
+      const bool number = name == log_field::kDurationMs;
+      fmt::format_to(put, R"(,"{}":{})", name, number ? value : JsonString(value));
+    });
+    if (const std::string_view sqlstate = SqlstateIn(text); !sqlstate.empty()) {
+      fmt::format_to(put, R"(,"sqlstate":"{}")", sqlstate);
+    }
+    fmt::format_to(put, ",\"msg\":{}}}\n", JsonString(Shortened(text)));
   }
   std::unique_ptr<spdlog::formatter> clone() const override {
     return std::make_unique<JsonFormatter>();

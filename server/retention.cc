@@ -2,8 +2,10 @@
 
 #include <string_view>
 
+#include "absl/strings/str_cat.h"
 #include "spdlog/spdlog.h"
 #include "storage/log_events.h"
+#include "storage/log_fields.h"
 #include "storage/steady_clock.h"
 
 namespace dt {
@@ -107,9 +109,10 @@ void Retention::NoteLeader(const RetentionResult& result) {
 
 void Retention::LogPurged() {
   for (const auto& [what, instances] : purged_) {
+    const std::string ms = absl::StrCat(absl::ToInt64Milliseconds(SteadyNow() - purged_since_));
+    const LogFields fields({{log_field::kTaskHub, what.first}, {log_field::kDurationMs, ms}});
     spdlog::info("{}: hub {}: {} {} instances in {} ms, by retention", log_event::kPurgedInstances,
-                 what.first, instances, NameOf(what.second),
-                 absl::ToInt64Milliseconds(SteadyNow() - purged_since_));
+                 what.first, instances, NameOf(what.second), ms);
   }
   purged_.clear();
 }

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/dispatch/failures.h"
 #include "server/dispatch/inline_tasks.h"
+#include "server/dispatch/item_log_fields.h"
 #include "spdlog/spdlog.h"
 #include "storage/log_events.h"
 
@@ -371,6 +372,8 @@ void Activities::OnEndFailed(TaskEnded& event, HeldTask* held) {
   TaskContext& context = *event.context;
   const absl::Status& status = event.result.status();
   const TaskKey key = event.completion.key;
+  const LogFields fields =
+      LogFieldsOf(matcher_.table().FindHub(event.completion.hub), event.completion.instance_id);
   if (!absl::IsInvalidArgument(status)) {
     spdlog::warn(
         "{}: the result of activity {} of instance {} could not be "

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/dispatch/failures.h"
 #include "server/dispatch/inline_tasks.h"
+#include "server/dispatch/item_log_fields.h"
 #include "server/orchestration/ended_row.h"
 #include "spdlog/spdlog.h"
 #include "storage/log_events.h"
@@ -58,6 +59,7 @@ void Commits::CommitBatch(Resident& resident, entity::BatchResult result, bool f
 }
 
 void Commits::Fail(Resident& resident, const TaskFailureDetails& details, DoneCallback done) {
+  const LogFields fields = LogFieldsOf(resident);
   if (resident.entity != nullptr) {
     spdlog::warn("entity {}: {} operations fail: {}: {}", resident.instance_id(),
                  resident.entity->batch.operations.size(), details.errortype(),
@@ -129,6 +131,8 @@ void Commits::On(Committed& event) {
     OnUnknown(event, resident, absl::ZeroDuration());
     step_.Reply(context.done, absl::OkStatus());
   } else {
+    const LogFields fields =
+        LogFieldsOf(matcher_.table().FindHub(checkpoint.hub), checkpoint.instance_id);
     spdlog::warn(
         "{}: instance {}: its lease was lost, the turn is "
         "not applied",
@@ -306,6 +310,8 @@ void Commits::HandOnChildren(const Checkpoint& checkpoint, const CheckpointResul
     const NewInstance& instance = checkpoint.children[i].instance;
     if (child.outcome == CreateOutcome::kExists) {
       if (!checkpoint.entity.has_value()) continue;
+      const LogFields fields =
+          LogFieldsOf(matcher_.table().FindHub(checkpoint.hub), checkpoint.instance_id);
       spdlog::warn("{}: entity {}: it starts orchestration {}, which is running already",
                    log_event::kDiscardingEvent, checkpoint.instance_id, instance.instance_id);
       continue;
@@ -334,6 +340,8 @@ void Commits::OnFailed(Committed& event, Resident* resident) {
   const absl::Status& status = event.result.status();
   const StoredId item(WorkTypeOf(event.checkpoint.instance_id), event.checkpoint.key);
   UnstoredResults& results = residency_.results();
+  const LogFields fields =
+      LogFieldsOf(matcher_.table().FindHub(event.checkpoint.hub), event.checkpoint.instance_id);
   if (!absl::IsInvalidArgument(status)) {
     spdlog::warn(
         "{}: instance {}: the turn could not be committed and is "

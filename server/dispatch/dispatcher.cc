@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/dispatch/item_log_fields.h"
 #include "spdlog/spdlog.h"
 
 namespace dt::dispatch {
@@ -114,6 +115,7 @@ void Dispatcher::On(StreamOpened& event) {
   activities_.RequeueHeldBack(*stream->hub);
   for (Item* orphan : releases_.TakeOrphans()) Reconsider(*orphan);
   matcher_.MarkDirty(*stream->hub);
+  const LogFields fields = LogFieldsOf(stream->options);
   LogLines(stream_log_.Opened(stream->options, step_.steady));
 }
 
@@ -122,6 +124,7 @@ void Dispatcher::On(StreamClosed& event) {
   const std::unique_ptr<Stream> stream = matcher_.Close(event.stream, &lost);
   if (stream == nullptr) return;
   fleet_.StreamsChanged();
+  const LogFields fields = LogFieldsOf(stream->options);
   LogLines(stream_log_.Closed(stream->options, event.reason, step_.steady));
   for (const auto& [item, charged] : lost) Lose(*item, charged);
   Hub& hub = *stream->hub;
@@ -146,6 +149,7 @@ void Dispatcher::EndStream(StreamId id, absl::Status status) {
 void Dispatcher::EndStreamsOf(Hub& hub) {
   Claimer::ForgetDoubts(hub);
   if (hub.streams.empty()) return;
+  const LogFields fields({{log_field::kTaskHub, hub.name}});
   spdlog::warn("task hub '{}' was deleted: the {} worker streams that were open for it end here",
                hub.name, hub.streams.size());
   std::vector<StreamId> open;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/match.h"
+#include "server/dispatch/item_log_fields.h"
 #include "server/dispatch/turn_needs.h"
 #include "spdlog/spdlog.h"
 #include "storage/log_events.h"
@@ -31,6 +32,7 @@ bool HasBothDotnetPackages(const Hub& hub) {
 void WarnOfPackages(Hub& hub) {
   if (hub.warned_of_packages || !HasBothDotnetPackages(hub)) return;
   hub.warned_of_packages = true;
+  const LogFields fields({{log_field::kTaskHub, hub.name}});
   spdlog::warn(
       "task hub '{}': it has entities, and .NET workers of both packages. Orchestrations that use "
       "entities on a worker of Microsoft.DurableTask.Worker.AzureManaged fail on one of the plain "
@@ -76,6 +78,7 @@ void EntityTurns::Plan(Resident& resident) {
       entity::PlanBatch(resident.entity->state, resident.inbox.Due(step_.now), *step_.ids, limits);
   for (const entity::Batch::Step& step : resident.entity->batch.steps) {
     if (step.kind != entity::Batch::Step::Kind::kDrop) continue;
+    const LogFields fields = LogFieldsOf(resident);
     spdlog::warn("{}: entity {}, message {}: {}", log_event::kDiscardingEvent,
                  resident.instance_id(), step.seq, step.reason);
   }
@@ -150,6 +153,7 @@ void EntityTurns::On(EntityAnswered& event) {
   }
   if (entity::IsBatchFailure(resident->entity->batch, event.result)) {
     const TaskFailureDetails& details = event.result.failuredetails();
+    const LogFields fields = LogFieldsOf(*resident);
     spdlog::warn(
         "{}: entity {}: its worker could not run its operations, and they are offered "
         "again later: {}: {}",
@@ -171,6 +175,7 @@ void EntityTurns::End(Resident& resident, EntityBatchResult result, DoneCallback
       resident.state, resident.entity->state, resident.entity->batch, std::move(result),
       resident.lease, step_.now, *step_.ids, step_.limits.turn);
   for (const std::string& warning : ended.warnings) {
+    const LogFields fields = LogFieldsOf(resident);
     spdlog::warn("{}: entity {}: {}", log_event::kDiscardingEvent, resident.instance_id(), warning);
   }
   commits_.CommitBatch(resident, std::move(ended), /*failed_by_server=*/false, std::move(done));

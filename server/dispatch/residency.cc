@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "server/dispatch/item_log_fields.h"
 #include "spdlog/spdlog.h"
 
 namespace dt::dispatch {
@@ -55,6 +56,7 @@ void Residency::Adopt(Claim claim) {
   DropOlder(hub, claim.instance_id, claim.lease_token, &inline_tasks);
   absl::StatusOr<orchestration::InstanceState> state = orchestration::StateFromClaim(claim);
   if (!state.ok()) {
+    const LogFields fields = LogFieldsOf(&hub, claim.instance_id);
     spdlog::error("instance {}: its history cannot be used and its messages are dropped: {}",
                   claim.instance_id, state.status().ToString());
     DiscardCorrupt(claim);

@@ -3,6 +3,7 @@
 #include "fmt/format.h"
 #include "spdlog/spdlog.h"
 #include "storage/log_events.h"
+#include "storage/log_fields.h"
 
 namespace dt::dispatch {
 namespace {
@@ -102,6 +103,7 @@ void RewindCall::Apply() {
 void RewindCall::OnApplied(absl::StatusOr<RewindOutcome> outcome) {
   if (!outcome.ok()) return std::move(done_)(outcome.status());
   if (*outcome == RewindOutcome::kRewound) {
+    const LogFields fields({{log_field::kInstanceId, request_.instanceid()}});
     spdlog::info("{}: instance {} was rewound, {} instances in all", log_event::kGenericInfo,
                  request_.instanceid(), plans_.size());
     return std::move(done_)(absl::OkStatus());

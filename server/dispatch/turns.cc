@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/dispatch/failures.h"
+#include "server/dispatch/item_log_fields.h"
 #include "server/dispatch/turn_needs.h"
 #include "spdlog/spdlog.h"
 #include "storage/log_events.h"
@@ -26,12 +27,13 @@ int64_t BytesOf(const orchestration::Frame& frame) {
 
 // A worker that refuses the item loses its stream by it and is offered it again (1.17), and nothing
 // else tells the operator why.
-void WarnOfSize(const std::string& instance_id, int64_t bytes) {
+void WarnOfSize(const Resident& resident, int64_t bytes) {
+  const LogFields fields = LogFieldsOf(resident);
   spdlog::warn(
       "instance {}: its work item has {} bytes, and most SDKs receive {} at most: if its workers "
       "lose their streams, raise the size of messages that they receive, or shorten the history "
       "by continuing as new",
-      instance_id, bytes, LargeItems::kReceiveBytes);
+      resident.instance_id(), bytes, LargeItems::kReceiveBytes);
 }
 
 bool IsRewind(const OrchestratorAction& action) { return action.has_rewindorchestration(); }
@@ -56,6 +58,7 @@ bool Turns::Offer(Resident& resident) {
   plan = orchestration::PlanTurn(resident.state, resident.inbox.Due(step_.now), step_.now,
                                  step_.limits.turn, more);
   for (size_t i = 0; i < plan.dropped.size(); ++i) {
+    const LogFields fields = LogFieldsOf(resident);
     spdlog::warn("{}: instance {}, message {}: {}", log_event::kDiscardingEvent,
                  resident.instance_id(), plan.dropped[i], plan.drop_reasons[i]);
   }
@@ -69,6 +72,7 @@ bool Turns::Offer(Resident& resident) {
   } else if (plan.empty()) {
     EndEmpty(resident);
   } else if (resident.lost_leases >= kLossesBeforeTermination && plan.HasTermination()) {
+    const LogFields fields = LogFieldsOf(resident);
     spdlog::warn("orchestration {} is terminated here: no worker answered {} dispatches of it",
                  resident.instance_id(), resident.lost_leases);
     commits_.Commit(resident,
@@ -99,7 +103,7 @@ void Turns::Send(Resident& resident, Stream& stream) {
       orchestration::EncodeOrchestratorItem(resident.state, resident.turn.plan, options);
   const int64_t bytes = BytesOf(frame);
   if (bytes > LargeItems::kReceiveBytes && !std::exchange(resident.warned_of_size, true)) {
-    WarnOfSize(resident.instance_id(), bytes);
+    WarnOfSize(resident, bytes);
   }
   matcher_.SendItem(stream, resident, std::move(frame), bytes);
 }
@@ -252,6 +256,7 @@ void Turns::End(Resident& resident, TurnAnswer answer) {
     return;
   }
   for (const std::string& warning : result.warnings) {
+    const LogFields fields = LogFieldsOf(resident);
     spdlog::warn("{}: instance {}: {}", log_event::kDiscardingEvent, resident.instance_id(),
                  warning);
   }
@@ -329,6 +334,7 @@ void Turns::On(TurnRewound& event) {
     step_.Reply(event.done, absl::OkStatus());
     return;
   }
+  const LogFields fields = LogFieldsOf(matcher_.table().FindHub(event.hub), event.instance_id);
   if (absl::IsAborted(event.status)) {
     spdlog::warn(
         "{}: instance {}: its lease was lost, the rewind is not "

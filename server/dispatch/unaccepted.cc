@@ -6,6 +6,7 @@
 
 #include "absl/strings/escaping.h"
 #include "fmt/format.h"
+#include "server/dispatch/item_log_fields.h"
 #include "spdlog/spdlog.h"
 #include "storage/log_events.h"
 
@@ -52,6 +53,7 @@ std::string Describe(WorkType type, int64_t count, int64_t count_max, const std:
 void LogWaiting(const Hub& hub, WorkType type, const std::vector<WaitingWork>& list,
                 int64_t count_max, absl::Time now) {
   for (const WaitingWork& work : list) {
+    const LogFields fields = LogFieldsOf(&hub, work.instance_id);
     spdlog::warn(
         "{}: task hub '{}': {} waiting, the oldest, of instance '{}', for {}: "
         "the filters of none of the {} worker streams on this daemon accept that. Connect a worker "
@@ -126,6 +128,7 @@ void UnacceptedWatch::OnFound(const UnacceptedFound& found, const Hub* hub, absl
   LogWaiting(*hub, WorkType::kEntity, work.entities, found.search.count_max, now);
   for (const auto& [named, given_back] : std::exchange(watched.given_back, {})) {
     const auto& [type, name, version] = named;
+    const LogFields fields = LogFieldsOf(hub, given_back.instance_id);
     spdlog::warn(
         "{}: task hub '{}': {} given back, one of instance '{}', by every "
         "worker stream on this daemon whose filters accept that; they are offered again now and "

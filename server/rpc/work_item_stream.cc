@@ -5,6 +5,7 @@
 #include "server/rpc/frame_buffer.h"
 #include "server/rpc/status.h"
 #include "spdlog/spdlog.h"
+#include "storage/log_fields.h"
 #include "storage/steady_clock.h"
 
 namespace dt::rpc {
@@ -56,6 +57,8 @@ void WorkItemStream::Open(const std::shared_ptr<WorkItemStream>& stream,
   stream->StartSendInitialMetadata();
   if (options.accepts_nothing()) {
     if (const auto left_out = stream->lines_->Admit("accepts nothing", SteadyNow())) {
+      const LogFields fields(
+          {{log_field::kTaskHub, options.hub_name}, {log_field::kWorkerId, options.worker_id}});
       spdlog::warn(
           "worker stream {}: its filters name no orchestration, no activity and no entity that it "
           "may have, so it gets no work; list some, or send no filters to get all{}",

@@ -4,9 +4,11 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "fmt/format.h"
 #include "spdlog/spdlog.h"
 #include "storage/log_events.h"
+#include "storage/log_fields.h"
 #include "storage/postgres/check.h"
 #include "storage/postgres/embedded_sql.h"
 #include "storage/postgres/semver.h"
@@ -210,8 +212,9 @@ absl::Status RunFiles(Connection& connection, const std::string& schema,
           fmt::format("{}; `schema up` needs the role that owns schema {}",
                       std::string(named.message()), schema));
     }
-    spdlog::info("{}: {}: {} ms", log_event::kExecutedSqlScript, file.path,
-                 absl::ToInt64Milliseconds(SteadyNow() - start));
+    const std::string ms = absl::StrCat(absl::ToInt64Milliseconds(SteadyNow() - start));
+    const LogFields fields({{log_field::kDurationMs, ms}});
+    spdlog::info("{}: {}: {} ms", log_event::kExecutedSqlScript, file.path, ms);
   }
   return absl::OkStatus();
 }

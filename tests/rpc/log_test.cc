@@ -5,6 +5,8 @@
 #include "server/logging.h"
 #include "server/rpc/frame_buffer.h"
 #include "server/rpc/repeat_limiter.h"
+#include "storage/log_events.h"
+#include "storage/log_fields.h"
 #include "tests/rpc/access_fixture.h"
 #include "tests/support/catch.h"
 #include "tests/support/log_capture.h"
@@ -36,6 +38,33 @@ TEST_CASE("log_json_string: valid JSON of one line, without terminal escapes") {
   CHECK(JsonString("a\"b\\c") == "\"a\\\"b\\\\c\"");
   CHECK(JsonString("\n\x1b\x7f\xc2\x9b\xe2\x80\xae") == "\"\\u000a\\u001b\\u007f\\u009b\\u202e\"");
   CHECK(JsonString("\xff\xc3\xbc") == "\"\\ufffd\xc3\xbc\"");
+}
+
+TEST_CASE("log_json_fields: event, what the line is about, and SQLSTATE are fields of their own") {
+  const LogCapture log(MakeLogFormatter(LogFormat::kJson));
+  const auto line = [&log] {
+    const std::string text = log.Lines().back();
+    return text.substr(text.find(",\"level\""));
+  };
+  spdlog::warn("{}: no word of it", log_event::kGenericWarning);
+  CHECK(line() ==
+        ",\"level\":\"warning\",\"event_id\":304,\"name\":\"GenericWarning\","
+        "\"msg\":\"GenericWarning (304): no word of it\"}\n");
+  {
+    const LogFields hub({{log_field::kTaskHub, "h\"1"}, {log_field::kWorkerId, ""}});
+    const LogFields instance({{log_field::kInstanceId, "i"}, {log_field::kDurationMs, "17"}});
+    spdlog::error("it failed [SQLSTATE 53100]");
+    CHECK(line() ==
+          ",\"level\":\"error\",\"instance_id\":\"i\",\"duration_ms\":17,"
+          "\"task_hub\":\"h\\\"1\",\"sqlstate\":\"53100\","
+          "\"msg\":\"it failed [SQLSTATE 53100]\"}\n");
+  }
+  // What a caller sends is no field.
+  for (const char* text : {"Name (x): y", "Na me (300): y", "(300): y", "[SQLSTATE 531",
+                           "Name (): y", "[SQLSTATE \"\",\"\"]"}) {
+    spdlog::info("{}", text);
+    CHECK(line() == ",\"level\":\"info\",\"msg\":" + JsonString(text) + "}\n");
+  }
 }
 
 TEST_CASE("log_line_length: a line has an end") {
