@@ -24,6 +24,9 @@ constexpr char kUsage[] = R"(durabletask-sidecar: Durable Task orchestrations, k
       while it starts or drains, or its database takes no writes. With --live when it answers at all,
       for who would start it again. It needs no token. TLS is spoken with --tls, or when the settings
       name a certificate, which is not verified.
+  durabletask-sidecar doctor [--postgres URL] [-o json]
+      Looks at the database: rights, settings, dead rows, old snapshots, clocks, connections; says
+      what to do. Exit code 3 when it warns, 4 when something is wrong.
   durabletask-sidecar token
       Prints a fresh bearer token for a caller, and its hash for the access file.
   durabletask-sidecar config check | print | docs
@@ -74,9 +77,9 @@ absl::Status UnknownArgument(const std::string& argument) {
     return absl::InvalidArgumentError("'" + argument +
                                       "' is no verb; `durabletask-sidecar --help` lists them");
   }
-  std::vector<std::string> names = {"--help",   "--help-all",     "--version",
-                                    "--config", "--print-config", "--address",
-                                    "--tls",    "--live",         "--yes"};
+  std::vector<std::string> names = {"--help",         "--help-all", "--version", "--config",
+                                    "--print-config", "--address",  "--tls",     "--live",
+                                    "--yes",          "--output"};
   for (const Setting& setting : Settings()) names.push_back("--" + setting.flag);
   return absl::InvalidArgumentError(
       UnknownKeyMessage("flag", argument.substr(0, argument.find('=')), names));
@@ -94,6 +97,7 @@ std::map<CLI::App*, CommandVerb> AddVerbs(CLI::App& app) {
   verbs[add(app, "serve")] = CommandVerb::kServe;
   verbs[add(app, "dev")] = CommandVerb::kDev;
   verbs[add(app, "healthcheck")] = CommandVerb::kHealthCheck;
+  verbs[add(app, "doctor")] = CommandVerb::kDoctor;
   verbs[add(app, "token")] = CommandVerb::kToken;
   verbs[add(app, "version")] = CommandVerb::kVersion;
   verbs[add(app, "help")] = CommandVerb::kHelp;
@@ -129,6 +133,8 @@ absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv) 
   app.add_flag("--tls", line.tls);
   app.add_flag("--live", line.live);
   app.add_flag("--yes", line.yes);
+  std::string output = "text";
+  app.add_option("--output,-o", output);
   app.add_flag("--print-config", line.print_config);
   std::vector<Given> given;
   AddSettings(app, given);
@@ -151,6 +157,10 @@ absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv) 
   }
   const std::vector<std::string> unknown = app.remaining(/*recurse=*/true);
   if (!unknown.empty()) return UnknownArgument(unknown.front());
+  if (output != "text" && output != "json") {
+    return absl::InvalidArgumentError("--output is text or json, not '" + output + "'");
+  }
+  line.json = output == "json";
   for (const auto& [verb, meaning] : verbs) {
     if (verb->parsed()) line.verb = meaning;
   }

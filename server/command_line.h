@@ -23,6 +23,7 @@ enum class CommandVerb {
   kSchemaPrint,
   kSchemaDrop,
   kHealthCheck,
+  kDoctor,
   kToken,
   kConfigCheck,
   kConfigPrint,
@@ -36,6 +37,7 @@ struct CommandLine {
   bool tls = false;         // healthcheck --tls
   bool live = false;        // healthcheck --live
   bool yes = false;         // schema drop --yes
+  bool json = false;        // doctor --output json
   bool print_config = false;
   std::vector<std::pair<std::string, std::string>> flags;  // of settings: name, value
 };

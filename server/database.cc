@@ -22,15 +22,14 @@ absl::Status WithAdvice(const absl::Status& status) {
           std::string(status.message())));
 }
 
-// For the verbs `schema ...`, which do not wait.
+}  // namespace
+
 absl::StatusOr<std::unique_ptr<postgres::Connection>> ConnectNow(const Config& config) {
   absl::StatusOr<std::unique_ptr<postgres::Connection>> connection =
       postgres::Connection::Connect(config.store.connection);
   if (!connection.ok()) return WithAdvice(connection.status());
   return connection;
 }
-
-}  // namespace
 
 absl::StatusOr<std::unique_ptr<postgres::PrivateCluster>> StartPrivateCluster(
     const Config& config) {

@@ -17,6 +17,9 @@ namespace dt {
 // The private PostgreSQL of `dev`, started if it does not run yet.
 absl::StatusOr<std::unique_ptr<postgres::PrivateCluster>> StartPrivateCluster(const Config& config);
 
+// Connects at once or says what to do, for verbs that look and end.
+absl::StatusOr<std::unique_ptr<postgres::Connection>> ConnectNow(const Config& config);
+
 // Connects, waiting with back-off while the server is not there yet. Any other failure (wrong
 // password, missing database or right) is returned at once with what to do. kCancelled when a stop
 // is asked for.

@@ -10,6 +10,7 @@
 #include "server/config.h"
 #include "server/daemon.h"
 #include "server/database.h"
+#include "server/doctor.h"
 #include "server/logging.h"
 #include "server/memory.h"
 #include "server/postgres_backend.h"
@@ -79,6 +80,13 @@ int CheckConfig(const Config& config) {
   return Report(std::string("the settings are good\n"));
 }
 
+int ReportFindings(const CommandLine& line, const Config& config) {
+  const absl::StatusOr<std::vector<postgres::Finding>> findings = ExamineDatabase(config);
+  if (!findings.ok()) return Fail(kFailed, findings.status());
+  fmt::print("{}", line.json ? FindingsJson(*findings) : FindingsText(*findings));
+  return ExitCodeOf(*findings);
+}
+
 // The verbs that need a database.
 int RunWithDatabase(const CommandLine& line, const Config& config) {
   const bool dev = line.verb == CommandVerb::kDev;
@@ -92,6 +100,8 @@ int RunWithDatabase(const CommandLine& line, const Config& config) {
       return Report(SchemaUp(config));
     case CommandVerb::kSchemaStatus:
       return Report(SchemaStatus(config));
+    case CommandVerb::kDoctor:
+      return ReportFindings(line, config);
     case CommandVerb::kSchemaDrop:
       if (!line.yes) {
         return Fail(kUsage, absl::InvalidArgumentError(fmt::format(

@@ -16,6 +16,9 @@ namespace dt {
 // Exit codes, beside 0.
 inline constexpr int kFailed = 1;
 inline constexpr int kUsage = 2;  // wrong usage or settings
+// Of `doctor`, by the worst that it found.
+inline constexpr int kFoundWarnings = 3;
+inline constexpr int kFoundProblems = 4;
 
 // Prints the error, passwords of URLs masked; returns `code`.
 int Fail(int code, const absl::Status& status);

@@ -115,6 +115,23 @@ absl::Status SetUrl(Config& config, std::string_view text) {
   return postgres::CheckConnectionUrl(text);
 }
 
+absl::Status CheckPasswordSource(const Config& config) {
+  const postgres::PasswordSource& source = config.store.connection.password;
+  if (source.file.empty() || source.command.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      "give postgres.password-file or postgres.password-command, not both");
+}
+
+absl::Status SetPasswordFile(Config& config, std::string_view text) {
+  config.store.connection.password.file = std::string(text);
+  return CheckPasswordSource(config);
+}
+
+absl::Status SetPasswordCommand(Config& config, std::string_view text) {
+  config.store.connection.password.command = std::string(text);
+  return CheckPasswordSource(config);
+}
+
 absl::Status SetListenUrl(Config& config, std::string_view text) {
   config.store.listen_url = std::string(text);
   return postgres::CheckConnectionUrl(text);
@@ -152,6 +169,20 @@ void AddDatabase(std::vector<Setting>& rows) {
                                "PostgreSQL as a URL (postgresql://user@host/database, special "
                                "characters percent-encoded) or key=value string; empty: the PG* "
                                "variables, or in `dev` a private PostgreSQL"))))));
+  rows.push_back(
+      With(SetPasswordFile, Text("postgres", "password-file", FIELD(store.connection.password.file),
+                                 "file with the password, read again for each new connection; "
+                                 "takes the place of the URL's")));
+  rows.push_back(With(SetPasswordCommand,
+                      Text("postgres", "password-command", FIELD(store.connection.password.command),
+                           "shell command that prints the password, run for each new "
+                           "connection, for tokens that expire")));
+  rows.push_back(Time("postgres", "connect-seconds-max", absl::Seconds(1),
+                      FIELD(store.connection.connect_timeout), 1, 300,
+                      "how long one host may take to connect, and the password to be read"));
+  rows.push_back(Time("postgres", "connection-age-seconds-max", absl::Seconds(1),
+                      FIELD(store.connection.age_max), 0, 7 * 86400,
+                      "older connections are made anew when they have nothing to do; 0: never"));
   rows.push_back(
       With(SetSchemaName, Text("postgres", "schema", FIELD(store.schema),
                                "schema that holds everything; one database may hold several")));

@@ -118,9 +118,15 @@ absl::StatusOr<std::unique_ptr<Connection>> Connection::Open(const ConnectionOpt
   // are found within half a minute, and a host that does not answer gives way to the next in the
   // list.
   std::string timeout_ms = absl::StrCat(absl::ToInt64Milliseconds(options.connect_timeout));
+  absl::StatusOr<std::string> password = std::string();
+  if (!options.password.empty()) {
+    password = ReadPassword(options.password, options.connect_timeout);
+    if (!password.ok()) return MakeStatus(kCannotConnect, std::string(password.status().message()));
+  }
   const char* const keywords[] = {
-      "fallback_application_name", "tcp_user_timeout", "keepalives_idle", "keepalives_interval",
-      "keepalives_count",          "dbname",           "client_encoding", nullptr};
+      "fallback_application_name", "tcp_user_timeout", "keepalives_idle",
+      "keepalives_interval",       "keepalives_count", "dbname",
+      "client_encoding",           "password",         nullptr};
   const char* const values[] = {options.application_name.c_str(),
                                 timeout_ms.c_str(),
                                 "10",
@@ -128,6 +134,7 @@ absl::StatusOr<std::unique_ptr<Connection>> Connection::Open(const ConnectionOpt
                                 "3",
                                 options.url.c_str(),
                                 "UTF8",
+                                options.password.empty() ? nullptr : password->c_str(),
                                 nullptr};
   pg_conn* raw = PQconnectStartParams(keywords, values, /*expand_dbname=*/1);
   if (raw == nullptr) return absl::ResourceExhaustedError("no memory for a connection");
@@ -146,9 +153,18 @@ absl::StatusOr<std::unique_ptr<Connection>> Connection::Open(const ConnectionOpt
 }
 
 Connection::Connection(pg_conn* connection, ConnectionOptions options)
-    : connection_(connection), options_(std::move(options)) {}
+    : connection_(connection),
+      options_(std::move(options)),
+      ages_at_(options_.age_max == absl::ZeroDuration() ? absl::InfiniteFuture()
+                                                        : SteadyNow() + options_.age_max) {}
 
 Connection::~Connection() { PQfinish(connection_); }
+
+void Connection::Prolong(absl::Duration time, const absl::Status& error) {
+  ages_at_ = SteadyNow() + time;
+  spdlog::warn("a connection to PostgreSQL is {} old and stays, as there is no new one: {}",
+               absl::FormatDuration(options_.age_max), std::string(error.message()));
+}
 
 // The steps of connecting are driven from here, because only then can the error carry the SQLSTATE.
 absl::Status Connection::WaitUntilConnected() {

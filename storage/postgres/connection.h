@@ -32,6 +32,8 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "storage/postgres/password_source.h"
+#include "storage/steady_clock.h"
 
 // libpq's own types, so that no other file includes its header.
 struct pg_conn;
@@ -57,12 +59,18 @@ struct ConnectionOptions {
   // A URI or key=value string as libpq takes it; empty = the PG* environment variables. Passwords
   // of files (passfile, PGPASSFILE) are read again for every new connection.
   std::string url;
+  // Takes the place of the URL's password, if it is given.
+  PasswordSource password;
   std::string application_name = "durabletask-sidecar";
   // Server side; zero = no limit. They bound a statement, a wait for a lock, an idle transaction.
   absl::Duration statement_timeout = absl::Seconds(30);
   absl::Duration lock_timeout = absl::Seconds(10);
   absl::Duration idle_in_transaction_timeout = absl::Seconds(30);
-  absl::Duration connect_timeout = absl::Seconds(10);  // used where the URL has none
+  absl::Duration connect_timeout =
+      absl::Seconds(10);  // of each host of the URL, and of the password
+  // Owners make a connection anew after this, when it has nothing to do, so that changed passwords
+  // and moved primaries are found; zero = never.
+  absl::Duration age_max = absl::Hours(1);
   // How much longer than statement_timeout the client waits for an answer before it gives the
   // connection up: a host that vanished never answers.
   absl::Duration answer_grace = absl::Seconds(15);
@@ -227,6 +235,11 @@ class Connection {
 
   // False once the session is broken.
   bool connected() const;
+  // Older than its options allow; its owner connects anew.
+  bool aged() const { return SteadyNow() >= ages_at_; }
+  absl::Time ages_at() const { return ages_at_; }  // never: InfiniteFuture
+  // It may be used for so long, as there is no other: the error says why.
+  void Prolong(absl::Duration time, const absl::Status& error);
   // The same after a look at what the server has sent meanwhile (no round trip): finds a session
   // that the server closed while it was idle, before a statement is lost on it.
   bool StillConnected();
@@ -284,6 +297,7 @@ class Connection {
 
   pg_conn* connection_;
   ConnectionOptions options_;
+  absl::Time ages_at_;
   std::vector<std::pair<std::string, std::string>> settings_;
   Params settings_params_;        // the same, encoded
   bool settings_travel_ = false;  // with each transaction

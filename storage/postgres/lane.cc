@@ -17,6 +17,8 @@ namespace {
 
 // How far into the queue one call looks for operations of its kind.
 constexpr int kScanMax = 4096;
+// Until an old connection is tried to be replaced again.
+constexpr absl::Duration kAgedRetry = absl::Minutes(1);
 constexpr absl::Duration kFaultLogInterval = absl::Seconds(30);
 // A restart of the server is none; and where nobody calls, nobody knows.
 constexpr absl::Duration kFaultShownAfter = absl::Seconds(3);
@@ -216,15 +218,21 @@ bool Lane::EnsureConnected() {
     absl::SleepFor(std::min(not_before_ - now, absl::Milliseconds(10)));
     return false;
   }
-  if (ConnectionIsFit()) return true;
-  if (connection_ != nullptr) Disconnect();
+  const bool usable = connection_ != nullptr && connection_->StillConnected();
+  if (usable && !connection_->aged()) return true;
+  if (connection_ != nullptr && !usable) Disconnect();
   absl::StatusOr<std::unique_ptr<Connection>> connection = Connection::Connect(options_.connection);
+  if (!connection.ok() && usable) {
+    connection_->Prolong(kAgedRetry, connection.status());
+    return true;
+  }
   if (!connection.ok()) {
     NoteFault(connection.status());
     return false;
   }
+  if (usable) Disconnect();
   connection_ = *std::move(connection);
-  connected_at_ = used_at_ = SteadyNow();
+  used_at_ = SteadyNow();
   lock_timeout_ = options_.connection.lock_timeout;
   absl::MutexLock lock(&mutex_);
   canceler_ = connection_->canceler();
@@ -232,13 +240,6 @@ bool Lane::EnsureConnected() {
   ++counters_.connects;
   counters_.round_trips += connection_->round_trips();
   return true;
-}
-
-bool Lane::ConnectionIsFit() const {
-  if (connection_ == nullptr) return false;
-  const bool aged = options_.connection_age_max != absl::ZeroDuration() &&
-                    SteadyNow() - connected_at_ > options_.connection_age_max;
-  return !aged && connection_->StillConnected();
 }
 
 void Lane::Disconnect() {

@@ -108,9 +108,6 @@ struct LaneOptions {
   absl::Duration suspect_period = absl::Seconds(5);
   absl::Duration suspect_lock_timeout = absl::Milliseconds(20);
   int suspect_rest_factor = 19;
-  // Connections are renewed between calls after this, so that rotated passwords and moved primaries
-  // are found; zero = never.
-  absl::Duration connection_age_max = absl::Hours(1);
   // A connection that has carried nothing for so long is closed; zero = never. It is longer than
   // the pauses of what comes every few seconds, which would connect each time.
   absl::Duration idle_max = absl::Seconds(30);
@@ -164,11 +161,9 @@ class Lane {
   absl::Time IdleEnd() const;
   // When the first of those that wait loses its patience, while a fault lasts; else never.
   absl::Time EarliestGiveUp() const;
-  // True when a call can be sent; otherwise a fault was noted and not_before_ says when to try
+  // True when a call can be sent, if need be on a connection that is too old; otherwise a fault was noted and not_before_ says when to try
   // again.
   bool EnsureConnected();
-  // False if there is none, it is too old, or the server has closed it.
-  bool ConnectionIsFit() const;
   bool MustGoBeside(const Operation& operation) const;
   // Gives an operation to the lane for large ones.
   void HandOver(std::unique_ptr<Operation> operation);
@@ -226,7 +221,6 @@ class Lane {
   SuspectHubs suspects_;
   bool tried_blocked_ = false;  // the last call was for a blocked operation
   std::unique_ptr<Connection> connection_;
-  absl::Time connected_at_;
   absl::Time used_at_;                            // when the connection was last in use
   absl::Time not_before_ = absl::InfinitePast();  // no call and no connecting before this
   absl::Status fault_;                            // why, or OK since the last call went through

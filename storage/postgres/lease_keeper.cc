@@ -103,8 +103,13 @@ void LeaseKeeper::Run() {
 }
 
 absl::Status LeaseKeeper::EnsureConnected() {
-  if (connection_ != nullptr && connection_->connected()) return absl::OkStatus();
+  const bool usable = connection_ != nullptr && connection_->connected();
+  if (usable && !connection_->aged()) return absl::OkStatus();
   absl::StatusOr<std::unique_ptr<Connection>> connection = Connection::Connect(options_.connection);
+  if (!connection.ok() && usable) {
+    connection_->Prolong(options_.lease, connection.status());
+    return absl::OkStatus();
+  }
   if (!connection.ok()) return connection.status();
   connection_ = *std::move(connection);
   return absl::OkStatus();

@@ -135,13 +135,14 @@ absl::Time Listener::IdleEnd() const {
 }
 
 bool Listener::Wait() {
-  if (IdleEnd() <= SteadyNow()) Disconnect();
+  if (IdleEnd() <= SteadyNow() || (connection_ != nullptr && connection_->aged())) Disconnect();
   if (options_.listen && connection_ == nullptr && SteadyNow() >= not_before_) Connect();
   absl::StatusOr<std::vector<Notification>> arrived = std::vector<Notification>();
   if (connection_ != nullptr) {
-    const absl::Duration until_idle = std::max(IdleEnd() - SteadyNow(), absl::ZeroDuration());
+    const absl::Time end = std::min(IdleEnd(), connection_->ages_at());
+    const absl::Duration until_end = std::max(end - SteadyNow(), absl::ZeroDuration());
     arrived =
-        connection_->WaitForNotifications(std::min(UntilNextHints(), until_idle), interrupt_.fd());
+        connection_->WaitForNotifications(std::min(UntilNextHints(), until_end), interrupt_.fd());
   } else {
     absl::Duration wait = UntilNextHints();
     if (options_.listen) wait = std::min(wait, not_before_ - SteadyNow());

@@ -168,6 +168,16 @@ TEST_CASE("config_masking: secrets are never printed and may come from a file") 
   CHECK(ErrorOf(sources) == "cannot read the file '/nowhere/secret'");
 }
 
+TEST_CASE("config_password: from a file or a command, not both") {
+  ConfigSources sources;
+  sources.flags = {{"postgres-password-file", "/run/secrets/pg"}};
+  CHECK(Load(sources).config.store.connection.password.file == "/run/secrets/pg");
+  sources.environment = {{"DURABLETASK_POSTGRES_PASSWORD_COMMAND", "print"}};
+  CHECK(ErrorOf(sources).find("not both") != std::string::npos);
+  sources.flags.clear();
+  CHECK(Load(sources).config.store.connection.password.command == "print");
+}
+
 TEST_CASE("config_malformed_url: named with its setting and what to do, without its password") {
   for (const char* name : {"url", "listen-url"}) {
     ConfigSources sources;
@@ -263,6 +273,12 @@ TEST_CASE("command_line: verbs, lists, switches") {
   CHECK(drop.verb == CommandVerb::kSchemaDrop);
   CHECK(drop.yes);
 
+  CHECK(Parse({"doctor"}).verb == CommandVerb::kDoctor);
+  CHECK_FALSE(Parse({"doctor"}).json);
+  CHECK(Parse({"doctor", "-o", "json"}).json);
+  const std::vector<const char*> unknown = {"durabletask-sidecar", "doctor", "--output", "xml"};
+  CHECK(ParseCommandLine(4, unknown.data()).status().message() ==
+        "--output is text or json, not 'xml'");
   const std::vector<const char*> arguments = {"durabletask-sidecar", "fly"};
   CHECK_FALSE(ParseCommandLine(2, arguments.data()).ok());
 }

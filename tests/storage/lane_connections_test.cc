@@ -25,7 +25,7 @@ TEST_CASE("lane_finds_an_idle_session_ended_and_sends_on_a_new_one") {
 TEST_CASE("lane_old_connections_are_renewed_between_calls") {
   WriteVerb verb("w");
   LaneOptions options;
-  options.connection_age_max = absl::Nanoseconds(1);
+  options.connection.age_max = absl::Nanoseconds(1);
   Bench bench(options);
   for (int i = 1; i <= 3; ++i) {
     MustBeOk(bench.Submit(&verb, "k", absl::StrCat(i)));
