@@ -13,17 +13,24 @@ namespace {
 
 using grpc::internal::MethodHandler;
 
-// The call as one in progress, until gRPC has let go of it.
+// What is left to do when gRPC lets go of a call. On the heap, as gRPC copies what it calls then.
+struct CallEnd {
+  CallsInProgress* calls;
+  CallsInProgress::Period began;
+  std::function<void()> then;
+};
+
+// The call as one in progress, until gRPC has let go of it, which it does once.
 MethodHandler::HandlerParameter Counted(const MethodHandler::HandlerParameter& call,
                                         CallsInProgress* calls) {
   if (calls == nullptr) return call;
-  const CallsInProgress::Period began = calls->Begin();
-  const auto end = [calls, began, then = call.call_requester] {
-    calls->End(began);
-    then();
-  };
+  auto* const end = new CallEnd{calls, calls->Begin(), call.call_requester};
   return MethodHandler::HandlerParameter(call.call, call.server_context, call.request, call.status,
-                                         call.internal_data, end);
+                                         call.internal_data, [end] {
+                                           const std::unique_ptr<CallEnd> owned(end);
+                                           owned->calls->End(owned->began);
+                                           owned->then();
+                                         });
 }
 
 // Ends a call whose message is not wanted.
