@@ -1,9 +1,17 @@
 -- Drops the views, functions and tables of durabletask-postgres in the first schema of search_path;
 -- the functions by the names that this project gives, the tables and views one by one. No CASCADE.
 drop function GetInstanceHistory(text, boolean),
-  QuerySingleOrchestration(text, text, boolean, boolean);
+  QuerySingleOrchestration(text, text, boolean, boolean), GetInstanceWaits(text),
+  __InstanceWaits(int, text), __OrchestrationWaits(int, bigint, timestamptz),
+  __EntityWaits(int, bigint, timestamptz), __LockWaits(int, bigint, timestamptz),
+  __ChildWaits(bigint), __TurnWaits(int, bigint, text, timestamptz),
+  __SuspensionWaits(timestamptz[], int[], bytea[]),
+  __ActivityWaits(int, bigint, timestamptz, timestamptz[], int[], int[], bytea[]),
+  __TimerWaits(bigint, timestamptz, bigint[], timestamptz[], int[], int[], bytea[]),
+  __CallWaits(int, bigint, timestamptz, timestamptz[], int[], bytea[]),
+  __EventWaits(bigint, timestamptz, boolean, boolean, timestamptz[], int[], bytea[]);
 drop view vInstances, vEntities, vHistory, vRetention, vWaitingWork, vWorkers, __InstanceHistory,
-  __Instances, __RetentionPlan;
+  __Wait, __Instances, __RetentionPlan;
 drop table Versions, GlobalSettings, TaskHubBindings, TaskHubs, Workers, Instances, ReadyInstances,
   NewEvents, NewTasks, History, Payloads, Entities, EntityLockRequests, Leaders, RetentionPolicies,
   RetentionWalks, HubDeletions;

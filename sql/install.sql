@@ -31,6 +31,7 @@ select to_regclass('Versions') is null as fresh \gset
 \ir logic/fence.sql
 \ir logic/hub_deletions.sql
 \ir logic/inline_tasks.sql
+\ir logic/instance_waits.sql
 \ir logic/instances.sql
 \ir logic/orchestrations.sql
 \ir logic/payloads.sql

@@ -95,8 +95,8 @@ end $$;
 do $$
 declare
   v_schema text := current_schema();
-  c_read constant text[] := '{currenttaskhub, getinstancehistory, querysingleorchestration,
-    getentity, getscalemetric, getscalerecommendation, _getversions}';
+  c_read constant text[] := '{currenttaskhub, getinstancehistory, getinstancewaits,
+    querysingleorchestration, getentity, getscalemetric, getscalerecommendation, _getversions}';
   c_run constant text[] := '{createinstance, raiseevent, suspendinstance, resumeinstance,
     terminateinstance, signalentity}';
   c_manage constant text[] := '{purgeinstancestatebyid, purgeinstancestatebytime,

@@ -371,6 +371,55 @@ comment on function __FindInlineTasks is
   'arrays, in order; null = none.';
 comment on function __EndInlineTasks is
   'The same, and they are no more.';
+comment on view __Wait is
+  'One thing that an instance waits for, the row type of the functions here.';
+comment on function __Moment is
+  'A time as the sentences have it.';
+comment on function __WhoTakes is
+  'Which connected workers take free work of a name: state is ''queued'', or ''unaccepted'' if '
+  'there is none; phrase says so, after a subject.';
+comment on function __EventsOf is
+  'The events of one chunk of history, whole and in order, of these types: id, type and the '
+  'serialized message of the type.';
+comment on function __RecentEvents is
+  'What the history of an instance says lately that its waits are told from, in order, as parallel'
+  ' arrays: the last 10,000 events at most, and no more than 4 MiB. whole: that is all of it.';
+comment on function __TurnWaits is
+  'The turn that is due or runs, if there is one, or the time of the start.';
+comment on function __SuspensionWaits is
+  'Since when an orchestration is suspended, and why.';
+comment on function __ActivityWaits is
+  'The activities of this generation that have not ended, with and without a row.';
+comment on function __TimerWaits is
+  'The timers that have not fired.';
+comment on function __ChildWaits is
+  'The children whose end is awaited.';
+comment on function __EntityProgress is
+  'What keeps an entity from an operation or lock request that p_for, the key of an orchestration,'
+  ' sent it: state, and a phrase for who it is sent to.';
+comment on function __JsonEntityCall is
+  'What a message of the JSON dialect to an entity asks, if it is an operation whose caller awaits'
+  ' the answer (RULES.md 7.29): its id and operation.';
+comment on function __CallWaits is
+  'The calls of entities that the history says nothing of an answer to, in both dialects (RULES.md'
+  ' 7.18, 7.28).';
+comment on function __LockWaits is
+  'The locks that an orchestration has asked for and does not have, a row for each entity of the '
+  'set.';
+comment on function __EventWaits is
+  'Events that were raised for later, and, where nothing else is outstanding, that an event from '
+  'outside is what goes on with it. p_whole: __RecentEvents.';
+comment on function __EntityWaits is
+  'The same for an entity: its batch, who holds its lock and who asks for it, delayed operations; '
+  'or nothing.';
+comment on function __OrchestrationWaits is
+  'All of the above for a live orchestration, in the order in which people ask.';
+comment on function __InstanceWaits is
+  'What an instance of a hub waits for, at least one row: also where it has ended, or where there '
+  'is none. p_hub null: the hub is not there.';
+comment on function GetInstanceWaits is
+  'What an instance of the caller''s hub, an orchestration or entity, waits for, a row for each '
+  'thing (__Wait says what a row is).';
 comment on function __DeleteInstances is
   'Removes whole instances (to be replaced, purged, or with their hub).';
 comment on function __StatusNow is

@@ -7,11 +7,12 @@ import re
 from conftest import SQL, psql
 
 EXAMPLE = re.compile(r"<!-- example: (\w+) -->\n```sql\n(.*?)```\n(?:```text\n(.*?)```\n)?", re.S)
-FUNCTIONS = """BindTaskHub CreateInstance CurrentTaskHub GetEntity GetInstanceHistory GetScaleMetric
-    GetScaleRecommendation GetTaskHubBindings PurgeInstanceState PurgeInstanceStateByID
-    PurgeInstanceStateByTime QuerySingleOrchestration RaiseEvent RemoveRetention ResumeInstance
-    SetGlobalSetting SetRetention SignalEntity SuspendInstance TerminateInstance UnbindTaskHub
-    vEntities vHistory vInstances vRetention vWaitingWork _GetVersions""".split()
+FUNCTIONS = """BindTaskHub CreateInstance CurrentTaskHub GetEntity GetInstanceHistory
+    GetInstanceWaits GetScaleMetric GetScaleRecommendation GetTaskHubBindings PurgeInstanceState
+    PurgeInstanceStateByID PurgeInstanceStateByTime QuerySingleOrchestration RaiseEvent
+    RemoveRetention ResumeInstance SetGlobalSetting SetRetention SignalEntity SuspendInstance
+    TerminateInstance UnbindTaskHub vEntities vHistory vInstances vRetention vWaitingWork
+    _GetVersions""".split()
 
 
 def examples():
