@@ -11,6 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "server/stop_signals.h"
+#include "storage/management_reads.h"
 #include "storage/store.h"
 
 namespace dt {
@@ -22,6 +23,9 @@ class Backend {
   // The store, ready and not started. The error says what to do; kCancelled when a stop is asked
   // for meanwhile. Called once.
   virtual absl::StatusOr<std::unique_ptr<Store>> Open(StopSignals& stop) = 0;
+  // What operators may ask of what is kept, after Open and until the store is gone; null where the
+  // backend has nothing of the kind.
+  virtual ManagementReads* management_reads() { return nullptr; }
   // Lines of the banner, after Open.
   virtual std::string Describe() const = 0;
   // When the store is stopped and gone, also when Open failed.

@@ -59,13 +59,15 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(Config config,
       daemon->store_.get(), daemon->dispatch_.get(), std::move(service));
   daemon->guarded_service_ =
       std::make_unique<rpc::GuardedService>(daemon->service_.get(), daemon->access_.get());
+  daemon->management_service_ = std::make_unique<rpc::ManagementService>(
+      daemon->backend_->management_reads(), daemon->service_.get(), daemon->guarded_service_.get());
   const absl::Status status = daemon->CreateHubs(stop);
   if (!status.ok()) return status;
   rpc::ServerOptions front = settings.server;
   // Reflection asks nobody for a token, and receives whatever it is sent.
   front.reflection = front.reflection && daemon->access_->open();
   absl::StatusOr<std::unique_ptr<rpc::Server>> server =
-      rpc::Server::Start(front, daemon->guarded_service_.get());
+      rpc::Server::Start(front, daemon->guarded_service_.get(), daemon->management_service_.get());
   if (!server.ok()) return server.status();
   daemon->server_ = *std::move(server);
   daemon->retention_ = std::make_unique<Retention>(daemon->store_.get(), settings.retention);
@@ -145,6 +147,7 @@ void Daemon::Stop() {
   if (server_ != nullptr) server_->Shutdown(config_.shutdown_grace);
   if (store_ != nullptr) store_->Stop();
   // The store's callbacks are over; now nothing calls the dispatcher any more.
+  management_service_.reset();
   guarded_service_.reset();
   service_.reset();
   dispatch_.reset();

@@ -21,6 +21,7 @@
 #include "server/retention.h"
 #include "server/rpc/access_control.h"
 #include "server/rpc/guarded_service.h"
+#include "server/rpc/management_service.h"
 #include "server/stop_signals.h"
 #include "storage/store.h"
 
@@ -63,6 +64,7 @@ class Daemon {
   std::unique_ptr<HubCleanup> hub_cleanup_;
   std::unique_ptr<rpc::SidecarService> service_;
   std::unique_ptr<rpc::GuardedService> guarded_service_;
+  std::unique_ptr<rpc::ManagementService> management_service_;
   std::unique_ptr<rpc::Server> server_;
   std::unique_ptr<Retention> retention_;
   std::unique_ptr<MemoryGuard> memory_guard_;

@@ -34,7 +34,9 @@ absl::StatusOr<std::unique_ptr<Store>> PostgresBackend::Open(StopSignals& stop) 
       postgres::MeasureClock(**connection, config_.store.schema);
   if (!clock.ok()) return clock.status();
   options.clock = *clock;
-  return std::make_unique<postgres::PostgresStore>(std::move(options));
+  auto store = std::make_unique<postgres::PostgresStore>(std::move(options));
+  reads_ = store.get();
+  return store;
 }
 
 std::string PostgresBackend::Describe() const {

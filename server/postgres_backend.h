@@ -19,6 +19,7 @@ class PostgresBackend : public Backend {
       : config_(config), private_database_(private_database) {}
 
   absl::StatusOr<std::unique_ptr<Store>> Open(StopSignals& stop) override;
+  ManagementReads* management_reads() override { return reads_; }
   std::string Describe() const override;
   void Close() override;
 
@@ -26,8 +27,9 @@ class PostgresBackend : public Backend {
   Config config_;
   const bool private_database_;
   std::unique_ptr<postgres::PrivateCluster> cluster_;
-  std::string database_;        // described
-  std::string schema_version_;  // as found or migrated to
+  ManagementReads* reads_ = nullptr;  // the store
+  std::string database_;              // described
+  std::string schema_version_;        // as found or migrated to
 };
 
 }  // namespace dt

@@ -11,7 +11,7 @@ drop function GetInstanceHistory(text, boolean),
   __CallWaits(int, bigint, timestamptz, timestamptz[], int[], bytea[]),
   __EventWaits(bigint, timestamptz, boolean, boolean, timestamptz[], int[], bytea[]);
 drop view vInstances, vEntities, vHistory, vRetention, vWaitingWork, vWorkers, __InstanceHistory,
-  __Wait, __Instances, __RetentionPlan;
+  __Wait, __HubWorkers, __Instances, __RetentionPlan;
 drop table Versions, GlobalSettings, TaskHubBindings, TaskHubs, Workers, Instances, ReadyInstances,
   NewEvents, NewTasks, History, Payloads, Entities, EntityLockRequests, Leaders, RetentionPolicies,
   RetentionWalks, HubDeletions;

@@ -33,6 +33,7 @@ select to_regclass('Versions') is null as fresh \gset
 \ir logic/inline_tasks.sql
 \ir logic/instance_waits.sql
 \ir logic/instances.sql
+\ir logic/management.sql
 \ir logic/orchestrations.sql
 \ir logic/payloads.sql
 \ir logic/purge.sql

@@ -27,6 +27,10 @@ constexpr std::pair<std::string_view, Role> kRpcs[] = {
     {"StreamInstanceHistory", Role::kReader},
     {"GetEntity", Role::kReader},
     {"QueryEntities", Role::kReader},
+    // Of our own service Management.
+    {"GetInstanceWaits", Role::kReader},
+    {"ListWorkers", Role::kReader},
+    {"ListTaskHubs", Role::kReader},
 
     {"Hello", Role::kWorker},
     {"GetWorkItems", Role::kWorker},

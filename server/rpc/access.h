@@ -26,7 +26,8 @@ bool Includes(Role held, Role needed);
 // client's.
 inline constexpr std::string_view kWorkItemHistory = "StreamInstanceHistory(forWorkItemProcessing)";
 
-// The role that an RPC of TaskHubSidecarService needs; nullopt for names that are none.
+// The role that an RPC of TaskHubSidecarService or Management needs, which share no name; nullopt
+// for names that are none.
 std::optional<Role> RoleNeeded(std::string_view rpc);
 
 // A hub's name, or a pattern in which each `*` stands for any characters, also none.

@@ -157,6 +157,10 @@ absl::Status GuardedService::Check(const Context& context, std::string_view rpc)
   return status;
 }
 
+bool GuardedService::MayRead(const Context& context, std::string_view hub) const {
+  return access_->open() || access_->Check(CallerOf(context), "GetInstance", hub).ok();
+}
+
 absl::Status GuardedService::CheckHistory(const Context& context) {
   if (access_->open() || access_->Check(CallerOf(context), kWorkItemHistory, HubOf(context)).ok()) {
     return absl::OkStatus();  // for now

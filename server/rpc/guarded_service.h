@@ -32,6 +32,12 @@ class GuardedService final : public AdmittedService, private CallGuard {
   // workers are not: with them work ends.
   void SetMemoryScarce(bool scarce) { memory_scarce_.store(scarce, std::memory_order_relaxed); }
 
+  // Whether the call may be made, in the hub that it names; a refusal is logged. Also for the calls
+  // of other services.
+  absl::Status Check(const Context& context, std::string_view rpc);
+  // Whether its caller may read in this hub.
+  bool MayRead(const Context& context, std::string_view hub) const;
+
  private:
   // CallGuard.
   bool MayCreateHub(const Context& context) const override;
@@ -55,7 +61,6 @@ class GuardedService final : public AdmittedService, private CallGuard {
   absl::Status CheckHistory(const Context& context);
   RawWriter* StreamInstanceHistory(Context* context, const grpc::ByteBuffer* request);
 
-  absl::Status Check(const Context& context, std::string_view rpc);
   std::string HubOf(const Context& context) const;
   void Log(const Context& context, const absl::Status& refusal);
 

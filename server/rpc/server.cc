@@ -69,7 +69,8 @@ absl::Status CheckExposure(const ServerOptions& options, bool authenticated) {
 }
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options,
-                                                      AdmittedService* service) {
+                                                      AdmittedService* service,
+                                                      AdmittedService* more) {
   if (options.addresses.empty()) {
     return absl::InvalidArgumentError("no listen address; give host:port or unix:path");
   }
@@ -87,8 +88,11 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   SetChannelArguments(options, builder);
   SetThreads(builder);
   std::unique_ptr<Server> server(new Server(options));
-  service->SetServer(&server->budget_, &server->protocol_errors_, &server->calls_);
-  builder.RegisterService(service);
+  for (AdmittedService* one : {service, more}) {
+    if (one == nullptr) continue;
+    one->SetServer(&server->budget_, &server->protocol_errors_, &server->calls_);
+    builder.RegisterService(one);
+  }
   builder.RegisterService(&server->health_);
   builder.RegisterCallbackGenericService(&server->unknown_methods_);
   using Builder = grpc::ServerBuilder::experimental_type;

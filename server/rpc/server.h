@@ -66,11 +66,13 @@ absl::Status CheckExposure(const ServerOptions& options, bool authenticated);
 
 class Server {
  public:
-  // Listens and serves at once; health says NOT_SERVING until SetServing. `service` must outlive
-  // the server. kInvalidArgument for a bad address or file of TLS, kFailedPrecondition when an
-  // address cannot be had (in use, no right), with the reason.
+  // Listens and serves at once; health says NOT_SERVING until SetServing. `service`, and `more`, a
+  // second one if it is not null, must outlive the server. kInvalidArgument for a bad address or
+  // file of TLS, kFailedPrecondition when an address cannot be had (in use, no right), with the
+  // reason.
   static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options,
-                                                       AdmittedService* service);
+                                                       AdmittedService* service,
+                                                       AdmittedService* more = nullptr);
   ~Server();
 
   // What health checks answer.

@@ -83,6 +83,10 @@ class SidecarService final : public SidecarServiceBase {
   void CreateHub(const std::string& name, Callback<HubId> done);
   // The hub that a call means with this `taskhub` metadata.
   std::string EffectiveHub(std::string_view name) const { return hubs_.Effective(name); }
+  // The id of the hub that a call means, for other services; one that is missing is not created.
+  void FindHub(const grpc::CallbackServerContext& context, Callback<HubId> done) {
+    hubs_.Resolve(MetadataValue(context, "taskhub"), /*may_create=*/false, std::move(done));
+  }
 
   using Context = grpc::CallbackServerContext;
   // Without a guard everybody may create hubs, and calls go on as long as they like. For start-up;

@@ -1,5 +1,6 @@
 -- What SQL users look at. All filter by CurrentTaskHub() and are barriers: a condition of the user
--- is not evaluated on rows of other hubs. New columns are appended only. The daemon reads no view.
+-- is not evaluated on rows of other hubs. New columns are appended only. The daemon reads none of
+-- these.
 
 -- __Instances: the instances of all hubs as vInstances shows them. For the view and the function
 -- below only.
@@ -170,13 +171,8 @@ cross join lateral (
   order by t.ready_at limit 1) o
 where h.name = CurrentTaskHub();
 
--- vWorkers: the daemons that have workers for the caller's hub, a row for each kind of work: turns,
--- activities or entities. State is alive, silent (its session is gone), overdue (its lease has run
--- out) or dead (what it held is free); Names is what its workers take, null = everything. Streams
--- and Credits are of the hub's work; Residents (instances in memory), InFlight (items at workers),
--- FinishedPerSecond and Leases (instances and activities that it holds; 0 for a dead one) of all
--- that the daemon does, as it said last.
-create or replace view vWorkers with (security_barrier) as
+-- __HubWorkers: the rows of vWorkers for all hubs. For that view and for the daemon only.
+create or replace view __HubWorkers as
 select h.name as TaskHub, w.worker_id as WorkerID, w.host as Host, w.version as Version,
        w.started as Since, nullif(w.renewed_at, '-infinity') as LastSeenTime,
        case when w.lease_until = '-infinity' then 'dead' when w.lease_until < _Now() then 'overdue'
@@ -185,12 +181,26 @@ select h.name as TaskHub, w.worker_id as WorkerID, w.host as Host, w.version as 
        s.credits as Credits, s.names as Names, (w.load ->> 'residents')::bigint as Residents,
        (w.load ->> 'in_flight')::bigint as InFlight,
        (w.load ->> 'per_second')::float8 as FinishedPerSecond,
-       case when w.lease_until = '-infinity' then 0 else (w.load ->> 'leases')::bigint end as Leases
+       case when w.lease_until = '-infinity' then 0
+            else (w.load ->> 'leases')::bigint end as Leases,
+       h.hub_id as HubID
 from TaskHubs h
 cross join Workers w
 cross join lateral jsonb_to_recordset(w.served)
   as s(hub int, kind int, streams int, credits bigint, names text[])
-where s.hub = h.hub_id and h.name = CurrentTaskHub();
+where s.hub = h.hub_id;
+
+-- vWorkers: the daemons that have workers for the caller's hub, a row for each kind of work: turns,
+-- activities or entities. State is alive, silent (its session is gone), overdue (its lease has run
+-- out) or dead (what it held is free); Names is what its workers take, null = everything. Streams
+-- and Credits are of the hub's work; Residents (instances in memory), InFlight (items at workers),
+-- FinishedPerSecond and Leases (instances and activities that it holds; 0 for a dead one) of all
+-- that the daemon does, as it said last.
+create or replace view vWorkers with (security_barrier) as
+select w.TaskHub, w.WorkerID, w.Host, w.Version, w.Since, w.LastSeenTime, w.State, w.Work,
+       w.Streams, w.Credits, w.Names, w.Residents, w.InFlight, w.FinishedPerSecond, w.Leases
+from __HubWorkers w
+where w.TaskHub = CurrentTaskHub();
 
 -- __InstanceHistory: the row type of GetInstanceHistory, for the events of all hubs. For nobody but
 -- that function.

@@ -451,6 +451,13 @@ comment on function _AddOrchestrationEvents is
   'Messages of clients.';
 comment on function __Deliver is
   'Puts addressed messages into the inboxes of live instances.';
+comment on function _InstanceWaits is
+  'As GetInstanceWaits; no row for an item that there is no instance of. p_batch {items: [{id}]}.';
+comment on function _HubWorkers is
+  'The rows of vWorkers, of a hub, by worker and work. per_mille: what it finishes in 1000 '
+  'seconds.';
+comment on function _ListHubs is
+  'The names of the task hubs, in byte order. p_batch {names: at most so many}.';
 comment on function __WakeInstances is
   'After messages were added to these instances (parallel arrays): a free instance becomes ready '
   'no later than its message, one that is held (not_before = infinity) only by a message that ends'
@@ -733,6 +740,8 @@ comment on view vRetention is
   'What happens to ended instances, a row per status.';
 comment on view vWaitingWork is
   'The work of the caller''s hub that is due and that no worker has, a row per name and version.';
+comment on view __HubWorkers is
+  'The rows of vWorkers for all hubs.';
 comment on view vWorkers is
   'The daemons that have workers for the caller''s hub, a row for each kind of work: turns, '
   'activities or entities.';

@@ -56,7 +56,10 @@ struct PostgresStore::Verbs {
         clean_hubs(MakeCleanHubsVerb(context)),
         list_workers(MakeListWorkersVerb(context)),
         sweep(MakeSweepVerb(context)),
-        unaccepted(MakeUnacceptedVerb(context)) {}
+        unaccepted(MakeUnacceptedVerb(context)),
+        read_waits(MakeReadWaitsVerb(context)),
+        hub_workers(MakeHubWorkersVerb(context)),
+        list_hubs(MakeListHubsVerb(context)) {}
 
   const std::unique_ptr<const CreateVerb> create;
   const std::unique_ptr<const SendVerb> send;
@@ -89,6 +92,9 @@ struct PostgresStore::Verbs {
   const std::unique_ptr<const ListWorkersVerb> list_workers;
   const std::unique_ptr<const SweepVerb> sweep;
   const std::unique_ptr<const UnacceptedVerb> unaccepted;
+  const std::unique_ptr<const ReadWaitsVerb> read_waits;
+  const std::unique_ptr<const HubWorkersVerb> hub_workers;
+  const std::unique_ptr<const ListHubsVerb> list_hubs;
 };
 
 PostgresStore::PostgresStore(PostgresStoreOptions options)
@@ -514,6 +520,21 @@ void PostgresStore::ReadHistory(HubId hub, std::string instance_id,
   Submit(*read_lane_, *verbs_->read_history, hub, 0, bytes,
          HistoryRequest{std::move(instance_id), std::move(execution_id), after_turn, max_bytes},
          std::move(done));
+}
+
+void PostgresStore::ReadWaits(HubId hub, std::string instance_id,
+                              Callback<std::vector<InstanceWait>> done) {
+  const size_t bytes = 64 + instance_id.size();
+  Submit(*search_lane_, *verbs_->read_waits, hub, 0, bytes, std::move(instance_id),
+         std::move(done));
+}
+
+void PostgresStore::ListHubWorkers(HubId hub, Callback<std::vector<HubWorker>> done) {
+  Submit(*search_lane_, *verbs_->hub_workers, hub, 0, 64, true, std::move(done));
+}
+
+void PostgresStore::ListHubs(int names_max, Callback<std::vector<std::string>> done) {
+  Submit(*search_lane_, *verbs_->list_hubs, 0, 0, 64, names_max, std::move(done));
 }
 
 LaneCounters PostgresStore::counters() const {

@@ -30,6 +30,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "storage/management_reads.h"
 #include "storage/postgres/lane.h"
 #include "storage/postgres/lease_keeper.h"
 #include "storage/postgres/listener.h"
@@ -71,7 +72,7 @@ struct PostgresStoreOptions {
   LaneOptions lane;        // limits and delays of every lane; name and connection are set here
 };
 
-class PostgresStore : public Store {
+class PostgresStore : public Store, public ManagementReads {
  public:
   explicit PostgresStore(PostgresStoreOptions options);
   ~PostgresStore() override;
@@ -124,6 +125,11 @@ class PostgresStore : public Store {
   void SearchEntities(EntitySearch search, Callback<EntityPage> done) override;
   void ReadHistory(HubId hub, std::string instance_id, std::optional<std::string> execution_id,
                    int64_t after_turn, int64_t max_bytes, Callback<HistoryPage> done) override;
+
+  void ReadWaits(HubId hub, std::string instance_id,
+                 Callback<std::vector<InstanceWait>> done) override;
+  void ListHubWorkers(HubId hub, Callback<std::vector<HubWorker>> done) override;
+  void ListHubs(int names_max, Callback<std::vector<std::string>> done) override;
 
   // Sums over all lanes.
   LaneCounters counters() const;

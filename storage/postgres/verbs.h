@@ -21,6 +21,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "storage/management_reads.h"
 #include "storage/postgres/codec.h"
 #include "storage/postgres/hints.h"
 #include "storage/postgres/lane.h"
@@ -273,6 +274,11 @@ using ListWorkersVerb = CallVerb<std::optional<absl::Time>, std::vector<WorkerRo
 using SweepVerb = CallVerb<std::vector<WorkerId>, int64_t>;
 using UnacceptedVerb = CallVerb<UnacceptedSearch, UnacceptedWork>;
 using ReadHistoryVerb = CallVerb<HistoryRequest, HistoryPage>;
+using ReadWaitsVerb = CallVerb<std::string, std::vector<InstanceWait>>;
+// The request is not looked at.
+using HubWorkersVerb = CallVerb<bool, std::vector<HubWorker>>;
+// The request: how many names at most.
+using ListHubsVerb = CallVerb<int, std::vector<std::string>>;
 
 std::unique_ptr<CreateVerb> MakeCreateVerb(VerbContext* context);
 std::unique_ptr<SendVerb> MakeSendVerb(VerbContext* context);
@@ -305,6 +311,9 @@ std::unique_ptr<LookForDeletedHubsVerb> MakeLookForDeletedHubsVerb(VerbContext* 
 std::unique_ptr<CleanHubsVerb> MakeCleanHubsVerb(VerbContext* context);
 std::unique_ptr<ListWorkersVerb> MakeListWorkersVerb(VerbContext* context);
 std::unique_ptr<SweepVerb> MakeSweepVerb(VerbContext* context);
+std::unique_ptr<ReadWaitsVerb> MakeReadWaitsVerb(VerbContext* context);
+std::unique_ptr<HubWorkersVerb> MakeHubWorkersVerb(VerbContext* context);
+std::unique_ptr<ListHubsVerb> MakeListHubsVerb(VerbContext* context);
 
 // The shorter forms of checkpoints and creations that come alone.
 std::unique_ptr<const LoneForm<Checkpoint, CheckpointResult>> MakeLoneTurn(VerbContext* context);

@@ -22,6 +22,7 @@ RECORDS = "storage/records.h"
 MORE_RECORDS = "storage/management_records.h"  # of the unit RECORDS
 STORE = "storage/store.h"
 STEADY_CLOCK = "storage/steady_clock.h"  # of the unit STORE: the pure core may have no clock
+MANAGEMENT_READS = "storage/management_reads.h"  # of the unit STORE
 LOG_EVENTS = "storage/log_events.h"  # of the unit STORE: the pure core logs nothing
 CORE = "server/orchestration"
 ENTITY = "server/entity"
@@ -63,7 +64,7 @@ def unit_of(path):
     text = path.as_posix()
     if text in (RECORDS, MORE_RECORDS):
         return RECORDS
-    if text in (STORE, STEADY_CLOCK, LOG_EVENTS):
+    if text in (STORE, STEADY_CLOCK, MANAGEMENT_READS, LOG_EVENTS):
         return STORE
     for unit in (CORE, ENTITY, DISPATCH, RPC, POSTGRES, PROTO, "server"):
         if text.startswith(unit + "/"):

@@ -61,6 +61,15 @@ TEST_CASE("access_table: every RPC of the service needs a role, and there are no
                         name.rfind("Complete", 0) == 0 || name.rfind("Abandon", 0) == 0;
     CHECK((*needed == Role::kWorker) == worker);
   }
+  const google::protobuf::ServiceDescriptor* management =
+      google::protobuf::DescriptorPool::generated_pool()->FindServiceByName(
+          "durabletask.postgres.v1.Management");
+  REQUIRE(management != nullptr);
+  for (int i = 0; i < management->method_count(); ++i) {
+    INFO(management->method(i)->name());
+    CHECK(rpc::RoleNeeded(management->method(i)->name()) == Role::kReader);
+    CHECK(service->FindMethodByName(management->method(i)->name()) == nullptr);
+  }
   CHECK(rpc::RoleNeeded(rpc::kWorkItemHistory) == Role::kWorker);
   CHECK_FALSE(rpc::RoleNeeded("Fly").has_value());
 }

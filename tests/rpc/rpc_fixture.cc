@@ -31,8 +31,10 @@ TestServer::TestServer(TestServerOptions options) : daemon_(options.dispatch, op
   access_ = *std::move(access);
   guarded_service_ = std::make_unique<rpc::GuardedService>(service_.get(), access_.get());
   options.server.addresses.insert(options.server.addresses.begin(), "127.0.0.1:0");
+  management_service_ = std::make_unique<rpc::ManagementService>(
+      options.management_reads, service_.get(), guarded_service_.get());
   absl::StatusOr<std::unique_ptr<rpc::Server>> server =
-      rpc::Server::Start(options.server, guarded_service_.get());
+      rpc::Server::Start(options.server, guarded_service_.get(), management_service_.get());
   REQUIRE(server.ok());
   server_ = *std::move(server);
   server_->SetServing(true);

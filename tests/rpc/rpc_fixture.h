@@ -20,6 +20,7 @@
 #include "proto/orchestrator_service.grpc.pb.h"
 #include "server/rpc/access_control.h"
 #include "server/rpc/guarded_service.h"
+#include "server/rpc/management_service.h"
 #include "server/rpc/server.h"
 #include "server/rpc/sidecar_service.h"
 #include "tests/support/working_daemon.h"
@@ -41,6 +42,7 @@ struct TestServerOptions {
   rpc::AccessOptions access;
   dispatch::DispatchLimits dispatch;
   RunningDaemon::WrapStore wrap_store;
+  ManagementReads* management_reads = nullptr;  // must outlive the server
 };
 
 class TestServer {
@@ -68,6 +70,7 @@ class TestServer {
   std::unique_ptr<rpc::SidecarService> service_;
   std::unique_ptr<rpc::AccessControl> access_;
   std::unique_ptr<rpc::GuardedService> guarded_service_;
+  std::unique_ptr<rpc::ManagementService> management_service_;
   std::unique_ptr<rpc::Server> server_;
   std::unique_ptr<Stub> stub_;
 };
