@@ -32,6 +32,11 @@ constexpr char kUsage[] = R"(durabletask-sidecar: Durable Task orchestrations, k
   durabletask-sidecar config check | print | docs
       Checks the settings; prints the effective ones, secrets masked; prints them as a table.
   durabletask-sidecar version
+  durabletask-sidecar instance | hub | entity | worker VERB ...
+      What people ask of a daemon over gRPC, such as `instance why ID`: what it waits for. These read
+      no settings; `durabletask-sidecar instance --help` lists the verbs.
+  durabletask-sidecar completion bash
+      Prints a completion of all verbs: source <(durabletask-sidecar completion bash)
 
 Flags of all verbs:
   --help             this text

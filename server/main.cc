@@ -1,11 +1,12 @@
 // durabletask-sidecar: the program. Exit codes: 0 done, 1 failed (the reason is on stderr), 2 wrong
-// usage or settings.
+// usage or settings; the verbs for people (server/cli) have more.
 #include <memory>
 #include <string>
 #include <string_view>
 
 #include "absl/synchronization/mutex.h"
 #include "fmt/format.h"
+#include "server/cli/cli.h"
 #include "server/command_line.h"
 #include "server/config.h"
 #include "server/daemon.h"
@@ -148,6 +149,7 @@ int main(int argc, char** argv) {
   // Debian builds Abseil with its search for lock cycles on: one global lock around every mutex of
   // gRPC and of ours. Our mutexes are never nested, which clang's thread safety analysis watches.
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
+  if (dt::cli::IsForPeople(argc, argv)) return dt::cli::Run(argc, argv);
   const absl::StatusOr<dt::CommandLine> line = dt::ParseCommandLine(argc, argv);
   if (!line.ok()) return dt::Fail(dt::kUsage, line.status());
   return dt::Run(*line);

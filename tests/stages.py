@@ -53,6 +53,7 @@ STAGES = (
     Stage("docs", "tests/docs/run", ("release",)),
     Stage("gate", "tests/bench/gate", ("release",)),
     Stage("sql", "tests/sql/golden/run", ("release",)),
+    Stage("cli", "tests/cli/run", ("release",)),
     Stage("postgres-14", "tests/versions/run 14", ("release",)),
     Stage("postgres-18", "tests/versions/run 18", ("release",)),
     Stage("sdk-python", "tests/sdk/run python", ("release",)),

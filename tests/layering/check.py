@@ -28,6 +28,7 @@ CORE = "server/orchestration"
 ENTITY = "server/entity"
 DISPATCH = "server/dispatch"
 RPC = "server/rpc"
+CLI = "server/cli"
 POSTGRES = "storage/postgres"
 ALLOWED = {
     RECORDS: set(),
@@ -37,15 +38,18 @@ ALLOWED = {
     POSTGRES: {RECORDS, STORE},
     DISPATCH: {RECORDS, PROTO, STORE, CORE, ENTITY},
     RPC: {RECORDS, PROTO, STORE, CORE, ENTITY, DISPATCH},
-    "server": {RECORDS, PROTO, STORE, CORE, ENTITY, DISPATCH, RPC, POSTGRES},
+    # The client of a daemon: of the daemon's own rows it has how times and statuses are written.
+    CLI: {PROTO, CORE, RPC},
+    "server": {RECORDS, PROTO, STORE, CORE, ENTITY, DISPATCH, RPC, POSTGRES, CLI},
 }
 
 # Headers from outside that belong to one unit alone.
 OUTSIDE = {
     re.compile(r"libpq|postgres_ext"): {POSTGRES},
-    re.compile(r"grpc"): {RPC, "server"},
-    re.compile(r"google/protobuf"): {PROTO, CORE, ENTITY, DISPATCH, RPC, "server"},
-    re.compile(r"CLI/"): {"server"},
+    re.compile(r"grpc"): {RPC, CLI, "server"},
+    re.compile(r"google/protobuf"): {PROTO, CORE, ENTITY, DISPATCH, RPC, CLI,
+                                      "server"},
+    re.compile(r"CLI/"): {CLI, "server"},
 }
 # The core and the entities are pure: no clock, thread, log, file or random number.
 IMPURE = re.compile(r"thread|mutex|condition_variable|atomic|future|chrono|random|iostream|fstream|"
@@ -55,7 +59,7 @@ IMPURE = re.compile(r"thread|mutex|condition_variable|atomic|future|chrono|rando
 TARGETS = {
     "dt_records": RECORDS, "dt_store": STORE, "dt_proto": PROTO, "dt_orchestration": CORE,
     "dt_entity": ENTITY, "dt_postgres": POSTGRES, "dt_dispatch": DISPATCH,
-    "dt_proto_grpc": "proto service", "dt_rpc": RPC, "dt_server": "server",
+    "dt_proto_grpc": "proto service", "dt_rpc": RPC, "dt_cli": CLI, "dt_server": "server",
 }
 
 
@@ -66,7 +70,7 @@ def unit_of(path):
         return RECORDS
     if text in (STORE, STEADY_CLOCK, MANAGEMENT_READS, LOG_EVENTS):
         return STORE
-    for unit in (CORE, ENTITY, DISPATCH, RPC, POSTGRES, PROTO, "server"):
+    for unit in (CORE, ENTITY, DISPATCH, RPC, CLI, POSTGRES, PROTO, "server"):
         if text.startswith(unit + "/"):
             # A folder nobody gave a row is a mistake, not a part of the folder above it.
             folder = path.parent.as_posix()
@@ -93,10 +97,10 @@ def faults_of_include(unit, own, header):
         target = unit_of(pathlib.PurePosixPath(header))
         if target is None:
             return "leads into the tests"
-        if unit == RPC and header.endswith(".grpc.pb.h"):
+        if unit in (RPC, CLI) and header.endswith(".grpc.pb.h"):
             return None
         if header.endswith(".grpc.pb.h") and unit != "server":
-            return "is the service, which only server/rpc knows"
+            return "is the service, which only server/rpc and server/cli know"
         if target != unit and target not in ALLOWED[unit]:
             return f"leads from {unit} to {target}"
         return None
@@ -139,7 +143,8 @@ def check_links(graph, report):
         if target not in names.values():
             report([f"target {target} is gone; mend TARGETS in tests/layering/check.py"])
             continue
-        may = ALLOWED.get(unit, {PROTO}) | ({"proto service"} if unit in (RPC, "server") else set())
+        may = ALLOWED.get(unit, {PROTO}) | ({"proto service"} if unit in (RPC, CLI, "server") else
+                                          set())
         report([f"target {target} links {other}, its folder may not include {TARGETS[other]}"
                 for other in sorted(links.get(target, ()))
                 if other in TARGETS and TARGETS[other] not in may])
