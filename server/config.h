@@ -17,6 +17,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "server/admin/listener.h"
 #include "server/dispatch/dispatch_thread.h"
 #include "server/retention.h"
 #include "server/rpc/access_control.h"
@@ -36,6 +37,8 @@ struct Config {
   std::vector<std::string> hub_names = {"default"};
   rpc::ServerOptions server{.addresses = {"127.0.0.1:4001"}};
   rpc::AccessOptions access;
+  admin::ListenerOptions admin;  // TLS and the mode of unix sockets are those of `server`
+  bool admin_optional = false;
   rpc::ServiceOptions service;
   dispatch::DispatchLimits dispatch;
   RetentionOptions retention;

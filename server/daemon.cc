@@ -20,6 +20,22 @@ constexpr char kTryIt[] =
     "k=c.TaskHubGrpcClient(host_address='{0}'); i=k.schedule_new_orchestration(f, input='world'); "
     "print(k.wait_for_orchestration_completion(i).serialized_output); s.stop()\"";
 
+// As the settings of the listener, of which TLS and sockets have one set for all.
+admin::ListenerOptions AdminOptions(const Config& config) {
+  admin::ListenerOptions options = config.admin;
+  options.unix_mode = config.server.unix_mode;
+  options.tls = config.server.tls;
+  return options;
+}
+
+// The admin listener by the same rule as gRPC.
+absl::Status CheckAdminExposure(const Config& config, bool authenticated) {
+  rpc::ServerOptions options = config.server;
+  options.addresses = config.admin.addresses;
+  options.insecure = config.server.insecure || config.admin.insecure;
+  return rpc::CheckExposure(options, authenticated);
+}
+
 // Between two looks for deleted hubs that other daemons have left.
 constexpr absl::Duration kHubCleanupInterval = absl::Minutes(1);
 
@@ -30,7 +46,9 @@ absl::StatusOr<std::unique_ptr<rpc::AccessControl>> OpenAccess(const Config& con
   absl::StatusOr<std::unique_ptr<rpc::AccessControl>> access =
       rpc::AccessControl::Open(config.access, certificates);
   if (!access.ok()) return access.status();
-  absl::Status exposure = rpc::CheckExposure(config.server, /*authenticated=*/!(*access)->open());
+  const bool authenticated = !(*access)->open();
+  absl::Status exposure = rpc::CheckExposure(config.server, authenticated);
+  if (exposure.ok()) exposure = CheckAdminExposure(config, authenticated);
   if (!exposure.ok()) return exposure;
   return access;
 }
@@ -42,6 +60,9 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(Config config,
   absl::StatusOr<std::unique_ptr<rpc::AccessControl>> access = OpenAccess(daemon->config_);
   if (!access.ok()) return access.status();
   daemon->access_ = *std::move(access);
+  // Before PostgreSQL is waited for: it tells that this is so.
+  const absl::Status admin = daemon->StartAdmin();
+  if (!admin.ok()) return admin;
   absl::StatusOr<std::unique_ptr<Store>> store = daemon->backend_->Open(stop);
   if (!store.ok()) return store.status();
   daemon->store_ = *std::move(store);
@@ -75,10 +96,32 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(Config config,
   daemon->hub_cleanup_->Start();
   daemon->GuardMemory();
   daemon->server_->SetServing(true);
-  daemon->readiness_ = std::make_unique<Readiness>(
-      [store = daemon->store_.get()] { return store->Writable(); },
-      [server = daemon->server_.get()](bool ready) { server->SetServing(ready); });
+  daemon->readiness_ =
+      std::make_unique<Readiness>([store = daemon->store_.get()] { return store->Writable(); },
+                                  [raw = daemon.get()](const absl::Status& ready) {
+                                    raw->server_->SetServing(ready.ok());
+                                    raw->probes_.SetReady(ready);
+                                  });
   return daemon;
+}
+
+absl::Status Daemon::StartAdmin() {
+  const admin::ListenerOptions options = AdminOptions(config_);
+  if (options.addresses.empty()) return absl::OkStatus();
+  auto listener = admin::Listener::Start(options, &routes_, access_.get());
+  if (listener.ok()) {
+    admin_ = *std::move(listener);
+  } else if (!config_.admin_optional) {
+    return listener.status();
+  } else {
+    spdlog::warn("there is no admin listener (admin.listen): {}",
+                 std::string(listener.status().message()));
+  }
+  return absl::OkStatus();
+}
+
+std::vector<std::string> Daemon::admin_addresses() const {
+  return admin_ == nullptr ? std::vector<std::string>() : admin_->addresses();
 }
 
 void Daemon::GuardMemory() {
@@ -130,15 +173,21 @@ std::string Daemon::Banner() const {
       "{}"
       "  task hubs  {}{}\n"
       "  listening  {}{}\n"
+      "{}"
       "  {}\n",
       Version(), backend_->Describe(), absl::StrJoin(config_.hub_names, ", "),
       config_.service.hubs.create_unknown ? " (others are created on first use)" : "",
-      absl::StrJoin(addresses, ", "), config_.server.tls.enabled() ? " (TLS)" : "", HowToCall());
+      absl::StrJoin(addresses, ", "), config_.server.tls.enabled() ? " (TLS)" : "",
+      admin_ == nullptr ? ""
+                        : fmt::format("  admin      {} (/metrics, /livez, /readyz)\n",
+                                      absl::StrJoin(admin_->addresses(), ", ")),
+      HowToCall());
 }
 
 void Daemon::Stop() {
   if (std::exchange(stopped_, true)) return;
   readiness_.reset();
+  probes_.SetDraining();
   memory_guard_.reset();
   if (server_ != nullptr) server_->SetServing(false);
   if (retention_ != nullptr) retention_->Stop();
@@ -146,6 +195,7 @@ void Daemon::Stop() {
   if (dispatch_ != nullptr) dispatch_->Drain(config_.drain_timeout);
   if (server_ != nullptr) server_->Shutdown(config_.shutdown_grace);
   if (store_ != nullptr) store_->Stop();
+  admin_.reset();  // it told of the drain
   // The store's callbacks are over; now nothing calls the dispatcher any more.
   management_service_.reset();
   guarded_service_.reset();

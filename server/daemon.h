@@ -1,8 +1,8 @@
 // The running daemon: everything that `serve` and `dev` wire together, started in this order and
 // ended in the reverse one.
 //
-//   access rules -> backend with its store -> dispatcher -> service -> hubs -> gRPC server ->
-//   retention, removal of deleted hubs, guard of the memory, readiness
+//   access rules -> admin listener -> backend with its store -> dispatcher -> service -> hubs ->
+//   gRPC server -> retention, removal of deleted hubs, guard of the memory, readiness
 //
 // Threads: one thread starts it, calls Stop, and destroys it.
 #ifndef DT_SERVER_DAEMON_H_
@@ -11,8 +11,12 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/statusor.h"
+#include "server/admin/listener.h"
+#include "server/admin/probes.h"
+#include "server/admin/routes.h"
 #include "server/backend.h"
 #include "server/config.h"
 #include "server/hub_cleanup.h"
@@ -40,6 +44,8 @@ class Daemon {
                                                        StopSignals& stop);
   ~Daemon();
 
+  // As listened on; empty without an admin listener.
+  std::vector<std::string> admin_addresses() const;
   // What a newcomer wants to know, several lines.
   std::string Banner() const;
   // Drains and ends everything; see deploy/OPERATIONS.md, section 4. Blocks.
@@ -49,6 +55,7 @@ class Daemon {
   Daemon(Config config, std::unique_ptr<Backend> backend)
       : config_(std::move(config)), backend_(std::move(backend)) {}
 
+  absl::Status StartAdmin();
   absl::Status CreateHubs(StopSignals& stop);
   void GuardMemory();
   std::string HowToCall() const;  // a line of the banner
@@ -59,6 +66,9 @@ class Daemon {
 
   // In the order of construction.
   std::unique_ptr<rpc::AccessControl> access_;
+  admin::Routes routes_;
+  admin::Probes probes_{&routes_};
+  std::unique_ptr<admin::Listener> admin_;
   std::unique_ptr<Store> store_;
   std::unique_ptr<dispatch::DispatchThread> dispatch_;
   std::unique_ptr<HubCleanup> hub_cleanup_;

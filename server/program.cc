@@ -46,7 +46,10 @@ const char* Variable(const char* name) {
 absl::StatusOr<ConfigSources> GatherSources(const CommandLine& line) {
   ConfigSources sources;
   if (line.verb == CommandVerb::kDev) {
-    sources.defaults = {{"hubs.create-unknown", "true"}, {"schema.up", "true"}};
+    sources.defaults = {{"hubs.create-unknown", "true"},
+                        {"schema.up", "true"},
+                        {"admin.listen", "127.0.0.1:4002"},
+                        {"admin.optional", "true"}};
     AddEmulatorVariables(sources);
   }
   sources.flags = line.flags;

@@ -1,13 +1,14 @@
 #include "server/readiness.h"
 
+#include <optional>
 #include <utility>
 
 #include "spdlog/spdlog.h"
 
 namespace dt {
 
-Readiness::Readiness(std::function<absl::Status()> ask, std::function<void(bool ready)> tell,
-                     absl::Duration interval)
+Readiness::Readiness(std::function<absl::Status()> ask,
+                     std::function<void(const absl::Status&)> tell, absl::Duration interval)
     : ask_(std::move(ask)), tell_(std::move(tell)) {
   thread_ = std::thread([this, interval] { Run(interval); });
 }
@@ -21,23 +22,23 @@ Readiness::~Readiness() {
 }
 
 void Readiness::Run(absl::Duration interval) {
-  bool told = false;
-  bool ready = false;
+  std::optional<absl::Status> told;
   absl::MutexLock lock(&mutex_);
   do {
-    const absl::Status status = ask_();
-    if (told && status.ok() == ready) continue;  // after the pause
-    if (!status.ok()) {
+    absl::Status status = ask_();
+    if (told == status) continue;  // after the pause
+    if (told.has_value() && told->ok() == status.ok()) {
+      // The reason has changed: told, and logged by who found it.
+    } else if (!status.ok()) {
       spdlog::error(
           "not ready: health checks are answered NOT_SERVING until PostgreSQL takes "
           "writes again: {}",
           std::string(status.message()));
-    } else if (told) {
+    } else if (told.has_value()) {
       spdlog::warn("ready again: PostgreSQL takes writes");
     }
-    ready = status.ok();
-    told = true;
-    tell_(ready);
+    told = std::move(status);
+    tell_(*told);
   } while (!mutex_.AwaitWithTimeout(absl::Condition(&stopping_), interval));
 }
 

@@ -18,8 +18,8 @@ namespace dt {
 class Readiness {
  public:
   // `ask`: OK, or why the daemon cannot serve. `tell` is called at once with the first answer, and
-  // then with each that differs from the one before. Neither may block.
-  Readiness(std::function<absl::Status()> ask, std::function<void(bool ready)> tell,
+  // then with each that differs from the one before, in its words too. Neither may block.
+  Readiness(std::function<absl::Status()> ask, std::function<void(const absl::Status&)> tell,
             absl::Duration interval = absl::Seconds(1));
   ~Readiness();
   Readiness(const Readiness&) = delete;
@@ -29,7 +29,7 @@ class Readiness {
   void Run(absl::Duration interval);
 
   const std::function<absl::Status()> ask_;
-  const std::function<void(bool ready)> tell_;
+  const std::function<void(const absl::Status&)> tell_;
   absl::Mutex mutex_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;

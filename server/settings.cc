@@ -290,6 +290,35 @@ void AddSecurity(std::vector<Setting>& rows) {
                       1, 86400, "how often the access file is looked at for changes"));
 }
 
+void AddAdmin(std::vector<Setting>& rows) {
+  rows.push_back(Named(
+      "admin-listen",
+      List("admin", "listen", FIELD(admin.addresses),
+           "addresses of the admin listener, as those of `listen`: HTTP with /livez, /readyz, "
+           "/healthz and /metrics; empty: none (`dev`: 127.0.0.1:4002)")));
+  rows.push_back(Bool("admin", "open-probes", FIELD(admin.http.open_probes),
+                      "/livez, /readyz and /healthz answer everybody who can connect, also where "
+                      "callers need a token or certificate"));
+  rows.push_back(Bool("admin", "open-metrics", FIELD(admin.http.open_metrics),
+                      "/metrics does so, too; otherwise the caller must be a reader of all task "
+                      "hubs there"));
+  rows.push_back(Bool("admin", "insecure", FIELD(admin.insecure),
+                      "as `insecure`, for the admin listener alone"));
+  rows.push_back(Bool("admin", "optional", FIELD(admin_optional),
+                      "do without an admin address that cannot be listened on, with a warning "
+                      "(`dev`: true, as several of them may run)"));
+  rows.push_back(Number("admin", "connections-max", FIELD(admin.connections_max), 1, 64,
+                        "connections of the admin listener, each with a thread; the oldest one is "
+                        "cut for one more"));
+  rows.push_back(Time("admin", "connection-seconds-max", absl::Seconds(1),
+                      FIELD(admin.connection_time_max), 1, 3600,
+                      "time that a connection of the admin listener may take, with its request and "
+                      "the answer"));
+  rows.push_back(Number("admin", "connections-per-second-max",
+                        FIELD(admin.connections_per_second_max), 1, 10000,
+                        "new connections of the admin listener; more of them wait"));
+}
+
 void AddLimits(std::vector<Setting>& rows) {
   rows.push_back(With(SetInstanceIdChars, Number("limits", "instance-id-chars-max",
                                                  FIELD(service.requests.instance_id_chars_max), 1,
@@ -485,6 +514,7 @@ std::vector<Setting> MakeSettings() {
   AddDatabase(rows);
   AddServer(rows);
   AddSecurity(rows);
+  AddAdmin(rows);
   AddHubs(rows);
   AddLimits(rows);
   AddWorkers(rows);

@@ -24,11 +24,13 @@ STORE = "storage/store.h"
 STEADY_CLOCK = "storage/steady_clock.h"  # of the unit STORE: the pure core may have no clock
 MANAGEMENT_READS = "storage/management_reads.h"  # of the unit STORE
 LOG_EVENTS = "storage/log_events.h"  # of the unit STORE: the pure core logs nothing
+LOG_FIELDS = "storage/log_fields.h"  # as these
 CORE = "server/orchestration"
 ENTITY = "server/entity"
 DISPATCH = "server/dispatch"
 RPC = "server/rpc"
 CLI = "server/cli"
+ADMIN = "server/admin"
 POSTGRES = "storage/postgres"
 ALLOWED = {
     RECORDS: set(),
@@ -40,7 +42,8 @@ ALLOWED = {
     RPC: {RECORDS, PROTO, STORE, CORE, ENTITY, DISPATCH},
     # The client of a daemon: of the daemon's own rows it has how times and statuses are written.
     CLI: {PROTO, CORE, RPC},
-    "server": {RECORDS, PROTO, STORE, CORE, ENTITY, DISPATCH, RPC, POSTGRES, CLI},
+    ADMIN: {RECORDS, STORE, RPC},
+    "server": {RECORDS, PROTO, STORE, CORE, ENTITY, DISPATCH, RPC, ADMIN, CLI, POSTGRES},
 }
 
 # Headers from outside that belong to one unit alone.
@@ -50,6 +53,7 @@ OUTSIDE = {
     re.compile(r"google/protobuf"): {PROTO, CORE, ENTITY, DISPATCH, RPC, CLI,
                                       "server"},
     re.compile(r"CLI/"): {CLI, "server"},
+    re.compile(r"httplib"): {ADMIN},
 }
 # The core and the entities are pure: no clock, thread, log, file or random number.
 IMPURE = re.compile(r"thread|mutex|condition_variable|atomic|future|chrono|random|iostream|fstream|"
@@ -59,7 +63,8 @@ IMPURE = re.compile(r"thread|mutex|condition_variable|atomic|future|chrono|rando
 TARGETS = {
     "dt_records": RECORDS, "dt_store": STORE, "dt_proto": PROTO, "dt_orchestration": CORE,
     "dt_entity": ENTITY, "dt_postgres": POSTGRES, "dt_dispatch": DISPATCH,
-    "dt_proto_grpc": "proto service", "dt_rpc": RPC, "dt_cli": CLI, "dt_server": "server",
+    "dt_proto_grpc": "proto service", "dt_rpc": RPC, "dt_cli": CLI, "dt_admin": ADMIN,
+    "dt_server": "server",
 }
 
 
@@ -68,9 +73,9 @@ def unit_of(path):
     text = path.as_posix()
     if text in (RECORDS, MORE_RECORDS):
         return RECORDS
-    if text in (STORE, STEADY_CLOCK, MANAGEMENT_READS, LOG_EVENTS):
+    if text in (STORE, STEADY_CLOCK, MANAGEMENT_READS, LOG_EVENTS, LOG_FIELDS):
         return STORE
-    for unit in (CORE, ENTITY, DISPATCH, RPC, CLI, POSTGRES, PROTO, "server"):
+    for unit in (CORE, ENTITY, DISPATCH, RPC, CLI, ADMIN, POSTGRES, PROTO, "server"):
         if text.startswith(unit + "/"):
             # A folder nobody gave a row is a mistake, not a part of the folder above it.
             folder = path.parent.as_posix()

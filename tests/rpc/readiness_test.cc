@@ -14,7 +14,7 @@ namespace {
 TEST_CASE("readiness_follows: it tells the first answer, and each that differs") {
   absl::Mutex mutex;
   absl::Status status;
-  std::vector<bool> told;
+  std::vector<std::string> told;
   int asked = 0;
   const auto await = [&](const auto& condition) {
     absl::MutexLock lock(&mutex);
@@ -32,19 +32,21 @@ TEST_CASE("readiness_follows: it tells the first answer, and each that differs")
           ++asked;
           return status;
         },
-        [&](bool ready) {
+        [&](const absl::Status& ready) {
           absl::MutexLock lock(&mutex);
-          told.push_back(ready);
+          told.push_back(std::string(ready.message()));
         },
         absl::Milliseconds(1));
     const auto asked_again = [&] { return asked >= 3; };
     CHECK(await(asked_again));
     set(absl::UnavailableError("read-only"));
     CHECK(await(asked_again));
+    set(absl::UnavailableError("full"));
+    CHECK(await(asked_again));
     set(absl::OkStatus());
     CHECK(await(asked_again));
   }
-  CHECK(told == std::vector<bool>{true, false, true});
+  CHECK(told == std::vector<std::string>{"", "read-only", "full", ""});
 }
 
 }  // namespace
