@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "server/stop_signals.h"
 #include "storage/management_reads.h"
+#include "storage/metrics/metrics.h"
 #include "storage/store.h"
 
 namespace dt {
@@ -21,8 +22,9 @@ class Backend {
   virtual ~Backend() = default;
 
   // The store, ready and not started. The error says what to do; kCancelled when a stop is asked
-  // for meanwhile. Called once.
-  virtual absl::StatusOr<std::unique_ptr<Store>> Open(StopSignals& stop) = 0;
+  // for meanwhile. `metrics`: what it counts; outlives the store. Called once.
+  virtual absl::StatusOr<std::unique_ptr<Store>> Open(StopSignals& stop,
+                                                      metrics::Metrics* metrics) = 0;
   // What operators may ask of what is kept, after Open and until the store is gone; null where the
   // backend has nothing of the kind.
   virtual ManagementReads* management_reads() { return nullptr; }

@@ -23,6 +23,7 @@
 #include "server/rpc/access_control.h"
 #include "server/rpc/server.h"
 #include "server/rpc/sidecar_service.h"
+#include "server/work_sampler.h"
 #include "storage/postgres/postgres_store.h"
 
 namespace dt {
@@ -37,6 +38,8 @@ struct Config {
   std::vector<std::string> hub_names = {"default"};
   rpc::ServerOptions server{.addresses = {"127.0.0.1:4001"}};
   rpc::AccessOptions access;
+  int metrics_hubs_max = 50;
+  WorkSamplerOptions sampler;    // hubs: as above
   admin::ListenerOptions admin;  // TLS and the mode of unix sockets are those of `server`
   bool admin_optional = false;
   rpc::ServiceOptions service;

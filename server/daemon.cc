@@ -5,6 +5,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/synchronization/notification.h"
 #include "fmt/format.h"
+#include "server/admin/metrics_page.h"
 #include "server/version.h"
 #include "spdlog/spdlog.h"
 
@@ -63,23 +64,24 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(Config config,
   // Before PostgreSQL is waited for: it tells that this is so.
   const absl::Status admin = daemon->StartAdmin();
   if (!admin.ok()) return admin;
-  absl::StatusOr<std::unique_ptr<Store>> store = daemon->backend_->Open(stop);
+  absl::StatusOr<std::unique_ptr<Store>> store = daemon->backend_->Open(stop, &daemon->metrics_);
   if (!store.ok()) return store.status();
   daemon->store_ = *std::move(store);
   const Config& settings = daemon->config_;
-  daemon->dispatch_ =
-      std::make_unique<dispatch::DispatchThread>(daemon->store_.get(), settings.dispatch);
+  daemon->dispatch_ = std::make_unique<dispatch::DispatchThread>(
+      daemon->store_.get(), settings.dispatch, &daemon->metrics_);
   daemon->dispatch_->Start();
   daemon->store_->Start(daemon->dispatch_.get());
   BatchPaceOptions cleanup_pace = PaceOf(settings.retention);
   cleanup_pace.interval = kHubCleanupInterval;
   daemon->hub_cleanup_ = std::make_unique<HubCleanup>(daemon->store_.get(), cleanup_pace);
   rpc::ServiceOptions service = settings.service;
+  service.hubs.metrics = &daemon->metrics_.hubs;
   service.hubs.on_deleted = [cleanup = daemon->hub_cleanup_.get()] { cleanup->Wake(); };
   daemon->service_ = std::make_unique<rpc::SidecarService>(
       daemon->store_.get(), daemon->dispatch_.get(), std::move(service));
-  daemon->guarded_service_ =
-      std::make_unique<rpc::GuardedService>(daemon->service_.get(), daemon->access_.get());
+  daemon->guarded_service_ = std::make_unique<rpc::GuardedService>(
+      daemon->service_.get(), daemon->access_.get(), &daemon->metrics_);
   daemon->management_service_ = std::make_unique<rpc::ManagementService>(
       daemon->backend_->management_reads(), daemon->service_.get(), daemon->guarded_service_.get());
   const absl::Status status = daemon->CreateHubs(stop);
@@ -91,8 +93,10 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(Config config,
       rpc::Server::Start(front, daemon->guarded_service_.get(), daemon->management_service_.get());
   if (!server.ok()) return server.status();
   daemon->server_ = *std::move(server);
-  daemon->retention_ = std::make_unique<Retention>(daemon->store_.get(), settings.retention);
+  daemon->retention_ =
+      std::make_unique<Retention>(daemon->store_.get(), settings.retention, &daemon->metrics_);
   daemon->retention_->Start();
+  daemon->StartSampler();
   daemon->hub_cleanup_->Start();
   daemon->GuardMemory();
   daemon->server_->SetServing(true);
@@ -108,6 +112,7 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(Config config,
 absl::Status Daemon::StartAdmin() {
   const admin::ListenerOptions options = AdminOptions(config_);
   if (options.addresses.empty()) return absl::OkStatus();
+  admin::AddMetricsPage(&routes_, &metrics_, {std::string(Version()), std::string(Commit())});
   auto listener = admin::Listener::Start(options, &routes_, access_.get());
   if (listener.ok()) {
     admin_ = *std::move(listener);
@@ -122,6 +127,14 @@ absl::Status Daemon::StartAdmin() {
 
 std::vector<std::string> Daemon::admin_addresses() const {
   return admin_ == nullptr ? std::vector<std::string>() : admin_->addresses();
+}
+
+void Daemon::StartSampler() {
+  if (admin_ == nullptr) return;
+  WorkSamplerOptions options = config_.sampler;
+  options.limits.hubs_max = config_.metrics_hubs_max;
+  sampler_ = std::make_unique<WorkSampler>(store_.get(), options, &metrics_);
+  sampler_->Start();
 }
 
 void Daemon::GuardMemory() {
@@ -191,6 +204,7 @@ void Daemon::Stop() {
   memory_guard_.reset();
   if (server_ != nullptr) server_->SetServing(false);
   if (retention_ != nullptr) retention_->Stop();
+  if (sampler_ != nullptr) sampler_->Stop();
   if (hub_cleanup_ != nullptr) hub_cleanup_->Stop();
   if (dispatch_ != nullptr) dispatch_->Drain(config_.drain_timeout);
   if (server_ != nullptr) server_->Shutdown(config_.shutdown_grace);

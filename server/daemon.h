@@ -27,6 +27,7 @@
 #include "server/rpc/guarded_service.h"
 #include "server/rpc/management_service.h"
 #include "server/stop_signals.h"
+#include "server/work_sampler.h"
 #include "storage/store.h"
 
 namespace dt {
@@ -53,14 +54,18 @@ class Daemon {
 
  private:
   Daemon(Config config, std::unique_ptr<Backend> backend)
-      : config_(std::move(config)), backend_(std::move(backend)) {}
+      : config_(std::move(config)),
+        metrics_(static_cast<size_t>(config_.metrics_hubs_max)),
+        backend_(std::move(backend)) {}
 
   absl::Status StartAdmin();
   absl::Status CreateHubs(StopSignals& stop);
   void GuardMemory();
+  void StartSampler();
   std::string HowToCall() const;  // a line of the banner
 
   Config config_;
+  metrics::Metrics metrics_;
   const std::unique_ptr<Backend> backend_;
   bool stopped_ = false;
 
@@ -77,6 +82,7 @@ class Daemon {
   std::unique_ptr<rpc::ManagementService> management_service_;
   std::unique_ptr<rpc::Server> server_;
   std::unique_ptr<Retention> retention_;
+  std::unique_ptr<WorkSampler> sampler_;  // null without an admin listener
   std::unique_ptr<MemoryGuard> memory_guard_;
   std::unique_ptr<Readiness> readiness_;
 };

@@ -11,7 +11,8 @@
 
 namespace dt {
 
-absl::StatusOr<std::unique_ptr<Store>> PostgresBackend::Open(StopSignals& stop) {
+absl::StatusOr<std::unique_ptr<Store>> PostgresBackend::Open(StopSignals& stop,
+                                                             metrics::Metrics* metrics) {
   if (private_database_) {
     absl::StatusOr<std::unique_ptr<postgres::PrivateCluster>> cluster =
         StartPrivateCluster(config_);
@@ -29,6 +30,7 @@ absl::StatusOr<std::unique_ptr<Store>> PostgresBackend::Open(StopSignals& stop) 
   schema_version_ = *std::move(version);
   postgres::PostgresStoreOptions options = config_.store;
   options.version = std::string(Version());
+  options.metrics = &metrics->database;
   // Before anything asks for the time: this host's clock may be wrong by any amount.
   const absl::StatusOr<postgres::ClockEstimate> clock =
       postgres::MeasureClock(**connection, config_.store.schema);

@@ -18,7 +18,8 @@ class PostgresBackend : public Backend {
   PostgresBackend(const Config& config, bool private_database)
       : config_(config), private_database_(private_database) {}
 
-  absl::StatusOr<std::unique_ptr<Store>> Open(StopSignals& stop) override;
+  absl::StatusOr<std::unique_ptr<Store>> Open(StopSignals& stop,
+                                              metrics::Metrics* metrics) override;
   ManagementReads* management_reads() override { return reads_; }
   std::string Describe() const override;
   void Close() override;

@@ -55,8 +55,8 @@ RetentionRequest RetentionRequestOf(const RetentionOptions& options) {
   return request;
 }
 
-Retention::Retention(Store* store, RetentionOptions options)
-    : store_(store), options_(options), pace_(PaceOf(options)) {}
+Retention::Retention(Store* store, RetentionOptions options, metrics::Metrics* metrics)
+    : store_(store), metrics_(*metrics), options_(options), pace_(PaceOf(options)) {}
 
 Retention::~Retention() { Stop(); }
 
@@ -91,12 +91,14 @@ BatchPause Retention::OnBatch(const absl::StatusOr<RetentionResult>& result, abs
   if (purged_.empty()) purged_since_ = SteadyNow() - took;
   for (const RetentionPurge& purge : result->purges) {
     purged_[{purge.hub, purge.status}] += purge.instances;
+    metrics_.hubs.OfName(purge.hub).purged[metrics::Purge::kRetention].Add(purge.instances);
   }
   if (!result->more || SteadyNow() - purged_since_ >= kLogInterval) LogPurged();
   return {pace_.After(took, result->more)};
 }
 
 void Retention::NoteLeader(const RetentionResult& result) {
+  metrics_.leader.Of("retention").Set(result.leads ? 1 : 0);
   if (result.leads == leads_) return;
   leads_ = result.leads;
   if (leads_) {

@@ -18,6 +18,7 @@
 #include "absl/time/time.h"
 #include "server/batch_loop.h"
 #include "server/batch_pace.h"
+#include "storage/metrics/metrics.h"
 #include "storage/store.h"
 
 namespace dt {
@@ -43,8 +44,8 @@ RetentionRequest RetentionRequestOf(const RetentionOptions& options);
 
 class Retention {
  public:
-  // `store` must outlive this object.
-  Retention(Store* store, RetentionOptions options);
+  // `store` and `metrics` must outlive this object.
+  Retention(Store* store, RetentionOptions options, metrics::Metrics* metrics);
   ~Retention();
   Retention(const Retention&) = delete;
   Retention& operator=(const Retention&) = delete;
@@ -61,6 +62,7 @@ class Retention {
   void LogPurged();
 
   Store* const store_;
+  metrics::Metrics& metrics_;
   const RetentionOptions options_;
 
   // Of the thread, and of Stop when that has ended.

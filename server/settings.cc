@@ -308,8 +308,8 @@ void AddAdmin(std::vector<Setting>& rows) {
                       "do without an admin address that cannot be listened on, with a warning "
                       "(`dev`: true, as several of them may run)"));
   rows.push_back(Number("admin", "connections-max", FIELD(admin.connections_max), 1, 64,
-                        "connections of the admin listener, each with a thread; the oldest one is "
-                        "cut for one more"));
+                        "connections of the admin listener, each with a thread; the oldest one that "
+                        "waits for its caller is cut for one more"));
   rows.push_back(Time("admin", "connection-seconds-max", absl::Seconds(1),
                       FIELD(admin.connection_time_max), 1, 3600,
                       "time that a connection of the admin listener may take, with its request and "
@@ -317,6 +317,16 @@ void AddAdmin(std::vector<Setting>& rows) {
   rows.push_back(Number("admin", "connections-per-second-max",
                         FIELD(admin.connections_per_second_max), 1, 10000,
                         "new connections of the admin listener; more of them wait"));
+}
+
+void AddMetrics(std::vector<Setting>& rows) {
+  rows.push_back(Number("metrics", "hubs-max", FIELD(metrics_hubs_max), 1, 1000,
+                        "task hubs that /metrics shows by name; those that come later are counted "
+                        "together, as _other"));
+  rows.push_back(Time("metrics", "sample-seconds", absl::Seconds(1), FIELD(sampler.interval), 0,
+                      86400,
+                      "how often one daemon of a database counts what waits and what there is, for "
+                      "/metrics; 0 = never. Not where there is no admin listener"));
 }
 
 void AddLimits(std::vector<Setting>& rows) {
@@ -515,6 +525,7 @@ std::vector<Setting> MakeSettings() {
   AddServer(rows);
   AddSecurity(rows);
   AddAdmin(rows);
+  AddMetrics(rows);
   AddHubs(rows);
   AddLimits(rows);
   AddWorkers(rows);

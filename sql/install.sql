@@ -40,6 +40,7 @@ select to_regclass('Versions') is null as fresh \gset
 \ir logic/queries.sql
 \ir logic/retention.sql
 \ir logic/rewind.sql
+\ir logic/samples.sql
 \ir logic/scale.sql
 \ir logic/settings.sql
 \ir logic/sql_api.sql

@@ -3,7 +3,9 @@
 #ifndef DT_STORAGE_MANAGEMENT_RECORDS_H_
 #define DT_STORAGE_MANAGEMENT_RECORDS_H_
 
+#include <array>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -208,6 +210,30 @@ struct EntityCleanupResult {
   int64_t removed = 0;
   int64_t released = 0;
   std::optional<std::string> next;  // the `after_id` of the next batch; nullopt = the walk is over
+};
+
+// How much a sample looks at (sql/logic/samples.sql). What is beyond a limit is not counted.
+struct SampleRequest {
+  int hubs_max = 50;
+  int64_t rows_max = 500'000;   // of all together
+  int64_t count_max = 100'000;  // of one count
+  int64_t live_max = 10'000;    // live orchestrations of a hub
+};
+
+// What waits and what there is in a hub, as counted up to the limits.
+struct HubSample {
+  std::string hub;
+  // Of orchestrations, activities and entities: due, and in nobody's hands; for how long the first
+  // of it has been due.
+  std::array<int64_t, 3> pending = {};
+  std::array<absl::Duration, 3> oldest_age = {};
+  // Orchestrations; statuses that were beyond the limit of all are missing.
+  std::map<RuntimeStatus, int64_t> instances;
+};
+
+struct WorkSample {
+  bool leads = false;  // otherwise another daemon takes the samples, and this one is empty
+  std::vector<HubSample> hubs;
 };
 
 }  // namespace dt

@@ -387,6 +387,12 @@ class Store {
   // Removes empty entities, and releases locks that nobody will release: one batch.
   virtual void CleanEntities(EntityCleanup request, Callback<EntityCleanupResult> done) = 0;
 
+  // What waits and what there is in all hubs, if this daemon leads: one does at a time, and another
+  // follows when its lease is over. A store without samples never leads.
+  virtual void SampleWork(SampleRequest, Callback<WorkSample> done) {
+    std::move(done)(WorkSample());
+  }
+
   // --- Reads for clients (other connections, own time-outs)
   // An entity is no instance here, but for the verbs that say so.
   virtual void ReadInstance(HubId hub, std::string instance_id, bool payloads,

@@ -1,5 +1,6 @@
 #include "server/admin/listener.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "server/rpc/listen_address.h"
@@ -68,9 +69,11 @@ void Listener::Accept(int fd, bool tls) {
   absl::MutexLock lock(&mutex_);
   next_.push_back({std::move(wire), tls});
   if (static_cast<int>(next_.size()) <= idle_) return;
-  if (!served_.empty()) {
-    served_.front()->Cut();  // its thread takes the next one
-    served_.pop_front();
+  const auto victim = std::find_if(served_.begin(), served_.end(),
+                                   [](const Wire* served) { return served->waiting(); });
+  if (victim != served_.end()) {
+    (*victim)->Cut();  // its thread takes the next one
+    served_.erase(victim);
   }
   // Threads that are slow to notice.
   if (static_cast<int>(next_.size()) > options_.connections_max) {

@@ -2,10 +2,10 @@
 // it can neither slow nor block the work.
 //
 // Connections. One thread each, of a few; a connection carries one request and may take as long as
-// `connection_time_max` in all. When no thread is free, the oldest connection is cut for the new
-// one, so that callers who hold theirs open, send nothing or read nothing keep nobody out: what a
-// probe asks is answered in less time than it takes others to come. New connections beyond a rate
-// wait in the system's queue, which bounds what a flood costs.
+// `connection_time_max` in all. When no thread is free, the oldest connection that waits for its
+// caller is cut for the new one, so that callers who hold theirs open, send nothing or read nothing
+// keep nobody out: what a probe asks is answered in less time than it takes others to come. New
+// connections beyond a rate wait in the system's queue, which bounds what a flood costs.
 //
 // Threads: one accepts, `connections_max` serve; Start and the destructor on any one thread.
 #ifndef DT_SERVER_ADMIN_LISTENER_H_
@@ -36,9 +36,9 @@ namespace dt::admin {
 
 struct ListenerOptions {
   std::vector<std::string> addresses;  // as those of gRPC; none = off
-  int connections_max = 8;             // at once
+  int connections_max = 16;            // at once
   absl::Duration connection_time_max = absl::Seconds(10);
-  int connections_per_second_max = 100;
+  int connections_per_second_max = 500;
   size_t request_bytes_max = 32 << 10;  // with its headers
   mode_t unix_mode = 0600;
   rpc::TlsOptions tls = {};  // of all addresses but unix sockets

@@ -50,19 +50,22 @@ Wire::~Wire() { close(fd_); }
 
 void Wire::Cut() const { shutdown(fd_, SHUT_RDWR); }
 
-bool Wire::Await(short events) const {
-  for (;;) {
+bool Wire::Await(short events) {
+  waiting_.store(true, std::memory_order_relaxed);
+  int ready = 0;
+  while (ready == 0) {
     const absl::Duration left = deadline_ - SteadyNow();
-    if (left <= absl::ZeroDuration()) return false;
+    if (left <= absl::ZeroDuration()) break;
     pollfd polled = {fd_, events, 0};
-    const int ready =
+    ready =
         poll(&polled, 1, static_cast<int>(absl::ToInt64Milliseconds(left + absl::Milliseconds(1))));
-    if (ready > 0) return true;
-    if (ready < 0 && errno != EINTR) return false;
+    if (ready < 0 && errno == EINTR) ready = 0;
   }
+  waiting_.store(false, std::memory_order_relaxed);
+  return ready > 0;
 }
 
-bool Wire::AwaitTls(int result) const {
+bool Wire::AwaitTls(int result) {
   const int error = SSL_get_error(tls_.get(), result);
   ERR_clear_error();
   if (error == SSL_ERROR_WANT_READ) return Await(POLLIN);
@@ -97,6 +100,7 @@ ssize_t Wire::Receive(char* data, size_t size) {
 
 ssize_t Wire::Read(char* data, size_t size) {
   if (begin_ == end_) {
+    waiting_.store(false, std::memory_order_relaxed);
     if (receivable_bytes_ == 0) return -1;
     const ssize_t got = Receive(buffer_, std::min(sizeof(buffer_), receivable_bytes_));
     if (got <= 0) return got;

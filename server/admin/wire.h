@@ -1,12 +1,13 @@
 // The bytes of one accepted connection, plain or TLS, up to a number and until a time. Both hold
 // for the connection as a whole, so that a caller who sends a byte now and then gains nothing.
 //
-// Threads: one uses it; Cut may be called from any.
+// Threads: one uses it; Cut and waiting may be called from any.
 #ifndef DT_SERVER_ADMIN_WIRE_H_
 #define DT_SERVER_ADMIN_WIRE_H_
 
 #include <sys/types.h>
 
+#include <atomic>
 #include <cstddef>
 #include <memory>
 #include <string>
@@ -37,6 +38,9 @@ class Wire {
   // Ends what waits, and all that comes. The socket stays open until the end of this object.
   void Cut() const;
 
+  // Whether it waits for the caller. Any thread.
+  bool waiting() const { return waiting_.load(std::memory_order_relaxed); }
+
   // Whether the caller has shown a certificate that was verified, and its common name and
   // alternative names.
   bool HasCertificate() const;
@@ -45,14 +49,16 @@ class Wire {
 
  private:
   // Waits for these events of poll(2), until the deadline.
-  bool Await(short events) const;
+  bool Await(short events);
   // After a call of OpenSSL that returned `result`: waits for what it needs. False: it failed.
-  bool AwaitTls(int result) const;
+  bool AwaitTls(int result);
   ssize_t Receive(char* data, size_t size);
 
   const int fd_;
   const absl::Time deadline_;
   size_t receivable_bytes_;
+  // From the beginning: it has sent nothing yet.
+  std::atomic<bool> waiting_{true};
   std::unique_ptr<SSL, decltype(&SSL_free)> tls_{nullptr, &SSL_free};
   // HTTP is read byte by byte.
   char buffer_[2048];

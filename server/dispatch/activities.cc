@@ -196,6 +196,7 @@ void Activities::Poison(HeldTask& held) {
   LargeItems& large_items = matcher_.large_items();
   const auto too_large = large_items.Failure(held.stored_id(), /*is_poisoned=*/true);
   large_items.Forget(held.stored_id());
+  held.hub->metrics->work[Index(WorkType::kActivity)].poisoned.Add();
   const TaskFailureDetails details =
       too_large.has_value()
           ? ServerFailure("WorkItemTooLarge", *too_large)
@@ -241,9 +242,13 @@ void Activities::On(ActivityAnswered& event) {
   if (held == nullptr) {
     spdlog::debug("a stale answer for activity {} of instance {} is ignored", response.taskid(),
                   response.instanceid());
+    matcher_.CountStale(event.hub, WorkType::kActivity);
     step_.Reply(event.done, absl::OkStatus());
     return;
   }
+  const metrics::Answer answer =
+      response.has_failuredetails() ? metrics::Answer::kFailure : metrics::Answer::kOk;
+  held->hub->metrics->work[Index(WorkType::kActivity)].completed[answer].Add();
   matcher_.ForgetBackoff(*held);
   Return(*held);
   response.set_taskid(held->task.task_id);
@@ -265,6 +270,7 @@ bool Activities::KeepRepeat(ActivityAnswered& event) {
 void Activities::On(Abandoned& event) {
   // An abandon names no instance, so one without a token matches nothing.
   if (HeldTask* held = FindAnswered(event.hub, event.completion_token)) {
+    Matcher::CountAbandon(*held, metrics::Abandon::kWorker);
     matcher_.AddBackoff(*held);
     Return(*held);
     held->phase = HeldTask::Phase::kSetAside;
@@ -352,6 +358,7 @@ void Activities::On(TaskEnded& event, bool in_turn) {
   if (event.result->outcome == TaskOutcome::kOk) {
     if (!in_turn) mail_.Apply(completion.hub, event.result->delivery, completion.message);
   } else if (event.result->outcome == TaskOutcome::kLeaseLost) {
+    matcher_.table().HubOf(completion.hub)->metrics->leases_lost.Add();
     // Perhaps it was this call, whose first answer got lost: then the message is in the inbox.
     mail_.ReadAgain(completion.instance_key);
   }

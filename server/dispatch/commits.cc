@@ -133,6 +133,7 @@ void Commits::On(Committed& event) {
   } else {
     const LogFields fields =
         LogFieldsOf(matcher_.table().FindHub(checkpoint.hub), checkpoint.instance_id);
+    matcher_.table().HubOf(checkpoint.hub)->metrics->leases_lost.Add();
     spdlog::warn(
         "{}: instance {}: its lease was lost, the turn is "
         "not applied",
@@ -149,6 +150,7 @@ void Commits::OnCommitted(Committed& event, Resident* resident) {
   CommitContext& context = *event.context;
   const Checkpoint& checkpoint = event.checkpoint;
   step_.Reply(context.done, absl::OkStatus());
+  CountCommitted(event);
   if (checkpoint.entity.has_value()) {
     if (resident != nullptr) ApplyToEntity(event, *resident);
   } else {
@@ -171,6 +173,22 @@ void Commits::OnCommitted(Committed& event, Resident* resident) {
   residency_.table().Weigh(*resident);
   resident->phase = Resident::Phase::kIdle;
   residency_.Reconsider(*resident);
+}
+
+void Commits::CountCommitted(const Committed& event) {
+  const Checkpoint& checkpoint = event.checkpoint;
+  metrics::HubMetrics& counted = *matcher_.table().HubOf(checkpoint.hub)->metrics;
+  if (checkpoint.history.has_value() && checkpoint.history->events != nullptr) {
+    counted.history_bytes.Add(static_cast<int64_t>(checkpoint.history->events->size()));
+  }
+  for (const ChildResult& child : event.result->children) {
+    const bool created =
+        child.outcome == CreateOutcome::kCreated || child.outcome == CreateOutcome::kReplaced;
+    if (created) counted.instances_started.Add();
+  }
+  if (checkpoint.ends) {
+    counted.instances_finished[metrics::EndOf(event.context->delta.status)].Add();
+  }
 }
 
 void Commits::ApplyToResident(Committed& event, Resident& resident) {
@@ -266,6 +284,7 @@ void Commits::HandOnMessages(const Checkpoint& checkpoint, const CheckpointResul
     const Termination& termination = checkpoint.terminations[i];
     mail_.Apply(hub, delivery, termination.message);
     if (delivery.outcome == DeliveryOutcome::kDone) {
+      matcher_.CountEnd(hub, RuntimeStatus::kTerminated);
       waiters_.Changed(hub, termination.instance_id, RuntimeStatus::kTerminated);
     }
   }

@@ -47,6 +47,7 @@ class Commits {
   void LeaseProducts(Hub& hub, Checkpoint& checkpoint, CommitContext& context);
 
   void OnCommitted(Committed& event, Resident* resident);
+  void CountCommitted(const Committed& event);
   void ApplyToResident(Committed& event, Resident& resident);
   void ApplyToEntity(Committed& event, Resident& resident);
   void HandOnMessages(const Checkpoint& checkpoint, const CheckpointResult& result);

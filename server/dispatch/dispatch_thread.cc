@@ -22,10 +22,12 @@ namespace dt::dispatch {
 // with their own work while events gather.
 class DispatchThread::Impl {
  public:
-  Impl(Store* store, DispatchLimits limits)
+  Impl(Store* store, DispatchLimits limits, metrics::Metrics* metrics)
       : store_(store),
+        own_metrics_(metrics == nullptr ? std::make_unique<metrics::Metrics>() : nullptr),
         events_max_(static_cast<size_t>(limits.mailbox_events_max)),
-        dispatcher_(std::move(limits), &ids_, absl::Uniform<uint64_t>(absl::BitGen())) {}
+        dispatcher_(std::move(limits), &ids_, absl::Uniform<uint64_t>(absl::BitGen()),
+                    metrics == nullptr ? own_metrics_.get() : metrics) {}
 
   ~Impl() {
     {
@@ -148,6 +150,7 @@ class DispatchThread::Impl {
   }
 
   Store* const store_;
+  const std::unique_ptr<metrics::Metrics> own_metrics_;  // where there are no others
   const size_t events_max_;
   orchestration::RandomIds ids_;
   // Of the thread that makes a step.
@@ -182,8 +185,8 @@ absl::Status MailboxFull() {
 
 }  // namespace
 
-DispatchThread::DispatchThread(Store* store, DispatchLimits limits)
-    : impl_(std::make_unique<Impl>(store, std::move(limits))) {}
+DispatchThread::DispatchThread(Store* store, DispatchLimits limits, metrics::Metrics* metrics)
+    : impl_(std::make_unique<Impl>(store, std::move(limits), metrics)) {}
 
 DispatchThread::~DispatchThread() = default;
 

@@ -18,6 +18,7 @@
 #include "proto/orchestrator_service.pb.h"
 #include "server/orchestration/requests.h"
 #include "server/orchestration/turn.h"
+#include "storage/metrics/metrics.h"
 #include "storage/store.h"
 
 namespace dt::dispatch {
@@ -113,8 +114,9 @@ struct DispatchLimits {
 
 class DispatchThread : public StoreObserver {
  public:
-  // `store` must outlive this object.
-  DispatchThread(Store* store, DispatchLimits limits);
+  // `store` must outlive this object, and so must `metrics`; null: what is counted is seen by
+  // nobody.
+  DispatchThread(Store* store, DispatchLimits limits, metrics::Metrics* metrics = nullptr);
   ~DispatchThread() override;
 
   void Start();

@@ -21,8 +21,9 @@ void LogLines(const StreamLog::Lines& lines) {
 
 }  // namespace
 
-Dispatcher::Dispatcher(DispatchLimits limits, orchestration::IdSource* ids, uint64_t seed)
-    : step_(std::move(limits), ids, seed),
+Dispatcher::Dispatcher(DispatchLimits limits, orchestration::IdSource* ids, uint64_t seed,
+                       metrics::Metrics* metrics)
+    : step_(std::move(limits), ids, seed, metrics),
       matcher_(&step_),
       retries_(&step_),
       claimer_(&step_, &matcher_, &retries_),
@@ -56,7 +57,10 @@ void Dispatcher::Step(std::vector<Event>& events, absl::Time now, absl::Time ste
 
 void Dispatcher::OnTime() {
   residency_.OnTime();
-  while (Item* lost = matcher_.TakeExpired()) Lose(*lost, /*charged=*/true);
+  while (Item* lost = matcher_.TakeExpired()) {
+    Matcher::CountAbandon(*lost, metrics::Abandon::kExpired);
+    Lose(*lost, /*charged=*/true);
+  }
   turns_.ExpireResults();
   matcher_.OnTime();
   waiters_.OnTime();
@@ -86,6 +90,7 @@ void Dispatcher::Settle() {
   while (Item* orphan = releases_.TakeOrphan()) Release(*orphan);
   residency_.MakeRoom();
   mail_.Poll();
+  step_.metrics.residents.Set(static_cast<int64_t>(residency_.table().size()));
 }
 
 absl::Time Dispatcher::NextDue() { return residency_.table().next_due(); }
@@ -126,7 +131,10 @@ void Dispatcher::On(StreamClosed& event) {
   fleet_.StreamsChanged();
   const LogFields fields = LogFieldsOf(stream->options);
   LogLines(stream_log_.Closed(stream->options, event.reason, step_.steady));
-  for (const auto& [item, charged] : lost) Lose(*item, charged);
+  for (const auto& [item, charged] : lost) {
+    Matcher::CountAbandon(*item, metrics::Abandon::kStream);
+    Lose(*item, charged);
+  }
   Hub& hub = *stream->hub;
   for (Resident* resident : residency_.table().All()) {
     if (resident->hub == &hub && resident->route->streams.empty()) residency_.Reconsider(*resident);
@@ -206,6 +214,7 @@ void Dispatcher::On(ClientDelivered& event) {
   }
   mail_.Apply(event.hub, *event.result, event.message);
   if (event.result->outcome == DeliveryOutcome::kDone) {
+    matcher_.CountEnd(event.hub, RuntimeStatus::kTerminated);
     waiters_.Changed(event.hub, event.instance_id, RuntimeStatus::kTerminated);
   }
 }

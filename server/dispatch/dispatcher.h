@@ -48,8 +48,9 @@ namespace dt::dispatch {
 
 class Dispatcher {
  public:
-  // `ids` must outlive the dispatcher; `seed` is for jitter only.
-  Dispatcher(DispatchLimits limits, orchestration::IdSource* ids, uint64_t seed);
+  // `ids` and `metrics` must outlive the dispatcher; `seed` is for jitter only.
+  Dispatcher(DispatchLimits limits, orchestration::IdSource* ids, uint64_t seed,
+             metrics::Metrics* metrics);
 
   // Handles the events in order, then does what has become possible or due. `now` is the store's
   // clock, which may stand still for a while; `steady` the process's own, which nobody sets.

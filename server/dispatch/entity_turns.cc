@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/match.h"
+#include "server/dispatch/counts.h"
 #include "server/dispatch/item_log_fields.h"
 #include "server/dispatch/turn_needs.h"
 #include "spdlog/spdlog.h"
@@ -63,6 +64,7 @@ bool EntityTurns::Offer(Resident& resident) {
     End(resident, EntityBatchResult(), nullptr);
   } else if (const auto failure = FailureOf(resident, step_, large_items)) {
     large_items.Forget(resident.stored_id());
+    resident.hub->metrics->work[Index(WorkType::kEntity)].poisoned.Add();
     commits_.Fail(resident, *failure, nullptr);
   } else {
     Send(resident, *choice.stream);
@@ -143,6 +145,7 @@ void EntityTurns::On(EntityAnswered& event) {
   Resident* resident = FindAnswered(event.hub, event.result.completiontoken());
   if (resident == nullptr) {
     spdlog::debug("a stale result of an entity is ignored");
+    matcher_.CountStale(event.hub, WorkType::kEntity);
     step_.Reply(event.done, absl::OkStatus());
     return;
   }
@@ -165,6 +168,7 @@ void EntityTurns::On(EntityAnswered& event) {
     step_.Reply(event.done, absl::OkStatus());
     return;
   }
+  resident->hub->metrics->work[Index(WorkType::kEntity)].completed[AnswerOf(event.result)].Add();
   matcher_.ForgetBackoff(*resident);
   matcher_.FreeCredit(*resident);
   End(*resident, std::move(event.result), std::move(event.done));
@@ -182,6 +186,7 @@ void EntityTurns::End(Resident& resident, EntityBatchResult result, DoneCallback
 }
 
 void EntityTurns::GiveBack(Resident& resident) {
+  Matcher::CountAbandon(resident, metrics::Abandon::kWorker);
   matcher_.AddBackoff(resident);
   matcher_.FreeCredit(resident);
   resident.phase = Resident::Phase::kIdle;

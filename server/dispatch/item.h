@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 
+#include "absl/time/time.h"
 #include "server/dispatch/dispatch_thread.h"
 #include "server/dispatch/tokens.h"
 
@@ -55,6 +56,9 @@ struct Item {
   // Of the last dispatch; the dispatch is 0 before the first one.
   StreamId stream = 0;
   int64_t dispatch = 0;
+  // By the store's clock, from when it could have been sent; for metrics.
+  absl::Time queued_since = absl::InfinitePast();
+  bool returned = false;  // by its worker, or with its stream, since it was sent last
 };
 
 }  // namespace dt::dispatch

@@ -18,7 +18,8 @@ bool IsHeldBack(const Credits& credits) {
 
 }  // namespace
 
-Matcher::Matcher(StepContext* step) : step_(*step), table_(step->limits.stream_items_default) {}
+Matcher::Matcher(StepContext* step)
+    : step_(*step), table_(step->limits.stream_items_default, &step->metrics.hubs) {}
 
 void Matcher::MarkDirty(Hub& hub) {
   if (hub.dirty) return;
@@ -38,6 +39,7 @@ Hub* Matcher::TakeDirty() {
 
 void Matcher::Enqueue(Item& item, absl::Time at) {
   item.place = QueuePlace{absl::ToUnixMicros(at), item.number, &item};
+  item.queued_since = at == absl::InfinitePast() ? step_.now : at;
   item.route->queue.insert(*item.place);
   List(*item.route);
 }
@@ -45,6 +47,7 @@ void Matcher::Enqueue(Item& item, absl::Time at) {
 void Matcher::EnqueueFairly(Item& item, InstanceKey instance) {
   const int64_t rank = item.route->ranks.Enter(instance);
   item.place = QueuePlace{rank, item.number, &item};
+  item.queued_since = step_.now;
   item.route->queue.insert(*item.place);
   List(*item.route);
 }
@@ -173,6 +176,32 @@ void Matcher::TakeCredit(Stream& stream, Item& item) {
   stream.last_dispatch = item.dispatch;
   in_flight_[type].emplace_hint(in_flight_[type].end(), item.dispatch,
                                 InFlight{&item, step_.steady});
+  CountDispatch(item);
+}
+
+void Matcher::CountDispatch(Item& item) const {
+  metrics::WorkMetrics& counted = item.hub->metrics->work[Index(item.type)];
+  counted.dispatched.Add();
+  counted.active.Add(1);
+  if (item.returned || item.lost_leases > 0) counted.redelivered.Add();
+  item.returned = false;
+  // A turn that goes again with its whole history has waited once.
+  if (item.queued_since == absl::InfinitePast()) return;
+  counted.dispatch_latency.Observe(step_.now - item.queued_since);
+  item.queued_since = absl::InfinitePast();
+}
+
+void Matcher::CountAbandon(Item& item, metrics::Abandon reason) {
+  item.hub->metrics->work[Index(item.type)].abandoned[reason].Add();
+  item.returned = true;
+}
+
+void Matcher::CountStale(HubId hub, WorkType type) {
+  table_.HubOf(hub)->metrics->work[Index(type)].completed[metrics::Answer::kStale].Add();
+}
+
+void Matcher::CountEnd(HubId hub, RuntimeStatus status) {
+  table_.HubOf(hub)->metrics->instances_finished[metrics::EndOf(status)].Add();
 }
 
 void Matcher::SendItem(Stream& stream, const Item& item, orchestration::Frame frame,
@@ -186,6 +215,9 @@ void Matcher::FreeCredit(Item& item) {
   absl::Time since = step_.steady;
   if (const auto found = in_flight_[type].find(item.dispatch); found != in_flight_[type].end()) {
     since = found->second.since;
+    metrics::WorkMetrics& counted = item.hub->metrics->work[type];
+    counted.active.Add(-1);
+    counted.duration.Observe(step_.steady - since);
     in_flight_[type].erase(found);
   }
   ++finished_;
@@ -316,6 +348,7 @@ std::unique_ptr<Stream> Matcher::Close(StreamId id, std::vector<Lost>* lost) {
         continue;
       }
       lost->push_back({in_flight.item, !on_trial || stream->trial->dispatch == dispatch});
+      in_flight.item->hub->metrics->work[type].active.Add(-1);
       it = in_flight_[type].erase(it);
     }
   }

@@ -83,6 +83,12 @@ class Matcher {
   const InFlightMap& in_flight(WorkType type) const { return in_flight_[Index(type)]; }
   // The next item whose time at its worker is up, which frees its credit; null: none.
   Item* TakeExpired();
+  // It left its worker, or is about to, without an answer.
+  static void CountAbandon(Item& item, metrics::Abandon reason);
+  // An answer that belongs to nothing here.
+  void CountStale(HubId hub, WorkType type);
+  // An orchestration has ended with this status.
+  void CountEnd(HubId hub, RuntimeStatus status);
   // Its worker has given the item back, or has to: it does not get it again for a while (2.7).
   void AddBackoff(const Item& item);
   void ForgetBackoff(const Item& item);
@@ -119,6 +125,7 @@ class Matcher {
   // Whether the stream has nothing to do, and nothing waits for it that is not large.
   static bool IsQuiet(const Stream& stream);
   void Write(Stream& stream, orchestration::Frame frame);
+  void CountDispatch(Item& item) const;
   void PingStreams();
   void GrowShares();
   absl::Time NextGrowth() const;

@@ -59,6 +59,7 @@ void Starts::On(Created& event) {
   }
   const bool created =
       result.outcome == CreateOutcome::kCreated || result.outcome == CreateOutcome::kReplaced;
+  if (created) matcher_.table().HubOf(instance.hub)->metrics->instances_started.Add();
   if (created && instance.lease_token == 0) {
     claimer_.WorkFree(instance.hub, WorkType::kTurn);
   } else if (created && early != nullptr) {

@@ -14,15 +14,18 @@
 #include "absl/time/time.h"
 #include "server/dispatch/events.h"
 #include "server/dispatch/fair_bytes.h"
+#include "storage/metrics/metrics.h"
 
 namespace dt::dispatch {
 
 class StepContext {
  public:
-  // `ids` must outlive the context; `seed` is for jitter only.
-  StepContext(DispatchLimits its_limits, orchestration::IdSource* its_ids, uint64_t seed)
+  // `ids` and `its_metrics` must outlive the context; `seed` is for jitter only.
+  StepContext(DispatchLimits its_limits, orchestration::IdSource* its_ids, uint64_t seed,
+              metrics::Metrics* its_metrics)
       : limits(std::move(its_limits)),
         ids(its_ids),
+        metrics(*its_metrics),
         work(limits.work_bytes_max),
         random_(static_cast<std::minstd_rand::result_type>(seed % 2147483646 + 1)) {}
 
@@ -60,6 +63,7 @@ class StepContext {
 
   const DispatchLimits limits;
   orchestration::IdSource* const ids;
+  metrics::Metrics& metrics;
   absl::Time now = absl::InfinitePast();  // the store's: of messages, timers and what is stored
   absl::Time steady;                      // of this process: of pauses, holds and waits
   WorkerId worker = 0;

@@ -98,6 +98,7 @@ Hub* StreamTable::HubOf(HubId id) {
   if (hub == nullptr) {
     hub = std::make_unique<Hub>();
     hub->id = id;
+    hub->metrics = &metrics_.Of(id);
   }
   return hub.get();
 }
@@ -159,6 +160,7 @@ Stream* StreamTable::Open(StreamId id, StreamOptions options, std::shared_ptr<Wo
     Join(*stream, type);
   }
   stream->hub->streams.push_back(stream.get());
+  CountStream(*stream, 1);
   return (streams_[id] = std::move(stream)).get();
 }
 
@@ -181,7 +183,17 @@ std::unique_ptr<Stream> StreamTable::Close(StreamId id) {
     if (Pool* pool = stream->pools[Index(type)]) leave(pool->streams);
   }
   DropUnusedPools(hub);
+  CountStream(*stream, -1);
   return stream;
+}
+
+void StreamTable::CountStream(const Stream& stream, int difference) {
+  metrics::HubMetrics& counted = *stream.hub->metrics;
+  counted.connected_workers.Add(difference);
+  for (const WorkType type : kAllWorkTypes) {
+    if (stream.pools[Index(type)] == nullptr) continue;
+    counted.work[Index(type)].credits.Add(difference * stream.credits[Index(type)].max);
+  }
 }
 
 void StreamTable::DropUnusedPools(Hub& hub) {

@@ -33,6 +33,7 @@
 #include "server/dispatch/hint_backoff.h"
 #include "server/dispatch/item.h"
 #include "server/dispatch/tokens.h"
+#include "storage/metrics/hub_metrics.h"
 
 namespace dt::dispatch {
 
@@ -180,7 +181,8 @@ struct Route {
 
 struct Hub {
   HubId id = 0;
-  std::string name;  // for logs; of the last stream
+  std::string name;                        // for logs; of the last stream
+  metrics::HubMetrics* metrics = nullptr;  // never null in the table
   std::vector<Stream*> streams;
   std::vector<std::unique_ptr<Pool>> pools;  // the one that accepts everything comes last
   bool claiming[kWorkTypes] = {};
@@ -210,7 +212,9 @@ struct Hub {
 // The hubs and streams of the process.
 class StreamTable {
  public:
-  explicit StreamTable(int stream_items_default) : items_default_(stream_items_default) {}
+  // `metrics` must outlive the table.
+  StreamTable(int stream_items_default, metrics::HubMetricsTable* metrics)
+      : items_default_(stream_items_default), metrics_(*metrics) {}
 
   // Never null; a hub is remembered for the life of the process.
   Hub* HubOf(HubId id);
@@ -238,7 +242,11 @@ class StreamTable {
   // Adds the stream to the route if it accepts such work.
   static void JoinRoute(Stream& stream, Route& route);
 
+  // What the stream adds to the gauges of its hub, or takes from them.
+  static void CountStream(const Stream& stream, int difference);
+
   const int items_default_;
+  metrics::HubMetricsTable& metrics_;
   absl::btree_map<HubId, std::unique_ptr<Hub>> hubs_;
   absl::btree_map<HubId, Hub*> served_;
   absl::btree_map<StreamId, std::unique_ptr<Stream>> streams_;

@@ -46,6 +46,7 @@ void Sweeps::On(Swept& event) {
   next_ = step_.steady + step_.Jittered(IntervalAfter(result));
   if (std::exchange(hinted_, false)) Soon();
   if (result.freed == 0) return;
+  step_.metrics.sweep_freed.Add(result.freed);
   spdlog::info("{} leases of dead workers were freed", result.freed);
   for (const auto& [id, hub] : matcher_.table().served()) {
     for (const WorkType type : kAllWorkTypes) claimer_.WorkFree(*hub, type, step_.steady);

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/dispatch/counts.h"
 #include "server/dispatch/failures.h"
 #include "server/dispatch/item_log_fields.h"
 #include "server/dispatch/turn_needs.h"
@@ -81,6 +82,7 @@ bool Turns::Offer(Resident& resident) {
                     /*failed_by_server=*/true, nullptr);
   } else if (const auto failure = FailureOf(resident, step_, large_items)) {
     large_items.Forget(resident.stored_id());
+    resident.hub->metrics->work[Index(WorkType::kTurn)].poisoned.Add();
     commits_.Fail(resident, *failure, nullptr);
   } else {
     Send(resident, *choice.stream);
@@ -94,6 +96,7 @@ void Turns::Send(Resident& resident, Stream& stream) {
   resident.turn.ForgetParts();
   residency_.table().Weigh(resident);
   matcher_.TakeCredit(stream, resident);
+  CountTimerLag(resident.turn.plan, step_.now, *resident.hub->metrics);
   const std::string token = FormatToken({WorkType::kTurn, resident.lease, resident.dispatch});
   orchestration::RequestOptions options;
   options.completion_token = token;
@@ -179,6 +182,7 @@ void Turns::On(TurnAnswered& event) {
   Resident* resident = FindAnswered(event.hub, response.completiontoken(), response.instanceid());
   if (resident == nullptr) {
     spdlog::debug("a stale answer for a turn of instance {} is ignored", response.instanceid());
+    matcher_.CountStale(event.hub, WorkType::kTurn);
     step_.Reply(event.done, absl::OkStatus());
     return;
   }
@@ -202,7 +206,7 @@ void Turns::On(TurnAnswered& event) {
       step_.Reply(event.done, absl::OkStatus());
       return;
     }
-    GiveBack(*resident);
+    GiveBack(*resident, metrics::Abandon::kMemory);
     step_.Reply(event.done, absl::ResourceExhaustedError(
                                 "the daemon's memory for work is used up (a part of "
                                 "memory.bytes-max), so it cannot keep the parts of this response; "
@@ -237,7 +241,10 @@ void Turns::End(Resident& resident, TurnAnswer answer) {
   matcher_.FreeCredit(resident);
   resident.phase = Resident::Phase::kCommitting;
   resident.turn.whole_history = false;
+  metrics::HubMetrics& counted = *resident.hub->metrics;
+  auto& answers = counted.work[Index(WorkType::kTurn)].completed;
   if (answer.too_large) {
+    answers[metrics::Answer::kFailure].Add();
     commits_.Fail(resident,
                   ServerFailure("ResponseTooLarge",
                                 absl::StrCat("The parts of the response together need more than ",
@@ -245,9 +252,12 @@ void Turns::End(Resident& resident, TurnAnswer answer) {
                   std::move(answer.done));
     return;
   }
+  CountActions(answer.response, counted);
   orchestration::TurnResult result =
       orchestration::FinishTurn(resident.state, resident.turn.plan, std::move(answer.response),
                                 resident.lease, step_.now, *step_.ids, step_.limits.turn);
+  const bool failed = result.checkpoint.ends && result.delta.status == RuntimeStatus::kFailed;
+  answers[failed ? metrics::Answer::kFailure : metrics::Answer::kOk].Add();
   if (result.rewind.has_value()) {
     ++step_.commits_in_flight;
     result.checkpoint.kept_tasks = resident.KeptTasks();
@@ -263,7 +273,8 @@ void Turns::End(Resident& resident, TurnAnswer answer) {
   commits_.Commit(resident, std::move(result), /*failed_by_server=*/false, std::move(answer.done));
 }
 
-void Turns::GiveBack(Resident& resident) {
+void Turns::GiveBack(Resident& resident, metrics::Abandon reason) {
+  Matcher::CountAbandon(resident, reason);
   if (!resident.unconfirmed()) matcher_.AddBackoff(resident);
   matcher_.FreeCredit(resident);
   resident.phase = Resident::Phase::kIdle;
@@ -280,7 +291,7 @@ void Turns::On(Abandoned& event) {
   Resident* resident = event.completion_token.empty()
                            ? nullptr
                            : FindAnswered(event.hub, event.completion_token, "");
-  if (resident != nullptr) GiveBack(*resident);
+  if (resident != nullptr) GiveBack(*resident, metrics::Abandon::kWorker);
   step_.Reply(event.done, absl::OkStatus());
 }
 
@@ -315,6 +326,7 @@ void Turns::On(Discarded& event) {
     return;
   }
   if (*event.result == LeaseOutcome::kLeaseLost) {
+    resident->hub->metrics->leases_lost.Add();
     residency_.Drop(*resident, /*release=*/false);
     return;
   }

@@ -65,7 +65,7 @@ class Turns {
   bool MustPark(Resident& resident, const OrchestratorResponse& response);
   void End(Resident& resident, TurnAnswer answer);
   // The worker gives the turn in flight back, or has to.
-  void GiveBack(Resident& resident);
+  void GiveBack(Resident& resident, metrics::Abandon reason);
 
   StepContext& step_;
   Matcher& matcher_;

@@ -4,6 +4,7 @@
 #include "grpc/byte_buffer.h"
 #include "grpc/grpc.h"
 #include "server/rpc/calls_in_progress.h"
+#include "server/rpc/counted_call.h"
 #include "server/rpc/protocol_errors.h"
 #include "server/rpc/receive_budget.h"
 #include "server/rpc/status.h"
@@ -21,8 +22,8 @@ struct CallEnd {
 };
 
 // The call as one in progress, until gRPC has let go of it, which it does once.
-MethodHandler::HandlerParameter Counted(const MethodHandler::HandlerParameter& call,
-                                        CallsInProgress* calls) {
+MethodHandler::HandlerParameter InProgress(const MethodHandler::HandlerParameter& call,
+                                           CallsInProgress* calls) {
   if (calls == nullptr) return call;
   auto* const end = new CallEnd{calls, calls->Begin(), call.call_requester};
   return MethodHandler::HandlerParameter(call.call, call.server_context, call.request, call.status,
@@ -51,11 +52,13 @@ void Refuse(const MethodHandler::HandlerParameter& call, const grpc::Status& sta
 // Lets the handler have the call with this message, which becomes its own; a call whose message it
 // cannot parse is ended by `unreadable`.
 void Handle(const MethodHandler::HandlerParameter& call, MethodHandler* handler,
-            grpc_byte_buffer* message, const std::function<void(void* messages)>& unreadable) {
+            grpc_byte_buffer* message, const CallBegin& begin,
+            const std::function<void(void* messages)>& unreadable) {
   grpc::Status parsed;
   void* messages = nullptr;
   void* const request = handler->Deserialize(call.call->call(), message, &parsed, &messages);
   if (!parsed.ok()) return unreadable(messages);
+  const HandlingCall handling(begin);
   handler->RunHandler(MethodHandler::HandlerParameter(call.call, call.server_context, request,
                                                       parsed, messages, call.call_requester));
 }
@@ -66,6 +69,7 @@ struct Method {
   std::string_view path;
   std::unique_ptr<MethodHandler> handler;
   void (*release)(void* messages);
+  metrics::RpcMetrics* counted;  // null: not counted
 };
 
 // The message of a call while it is received, after which the handler runs. Deletes itself.
@@ -73,8 +77,9 @@ class MessageReception final : public grpc_completion_queue_functor,
                                public ReceiveBudget::Reception {
  public:
   // `method` must outlive the call.
-  static void Begin(const MethodHandler::HandlerParameter& call, const Method& method) {
-    auto* const reception = new MessageReception(call, method);
+  static void Begin(const MethodHandler::HandlerParameter& call, const Method& method,
+                    const CallBegin& begin) {
+    auto* const reception = new MessageReception(call, method, begin);
     if (ReceiveBudget* const budget = method.service->budget()) budget->Add(reception);
     grpc_op op = {};
     op.op = GRPC_OP_RECV_MESSAGE;
@@ -86,11 +91,13 @@ class MessageReception final : public grpc_completion_queue_functor,
   }
 
  private:
-  MessageReception(const MethodHandler::HandlerParameter& call, const Method& method)
+  MessageReception(const MethodHandler::HandlerParameter& call, const Method& method,
+                   const CallBegin& begin)
       : grpc_completion_queue_functor{&MessageReception::OnEnd, /*inlineable=*/0, 0, nullptr},
         Reception(call.call->call()),
         call_(call),
-        method_(method) {}
+        method_(method),
+        begin_(begin) {}
 
   static void OnEnd(grpc_completion_queue_functor* functor, int) {
     const std::unique_ptr<MessageReception> reception(static_cast<MessageReception*>(functor));
@@ -102,18 +109,22 @@ class MessageReception final : public grpc_completion_queue_functor,
     const size_t bytes = received ? grpc_byte_buffer_length(message_) : 0;
     if (ReceiveBudget* const budget = method_.service->budget()) budget->Remove(this, bytes);
     if (!received) {
+      CountEnd(begin_, grpc::StatusCode::INVALID_ARGUMENT);
       return Refuse(call_, grpc::Status(grpc::StatusCode::INVALID_ARGUMENT,
                                         "the call ended before its message was complete"));
     }
-    Handle(call_, method_.handler.get(), message_, [this, bytes](void* messages) {
+    Handle(call_, method_.handler.get(), message_, begin_, [this, bytes](void* messages) {
       method_.release(messages);
-      Refuse(call_, method_.service->errors()->Unreadable(call_.server_context->peer(),
-                                                          method_.path, bytes));
+      const grpc::Status refusal =
+          method_.service->errors()->Unreadable(call_.server_context->peer(), method_.path, bytes);
+      CountEnd(begin_, refusal.error_code());
+      Refuse(call_, refusal);
     });
   }
 
   const MethodHandler::HandlerParameter call_;
   const Method& method_;
+  const CallBegin begin_;
   grpc_byte_buffer* message_ = nullptr;  // null after the end: none has come
 };
 
@@ -123,11 +134,16 @@ class AdmittingHandler final : public MethodHandler {
       : admit_(std::move(admit)), method_(std::move(method)) {}
 
   void RunHandler(const HandlerParameter& parameter) override {
-    const HandlerParameter call = Counted(parameter, method_.service->calls());
+    const CallBegin begin = BeginCall(method_.counted);
+    const HandlerParameter call = InProgress(parameter, method_.service->calls());
     const absl::Status admitted =
         admit_(*static_cast<grpc::CallbackServerContext*>(call.server_context));
-    if (!admitted.ok()) return Refuse(call, ToGrpc(admitted));
-    MessageReception::Begin(call, method_);
+    if (!admitted.ok()) {
+      const grpc::Status refusal = ToGrpc(admitted);
+      CountEnd(begin, refusal.error_code());
+      return Refuse(call, refusal);
+    }
+    MessageReception::Begin(call, method_, begin);
   }
 
  private:
@@ -141,8 +157,8 @@ class UnreadHandler final : public MethodHandler {
       : service_(*service), handler_(std::move(handler)) {}
 
   void RunHandler(const HandlerParameter& parameter) override {
-    const HandlerParameter call = Counted(parameter, service_.calls());
-    Handle(call, handler_.get(), grpc_raw_byte_buffer_create(nullptr, 0), [](void*) {
+    const HandlerParameter call = InProgress(parameter, service_.calls());
+    Handle(call, handler_.get(), grpc_raw_byte_buffer_create(nullptr, 0), CallBegin(), [](void*) {
       GPR_ASSERT(false);  // bytes are always read
     });
   }
@@ -158,7 +174,8 @@ void AdmittedService::Add(std::string_view rpc, Admit admit, std::unique_ptr<Met
                           Release release) {
   paths_.push_back(fmt::format("/{}/{}", name_, rpc));
   Register(std::make_unique<AdmittingHandler>(
-      std::move(admit), Method{this, paths_.back(), std::move(handler), release}));
+      std::move(admit), Method{this, paths_.back(), std::move(handler), release,
+                               metrics_ == nullptr ? nullptr : &metrics_->rpcs.Of(rpc)}));
 }
 
 void AdmittedService::AddUnread(std::string_view rpc, std::unique_ptr<MethodHandler> handler) {

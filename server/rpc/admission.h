@@ -24,6 +24,7 @@
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/byte_buffer.h"
 #include "grpcpp/support/server_callback.h"
+#include "storage/metrics/metrics.h"
 
 namespace dt::rpc {
 
@@ -37,8 +38,10 @@ class AdmittedService : public grpc::Service {
   // Whether the call may be made, by its headers. The status is the call's when not.
   using Admit = std::function<absl::Status(const Context& context)>;
 
-  // `name`: the service's full name.
-  explicit AdmittedService(std::string_view name) : name_(name) {}
+  // `name`: the service's full name. `metrics`: where calls are counted, and must outlive the
+  // server; null: nowhere.
+  explicit AdmittedService(std::string_view name, metrics::Metrics* metrics = nullptr)
+      : name_(name), metrics_(metrics) {}
 
   // What messages are counted against, who answers those that cannot be parsed, and who counts the
   // calls that the end of the server waits for. Before the server starts; all must outlive it.
@@ -102,6 +105,7 @@ class AdmittedService : public grpc::Service {
   void Register(std::unique_ptr<MethodHandler> handler);
 
   const std::string name_;
+  metrics::Metrics* const metrics_;
   ReceiveBudget* budget_ = nullptr;
   ProtocolErrors* errors_ = nullptr;
   CallsInProgress* calls_ = nullptr;

@@ -47,10 +47,10 @@ Action SidecarService::ActionOf(const Context& context, std::string_view rpc) co
                        : fmt::format("'{}', {}", ForLog(name), ForLog(context.peer()))};
 }
 
-grpc::ServerUnaryReactor* SidecarService::StartInstance(Context* context,
-                                                        const CreateInstanceRequest* request,
-                                                        CreateInstanceResponse* response) {
-  Unary* reactor = context->DefaultReactor();
+SidecarService::Unary* SidecarService::StartInstance(Context* context,
+                                                     const CreateInstanceRequest* request,
+                                                     CreateInstanceResponse* response) {
+  Unary* reactor = new SimpleReactor();
   std::string name(MetadataValue(*context, "taskhub"));
   WithHub(context, reactor,
           [this, context, request, response, reactor, name = std::move(name)](HubId hub) {
@@ -80,9 +80,9 @@ void SidecarService::Start(HubId hub, Context* context, const CreateInstanceRequ
                            });
 }
 
-grpc::ServerUnaryReactor* SidecarService::GetInstance(Context* context,
-                                                      const GetInstanceRequest* request,
-                                                      GetInstanceResponse* response) {
+SidecarService::Unary* SidecarService::GetInstance(Context* context,
+                                                   const GetInstanceRequest* request,
+                                                   GetInstanceResponse* response) {
   auto* reactor = new ReadCall(&unread_answers_);
   const absl::Status checked =
       orchestration::CheckInstanceId(request->instanceid(), options_.requests);
@@ -103,9 +103,9 @@ grpc::ServerUnaryReactor* SidecarService::GetInstance(Context* context,
   return reactor;
 }
 
-grpc::ServerUnaryReactor* SidecarService::Wait(Context* context, const GetInstanceRequest* request,
-                                               GetInstanceResponse* response,
-                                               dispatch::DispatchThread::WaitFor wait_for) {
+SidecarService::Unary* SidecarService::Wait(Context* context, const GetInstanceRequest* request,
+                                            GetInstanceResponse* response,
+                                            dispatch::DispatchThread::WaitFor wait_for) {
   std::shared_ptr<WaitCall> call =
       WaitCall::Create(store_, dispatch_, &unread_answers_, request, response);
   WaitCall* reactor = call.get();
@@ -125,20 +125,21 @@ grpc::ServerUnaryReactor* SidecarService::Wait(Context* context, const GetInstan
   return reactor;
 }
 
-grpc::ServerUnaryReactor* SidecarService::WaitForInstanceStart(Context* context,
-                                                               const GetInstanceRequest* request,
-                                                               GetInstanceResponse* response) {
+SidecarService::Unary* SidecarService::WaitForInstanceStart(Context* context,
+                                                            const GetInstanceRequest* request,
+                                                            GetInstanceResponse* response) {
   return Wait(context, request, response, dispatch::DispatchThread::WaitFor::kStart);
 }
 
-grpc::ServerUnaryReactor* SidecarService::WaitForInstanceCompletion(
-    Context* context, const GetInstanceRequest* request, GetInstanceResponse* response) {
+SidecarService::Unary* SidecarService::WaitForInstanceCompletion(Context* context,
+                                                                 const GetInstanceRequest* request,
+                                                                 GetInstanceResponse* response) {
   return Wait(context, request, response, dispatch::DispatchThread::WaitFor::kCompletion);
 }
 
-grpc::ServerUnaryReactor* SidecarService::Send(
-    Context* context, absl::StatusOr<orchestration::ClientMessagePlan> plan) {
-  Unary* reactor = context->DefaultReactor();
+SidecarService::Unary* SidecarService::Send(Context* context,
+                                            absl::StatusOr<orchestration::ClientMessagePlan> plan) {
+  Unary* reactor = new SimpleReactor();
   if (!plan.ok()) {
     reactor->Finish(ToGrpc(plan.status()));
     return reactor;
@@ -155,9 +156,9 @@ grpc::ServerUnaryReactor* SidecarService::Send(
   return reactor;
 }
 
-grpc::ServerUnaryReactor* SidecarService::RaiseEvent(Context* context,
-                                                     const RaiseEventRequest* request,
-                                                     RaiseEventResponse*) {
+SidecarService::Unary* SidecarService::RaiseEvent(Context* context,
+                                                  const RaiseEventRequest* request,
+                                                  RaiseEventResponse*) {
   if (IsEntityId(request->instanceid())) {
     return SendToEntity(context,
                         entity::BuildJsonSignal(*request, store_->Now(), options_.requests));
@@ -165,22 +166,22 @@ grpc::ServerUnaryReactor* SidecarService::RaiseEvent(Context* context,
   return Send(context, orchestration::BuildRaiseEvent(*request, store_->Now(), options_.requests));
 }
 
-grpc::ServerUnaryReactor* SidecarService::SuspendInstance(Context* context,
-                                                          const SuspendRequest* request,
-                                                          SuspendResponse*) {
+SidecarService::Unary* SidecarService::SuspendInstance(Context* context,
+                                                       const SuspendRequest* request,
+                                                       SuspendResponse*) {
   return Send(context, orchestration::BuildSuspend(*request, store_->Now(), options_.requests));
 }
 
-grpc::ServerUnaryReactor* SidecarService::ResumeInstance(Context* context,
-                                                         const ResumeRequest* request,
-                                                         ResumeResponse*) {
+SidecarService::Unary* SidecarService::ResumeInstance(Context* context,
+                                                      const ResumeRequest* request,
+                                                      ResumeResponse*) {
   return Send(context, orchestration::BuildResume(*request, store_->Now(), options_.requests));
 }
 
-grpc::ServerUnaryReactor* SidecarService::TerminateInstance(Context* context,
-                                                            const TerminateRequest* request,
-                                                            TerminateResponse*) {
-  Unary* reactor = context->DefaultReactor();
+SidecarService::Unary* SidecarService::TerminateInstance(Context* context,
+                                                         const TerminateRequest* request,
+                                                         TerminateResponse*) {
+  Unary* reactor = new SimpleReactor();
   absl::StatusOr<Termination> termination =
       orchestration::BuildTerminate(*request, store_->Now(), options_.requests);
   if (!termination.ok()) {

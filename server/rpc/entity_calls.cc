@@ -70,7 +70,7 @@ class EntityQueryCall : public std::enable_shared_from_this<EntityQueryCall> {
 class EntityCleanupCall : public std::enable_shared_from_this<EntityCleanupCall> {
  public:
   EntityCleanupCall(Store* store, ActionLog* actions, Action action, EntityCleanup request,
-                    grpc::CallbackServerContext* context, grpc::ServerUnaryReactor* reactor,
+                    grpc::CallbackServerContext* context, UnaryReactor* reactor,
                     CleanEntityStorageResponse* response, std::unique_ptr<Permit> permit)
       : store_(store),
         actions_(actions),
@@ -129,7 +129,7 @@ class EntityCleanupCall : public std::enable_shared_from_this<EntityCleanupCall>
   const Action action_;
   EntityCleanup request_;
   grpc::CallbackServerContext* const context_;
-  grpc::ServerUnaryReactor* const reactor_;
+  UnaryReactor* const reactor_;
   CleanEntityStorageResponse* const response_;
   const std::unique_ptr<Permit> permit_;
   const absl::Time begin_ = SteadyNow();
@@ -139,9 +139,9 @@ class EntityCleanupCall : public std::enable_shared_from_this<EntityCleanupCall>
 
 }  // namespace
 
-grpc::ServerUnaryReactor* SidecarService::SendToEntity(Context* context,
-                                                       absl::StatusOr<entity::SignalPlan> plan) {
-  Unary* reactor = context->DefaultReactor();
+SidecarService::Unary* SidecarService::SendToEntity(Context* context,
+                                                    absl::StatusOr<entity::SignalPlan> plan) {
+  Unary* reactor = new SimpleReactor();
   if (!plan.ok()) {
     reactor->Finish(ToGrpc(plan.status()));
     return reactor;
@@ -165,17 +165,16 @@ grpc::ServerUnaryReactor* SidecarService::SendToEntity(Context* context,
   return reactor;
 }
 
-grpc::ServerUnaryReactor* SidecarService::SignalEntity(Context* context,
-                                                       const SignalEntityRequest* request,
-                                                       SignalEntityResponse*) {
+SidecarService::Unary* SidecarService::SignalEntity(Context* context,
+                                                    const SignalEntityRequest* request,
+                                                    SignalEntityResponse*) {
   thread_local orchestration::RandomIds ids;
   return SendToEntity(context,
                       entity::BuildSignal(*request, store_->Now(), ids, options_.requests));
 }
 
-grpc::ServerUnaryReactor* SidecarService::GetEntity(Context* context,
-                                                    const GetEntityRequest* request,
-                                                    GetEntityResponse* response) {
+SidecarService::Unary* SidecarService::GetEntity(Context* context, const GetEntityRequest* request,
+                                                 GetEntityResponse* response) {
   auto* reactor = new ReadCall(&unread_answers_);
   absl::StatusOr<std::string> id =
       orchestration::NormalizeEntityId("instanceId", request->instanceid());
@@ -200,9 +199,9 @@ grpc::ServerUnaryReactor* SidecarService::GetEntity(Context* context,
   return reactor;
 }
 
-grpc::ServerUnaryReactor* SidecarService::QueryEntities(Context* context,
-                                                        const QueryEntitiesRequest* request,
-                                                        QueryEntitiesResponse* response) {
+SidecarService::Unary* SidecarService::QueryEntities(Context* context,
+                                                     const QueryEntitiesRequest* request,
+                                                     QueryEntitiesResponse* response) {
   auto* reactor = new ReadCall(&unread_answers_);
   WithHub(context, reactor, [this, context, request, response, reactor](HubId hub) {
     absl::StatusOr<EntitySearch> search =
@@ -214,10 +213,10 @@ grpc::ServerUnaryReactor* SidecarService::QueryEntities(Context* context,
   return reactor;
 }
 
-grpc::ServerUnaryReactor* SidecarService::CleanEntityStorage(
-    Context* context, const CleanEntityStorageRequest* request,
-    CleanEntityStorageResponse* response) {
-  Unary* reactor = context->DefaultReactor();
+SidecarService::Unary* SidecarService::CleanEntityStorage(Context* context,
+                                                          const CleanEntityStorageRequest* request,
+                                                          CleanEntityStorageResponse* response) {
+  Unary* reactor = new SimpleReactor();
   WithHub(context, reactor, [this, context, request, response, reactor](HubId hub) {
     absl::StatusOr<std::optional<EntityCleanup>> cleanup =
         entity::BuildEntityCleanup(*request, hub, options_.requests);

@@ -15,7 +15,7 @@ namespace dt::rpc {
 namespace {
 
 // A streaming call that ends with its refusal. Deletes itself.
-class RefusedStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
+class RefusedStream final : public Counted<grpc::ServerWriteReactor<grpc::ByteBuffer>> {
  public:
   explicit RefusedStream(const absl::Status& status) { Finish(ToGrpc(status)); }
   void OnDone() override { delete this; }
@@ -67,8 +67,9 @@ std::string GuardedService::HubOf(const Context& context) const {
   return service_->EffectiveHub(MetadataValue(context, "taskhub"));
 }
 
-GuardedService::GuardedService(SidecarService* service, const AccessControl* access)
-    : AdmittedService("TaskHubSidecarService"), service_(service), access_(access) {
+GuardedService::GuardedService(SidecarService* service, const AccessControl* access,
+                               metrics::Metrics* metrics)
+    : AdmittedService("TaskHubSidecarService", metrics), service_(service), access_(access) {
   service->SetGuard(this);
   AddCallsOfWorkers();
   AddCallsOfClients();

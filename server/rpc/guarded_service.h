@@ -25,8 +25,10 @@ namespace dt::rpc {
 
 class GuardedService final : public AdmittedService, private CallGuard {
  public:
-  // `service` and `access` must outlive the server that this service is registered with.
-  GuardedService(SidecarService* service, const AccessControl* access);
+  // All must outlive the server that this service is registered with. `metrics`: where calls are
+  // counted; null: nowhere.
+  GuardedService(SidecarService* service, const AccessControl* access,
+                 metrics::Metrics* metrics = nullptr);
 
   // While this is so, calls that bring more to keep are refused, kResourceExhausted. Answers of
   // workers are not: with them work ends.

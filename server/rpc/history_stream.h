@@ -22,6 +22,7 @@
 #include "grpcpp/support/server_callback.h"
 #include "server/dispatch/dispatch_thread.h"
 #include "server/rpc/access_control.h"
+#include "server/rpc/counted_call.h"
 #include "server/rpc/history_pages.h"
 #include "server/rpc/unread_answers.h"
 #include "storage/store.h"
@@ -33,7 +34,7 @@ struct HistoryLimits {
   int64_t page_bytes = 1 << 20;        // read from the store at a time
 };
 
-class HistoryStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
+class HistoryStream final : public Counted<grpc::ServerWriteReactor<grpc::ByteBuffer>> {
  public:
   // What it points to, and `dispatch`, must outlive the call.
   static std::shared_ptr<HistoryStream> Create(grpc::CallbackServerContext* context, Store* store,

@@ -29,10 +29,10 @@ void SidecarService::CreateHub(const std::string& name, Callback<HubId> done) {
   hubs_.Create(name, std::move(done));
 }
 
-grpc::ServerUnaryReactor* SidecarService::CreateTaskHub(Context* context,
-                                                        const CreateTaskHubRequest* request,
-                                                        CreateTaskHubResponse*) {
-  Unary* reactor = context->DefaultReactor();
+SidecarService::Unary* SidecarService::CreateTaskHub(Context* context,
+                                                     const CreateTaskHubRequest* request,
+                                                     CreateTaskHubResponse*) {
+  Unary* reactor = new SimpleReactor();
   const std::string name(MetadataValue(*context, "taskhub"));
   auto create = [this, reactor, name,
                  action = ActionOf(*context, "CreateTaskHub")](std::string_view done) {
@@ -56,10 +56,9 @@ grpc::ServerUnaryReactor* SidecarService::CreateTaskHub(Context* context,
   return reactor;
 }
 
-grpc::ServerUnaryReactor* SidecarService::DeleteTaskHub(Context* context,
-                                                        const DeleteTaskHubRequest*,
-                                                        DeleteTaskHubResponse*) {
-  Unary* reactor = context->DefaultReactor();
+SidecarService::Unary* SidecarService::DeleteTaskHub(Context* context, const DeleteTaskHubRequest*,
+                                                     DeleteTaskHubResponse*) {
+  Unary* reactor = new SimpleReactor();
   if (!options_.hub_deletion_enabled) {
     reactor->Finish(ToGrpc(DeletionForbidden("DeleteTaskHub")));
     return reactor;

@@ -11,10 +11,10 @@
 
 namespace dt::rpc {
 
-grpc::ServerUnaryReactor* SidecarService::RestartInstance(Context* context,
-                                                          const RestartInstanceRequest* request,
-                                                          RestartInstanceResponse* response) {
-  Unary* reactor = context->DefaultReactor();
+SidecarService::Unary* SidecarService::RestartInstance(Context* context,
+                                                       const RestartInstanceRequest* request,
+                                                       RestartInstanceResponse* response) {
+  Unary* reactor = new SimpleReactor();
   const absl::Status checked =
       orchestration::CheckInstanceId(request->instanceid(), options_.requests);
   if (!checked.ok()) {
@@ -58,10 +58,10 @@ void SidecarService::Restart(HubId hub, Context* context, const RestartInstanceR
       });
 }
 
-grpc::ServerUnaryReactor* SidecarService::RewindInstance(Context* context,
-                                                         const RewindInstanceRequest* request,
-                                                         RewindInstanceResponse*) {
-  Unary* reactor = context->DefaultReactor();
+SidecarService::Unary* SidecarService::RewindInstance(Context* context,
+                                                      const RewindInstanceRequest* request,
+                                                      RewindInstanceResponse*) {
+  Unary* reactor = new SimpleReactor();
   const absl::Status checked = orchestration::CheckRewind(*request, options_.requests);
   if (!checked.ok()) {
     reactor->Finish(ToGrpc(checked));
@@ -85,10 +85,10 @@ grpc::ServerUnaryReactor* SidecarService::RewindInstance(Context* context,
   return reactor;
 }
 
-grpc::ServerUnaryReactor* SidecarService::SkipGracefulOrchestrationTerminations(
+SidecarService::Unary* SidecarService::SkipGracefulOrchestrationTerminations(
     Context* context, const SkipGracefulOrchestrationTerminationsRequest* request,
     SkipGracefulOrchestrationTerminationsResponse* response) {
-  Unary* reactor = context->DefaultReactor();
+  Unary* reactor = new SimpleReactor();
   Action action = ActionOf(*context, "SkipGracefulOrchestrationTerminations");
   WithHub(context, reactor,
           [this, context, request, response, reactor, action = std::move(action)](HubId hub) {

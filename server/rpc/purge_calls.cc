@@ -19,8 +19,9 @@ namespace {
 class PurgeCall : public std::enable_shared_from_this<PurgeCall> {
  public:
   PurgeCall(Store* store, ActionLog* actions, Action action, orchestration::PurgePlan plan,
-            grpc::CallbackServerContext* context, grpc::ServerUnaryReactor* reactor,
-            PurgeInstancesResponse* response, std::unique_ptr<Permit> permit)
+            grpc::CallbackServerContext* context, UnaryReactor* reactor,
+            PurgeInstancesResponse* response, std::unique_ptr<Permit> permit,
+            metrics::Counter* counter)
       : store_(store),
         actions_(actions),
         action_(std::move(action)),
@@ -28,7 +29,8 @@ class PurgeCall : public std::enable_shared_from_this<PurgeCall> {
         context_(context),
         reactor_(reactor),
         response_(response),
-        permit_(std::move(permit)) {
+        permit_(std::move(permit)),
+        counter_(counter) {
     plan_.request.caller_gone = [context] { return context->IsCancelled(); };
   }
 
@@ -45,6 +47,7 @@ class PurgeCall : public std::enable_shared_from_this<PurgeCall> {
       return reactor_->Finish(ToGrpc(result.status()));
     }
     deleted_ += result->deleted;
+    if (counter_ != nullptr) counter_->Add(result->deleted);
     const absl::Status permitted = permit_ == nullptr ? absl::OkStatus() : permit_->Check();
     if (!permitted.ok()) {
       Log();
@@ -70,28 +73,33 @@ class PurgeCall : public std::enable_shared_from_this<PurgeCall> {
   const Action action_;
   orchestration::PurgePlan plan_;
   grpc::CallbackServerContext* const context_;
-  grpc::ServerUnaryReactor* const reactor_;
+  UnaryReactor* const reactor_;
   PurgeInstancesResponse* const response_;
   const std::unique_ptr<Permit> permit_;
+  metrics::Counter* const counter_;
   const absl::Time begin_ = SteadyNow();
   int64_t deleted_ = 0;
 };
 
 }  // namespace
 
-grpc::ServerUnaryReactor* SidecarService::PurgeInstances(Context* context,
-                                                         const PurgeInstancesRequest* request,
-                                                         PurgeInstancesResponse* response) {
-  Unary* reactor = context->DefaultReactor();
+SidecarService::Unary* SidecarService::PurgeInstances(Context* context,
+                                                      const PurgeInstancesRequest* request,
+                                                      PurgeInstancesResponse* response) {
+  Unary* reactor = new SimpleReactor();
   WithHub(context, reactor, [this, context, request, response, reactor](HubId hub) {
     absl::StatusOr<orchestration::PurgePlan> plan =
         orchestration::BuildPurge(*request, hub, options_.requests);
     if (!plan.ok()) return reactor->Finish(ToGrpc(plan.status()));
     response->mutable_iscomplete()->set_value(true);
     if (plan->nothing) return reactor->Finish(grpc::Status::OK);
+    metrics::Counter* const counter =
+        options_.hubs.metrics == nullptr
+            ? nullptr
+            : &options_.hubs.metrics->Of(hub).purged[metrics::Purge::kRequest];
     std::make_shared<PurgeCall>(store_, &actions_, ActionOf(*context, "PurgeInstances"),
                                 *std::move(plan), context, reactor, response,
-                                Follow(*context, "PurgeInstances"))
+                                Follow(*context, "PurgeInstances"), counter)
         ->Next();
   });
   return reactor;

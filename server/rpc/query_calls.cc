@@ -7,9 +7,9 @@
 
 namespace dt::rpc {
 
-grpc::ServerUnaryReactor* SidecarService::QueryInstances(Context* context,
-                                                         const QueryInstancesRequest* request,
-                                                         QueryInstancesResponse* response) {
+SidecarService::Unary* SidecarService::QueryInstances(Context* context,
+                                                      const QueryInstancesRequest* request,
+                                                      QueryInstancesResponse* response) {
   auto* reactor = new ReadCall(&unread_answers_);
   WithHub(context, reactor, [this, request, response, reactor](HubId hub) {
     absl::StatusOr<InstanceSearch> search =
@@ -26,9 +26,9 @@ grpc::ServerUnaryReactor* SidecarService::QueryInstances(Context* context,
   return reactor;
 }
 
-grpc::ServerUnaryReactor* SidecarService::ListInstanceIds(Context* context,
-                                                          const ListInstanceIdsRequest* request,
-                                                          ListInstanceIdsResponse* response) {
+SidecarService::Unary* SidecarService::ListInstanceIds(Context* context,
+                                                       const ListInstanceIdsRequest* request,
+                                                       ListInstanceIdsResponse* response) {
   auto* reactor = new ReadCall(&unread_answers_);
   // The export job of the .NET SDK.
   const bool until_empty =

@@ -7,13 +7,14 @@
 
 #include "google/protobuf/message_lite.h"
 #include "grpcpp/support/server_callback.h"
+#include "server/rpc/counted_call.h"
 #include "server/rpc/status.h"
 #include "server/rpc/unread_answers.h"
 #include "storage/store.h"
 
 namespace dt::rpc {
 
-class ReadCall final : public grpc::ServerUnaryReactor {
+class ReadCall final : public UnaryReactor {
  public:
   // `answers` must outlive the server.
   explicit ReadCall(UnreadAnswers* answers) : answers_(answers) {}

@@ -27,6 +27,7 @@
 #include "server/rpc/access_control.h"
 #include "server/rpc/action_log.h"
 #include "server/rpc/call_metadata.h"
+#include "server/rpc/counted_call.h"
 #include "server/rpc/history_stream.h"
 #include "server/rpc/repeat_limiter.h"
 #include "server/rpc/status.h"
@@ -93,7 +94,7 @@ class SidecarService final : public SidecarServiceBase {
   // `guard` must outlive the server.
   void SetGuard(const CallGuard* guard) { guard_ = guard; }
 
-  using Unary = grpc::ServerUnaryReactor;
+  using Unary = UnaryReactor;
   using Empty = google::protobuf::Empty;
   using RawWriter = grpc::ServerWriteReactor<grpc::ByteBuffer>;
 

@@ -39,6 +39,7 @@ absl::Status TaskHubs::CheckName(const std::string& name) const {
 }
 
 absl::StatusOr<HubId> TaskHubs::Learn(const std::string& name, absl::StatusOr<HubId> answer) {
+  if (answer.ok() && options_.metrics != nullptr) options_.metrics->Name(*answer, name);
   absl::MutexLock lock(&mutex_);
   if (answer.ok()) {
     hubs_[name] = Entry{*answer, SteadyNow()};

@@ -18,6 +18,7 @@
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "storage/metrics/hub_metrics.h"
 #include "storage/store.h"
 
 namespace dt::rpc {
@@ -29,6 +30,8 @@ struct TaskHubOptions {
   absl::Duration cache_age_max = absl::Seconds(30);
   // Called when a hub was deleted by this daemon, if set; from any thread, must not block.
   std::function<void()> on_deleted = nullptr;
+  // Is told the name of each hub that is found, if set; must outlive the hubs.
+  metrics::HubMetricsTable* metrics = nullptr;
 };
 
 class TaskHubs {

@@ -17,6 +17,7 @@
 #include "proto/orchestrator_service.pb.h"
 #include "server/dispatch/dispatch_thread.h"
 #include "server/rpc/access_control.h"
+#include "server/rpc/counted_call.h"
 #include "server/rpc/unread_answers.h"
 #include "storage/store.h"
 
@@ -29,7 +30,7 @@ void FillInstanceResponse(const InstanceRow* row, bool payloads, GetInstanceResp
 // Threads: Begin and the dispatcher's answer come from any thread, OnCancel from gRPC, Revoke from
 // the thread that reads the rules. The object keeps itself alive from Create to OnDone; Finish is
 // called exactly once, by the answer.
-class WaitCall final : public grpc::ServerUnaryReactor, public RevocableCall {
+class WaitCall final : public UnaryReactor, public RevocableCall {
  public:
   // `request` and `response` are the call's; the others must outlive it.
   static std::shared_ptr<WaitCall> Create(Store* store, dispatch::DispatchThread* dispatch,

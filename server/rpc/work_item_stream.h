@@ -35,11 +35,12 @@
 #include "grpcpp/support/server_callback.h"
 #include "server/dispatch/dispatch_thread.h"
 #include "server/rpc/access_control.h"
+#include "server/rpc/counted_call.h"
 #include "server/rpc/repeat_limiter.h"
 
 namespace dt::rpc {
 
-class WorkItemStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
+class WorkItemStream final : public Counted<grpc::ServerWriteReactor<grpc::ByteBuffer>>,
                              public dispatch::WorkItemSink,
                              public RevocableCall {
  public:
@@ -72,7 +73,7 @@ class WorkItemStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   void OnDone() override;
 
  private:
-  using Reactor = grpc::ServerWriteReactor<grpc::ByteBuffer>;
+  using Reactor = Counted<grpc::ServerWriteReactor<grpc::ByteBuffer>>;
 
   WorkItemStream(dispatch::DispatchThread* dispatch, std::string name, size_t queue_items_max,
                  RepeatLimiter* lines);

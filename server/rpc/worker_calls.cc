@@ -11,7 +11,7 @@ namespace dt::rpc {
 namespace {
 
 // Answers a unary call with the status of a verb.
-DoneCallback FinishWith(grpc::ServerUnaryReactor* reactor) {
+DoneCallback FinishWith(UnaryReactor* reactor) {
   return [reactor](absl::Status status) { reactor->Finish(ToGrpc(status)); };
 }
 
@@ -28,8 +28,8 @@ std::string SdkOf(const grpc::CallbackServerContext& context) {
 
 }  // namespace
 
-grpc::ServerUnaryReactor* SidecarService::Hello(Context* context, const Empty*, Empty*) {
-  Unary* reactor = context->DefaultReactor();
+SidecarService::Unary* SidecarService::Hello(Context* context, const Empty*, Empty*) {
+  Unary* reactor = new SimpleReactor();
   WithHub(context, reactor, [reactor](HubId) { reactor->Finish(grpc::Status::OK); });
   return reactor;
 }
@@ -75,10 +75,10 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* SidecarService::GetWorkItems(
   return reactor;
 }
 
-grpc::ServerUnaryReactor* SidecarService::CompleteOrchestratorTask(Context* context,
-                                                                   const grpc::ByteBuffer* request,
-                                                                   grpc::ByteBuffer* response) {
-  Unary* reactor = context->DefaultReactor();
+SidecarService::Unary* SidecarService::CompleteOrchestratorTask(Context* context,
+                                                                const grpc::ByteBuffer* request,
+                                                                grpc::ByteBuffer* response) {
+  Unary* reactor = new SimpleReactor();
   *response = EmptyAnswer();
   WithHub(context, reactor, [this, request, reactor](HubId hub) {
     OrchestratorResponse answer;
@@ -89,10 +89,10 @@ grpc::ServerUnaryReactor* SidecarService::CompleteOrchestratorTask(Context* cont
   return reactor;
 }
 
-grpc::ServerUnaryReactor* SidecarService::CompleteActivityTask(Context* context,
-                                                               const grpc::ByteBuffer* request,
-                                                               grpc::ByteBuffer* response) {
-  Unary* reactor = context->DefaultReactor();
+SidecarService::Unary* SidecarService::CompleteActivityTask(Context* context,
+                                                            const grpc::ByteBuffer* request,
+                                                            grpc::ByteBuffer* response) {
+  Unary* reactor = new SimpleReactor();
   *response = EmptyAnswer();
   WithHub(context, reactor, [this, request, reactor](HubId hub) {
     ActivityResponse answer;
@@ -103,38 +103,38 @@ grpc::ServerUnaryReactor* SidecarService::CompleteActivityTask(Context* context,
   return reactor;
 }
 
-grpc::ServerUnaryReactor* SidecarService::AbandonTaskOrchestratorWorkItem(
+SidecarService::Unary* SidecarService::AbandonTaskOrchestratorWorkItem(
     Context* context, const AbandonOrchestrationTaskRequest* request,
     AbandonOrchestrationTaskResponse*) {
-  Unary* reactor = context->DefaultReactor();
+  Unary* reactor = new SimpleReactor();
   WithHub(context, reactor, [this, request, reactor](HubId hub) {
     dispatch_->AbandonOrchestration(hub, request->completiontoken(), FinishWith(reactor));
   });
   return reactor;
 }
 
-grpc::ServerUnaryReactor* SidecarService::AbandonTaskActivityWorkItem(
+SidecarService::Unary* SidecarService::AbandonTaskActivityWorkItem(
     Context* context, const AbandonActivityTaskRequest* request, AbandonActivityTaskResponse*) {
-  Unary* reactor = context->DefaultReactor();
+  Unary* reactor = new SimpleReactor();
   WithHub(context, reactor, [this, request, reactor](HubId hub) {
     dispatch_->AbandonActivity(hub, request->completiontoken(), FinishWith(reactor));
   });
   return reactor;
 }
 
-grpc::ServerUnaryReactor* SidecarService::CompleteEntityTask(Context* context,
-                                                             const EntityBatchResult* request,
-                                                             CompleteTaskResponse*) {
-  Unary* reactor = context->DefaultReactor();
+SidecarService::Unary* SidecarService::CompleteEntityTask(Context* context,
+                                                          const EntityBatchResult* request,
+                                                          CompleteTaskResponse*) {
+  Unary* reactor = new SimpleReactor();
   WithHub(context, reactor, [this, request, reactor](HubId hub) {
     dispatch_->CompleteEntity(hub, *request, FinishWith(reactor));
   });
   return reactor;
 }
 
-grpc::ServerUnaryReactor* SidecarService::AbandonTaskEntityWorkItem(
+SidecarService::Unary* SidecarService::AbandonTaskEntityWorkItem(
     Context* context, const AbandonEntityTaskRequest* request, AbandonEntityTaskResponse*) {
-  Unary* reactor = context->DefaultReactor();
+  Unary* reactor = new SimpleReactor();
   WithHub(context, reactor, [this, request, reactor](HubId hub) {
     dispatch_->AbandonEntity(hub, request->completiontoken(), FinishWith(reactor));
   });

@@ -28,7 +28,7 @@ comment on table Leaders is
   'Who does what only one daemon at a time may do. A role has no expiry of its own: it is free '
   'when its worker is gone or Workers.lease_until is over.';
 comment on column Leaders.role is
-  '''retention''';
+  '''retention''; ''metrics'', see _SampleWork';
 comment on column Leaders.settings is
   'what the leader was told, see its verb';
 comment on table RetentionPolicies is
@@ -592,6 +592,16 @@ comment on function __RewriteHistories is
 comment on function __RewindOutcome is
   '0 all is as it was found, 1 the rewind has been done before, 2 neither, 3 a live instance is '
   'not under the lease and at the turn of its checkpoint.';
+comment on function _SampleWork is
+  'What waits and what there is in each hub, if the daemon leads; else one row that says so.';
+comment on function __SampleWaiting is
+  'The work of a kind in a hub that is due and free, counted up to a limit, and since when the '
+  'first of it is due.';
+comment on function __SampleInstances is
+  'The orchestrations of the first hubs by status, each count up to its limit, until so many rows '
+  'have been looked at.';
+comment on function __SampleLive is
+  'The live orchestrations of a hub by status, among the first ones up to a limit.';
 comment on function __CountWork is
   'The live instances of a hub that have a message due, suspended ones and entities too, and its '
   'activity tasks that are due; leased or not, so that busy workers are not scaled away.';

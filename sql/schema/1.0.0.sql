@@ -95,7 +95,7 @@ create table Workers (
 -- Who does what only one daemon at a time may do. A role has no expiry of its own: it is free when
 -- its worker is gone or Workers.lease_until is over.
 create table Leaders (
-  role text collate "C" primary key,  -- 'retention'
+  role text collate "C" primary key,  -- 'retention'; 'metrics', see _SampleWork
   worker_id bigint not null,
   since timestamptz not null,
   settings jsonb not null             -- what the leader was told, see its verb

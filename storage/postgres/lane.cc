@@ -38,6 +38,7 @@ Lane::Lane(LaneOptions options)
     : options_(std::move(options)),
       suspects_(options_.suspect_period, options_.suspect_rest_factor),
       backoff_(options_.reconnect_delay_min, options_.reconnect_delay_max) {
+  if (options_.metrics != nullptr) batch_sizes_ = &options_.metrics->batch_size.Of(options_.name);
   absl::MutexLock lock(&join_mutex_);
   thread_ = std::thread([this] { Run(); });
 }
@@ -227,12 +228,14 @@ bool Lane::EnsureConnected() {
     return true;
   }
   if (!connection.ok()) {
+    CountError(connection.status());
     NoteFault(connection.status());
     return false;
   }
   if (usable) Disconnect();
   connection_ = *std::move(connection);
   used_at_ = SteadyNow();
+  if (options_.metrics != nullptr) options_.metrics->connections_open.Add(1);
   lock_timeout_ = options_.connection.lock_timeout;
   absl::MutexLock lock(&mutex_);
   canceler_ = connection_->canceler();
@@ -247,6 +250,9 @@ void Lane::Disconnect() {
     absl::MutexLock lock(&mutex_);
     canceler_.reset();
     counters_.connected = false;
+  }
+  if (connection_ != nullptr && options_.metrics != nullptr) {
+    options_.metrics->connections_open.Add(-1);
   }
   connection_.reset();
 }

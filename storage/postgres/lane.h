@@ -54,11 +54,13 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
 #include "absl/random/random.h"
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "storage/metrics/metrics.h"
 #include "storage/postgres/backoff.h"
 #include "storage/postgres/blocked_operations.h"
 #include "storage/postgres/connection.h"
@@ -70,7 +72,8 @@ namespace dt::postgres {
 class Lane;
 
 struct LaneOptions {
-  std::string name = "lane";  // for logs
+  std::string name = "lane";                    // for logs
+  metrics::DatabaseMetrics* metrics = nullptr;  // must outlive the lane; null = nothing is counted
   ConnectionOptions connection;
   size_t batch_operations_max = 200;
   size_t batch_bytes_max = 8 << 20;
@@ -205,6 +208,11 @@ class Lane {
   // Notes why nothing can be sent now; after `delay`, or by the back-off, it is tried again.
   void NoteFault(const absl::Status& fault, absl::Duration delay = absl::ZeroDuration());
   void Disconnect();
+  // What a call came to; `operations`: in it.
+  void CountCall(const Verb& verb, size_t operations, absl::Duration took,
+                 const absl::Status& status);
+  void CountError(const absl::Status& status);
+  void CountRetry();
   // Takes ended operations out of the counts of the queue.
   void CountEnd(const Batch& batch, bool failed);
   bool DrainIsOver() const;
@@ -230,6 +238,9 @@ class Lane {
   absl::Time blocked_logged_at_ = absl::InfinitePast();
   Backoff backoff_;
   absl::BitGen random_;
+  // Of the verbs that it has carried, so that each is looked up once.
+  absl::flat_hash_map<const Verb*, metrics::Histogram<metrics::CallBounds>*> call_times_;
+  metrics::Histogram<metrics::SizeBounds>* batch_sizes_ = nullptr;
 
   mutable absl::Mutex mutex_;
   Queue arrived_ ABSL_GUARDED_BY(mutex_);

@@ -32,6 +32,22 @@ absl::Status ForCaller(const absl::Status& status) {
   }
 }
 
+// Counts the connection as busy for the length of a scope.
+class BusyFor {
+ public:
+  explicit BusyFor(metrics::DatabaseMetrics* metrics) : metrics_(metrics) { Add(1); }
+  ~BusyFor() { Add(-1); }
+  BusyFor(const BusyFor&) = delete;
+  BusyFor& operator=(const BusyFor&) = delete;
+
+ private:
+  void Add(int difference) {
+    if (metrics_ != nullptr) metrics_->connections_busy.Add(difference);
+  }
+
+  metrics::DatabaseMetrics* const metrics_;
+};
+
 std::string Text(const absl::Status& status) { return std::string(status.message()); }
 
 }  // namespace
@@ -56,7 +72,9 @@ bool Lane::RunPart(Batch part, std::vector<Batch>* rest) {
   for (int retries = 0;; ++retries) {
     const absl::Time sent_at = SteadyNow();
     absl::StatusOr<Result> result = SendOnce(part, params);
-    ChargeForLocks(*part.front(), SteadyNow() - sent_at, !result.ok());
+    const absl::Duration took = SteadyNow() - sent_at;
+    CountCall(*part.front()->verb, part.size(), took, result.status());
+    ChargeForLocks(*part.front(), took, !result.ok());
     if (result.ok() && part.front()->verb->Declines(*result, part)) {
       part.front()->as_batch_ = true;
       params = Params();
@@ -116,13 +134,36 @@ bool Lane::RunPart(Batch part, std::vector<Batch>* rest) {
         return true;
     }
     absl::SleepFor(backoff.Next(random_));
-    absl::MutexLock lock(&mutex_);
-    ++counters_.retries;
+    CountRetry();
   }
+}
+
+void Lane::CountCall(const Verb& verb, size_t operations, absl::Duration took,
+                     const absl::Status& status) {
+  if (options_.metrics == nullptr) return;
+  if (!status.ok()) return CountError(status);
+  auto& times = call_times_[&verb];
+  if (times == nullptr) times = &options_.metrics->query_seconds.Of(verb.statement().name);
+  times->Observe(took);
+  batch_sizes_->Observe(static_cast<int64_t>(operations));
+}
+
+void Lane::CountError(const absl::Status& status) {
+  if (options_.metrics == nullptr) return;
+  constexpr size_t kClass = 2;
+  const std::string sqlstate = Sqlstate(status);
+  options_.metrics->errors.Of(sqlstate.empty() ? "none" : sqlstate.substr(0, kClass)).Add();
+}
+
+void Lane::CountRetry() {
+  if (options_.metrics != nullptr) options_.metrics->retries.Add();
+  absl::MutexLock lock(&mutex_);
+  ++counters_.retries;
 }
 
 absl::StatusOr<Result> Lane::SendOnce(const Batch& part, const Params& params) {
   int64_t before = connection_->round_trips();
+  const BusyFor busy(options_.metrics);
   absl::Status ready = SetLockTimeout(LockTimeoutFor(*part.front()));
   if (!ready.ok()) return ready;
   absl::StatusOr<Result> result =
@@ -156,10 +197,7 @@ void Lane::ChargeForLocks(const Operation& first, absl::Duration took, bool fail
 bool Lane::SetAside(Batch part, std::vector<Batch>* rest, const absl::Status& status) {
   const absl::Time now = SteadyNow();
   LogBlocked(*part.front(), status);
-  {
-    absl::MutexLock lock(&mutex_);
-    ++counters_.retries;
-  }
+  CountRetry();
   if (part.size() > 1 || !part.front()->alone_) {
     for (auto& operation : part) operation->alone_ = true;
     PutBack(std::move(part), rest, /*outcome_unknown=*/false);
@@ -180,10 +218,7 @@ bool Lane::SetAside(Batch part, std::vector<Batch>* rest, const absl::Status& st
 }
 
 bool Lane::OnTimeout(Batch part, std::vector<Batch>* rest, const absl::Status& status) {
-  {
-    absl::MutexLock lock(&mutex_);
-    ++counters_.retries;
-  }
+  CountRetry();
   Operation& first = *part.front();
   const bool alone = part.size() == 1;
   spdlog::warn("{}: {}: {} of {} operations took longer than {}{}: {}",

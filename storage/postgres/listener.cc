@@ -214,6 +214,9 @@ void Listener::Tell(const std::vector<Notification>& notifications) {
     }
     counters_.received += static_cast<int64_t>(hubs.size());
   }
+  if (options_.metrics != nullptr) {
+    options_.metrics->notify_received.Add(static_cast<int64_t>(hubs.size() + waits.size()));
+  }
   for (HubId hub : hubs) callbacks_.on_wake(hub);
   for (WaitHints& hints : waits) callbacks_.on_waits(std::move(hints));
 }

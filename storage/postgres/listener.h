@@ -25,6 +25,7 @@
 #include "absl/random/random.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "storage/metrics/metrics.h"
 #include "storage/postgres/backoff.h"
 #include "storage/postgres/connection.h"
 #include "storage/postgres/hint_pace.h"
@@ -37,8 +38,9 @@ namespace dt::postgres {
 struct ListenerOptions {
   // To be a direct connection where `listen` is on: transaction poolers lose LISTEN.
   ConnectionOptions connection;
-  std::string schema = "dt";  // hints reach the daemons of the same schema only
-  bool listen = true;         // off: sends only, and connects only for that
+  std::string schema = "dt";                    // hints reach the daemons of the same schema only
+  bool listen = true;                           // off: sends only, and connects only for that
+  metrics::DatabaseMetrics* metrics = nullptr;  // must outlive the listener; null = not counted
   absl::Duration gather = absl::Milliseconds(1);
   absl::Duration reconnect_delay_min = absl::Milliseconds(100);
   absl::Duration reconnect_delay_max = absl::Seconds(10);

@@ -56,6 +56,7 @@ struct PostgresStore::Verbs {
         clean_hubs(MakeCleanHubsVerb(context)),
         list_workers(MakeListWorkersVerb(context)),
         sweep(MakeSweepVerb(context)),
+        sample(MakeSampleVerb(context)),
         unaccepted(MakeUnacceptedVerb(context)),
         read_waits(MakeReadWaitsVerb(context)),
         hub_workers(MakeHubWorkersVerb(context)),
@@ -91,6 +92,7 @@ struct PostgresStore::Verbs {
   const std::unique_ptr<const CleanHubsVerb> clean_hubs;
   const std::unique_ptr<const ListWorkersVerb> list_workers;
   const std::unique_ptr<const SweepVerb> sweep;
+  const std::unique_ptr<const SampleVerb> sample;
   const std::unique_ptr<const UnacceptedVerb> unaccepted;
   const std::unique_ptr<const ReadWaitsVerb> read_waits;
   const std::unique_ptr<const HubWorkersVerb> hub_workers;
@@ -435,6 +437,11 @@ void PostgresStore::PurgeInstances(PurgeRequest request, Callback<PurgeResult> d
 
 void PostgresStore::ApplyRetention(RetentionRequest request, Callback<RetentionResult> done) {
   Submit(*removal_lane_, *verbs_->retention, 0, 0, 256, std::move(request), std::move(done));
+}
+
+void PostgresStore::SampleWork(SampleRequest request, Callback<WorkSample> done) {
+  // Nearly always it finds that another daemon leads, or little to count.
+  Look(*search_lane_, *verbs_->sample, 0, request, std::move(done));
 }
 
 void PostgresStore::ReadRewindSources(HubId hub, std::vector<std::string> instance_ids,

@@ -70,6 +70,7 @@ struct PostgresStoreOptions {
   int64_t payload_inline_bytes_max = 8 << 10;
   bool lone_forms = true;  // see VerbContext
   LaneOptions lane;        // limits and delays of every lane; name and connection are set here
+  metrics::DatabaseMetrics* metrics = nullptr;  // must outlive the store; null = nothing is counted
 };
 
 class PostgresStore : public Store, public ManagementReads {
@@ -111,6 +112,7 @@ class PostgresStore : public Store, public ManagementReads {
                           LetterCallback<UnacceptedSearch, UnacceptedWork> done) override;
   void PurgeInstances(PurgeRequest request, Callback<PurgeResult> done) override;
   void ApplyRetention(RetentionRequest request, Callback<RetentionResult> done) override;
+  void SampleWork(SampleRequest request, Callback<WorkSample> done) override;
   void ReadRewindSources(HubId hub, std::vector<std::string> instance_ids,
                          Callback<std::vector<RewindSource>> done) override;
   void RewindInstances(RewindRequest request, Callback<RewindOutcome> done) override;

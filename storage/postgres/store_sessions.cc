@@ -11,6 +11,7 @@ namespace {
 LaneOptions LaneFor(const PostgresStoreOptions& options, std::string name) {
   LaneOptions lane = options.lane;
   lane.name = std::move(name);
+  lane.metrics = options.metrics;
   lane.connection = options.connection;
   lane.queue_bytes_max = static_cast<size_t>(options.queue_bytes_max);
   lane.connection.lock_timeout = options.lane_lock_timeout;
@@ -68,6 +69,7 @@ ListenerOptions HintOptions(const PostgresStoreOptions& options) {
   if (!options.listen_url.empty()) hints.connection.url = options.listen_url;
   hints.schema = options.schema;
   hints.listen = options.listen;
+  hints.metrics = options.metrics;
   return hints;
 }
 

@@ -273,6 +273,7 @@ using ListWorkersVerb = CallVerb<std::optional<absl::Time>, std::vector<WorkerRo
 // The request names workers that are dead; the reply counts what was freed.
 using SweepVerb = CallVerb<std::vector<WorkerId>, int64_t>;
 using UnacceptedVerb = CallVerb<UnacceptedSearch, UnacceptedWork>;
+using SampleVerb = CallVerb<SampleRequest, WorkSample>;
 using ReadHistoryVerb = CallVerb<HistoryRequest, HistoryPage>;
 using ReadWaitsVerb = CallVerb<std::string, std::vector<InstanceWait>>;
 // The request is not looked at.
@@ -314,6 +315,7 @@ std::unique_ptr<SweepVerb> MakeSweepVerb(VerbContext* context);
 std::unique_ptr<ReadWaitsVerb> MakeReadWaitsVerb(VerbContext* context);
 std::unique_ptr<HubWorkersVerb> MakeHubWorkersVerb(VerbContext* context);
 std::unique_ptr<ListHubsVerb> MakeListHubsVerb(VerbContext* context);
+std::unique_ptr<SampleVerb> MakeSampleVerb(VerbContext* context);
 
 // The shorter forms of checkpoints and creations that come alone.
 std::unique_ptr<const LoneForm<Checkpoint, CheckpointResult>> MakeLoneTurn(VerbContext* context);

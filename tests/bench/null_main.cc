@@ -24,7 +24,7 @@ class MemoryBackend : public Backend {
  public:
   explicit MemoryBackend(absl::Duration lease) : lease_(lease) {}
 
-  absl::StatusOr<std::unique_ptr<Store>> Open(StopSignals&) override {
+  absl::StatusOr<std::unique_ptr<Store>> Open(StopSignals&, metrics::Metrics*) override {
     return std::make_unique<testing::MemoryStore>(&database_, testing::MemoryStore::Mode::kThread,
                                                   lease_);
   }

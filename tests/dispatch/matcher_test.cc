@@ -61,7 +61,8 @@ struct Bench {
   orchestration::RandomIds ids;
   std::vector<dispatch::Effect> effects;
   absl::Time now = absl::UnixEpoch();
-  dispatch::StepContext step{{}, &ids, 1};
+  metrics::Metrics metrics;
+  dispatch::StepContext step{{}, &ids, 1, &metrics};
   Matcher matcher{&step};
   std::vector<std::unique_ptr<PlainItem>> items;
   dispatch::StreamId last_stream = 0;

@@ -111,7 +111,8 @@ void OpenMany(dispatch::StreamTable& table, int streams, int names) {
 }
 
 TEST_CASE("name_index_streams streams with equal names share one index, and each gets its routes") {
-  dispatch::StreamTable table(1);
+  metrics::HubMetricsTable metrics;
+  dispatch::StreamTable table(1, &metrics);
   OpenMany(table, 10, 100);
   dispatch::Hub& hub = *table.HubOf(1);
   CHECK(hub.pools.size() == 3);  // one is for activities, one for entities
@@ -128,7 +129,8 @@ TEST_CASE("name_index_streams streams with equal names share one index, and each
 
 // By hand, for a figure: build/release/test_dispatch '[.speed]'.
 TEST_CASE("name_index_speed what a start of a new name costs with 100 streams", "[.speed]") {
-  dispatch::StreamTable table(1);
+  metrics::HubMetricsTable metrics;
+  dispatch::StreamTable table(1, &metrics);
   const int names = 10'000;
   OpenMany(table, 100, names);
   dispatch::Hub& hub = *table.HubOf(1);

@@ -94,7 +94,8 @@ TEST_CASE("fair_ranks a large fan-out lets a small one pass") {
 
 TEST_CASE("retries_order what is put off is done in the order of its times") {
   orchestration::RandomIds ids;
-  dispatch::StepContext step({}, &ids, 1);
+  metrics::Metrics metrics;
+  dispatch::StepContext step({}, &ids, 1, &metrics);
   dispatch::Retries retries(&step);
   std::vector<dispatch::Effect> effects;
   step.Begin(absl::UnixEpoch(), absl::UnixEpoch(), &effects);

@@ -32,18 +32,20 @@ RPC = "server/rpc"
 CLI = "server/cli"
 ADMIN = "server/admin"
 POSTGRES = "storage/postgres"
+METRICS = "storage/metrics"
 ALLOWED = {
     RECORDS: set(),
     STORE: {RECORDS},
+    METRICS: {RECORDS},
     CORE: {RECORDS, PROTO},
     ENTITY: {RECORDS, PROTO, CORE},
-    POSTGRES: {RECORDS, STORE},
-    DISPATCH: {RECORDS, PROTO, STORE, CORE, ENTITY},
-    RPC: {RECORDS, PROTO, STORE, CORE, ENTITY, DISPATCH},
+    POSTGRES: {RECORDS, STORE, METRICS},
+    DISPATCH: {RECORDS, PROTO, STORE, METRICS, CORE, ENTITY},
+    RPC: {RECORDS, PROTO, STORE, METRICS, CORE, ENTITY, DISPATCH},
     # The client of a daemon: of the daemon's own rows it has how times and statuses are written.
     CLI: {PROTO, CORE, RPC},
-    ADMIN: {RECORDS, STORE, RPC},
-    "server": {RECORDS, PROTO, STORE, CORE, ENTITY, DISPATCH, RPC, ADMIN, CLI, POSTGRES},
+    ADMIN: {RECORDS, STORE, METRICS, RPC},
+    "server": {RECORDS, PROTO, STORE, METRICS, CORE, ENTITY, DISPATCH, RPC, ADMIN, CLI, POSTGRES},
 }
 
 # Headers from outside that belong to one unit alone.
@@ -54,6 +56,7 @@ OUTSIDE = {
                                       "server"},
     re.compile(r"CLI/"): {CLI, "server"},
     re.compile(r"httplib"): {ADMIN},
+    re.compile(r"prometheus"): {ADMIN},
 }
 # The core and the entities are pure: no clock, thread, log, file or random number.
 IMPURE = re.compile(r"thread|mutex|condition_variable|atomic|future|chrono|random|iostream|fstream|"
@@ -64,6 +67,7 @@ TARGETS = {
     "dt_records": RECORDS, "dt_store": STORE, "dt_proto": PROTO, "dt_orchestration": CORE,
     "dt_entity": ENTITY, "dt_postgres": POSTGRES, "dt_dispatch": DISPATCH,
     "dt_proto_grpc": "proto service", "dt_rpc": RPC, "dt_cli": CLI, "dt_admin": ADMIN,
+    "dt_metrics": METRICS,
     "dt_server": "server",
 }
 
@@ -75,7 +79,7 @@ def unit_of(path):
         return RECORDS
     if text in (STORE, STEADY_CLOCK, MANAGEMENT_READS, LOG_EVENTS, LOG_FIELDS):
         return STORE
-    for unit in (CORE, ENTITY, DISPATCH, RPC, CLI, ADMIN, POSTGRES, PROTO, "server"):
+    for unit in (CORE, ENTITY, DISPATCH, RPC, CLI, ADMIN, POSTGRES, METRICS, PROTO, "server"):
         if text.startswith(unit + "/"):
             # A folder nobody gave a row is a mistake, not a part of the folder above it.
             folder = path.parent.as_posix()

@@ -106,7 +106,8 @@ TEST_CASE("retention_goes_on_until_nothing_is_left_and_after_faults") {
   RetentionResult other;
   other.leader = "elsewhere, worker 7";
   ScriptedStore store(&memory, {full, full, rest, absl::UnavailableError("away"), other, rest});
-  Retention retention(&store, options);
+  metrics::Metrics metrics;
+  Retention retention(&store, options, &metrics);
   retention.Start();
   const std::vector<int> batches = store.WaitForUnanswered();
   REQUIRE(batches.size() == 7);
@@ -120,7 +121,8 @@ TEST_CASE("retention_that_is_not_enabled_asks_for_nothing") {
   MemoryDatabase database([] { return absl::Now(); });
   MemoryStore memory(&database, MemoryStore::Mode::kStepped);
   ScriptedStore store(&memory, {});
-  Retention retention(&store, RetentionOptions{});
+  metrics::Metrics metrics;
+  Retention retention(&store, RetentionOptions{}, &metrics);
   retention.Start();
   retention.Stop();
   CHECK(store.batches().empty());

@@ -27,7 +27,10 @@ std::string CountedIds::NewExecutionId() { return absl::StrFormat("%016x%016x", 
 
 FakeDaemon::FakeDaemon(Store* store, MemoryStore* steps, dispatch::DispatchLimits limits,
                        uint64_t seed)
-    : store_(store), steps_(steps), ids_(seed), dispatcher_(std::move(limits), &ids_, seed) {
+    : store_(store),
+      steps_(steps),
+      ids_(seed),
+      dispatcher_(std::move(limits), &ids_, seed, &metrics_) {
   store_->Start(this);
 }
 

@@ -83,6 +83,7 @@ class FakeDaemon : public StoreObserver {
   void RunWorkers(const std::vector<FakeStream>& streams, const Functions& functions);
 
   dispatch::Dispatcher& dispatcher() { return dispatcher_; }
+  metrics::Metrics& metrics() { return metrics_; }
   // From now on it writes down what it does, under this name; `transcript` must outlive it.
   void WriteDown(Transcript* transcript, std::string name) {
     transcript_ = transcript;
@@ -103,6 +104,7 @@ class FakeDaemon : public StoreObserver {
   Store* const store_;
   MemoryStore* const steps_;
   CountedIds ids_;
+  metrics::Metrics metrics_;
   dispatch::Dispatcher dispatcher_;
   std::vector<dispatch::Event> events_;
   std::vector<dispatch::Effect> effects_;

@@ -24,6 +24,9 @@ class ForwardingStore : public Store {
   void DeleteHub(std::string name, DoneCallback done) override {
     store_->DeleteHub(std::move(name), std::move(done));
   }
+  void SampleWork(SampleRequest request, Callback<WorkSample> done) override {
+    store_->SampleWork(request, std::move(done));
+  }
   void CleanHubs(HubCleanupRequest request, Callback<HubCleanupResult> done) override {
     store_->CleanHubs(request, std::move(done));
   }
