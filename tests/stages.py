@@ -51,6 +51,7 @@ STAGES = (
     Stage("recovery", "tests/recovery/run", ("release",)),
     Stage("tsan", BUILD.format("tsan")),
     Stage("docs", "tests/docs/run", ("release",)),
+    Stage("metrics", "tests/metrics/run", ("release",)),
     Stage("gate", "tests/bench/gate", ("release",)),
     Stage("sql", "tests/sql/golden/run", ("release",)),
     Stage("cli", "tests/cli/run", ("release",)),
