@@ -168,6 +168,8 @@ struct ServedWork {
   int streams = 0;
   int64_t credits = 0;                                  // of all these streams
   std::optional<std::vector<std::string>> lower_names;  // nullopt = all
+  // Of these names, those that are taken in some versions only ("" = without one). For operators.
+  std::map<std::string, std::vector<std::string>> versions = {};
 
   bool operator==(const ServedWork&) const = default;
 };

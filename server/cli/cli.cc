@@ -245,6 +245,14 @@ absl::Status Confirm(const Request& request, const std::string& what) {
   return absl::FailedPreconditionError("nothing was done");
 }
 
+void Progress::Show(const std::string& text) {
+  if (text.empty() && !shown_) return;
+  if (isatty(STDERR_FILENO) != 1) return;
+  fmt::print(stderr, "\r\x1b[K{}", text);
+  std::fflush(stderr);
+  shown_ = !text.empty();
+}
+
 bool IsForPeople(int argc, const char* const* argv) {
   if (argc < 2) return false;
   if (argv[1] == kCompletion) return true;

@@ -8,10 +8,10 @@
 namespace dt::cli {
 namespace {
 
-constexpr int kPageMax = 1000;
+constexpr int kEntitiesPageMax = 1000;
 constexpr size_t kStateCharactersMax = 60;
 
-absl::StatusOr<int> List(Session& session, const Request& request) {
+absl::StatusOr<int> ListEntities(Session& session, const Request& request) {
   int limit = 100;
   if (request.Has("limit")) {
     const absl::StatusOr<int> given = ParseCount("limit", request.Get("limit"), 1'000'000);
@@ -27,7 +27,7 @@ absl::StatusOr<int> List(Session& session, const Request& request) {
   std::vector<EntityMetadata> found;
   for (bool more = true; more && static_cast<int>(found.size()) < limit;) {
     query.mutable_query()->mutable_pagesize()->set_value(
-        std::min(kPageMax, limit - static_cast<int>(found.size())));
+        std::min(kEntitiesPageMax, limit - static_cast<int>(found.size())));
     QueryEntitiesResponse page;
     const grpc::Status status =
         session.sidecar().QueryEntities(session.NewContext().get(), query, &page);
@@ -50,7 +50,7 @@ absl::StatusOr<int> List(Session& session, const Request& request) {
   return 0;
 }
 
-absl::StatusOr<int> Get(Session& session, const Request& request) {
+absl::StatusOr<int> GetEntity(Session& session, const Request& request) {
   GetEntityRequest get;
   get.set_instanceid(request.arguments[0]);
   get.set_includestate(true);
@@ -76,7 +76,7 @@ absl::StatusOr<int> Get(Session& session, const Request& request) {
   return 0;
 }
 
-absl::StatusOr<int> Signal(Session& session, const Request& request) {
+absl::StatusOr<int> SignalEntity(Session& session, const Request& request) {
   SignalEntityRequest signal;
   signal.set_instanceid(request.arguments[0]);
   signal.set_name(request.arguments[1]);
@@ -93,7 +93,7 @@ absl::StatusOr<int> Signal(Session& session, const Request& request) {
   return 0;
 }
 
-absl::StatusOr<int> Clean(Session& session, const Request& request) {
+absl::StatusOr<int> CleanEntities(Session& session, const Request& request) {
   const absl::Status confirmed = Confirm(
       request, fmt::format("remove empty entities and release locks whose owner is gone in {}",
                            session.HubText()));
@@ -103,6 +103,7 @@ absl::StatusOr<int> Clean(Session& session, const Request& request) {
   clean.set_releaseorphanedlocks(true);
   int64_t removed = 0;
   int64_t released = 0;
+  Progress progress;
   for (bool more = true; more;) {
     CleanEntityStorageResponse response;
     const grpc::Status status =
@@ -112,7 +113,9 @@ absl::StatusOr<int> Clean(Session& session, const Request& request) {
     released += response.orphanedlocksreleased();
     more = response.has_continuationtoken() && !response.continuationtoken().value().empty();
     *clean.mutable_continuationtoken() = response.continuationtoken();
+    progress.Show(fmt::format("{} removed", removed));
   }
+  progress.Show("");
   if (request.json) {
     fmt::print("{{\"emptyEntitiesRemoved\":\"{}\",\"orphanedLocksReleased\":\"{}\"}}\n", removed,
                released);
@@ -135,22 +138,22 @@ std::vector<Verb> EntityVerbs() {
         {"all", "", "also those without a state"},
         {"limit", "N", "at most so many (100)"}},
        false,
-       List},
-      {"entity", "get", {"ID"}, "shows an entity and its state", {}, false, Get},
+       ListEntities},
+      {"entity", "get", {"ID"}, "shows an entity and its state", {}, false, GetEntity},
       {"entity",
        "signal",
        {"ID", "OPERATION"},
        "sends it an operation and waits for no answer",
        {{"input", "JSON", "what the operation gets"}, {"at", "TIME", "when it runs (now)"}},
        false,
-       Signal},
+       SignalEntity},
       {"entity",
        "clean",
        {},
        "removes empty entities, and releases locks whose owner is gone",
        {},
        true,
-       Clean},
+       CleanEntities},
   };
 }
 

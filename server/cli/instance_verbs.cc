@@ -8,8 +8,8 @@
 namespace dt::cli {
 namespace {
 
-constexpr int kPageMax = 1000;
-constexpr size_t kCellCharactersMax = 60;
+constexpr int kInstancesPageMax = 1000;
+constexpr size_t kNameCharactersMax = 60;
 
 // Fills in the parts that lists and purges share: status and created time.
 template <typename Filter>
@@ -27,7 +27,7 @@ absl::Status FillFilter(const Request& request, Filter& filter) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<int> List(Session& session, const Request& request) {
+absl::StatusOr<int> ListInstances(Session& session, const Request& request) {
   int limit = 100;
   if (request.Has("limit")) {
     const absl::StatusOr<int> given = ParseCount("limit", request.Get("limit"), 1'000'000);
@@ -43,7 +43,7 @@ absl::StatusOr<int> List(Session& session, const Request& request) {
   std::vector<OrchestrationState> found;
   for (bool more = true; more && static_cast<int>(found.size()) < limit;) {
     query.mutable_query()->set_maxinstancecount(
-        std::min(kPageMax, limit - static_cast<int>(found.size())));
+        std::min(kInstancesPageMax, limit - static_cast<int>(found.size())));
     QueryInstancesResponse page;
     const grpc::Status status =
         session.sidecar().QueryInstances(session.NewContext().get(), query, &page);
@@ -60,7 +60,7 @@ absl::StatusOr<int> List(Session& session, const Request& request) {
   }
   Table table({"ID", "NAME", "STATUS", "CREATED", "UPDATED"});
   for (const OrchestrationState& state : found) {
-    table.Add({Printable(state.instanceid()), Cut(state.name(), kCellCharactersMax),
+    table.Add({Printable(state.instanceid()), Cut(state.name(), kNameCharactersMax),
                StatusText(state.orchestrationstatus()), TimeText(state.createdtimestamp()),
                TimeText(state.lastupdatedtimestamp())});
   }
@@ -91,7 +91,7 @@ void PrintState(const OrchestrationState& state) {
   line("failure", state.has_failuredetails() ? FieldsText(state.failuredetails()) : "");
 }
 
-absl::StatusOr<int> Get(Session& session, const Request& request) {
+absl::StatusOr<int> GetInstance(Session& session, const Request& request) {
   GetInstanceRequest get;
   get.set_instanceid(request.arguments[0]);
   get.set_getinputsandoutputs(!request.Has("no-payloads"));
@@ -123,7 +123,7 @@ void AddEvent(const HistoryEvent& event, Table& table) {
              field == nullptr ? "" : FieldsText(reflection.GetMessage(event, field))});
 }
 
-absl::StatusOr<int> History(Session& session, const Request& request) {
+absl::StatusOr<int> ShowHistory(Session& session, const Request& request) {
   StreamInstanceHistoryRequest stream;
   stream.set_instanceid(request.arguments[0]);
   const std::unique_ptr<grpc::ClientContext> context = session.NewContext();
@@ -145,7 +145,7 @@ absl::StatusOr<int> History(Session& session, const Request& request) {
   return 0;
 }
 
-absl::StatusOr<int> Start(Session& session, const Request& request) {
+absl::StatusOr<int> StartInstance(Session& session, const Request& request) {
   CreateInstanceRequest create;
   create.set_name(request.arguments[0]);
   create.set_instanceid(request.Get("id"));
@@ -174,7 +174,7 @@ absl::StatusOr<int> Start(Session& session, const Request& request) {
   return 0;
 }
 
-absl::StatusOr<int> Raise(Session& session, const Request& request) {
+absl::StatusOr<int> RaiseEvent(Session& session, const Request& request) {
   RaiseEventRequest raise;
   raise.set_instanceid(request.arguments[0]);
   raise.set_name(request.arguments[1]);
@@ -186,7 +186,7 @@ absl::StatusOr<int> Raise(Session& session, const Request& request) {
   return 0;
 }
 
-absl::StatusOr<int> Suspend(Session& session, const Request& request) {
+absl::StatusOr<int> SuspendInstance(Session& session, const Request& request) {
   SuspendRequest suspend;
   suspend.set_instanceid(request.arguments[0]);
   if (request.Has("reason")) suspend.mutable_reason()->set_value(request.Get("reason"));
@@ -197,7 +197,7 @@ absl::StatusOr<int> Suspend(Session& session, const Request& request) {
   return 0;
 }
 
-absl::StatusOr<int> Resume(Session& session, const Request& request) {
+absl::StatusOr<int> ResumeInstance(Session& session, const Request& request) {
   ResumeRequest resume;
   resume.set_instanceid(request.arguments[0]);
   if (request.Has("reason")) resume.mutable_reason()->set_value(request.Get("reason"));
@@ -208,7 +208,7 @@ absl::StatusOr<int> Resume(Session& session, const Request& request) {
   return 0;
 }
 
-absl::StatusOr<int> Terminate(Session& session, const Request& request) {
+absl::StatusOr<int> TerminateInstance(Session& session, const Request& request) {
   const bool recursive = request.Has("recursive");
   const absl::Status confirmed =
       Confirm(request, fmt::format("terminate '{}'{} in {}", Printable(request.arguments[0]),
@@ -225,7 +225,7 @@ absl::StatusOr<int> Terminate(Session& session, const Request& request) {
   return 0;
 }
 
-absl::StatusOr<int> Rewind(Session& session, const Request& request) {
+absl::StatusOr<int> RewindInstance(Session& session, const Request& request) {
   RewindInstanceRequest rewind;
   rewind.set_instanceid(request.arguments[0]);
   if (request.Has("reason")) rewind.mutable_reason()->set_value(request.Get("reason"));
@@ -236,7 +236,7 @@ absl::StatusOr<int> Rewind(Session& session, const Request& request) {
   return 0;
 }
 
-absl::StatusOr<int> Restart(Session& session, const Request& request) {
+absl::StatusOr<int> RestartInstance(Session& session, const Request& request) {
   RestartInstanceRequest restart;
   restart.set_instanceid(request.arguments[0]);
   restart.set_restartwithnewinstanceid(request.Has("new-id"));
@@ -252,6 +252,7 @@ absl::StatusOr<int> Restart(Session& session, const Request& request) {
 absl::StatusOr<int> RunPurge(Session& session, const Request& request,
                              PurgeInstancesRequest purge) {
   int64_t deleted = 0;
+  Progress progress;
   for (bool more = true; more;) {
     PurgeInstancesResponse response;
     const grpc::Status status =
@@ -261,7 +262,9 @@ absl::StatusOr<int> RunPurge(Session& session, const Request& request,
     // What cannot be purged now would be asked for again and again.
     more = response.has_iscomplete() && !response.iscomplete().value() &&
            response.deletedinstancecount() > 0;
+    progress.Show(fmt::format("{} purged", deleted));
   }
+  progress.Show("");
   if (request.json) {
     fmt::print("{{\"deletedInstanceCount\":\"{}\"}}\n", deleted);
   } else {
@@ -270,7 +273,7 @@ absl::StatusOr<int> RunPurge(Session& session, const Request& request,
   return 0;
 }
 
-absl::StatusOr<int> Purge(Session& session, const Request& request) {
+absl::StatusOr<int> PurgeInstances(Session& session, const Request& request) {
   PurgeInstancesRequest purge;
   purge.set_recursive(request.Has("recursive"));
   std::string what;
@@ -330,15 +333,15 @@ std::vector<Verb> InstanceVerbs() {
         {"prefix", "TEXT", "only ids that begin so"},
         {"limit", "N", "at most so many (100)"}},
        false,
-       List},
+       ListInstances},
       {"instance",
        "get",
        {"ID"},
        "shows an orchestration",
        {{"no-payloads", "", "without input, output and custom status"}},
        false,
-       Get},
-      {"instance", "history", {"ID"}, "shows the events of its history", {}, false, History},
+       GetInstance},
+      {"instance", "history", {"ID"}, "shows the events of its history", {}, false, ShowHistory},
       {"instance",
        "start",
        {"NAME"},
@@ -349,44 +352,44 @@ std::vector<Verb> InstanceVerbs() {
         {"at", "TIME", "when it starts (now)"},
         {"tag", "KEY=VALUE", "a tag; may be given more than once"}},
        false,
-       Start},
+       StartInstance},
       {"instance",
        "raise",
        {"ID", "EVENT"},
        "raises an event for it",
        {{"input", "JSON", "what the event brings"}},
        false,
-       Raise},
-      {"instance", "suspend", {"ID"}, "suspends it", {kReason}, false, Suspend},
-      {"instance", "resume", {"ID"}, "lets it go on", {kReason}, false, Resume},
+       RaiseEvent},
+      {"instance", "suspend", {"ID"}, "suspends it", {kReason}, false, SuspendInstance},
+      {"instance", "resume", {"ID"}, "lets it go on", {kReason}, false, ResumeInstance},
       {"instance",
        "terminate",
        {"ID"},
        "ends it",
        {{"with-output", "JSON", "its output"}, kRecursive},
        true,
-       Terminate},
+       TerminateInstance},
       {"instance",
        "rewind",
        {"ID"},
        "runs the failed parts of a failed one again",
        {kReason},
        false,
-       Rewind},
+       RewindInstance},
       {"instance",
        "restart",
        {"ID"},
        "runs an ended one again from its start and prints the id",
        {{"new-id", "", "under a new id"}},
        false,
-       Restart},
+       RestartInstance},
       {"instance",
        "purge",
        {"[ID...]"},
        "removes ended ones with their histories",
        {kStatus, kAfter, kBefore, kRecursive},
        true,
-       Purge},
+       PurgeInstances},
       {"hub",
        "purge",
        {"[NAME]"},

@@ -68,6 +68,16 @@ std::vector<Verb> EntityVerbs();
 // Asks on a terminal whether to do `what`; without one --yes must say so. kFailedPrecondition: no.
 absl::Status Confirm(const Request& request, const std::string& what);
 
+// How far long work has come, on stderr if that is a terminal; goes with this object.
+class Progress {
+ public:
+  ~Progress() { Show(""); }
+  void Show(const std::string& text);
+
+ private:
+  bool shown_ = false;
+};
+
 // "2026-12-01T03:00:00Z", or a duration such as "90s", "2h" or "30d", which is added to now or,
 // with `past`, taken from it. Names the flag in errors.
 absl::StatusOr<google::protobuf::Timestamp> ParseTime(std::string_view flag,

@@ -17,6 +17,30 @@ bool Overlap(const NameFilters& filters, const std::optional<std::vector<std::st
   });
 }
 
+// Names, and the versions in which each is accepted; nullopt = any.
+using AcceptedNames = absl::btree_map<std::string, std::optional<absl::btree_set<std::string>>>;
+
+void Accept(const NameFilter& filter, AcceptedNames& names) {
+  auto& versions = names.try_emplace(filter.lower_name, std::in_place).first->second;
+  if (filter.versions.empty()) {
+    versions = std::nullopt;
+  } else if (versions.has_value()) {
+    versions->insert(filter.versions.begin(), filter.versions.end());
+  }
+}
+
+void TellNames(const AcceptedNames& names, size_t versions_max, ServedWork& work) {
+  size_t count = 0;
+  for (const auto& [name, versions] : names) {
+    work.lower_names->push_back(name);
+    if (!versions.has_value()) continue;
+    count += versions->size();
+    if (count > versions_max) continue;
+    work.versions[name].assign(versions->begin(), versions->end());
+  }
+  if (count > versions_max) work.versions.clear();
+}
+
 }  // namespace
 
 void Fleet::StreamsChanged() {
@@ -60,7 +84,7 @@ bool Fleet::TakenByOthers(const Stream& stream, WorkType type) const {
 std::vector<ServedWork> Fleet::Served() const {
   // In the order of hubs and kinds, so that the same streams are told of alike.
   absl::btree_map<std::pair<HubId, int>, ServedWork> served;
-  absl::btree_map<std::pair<HubId, int>, absl::btree_set<std::string>> names;
+  absl::btree_map<std::pair<HubId, int>, AcceptedNames> names;
   for (const auto& [id, stream] : matcher_.table().streams()) {
     for (const WorkType type : kAllWorkTypes) {
       if (stream->pools[Index(type)] == nullptr) continue;
@@ -73,14 +97,13 @@ std::vector<ServedWork> Fleet::Served() const {
       const NameFilters& filters = stream->filters(type);
       if (!filters.has_value() || filters->size() > kNamesMax) work.lower_names = std::nullopt;
       if (!work.lower_names.has_value()) continue;
-      for (const NameFilter& filter : *filters) names[key].insert(filter.lower_name);
+      for (const NameFilter& filter : *filters) Accept(filter, names[key]);
       if (names[key].size() > kNamesMax) work.lower_names = std::nullopt;
     }
   }
   std::vector<ServedWork> result;
   for (auto& [key, work] : served) {
-    if (work.lower_names.has_value())
-      work.lower_names->assign(names[key].begin(), names[key].end());
+    if (work.lower_names.has_value()) TellNames(names[key], kVersionsMax, work);
     result.push_back(std::move(work));
   }
   return result;

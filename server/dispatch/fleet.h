@@ -21,6 +21,8 @@ class Fleet {
   static constexpr absl::Duration kReportInterval = absl::Seconds(10);
   // Work with more names is told of as any work.
   static constexpr size_t kNamesMax = 1000;
+  // With more versions in all, it is told of as work of any version.
+  static constexpr size_t kVersionsMax = 1000;
   // Workers come together: where there are other daemons, a stream that has just opened takes its
   // share only, until this daemon has heard what opened elsewhere at the same time.
   static constexpr absl::Duration kNew = absl::Seconds(1);

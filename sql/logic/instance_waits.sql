@@ -25,45 +25,64 @@ create or replace function __Moment(p_time timestamptz) returns text
 language sql stable parallel safe
 return to_char(p_time at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS" UTC"');
 
--- __WhoTakes: which connected workers take free work of a name: state is 'queued', or 'unaccepted'
--- if there is none; phrase says so, after a subject. Versions are not compared: daemons tell each
--- other names.
+-- __Takes: whether workers take a name, in (ASCII) lower case, and a version ('' = none), by what
+-- Workers.served says of them.
+create or replace function __Takes(p_names text[], p_versions jsonb, p_name text, p_version text)
+returns boolean language sql immutable parallel safe
+return p_names is null
+  or (p_name = any (p_names) and coalesce((p_versions -> p_name) ? p_version, true));
+
+-- __WhoTakes: which connected workers take free work of a name and version ('' = none): state is
+-- 'queued', or 'unaccepted' if there is none; phrase says so, after a subject.
 --   p_work  0 turns, 1 activities, 2 entities
-create or replace function __WhoTakes(p_hub int, p_work int, p_name text, p_now timestamptz,
-                                      out state text, out phrase text)
+create or replace function __WhoTakes(p_hub int, p_work int, p_name text, p_version text,
+                                      p_now timestamptz, out state text, out phrase text)
 language plpgsql stable set search_path from current as $$
 #variable_conflict use_column
 declare
   v_what constant text := (array['orchestrations', 'activities', 'entities'])[p_work + 1];
+  v_name constant text := lower(p_name collate "C");
   v_of_kind bigint;
   v_others bigint;
   v_hosts text;
+  v_versions text;
   v_names text;
 begin
   select count(*) filter (where s.kind = p_work), count(*) filter (where s.kind <> p_work),
-         string_agg(distinct w.host, ', ') filter (where s.kind = p_work
-           and (s.names is null or lower(p_name collate "C") = any (s.names)))
+         string_agg(distinct w.host, ', ')
+           filter (where s.kind = p_work and __Takes(s.names, s.versions, v_name, p_version))
     into v_of_kind, v_others, v_hosts
   from Workers w
-  cross join lateral jsonb_to_recordset(w.served) s(hub int, kind int, names text[])
+  cross join lateral jsonb_to_recordset(w.served)
+    s(hub int, kind int, names text[], versions jsonb)
   where w.lease_until >= p_now and s.hub = p_hub;
   state := case when v_hosts is null then 'unaccepted' else 'queued' end;
   if v_hosts is not null then
     phrase := format('waits for a free worker; workers that take it are connected to the daemon '
                      'on %s', v_hosts);
-  elsif v_of_kind > 0 then
-    select string_agg(n.name, ', ' order by n.name) into v_names
-    from (select distinct u.name from Workers w
-          cross join lateral jsonb_to_recordset(w.served) s(hub int, kind int, names text[])
-          cross join lateral unnest(s.names) u(name)
-          where w.lease_until >= p_now and s.hub = p_hub and s.kind = p_work
-          order by u.name limit 10) n;
-    phrase := format('waits, and no connected worker accepts it; accepted %s: %s', v_what,
-                     coalesce(v_names, 'none'));
-  elsif v_others > 0 then
-    phrase := format('waits, and no connected worker runs %s', v_what);
+  elsif v_of_kind = 0 then
+    phrase := case when v_others > 0 then format('waits, and no connected worker runs %s', v_what)
+                   else 'waits, and no worker is connected to the task hub' end;
   else
-    phrase := 'waits, and no worker is connected to the task hub';
+    select string_agg(distinct case v.version when '' then 'none' else v.version end, ', ')
+             filter (where u.name = v_name),
+           string_agg(distinct u.name, ', ') filter (where u.number <= 10)
+      into v_versions, v_names
+    from (select n.name, s.versions, dense_rank() over (order by n.name) as number
+          from Workers w
+          cross join lateral jsonb_to_recordset(w.served)
+            s(hub int, kind int, names text[], versions jsonb)
+          cross join lateral unnest(s.names) n(name)
+          where w.lease_until >= p_now and s.hub = p_hub and s.kind = p_work) u
+    left join lateral jsonb_array_elements_text(u.versions -> u.name) v(version)
+      on u.name = v_name;
+    phrase := case
+      when v_versions is not null
+      then format('waits, and no connected worker accepts it %s; accepted versions: %s',
+                  case p_version when '' then 'without a version'
+                                 else format('in version "%s"', p_version) end, v_versions)
+      else format('waits, and no connected worker accepts it; accepted %s: %s', v_what,
+                  coalesce(v_names, 'none')) end;
   end if;
 end $$;
 
@@ -157,8 +176,8 @@ declare
   v_row record;
   v_takes record;
 begin
-  select i.name, i.scheduled_start, r.turn, r.kind, r.next_due, r.not_before, r.lost_leases,
-         r.lease_token is not null as leased, w.worker_id, w.host, d.since
+  select i.name, r.version, i.scheduled_start, r.turn, r.kind, r.next_due, r.not_before,
+         r.lost_leases, r.lease_token is not null as leased, w.worker_id, w.host, d.since
     into v_row
   from Instances i
   join ReadyInstances r on r.instance_key = i.instance_key
@@ -201,7 +220,7 @@ begin
       format('%s was lost %s times with a worker or daemon, and is given out again at %s.', p_what,
              v_row.lost_leases, __Moment(v_row.not_before));
   elsif v_row.next_due <= p_now then
-    v_takes := __WhoTakes(p_hub, 2 * v_row.kind, v_row.name, p_now);
+    v_takes := __WhoTakes(p_hub, 2 * v_row.kind, v_row.name, __AsText(v_row.version), p_now);
     return query select 'turn', v_takes.state, v_row.name, null, v_row.since, null::timestamptz,
       null::bigint, null, null,
       format('%s of "%s" %s%s.', p_what, v_row.name, v_takes.phrase,
@@ -238,21 +257,22 @@ begin
       from unnest(p_times, p_ids, p_types, p_bodies) with ordinality u(at, id, type, body, number)
       where u.type = 6 order by u.id, u.number desc),
     tasks as materialized (
-      select t.task_id, t.name, null::bytea as body, t.ready_at as since, t.lost_leases,
+      select t.task_id, t.name, t.version, null::bytea as body, t.ready_at as since, t.lost_leases,
              t.lease_token
       from ReadyInstances r
       join NewTasks t on t.instance_key = any (array[r.instance_key])
         and t.generation = r.generation
       where r.instance_key = any (array[p_key])
       union all
-      select i.id, null, s.body, s.at, 0::smallint, r.lease_token
+      select i.id, null, null, s.body, s.at, 0::smallint, r.lease_token
       from ReadyInstances r
       cross join __IdsIn(r.inline_tasks) i(id)
       left join scheduled s on s.id = i.id
       where r.instance_key = any (array[p_key])),
     listed as materialized (
-      select k.task_id, coalesce(k.name, __AsText(__PbField(k.body, 1))) as name, k.since,
-             k.lost_leases, k.lease_token is not null as leased, w.worker_id, w.host
+      select k.task_id, coalesce(k.name, __AsText(__PbField(k.body, 1))) as name,
+             coalesce(__AsText(k.version), '') as version, k.since, k.lost_leases,
+             k.lease_token is not null as leased, w.worker_id, w.host
       from tasks k
       left join Workers w on w.worker_id = k.lease_token >> 40 and w.lease_until >= p_now
       order by k.since, k.task_id limit 50),
@@ -263,7 +283,7 @@ begin
              case when l.name is null then format('The activity of task %s', l.task_id)
                   else format('Activity "%s" (task %s)', l.name, l.task_id) end as who
       from listed l
-      cross join lateral __WhoTakes(p_hub, 1, coalesce(l.name, ''), p_now) t)
+      cross join lateral __WhoTakes(p_hub, 1, coalesce(l.name, ''), l.version, p_now) t)
     select 'activity', t.state, t.name, t.task_id::text,
            case when t.state <> 'delayed' then t.since end,
            case when t.state = 'delayed' then t.since end, t.worker_id, t.host,

@@ -375,9 +375,13 @@ comment on view __Wait is
   'One thing that an instance waits for, the row type of the functions here.';
 comment on function __Moment is
   'A time as the sentences have it.';
+comment on function __Takes is
+  'Whether workers take a name, in (ASCII) lower case, and a version ('''' = none), by what '
+  'Workers.served says of them.';
 comment on function __WhoTakes is
-  'Which connected workers take free work of a name: state is ''queued'', or ''unaccepted'' if '
-  'there is none; phrase says so, after a subject.';
+  'Which connected workers take free work of a name and version ('''' = none): state is '
+  '''queued'', or ''unaccepted'' if there is none; phrase says so, after a subject. p_work  0 '
+  'turns, 1 activities, 2 entities.';
 comment on function __EventsOf is
   'The events of one chunk of history, whole and in order, of these types: id, type and the '
   'serialized message of the type.';

@@ -86,7 +86,8 @@ create table Workers (
   swept_at timestamptz,
   renewed_at timestamptz not null default '-infinity',
   -- What its workers take, as the process says: [{hub, kind: 0 turns, 1 activities, 2 entities,
-  -- streams, credits, names: absent = all}], and when it said so last. Others read what is new.
+  -- streams, credits, names: absent = all, versions: of the names that are not taken in any
+  -- version}], and when it said so last. Others read what is new.
   served jsonb,
   served_at timestamptz not null default '-infinity',
   load jsonb  -- how it is doing: {residents, in_flight, per_second}

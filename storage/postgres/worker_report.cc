@@ -42,6 +42,12 @@ std::string ServedText(const std::vector<ServedWork>& served) {
     if (!work.lower_names.has_value()) continue;
     ListValue& names = *(*entry.mutable_fields())["names"].mutable_list_value();
     for (const std::string& name : *work.lower_names) names.add_values()->set_string_value(name);
+    if (work.versions.empty()) continue;
+    Struct& versions = *(*entry.mutable_fields())["versions"].mutable_struct_value();
+    for (const auto& [name, accepted] : work.versions) {
+      ListValue& list_of_name = *(*versions.mutable_fields())[name].mutable_list_value();
+      for (const std::string& one : accepted) list_of_name.add_values()->set_string_value(one);
+    }
   }
   return TextOf(list);
 }
@@ -61,6 +67,11 @@ std::vector<ServedWork> ParseServed(const std::string& text) {
       work.lower_names.emplace();
       for (const Value& name : names.list_value().values()) {
         work.lower_names->push_back(name.string_value());
+      }
+    }
+    for (const auto& [name, accepted] : MemberOf(entry, "versions").struct_value().fields()) {
+      for (const Value& one : accepted.list_value().values()) {
+        work.versions[name].push_back(one.string_value());
       }
     }
     served.push_back(std::move(work));

@@ -9,7 +9,8 @@
 
 namespace dt::postgres {
 
-// [{"hub", "kind", "streams", "credits", "names"}]; without "names" all are taken.
+// [{"hub", "kind", "streams", "credits", "names", "versions": {NAME: [VERSION]}}]; without "names"
+// all are taken, and a name that "versions" does not hold in any version.
 std::string ServedText(const std::vector<ServedWork>& served);
 // Empty where it cannot be read, as it is another version's.
 std::vector<ServedWork> ParseServed(const std::string& text);

@@ -226,6 +226,16 @@ def test_on_a_terminal_it_asks_before_it_ends_something(desk):
     assert desk.status("i") == "TERMINATED"
 
 
+def test_on_a_terminal_long_work_tells_how_far_it_is(desk):
+    for instance_id in ("a", "b"):
+        desk.ok("instance", "start", "echo", "--id", instance_id, "--at", "1h")
+        desk.ok("instance", "terminate", instance_id, "--yes")
+    terminal = Terminal(desk, "hub", "purge", "--yes")
+    assert terminal.end() == 0
+    # It is gone when the answer is there.
+    assert terminal.shown == "\r\x1b[K2 purged\r\x1b[K2 instances purged\r\n"
+
+
 def test_on_a_terminal_watch_draws_over_what_it_has_shown(desk):
     desk.start_worker()
     desk.ok("instance", "start", "waits", "--id", "w")

@@ -55,5 +55,38 @@ TEST_CASE("report_counts_what_is_leased_and_what_is_at_workers") {
   CHECK(keeper.report.leases == 0);
 }
 
+TEST_CASE("report_versions: of names that no stream accepts in any version they are told") {
+  FakeClock clock;
+  MemoryDatabase database(clock.Reader());
+  const HubId hub = *database.ResolveHub("default", true);
+  MemoryStore store(&database, MemoryStore::Mode::kStepped);
+  ReportKeeper keeper(&store);
+  FakeDaemon daemon(&keeper, &store, dispatch::DispatchLimits());
+  dispatch::StreamOptions options;
+  options.activity_filters = std::vector<NameFilter>{{"a", {"1.0"}}, {"b", {"1.0"}}, {"c", {}}};
+  const FakeStream first = daemon.Open(hub, options);
+  options.activity_filters = std::vector<NameFilter>{{"a", {"", "2.0"}}, {"b", {}}};
+  const FakeStream second = daemon.Open(hub, options);
+  daemon.Settle();
+  const auto activities = [&keeper] {
+    for (const ServedWork& work : keeper.report.served) {
+      if (work.kind == 1) return work;
+    }
+    return ServedWork();
+  };
+  CHECK(*activities().lower_names == std::vector<std::string>{"a", "b", "c"});
+  using Versions = std::map<std::string, std::vector<std::string>>;
+  CHECK(activities().versions == Versions{{"a", {"", "1.0", "2.0"}}});
+
+  // Too many to tell: any.
+  std::vector<std::string> many(1001);
+  for (size_t i = 0; i < many.size(); ++i) many[i] = std::to_string(i);
+  options.activity_filters = std::vector<NameFilter>{{"d", many}};
+  const FakeStream third = daemon.Open(hub, options);
+  daemon.Settle();
+  CHECK(activities().lower_names->size() == 4);
+  CHECK(activities().versions.empty());
+}
+
 }  // namespace
 }  // namespace dt::testing

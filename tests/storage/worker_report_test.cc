@@ -11,6 +11,7 @@ TEST_CASE("worker_report_pure: what is served is read as it was written") {
   report.served.push_back({7, 1, 2, 400, std::vector<std::string>{"größe", "a\"b\\c"}});
   report.served.push_back({7, 0, 1, 100, std::nullopt});
   report.served.push_back({2147483647, 2, 1, 1, std::vector<std::string>{}});
+  report.served.push_back({7, 1, 1, 1, std::vector<std::string>{"a", "b"}, {{"b", {"", "1.0"}}}});
   report.residents = 12;
   report.finished_per_second = 1234.5678;
   report.leases = 17;

@@ -10,7 +10,13 @@ import pytest
 from durabletask import task
 from durabletask.client import TaskHubGrpcClient
 from durabletask.entities import EntityInstanceId
-from durabletask.worker import ConcurrencyOptions, TaskHubGrpcWorker
+from durabletask.worker import (
+    ActivityWorkItemFilter,
+    ConcurrencyOptions,
+    OrchestrationWorkItemFilter,
+    TaskHubGrpcWorker,
+    WorkItemFilters,
+)
 
 from processes import House, eventually
 
@@ -101,8 +107,9 @@ class Ward(House):
         self.workers = []
 
     def worker(self, *, orchestrators=ORCHESTRATORS, activities=(charge, fail), entities=(stock,),
-               slots=100):
-        """A worker that takes these and nothing else, and so many of each at a time."""
+               slots=100, filters=None):
+        """A worker that takes these and nothing else, or what the filters say, and so many of each
+        at a time."""
         worker = TaskHubGrpcWorker(
             host_address=self.daemon.address, logger=self.logger,
             concurrency_options=ConcurrencyOptions(
@@ -114,7 +121,7 @@ class Ward(House):
             worker.add_activity(one)
         for one in entities:
             worker.add_entity(one)
-        worker.use_work_item_filters()
+        worker.use_work_item_filters(*([filters] if filters else []))
         worker.start()
         self.workers.append(worker)
 
@@ -138,6 +145,10 @@ class Ward(House):
             return eventually(only, f"{instance_id} waits for {kind} {state}")[0]
         except AssertionError as error:
             raise AssertionError(f"{error}; the last answer: {seen[-1]}") from None
+
+    def until_told(self, instance_id: str, text: str) -> None:
+        """Waits until the first of the sentences has this in it."""
+        eventually(lambda: text in self.waits(instance_id)[0]["sentence"], f"{instance_id}: {text}")
 
     def close(self) -> None:
         RELEASE.set()
@@ -176,6 +187,23 @@ def test_activity_queued_running_and_unaccepted(ward):
     assert "no connected worker accepts it; accepted activities: charge, fail" in row["sentence"]
 
 
+def test_versions_that_no_worker_accepts(ward):
+    ward.worker(filters=WorkItemFilters(
+        orchestrations=[OrchestrationWorkItemFilter("one_activity", ["1.0", "2.0"])],
+        activities=[ActivityWorkItemFilter("charge", ["1.0"])]))
+    ward.start(one_activity, "old", version="0.9")
+    ward.until_told("old", 'no connected worker accepts it in version "0.9"; accepted versions: '
+                           "1.0, 2.0")
+    ward.until("old", "turn", "unaccepted")
+    # An activity without a version has that of its orchestration.
+    ward.start(one_activity, "new", version="2.0")
+    row = ward.until("new", "activity", "unaccepted")
+    assert 'no connected worker accepts it in version "2.0"; accepted versions: 1.0' in (
+        row["sentence"])
+    ward.start(one_activity, "current", version="1.0")
+    ward.until("current", "activity", "running")
+
+
 def test_activities_beyond_what_workers_take_are_queued_and_counted(ward):
     ward.worker(slots=1)
     ward.start(many_activities, "many", 60)
@@ -197,11 +225,9 @@ def test_turn_without_a_worker_and_with_a_busy_one(ward):
     row = ward.until("nobody", "turn", "unaccepted")
     assert "no worker is connected to the task hub" in row["sentence"]
     ward.worker(orchestrators=(), entities=())
-    eventually(lambda: "no connected worker runs orchestrations" in
-               ward.waits("nobody")[0]["sentence"], "there are activity workers only")
+    ward.until_told("nobody", "no connected worker runs orchestrations")
     ward.worker(orchestrators=(slow_turn,), activities=(), entities=())
-    eventually(lambda: "no connected worker accepts it; accepted orchestrations: slow_turn" in
-               ward.waits("nobody")[0]["sentence"], "there is a worker of another orchestration")
+    ward.until_told("nobody", "no connected worker accepts it; accepted orchestrations: slow_turn")
     ward.start(slow_turn, "slow")
     row = ward.until("slow", "turn", "running")
     assert (row["name"], row["host"]) == ("slow_turn", host())

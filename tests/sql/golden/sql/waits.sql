@@ -52,6 +52,19 @@ update dt.Workers set served =
   '[{"hub": 1, "kind": 0, "streams": 1, "credits": 9, "names": ["pay"]}]' where host = 'host c';
 select State, sentence from waits_of;
 
+-- Versions: others only; its own, which is none; any.
+update dt.Workers set served = '[{"hub": 1, "kind": 0, "streams": 1, "credits": 9,
+  "names": ["pay", "a"], "versions": {"pay": ["1.0", "2.0"]}}]' where host = 'host c';
+select State, sentence from waits_of;
+update dt.Workers set served = '[{"hub": 1, "kind": 0, "streams": 1, "credits": 9,
+  "names": ["pay"], "versions": {"pay": ["", "2.0"]}}]' where host = 'host c';
+select State from waits_of;
+call set_hot('version = ''3.0''');
+select State, sentence from waits_of;
+call set_hot('version = ''2.0''');
+select State from waits_of;
+call set_hot('version = ''''');
+
 -- Leased by who lives and by who is gone; lost, and so given out later.
 call set_hot('lease_token = 3::bigint << 40, next_due = null');
 select Kind, State, WorkerID, Host, since, sentence from waits_of;
