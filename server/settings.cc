@@ -307,9 +307,10 @@ void AddAdmin(std::vector<Setting>& rows) {
   rows.push_back(Bool("admin", "optional", FIELD(admin_optional),
                       "do without an admin address that cannot be listened on, with a warning "
                       "(`dev`: true, as several of them may run)"));
-  rows.push_back(Number("admin", "connections-max", FIELD(admin.connections_max), 1, 64,
-                        "connections of the admin listener, each with a thread; the oldest one that "
-                        "waits for its caller is cut for one more"));
+  rows.push_back(
+      Number("admin", "connections-max", FIELD(admin.connections_max), 1, 64,
+             "connections of the admin listener, each with a thread; the oldest one that "
+             "waits for its caller is cut for one more"));
   rows.push_back(Time("admin", "connection-seconds-max", absl::Seconds(1),
                       FIELD(admin.connection_time_max), 1, 3600,
                       "time that a connection of the admin listener may take, with its request and "

@@ -164,8 +164,8 @@ class Lane {
   absl::Time IdleEnd() const;
   // When the first of those that wait loses its patience, while a fault lasts; else never.
   absl::Time EarliestGiveUp() const;
-  // True when a call can be sent, if need be on a connection that is too old; otherwise a fault was noted and not_before_ says when to try
-  // again.
+  // True when a call can be sent, if need be on a connection that is too old; otherwise a fault was
+  // noted and not_before_ says when to try again.
   bool EnsureConnected();
   bool MustGoBeside(const Operation& operation) const;
   // Gives an operation to the lane for large ones.
