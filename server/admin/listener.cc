@@ -68,13 +68,7 @@ void Listener::Accept(int fd, bool tls) {
   std::unique_ptr<Wire> displaced;  // closed without the lock
   absl::MutexLock lock(&mutex_);
   next_.push_back({std::move(wire), tls});
-  if (static_cast<int>(next_.size()) <= idle_) return;
-  const auto victim = std::find_if(served_.begin(), served_.end(),
-                                   [](const Wire* served) { return served->waiting(); });
-  if (victim != served_.end()) {
-    (*victim)->Cut();  // its thread takes the next one
-    served_.erase(victim);
-  }
+  MakeRoom();
   // Threads that are slow to notice.
   if (static_cast<int>(next_.size()) > options_.connections_max) {
     displaced = std::move(next_.front().wire);
@@ -82,15 +76,25 @@ void Listener::Accept(int fd, bool tls) {
   }
 }
 
+void Listener::MakeRoom() {
+  while (!served_.empty() &&
+         static_cast<int>(served_.size() + next_.size()) > options_.connections_max) {
+    auto victim = std::find_if(served_.begin(), served_.end(),
+                               [](const Wire* served) { return served->waiting(); });
+    if (victim == served_.end()) victim = served_.begin();
+    (*victim)->Cut();  // its thread takes the next one
+    served_.erase(victim);
+  }
+}
+
 std::unique_ptr<Wire> Listener::Next(bool* tls) {
   absl::MutexLock lock(&mutex_);
-  ++idle_;
   mutex_.Await(absl::Condition(this, &Listener::HasNext));
-  --idle_;
   if (stopping_) return nullptr;
   Accepted accepted = std::move(next_.front());
   next_.pop_front();
   served_.push_back(accepted.wire.get());
+  MakeRoom();  // others came while no thread served anything that could be cut
   *tls = accepted.tls;
   return std::move(accepted.wire);
 }

@@ -3,9 +3,10 @@
 //
 // Connections. One thread each, of a few; a connection carries one request and may take as long as
 // `connection_time_max` in all. When no thread is free, the oldest connection that waits for its
-// caller is cut for the new one, so that callers who hold theirs open, send nothing or read nothing
-// keep nobody out: what a probe asks is answered in less time than it takes others to come. New
-// connections beyond a rate wait in the system's queue, which bounds what a flood costs.
+// caller is cut for the new one, or else the oldest, so that callers who hold theirs open, send
+// nothing or read nothing keep nobody out: what a probe asks is answered in less time than it takes
+// others to come. New connections beyond a rate wait in the system's queue, which bounds what a
+// flood costs.
 //
 // Threads: one accepts, `connections_max` serve; Start and the destructor on any one thread.
 #ifndef DT_SERVER_ADMIN_LISTENER_H_
@@ -70,6 +71,8 @@ class Listener {
   Listener(const ListenerOptions& options, const Routes* routes, const rpc::AccessControl* access);
   void Accept(int fd, bool tls);
   void Serve();
+  // Cuts connections until there are threads for those that wait.
+  void MakeRoom() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // The next connection for a thread; null: it is time to end.
   std::unique_ptr<Wire> Next(bool* tls);
   bool HasNext() const ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return stopping_ || !next_.empty(); }
@@ -82,7 +85,6 @@ class Listener {
   std::deque<Accepted> next_ ABSL_GUARDED_BY(mutex_);
   // That threads serve and that were not cut, the oldest first.
   std::list<const Wire*> served_ ABSL_GUARDED_BY(mutex_);
-  int idle_ ABSL_GUARDED_BY(mutex_) = 0;  // threads
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::vector<std::thread> threads_;
   rpc::ConnectionAcceptor acceptor_;

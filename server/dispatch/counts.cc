@@ -9,7 +9,7 @@ namespace {
 using metrics::ActionKind;
 
 // nullopt for one without a type, which is refused later.
-std::optional<ActionKind> KindOf(const OrchestratorAction& action) {
+std::optional<ActionKind> ActionKindOf(const OrchestratorAction& action) {
   switch (action.orchestratorActionType_case()) {
     case OrchestratorAction::kScheduleTask:
       return ActionKind::kActivity;
@@ -39,7 +39,7 @@ std::optional<ActionKind> KindOf(const OrchestratorAction& action) {
 
 void CountActions(const OrchestratorResponse& response, metrics::HubMetrics& hub) {
   for (const OrchestratorAction& action : response.actions()) {
-    if (const std::optional<ActionKind> kind = KindOf(action)) hub.actions[*kind].Add();
+    if (const std::optional<ActionKind> kind = ActionKindOf(action)) hub.actions[*kind].Add();
   }
 }
 
