@@ -25,7 +25,8 @@ class Host {
   // For statements of other sessions, too, from now on.
   void TakeWrites(bool takes) {
     const std::string read_only = takes ? "off" : "on";
-    MustBeOk(session->RunScript("alter system set default_transaction_read_only = " + read_only));
+    MustBeOk(session->RunScript(
+        absl::StrCat("alter system set default_transaction_read_only = ", read_only)));
     MustBeOk(session->RunScript("select pg_reload_conf()"));
     const std::string show = "select current_setting('default_transaction_read_only')";
     while (ValueOf(session->ExecuteOnce(show)).Text(0, 0) != read_only) {
