@@ -55,7 +55,6 @@ TEST_CASE("lane_finds_the_host_that_takes_writes_and_another_one_after_a_failove
   Lane lane(options);
   const auto submit = [&](const std::string& value) {
     auto write = std::make_unique<Write>(&verb, &ends);
-    write->key = "k";
     write->value = value;
     write->hub = 1;
     std::unique_ptr<Operation> operation = std::move(write);
