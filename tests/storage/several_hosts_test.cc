@@ -13,9 +13,9 @@ class Host {
     const auto admin = PostgresFixture::Connect(server.cluster().url());
     MustBeOk(admin->RunScript("drop database if exists several_hosts with (force)"));
     MustBeOk(admin->RunScript("create database several_hosts template template0"));
-    const Result found =
-        ValueOf(admin->ExecuteOnce("select current_setting('unix_socket_directories'),"
-                                   " current_setting('port')"));
+    const Result found = ValueOf(
+        admin->ExecuteOnce("select trim('\"' from current_setting('unix_socket_directories')),"
+                           " current_setting('port')"));
     directory = std::string(found.Text(0, 0));
     port = std::string(found.Text(0, 1));
     session = PostgresFixture::Connect(server.cluster().UrlOf("several_hosts"));
