@@ -179,7 +179,10 @@ def test_activity_queued_running_and_unaccepted(ward):
     inline = ward.postgres.query(ward.database,
                                  "select inline_tasks::text as ids from dt.ReadyInstances")
     assert inline == [{"ids": "{[1,2)}"}]
-    assert row["workerid"] == ward.query("select max(WorkerID) as id from dt.vWorkers")[0]["id"]
+    # The daemon may tell of its workers a moment later.
+    told = eventually(lambda: ward.query("select WorkerID as id from dt.vWorkers"),
+                      "the daemon is in vWorkers")
+    assert row["workerid"] == told[0]["id"]
     assert row["sentence"].startswith(f'Activity "charge" (task 1) is with the daemon on {host()}')
     ward.start(unaccepted_activity, "unaccepted")
     row = ward.until("unaccepted", "activity", "unaccepted")
